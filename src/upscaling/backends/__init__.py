@@ -1,0 +1,1 @@
+"""Where tiles run: one module per kind of platform, behind the protocol in ``base``."""

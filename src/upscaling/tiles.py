@@ -1,0 +1,165 @@
+"""What a tile is, and what one tile's work is: the value types that cross module borders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+__all__ = ["Algorithm", "Bounds", "FetchedAsset", "Outcome", "Parameter", "Tile", "TileJob"]
+
+
+class Bounds(NamedTuple):
+    """Edges of a rectangle, in the units of the CRS that goes with it."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One cell of a grid.
+
+    Attributes
+    ----------
+    id
+        From grid and lattice index alone; ``[a-z0-9_-]+``, so it is also a folder name and a Snakemake wildcard.
+    crs
+        ``EPSG:<n>``, or WKT2 where the CRS has no code.
+    bounds
+        Edges in ``crs``, on the grid's pixel lattice.
+    grid_code
+        ``grid:code`` of the STAC grid extension, or empty for free grids.
+    geometry
+        GeoJSON outline in EPSG:4326 (densified), or None where only the bounds matter.
+    """
+
+    id: str
+    crs: str
+    bounds: Bounds
+    grid_code: str = ""
+    geometry: dict[str, Any] | None = None
+
+    @property
+    def epsg(self) -> int | None:
+        """The EPSG code of ``crs``, or None where it has none."""
+        authority, _, code = self.crs.partition(":")
+        return int(code) if authority == "EPSG" and code.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of an algorithm.
+
+    Attributes
+    ----------
+    schema
+        Its JSON schema (openEO), or its CWL type.
+    required
+        True if it has neither a default nor is optional.
+    """
+
+    name: str
+    schema: Any
+    required: bool
+    default: Any = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """An algorithm as it was pinned into the plan: a copy of its definition and the sha256 of that copy."""
+
+    kind: Literal["openeo", "cwl"]
+    id: str
+    path: Path
+    sha256: str
+    source: str
+    parameters: tuple[Parameter, ...] = ()
+    title: str = ""
+    description: str = ""
+    version: str = ""
+    record: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TileJob:
+    """Everything a backend needs to run one tile.
+
+    Attributes
+    ----------
+    key
+        sha256 over backend, pinned algorithm, tile and parameters: the identity of this work everywhere.
+    parameters
+        The bound parameters: JSON values, one per argument that is sent.
+    folder
+        The tile's own folder, ``results/<run>/tiles/<tile>``; nothing is written outside it, the receipt
+        and the scratch folder.
+    receipt
+        ``results/<run>/receipts/<tile>.json``.
+    scratch
+        ``results/<run>/scratch/<tile>``: downloads in progress, Toil job stores; removed after success.
+    """
+
+    run: str
+    tile: Tile
+    key: str
+    parameters: dict[str, Any]
+    algorithm: Algorithm
+    folder: Path
+    receipt: Path
+    scratch: Path
+
+    @property
+    def title(self) -> str:
+        """Title of the remote job; a restarted run finds its jobs by the key at its end."""
+        return f"{self.run} {self.tile.id} {self.key[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedAsset:
+    """One result file, on disk below the tile's scratch folder, with what the platform said of it.
+
+    Attributes
+    ----------
+    key
+        The platform's own name for it: a hint for a title, never a path.
+    bands
+        STAC 1.1 ``bands`` objects, in file order, as far as the platform gave them.
+    datetime, start_datetime, end_datetime
+        RFC 3339 strings, as far as the platform gave them.
+    """
+
+    path: Path
+    key: str
+    media_type: str = ""
+    roles: tuple[str, ...] = ("data",)
+    title: str = ""
+    bands: tuple[dict[str, Any], ...] = ()
+    datetime: str | None = None
+    start_datetime: str | None = None
+    end_datetime: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What running a tile gave: files, and facts about the run.
+
+    Attributes
+    ----------
+    assets
+        Empty if the platform says that there was no data: a success, recorded as such.
+    job
+        Facts for people and for the item's properties: ``id``, ``backend``, ``costs``, ``usage`` …
+    derived_from
+        Hrefs of the STAC items that went in, where the platform lists them.
+    software
+        Name → version of what ran, for ``processing:software``.
+    """
+
+    assets: tuple[FetchedAsset, ...]
+    job: dict[str, Any] = field(default_factory=dict)
+    derived_from: tuple[str, ...] = ()
+    software: dict[str, str] = field(default_factory=dict)
