@@ -1,0 +1,356 @@
+"""Read an application package and pin it: one self-contained CWL file that needs no network any more."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urlsplit
+
+from upscaling.errors import ConfigError
+from upscaling.files import sha256_file, write_json
+from upscaling.packages.cwltypes import is_optional, plain_type, short_name
+from upscaling.tiles import Algorithm, Parameter
+
+__all__ = ["images", "pin_package", "processes", "tool_path", "uses_javascript"]
+
+KEY = "algorithm.source"
+FETCH_TIMEOUT_S = 60
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SOFTWARE_VERSION = ("s:softwareVersion", "https://schema.org/softwareVersion", "http://schema.org/softwareVersion")
+
+
+def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) -> Algorithm:
+    """Copy a package into ``into`` as one file that holds everything it refers to.
+
+    Every ``run:``, ``$import``, ``$include`` and schema is put in place by cwltool's own ``pack``; default Files are
+    copied beside it under their sha256. ``$schemas`` (ontologies of file formats) are dropped: they are only fetched
+    to check formats. The same package gives the same bytes wherever it lies.
+
+    Parameters
+    ----------
+    source
+        Path or URL of a CWL document, with ``#id`` of a workflow in it if it holds more than one.
+    into
+        Folder of the pinned copy; made if absent.
+    workflow
+        Id of the workflow, instead of ``#id`` in ``source``.
+
+    Raises
+    ------
+    ConfigError
+        If the package cannot be read, is not valid CWL, has no or more than one candidate workflow, or asks for
+        something that no runner here has.
+    """
+    from cwltool.pack import pack
+
+    location, _, fragment = str(source).partition("#")
+    if fragment and workflow and fragment != workflow:
+        raise ConfigError(f"names workflow {fragment}, but {workflow} was asked for", key=KEY, file=source)
+    uri = _document_uri(location)
+    with _loader_errors(location):
+        context, document = _load(uri)
+        candidates = _processes_of(context, uri)
+        entry = _entry(candidates, fragment or workflow, location)
+        packed = pack(_context(), entry["id"])
+    name = short_name(entry["id"]) if "#" in entry["id"] else Path(urlsplit(uri).path).stem
+    into.mkdir(parents=True, exist_ok=True)
+    plain = _normalised(packed, _metadata(document), location, into)
+    _refuse(plain, location)
+    target = into / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.cwl"
+    write_json(target, plain)
+    with _loader_errors(location):
+        _load(target.as_uri())  # what the runner gets is what was checked
+    main = next(process for process in plain["$graph"] if process["id"] == "#main")
+    return Algorithm(
+        kind="cwl",
+        id=name,
+        path=target,
+        sha256=sha256_file(target),
+        source=str(source) if fragment or not workflow else f"{source}#{workflow}",
+        parameters=_parameters(main, plain),
+        title=main.get("label") or "",
+        description=_text(main.get("doc")),
+        version=_version(main, plain),
+    )
+
+
+def processes(document: Any) -> Iterator[dict[str, Any]]:
+    """Yield every process of a packed document, those inside steps too."""
+    stack = list(document["$graph"])
+    while stack:
+        process = stack.pop(0)
+        yield process
+        stack += [step["run"] for step in process.get("steps", []) if isinstance(step["run"], dict)]
+
+
+def images(document: Any) -> list[str]:
+    """Return the container images that a packed document names, sorted."""
+    found = set()
+    for process in processes(document):
+        for holder in [process, *process.get("steps", [])]:
+            for requirement in [*holder.get("requirements", []), *holder.get("hints", [])]:
+                if requirement.get("class") == "DockerRequirement" and requirement.get("dockerPull"):
+                    found.add(requirement["dockerPull"])
+    return sorted(found)
+
+
+def uses_javascript(document: Any) -> bool:
+    """Return True if running a packed document takes a JavaScript engine (``node``).
+
+    Plain parameter references, ``$(inputs.scene.path)``, do not, even under InlineJavascriptRequirement.
+    """
+    asked = any(
+        requirement.get("class") == "InlineJavascriptRequirement"
+        for process in processes(document)
+        for requirement in [*process.get("requirements", []), *process.get("hints", [])]
+    )
+    return asked and any(_is_javascript(text) for text in _strings(document))
+
+
+def tool_path() -> str:
+    """Return PATH with this interpreter's own folder first.
+
+    Toil calls its helpers by name, tools without a container find ``python``, and expressions find ``node`` there.
+    """
+    own = str(Path(sys.executable).parent)
+    rest = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry and entry != own]
+    return os.pathsep.join([own, *rest])
+
+
+def _document_uri(location: str) -> str:
+    scheme = urlsplit(location).scheme
+    if scheme in ("http", "https"):
+        return location
+    if scheme == "oci":
+        raise ConfigError("oci:// packages cannot be read yet; give the CWL file itself", key=KEY, file=location)
+    path = Path(unquote(urlsplit(location).path) if scheme == "file" else location).expanduser().absolute()
+    if not path.is_file():
+        raise ConfigError("no such file", key=KEY, file=location)
+    return path.as_uri()
+
+
+@contextmanager
+def _loader_errors(location: str) -> Iterator[None]:
+    """Turn whatever the CWL loader raises into its own most useful line; keep its loggers quiet."""
+    from schema_salad.exceptions import SchemaSaladException
+
+    loggers = [logging.getLogger(name) for name in ("cwltool", "salad", "rdflib.term")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    except ConfigError:
+        raise
+    except StopIteration:
+        raise ConfigError("is empty; expected a CWL document", key=KEY, file=location) from None
+    except SchemaSaladException as error:
+        raise ConfigError(_leaf(error), key=KEY, file=location) from None
+    except Exception as error:  # cwltool raises what it meets: UnicodeDecodeError, KeyError, WorkflowException ...
+        raise ConfigError(f"is not a CWL document that can be run: {error}", key=KEY, file=location) from None
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _leaf(error: Any) -> str:
+    """Return the first reason of a loader's error tree, with its line and column, without its guesses."""
+    leaf = next(iter(error.leaves()), error)
+    text = " ".join(str(leaf.message or leaf).split()).partition(", tried ")[0].partition(" Use the following")[0]
+    if "undefined reference" in text and "Field 'class'" in text:
+        wanted = text.rpartition("/")[2].strip("'")
+        text = f"{wanted} is no class of CWL; a vendor's own requirement cannot be run here"
+    return f"line {leaf.start[0]}, column {leaf.start[1]}: {text}" if leaf.start else text
+
+
+def _context() -> Any:
+    import requests
+    from cwltool.context import LoadingContext
+    from cwltool.workflow import default_make_tool
+    from schema_salad.fetcher import DefaultFetcher
+
+    class Session(requests.Session):
+        def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+            kwargs.setdefault("timeout", FETCH_TIMEOUT_S)  # a firewall that drops packets must not hang the plan
+            return super().request(*args, **kwargs)
+
+    context = LoadingContext()
+    context.skip_schemas = True
+    context.construct_tool_object = default_make_tool
+    context.fetcher_constructor = lambda cache, _session: DefaultFetcher(cache, Session())
+    return context
+
+
+def _load(uri: str) -> tuple[Any, Any]:
+    """Validate a document as a runner would: schema, links between steps, types, requirements."""
+    from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
+
+    context, document, uri = fetch_document(uri, _context())
+    metadata = dict(document) if isinstance(document, dict) else {}
+    context, uri = resolve_and_validate_document(context, document, uri)
+    for process in _processes_of(context, uri):
+        make_tool(process["id"], context)
+    return context, metadata
+
+
+def _processes_of(context: Any, uri: str) -> list[dict[str, Any]]:
+    resolved, _ = context.loader.resolve_ref(urldefrag(uri)[0])
+    return list(resolved) if isinstance(resolved, list) else [resolved]
+
+
+def _entry(candidates: list[dict[str, Any]], wanted: str | None, location: str) -> dict[str, Any]:
+    """Return the process to run: the one asked for, ``main``, or the only workflow (or the only process)."""
+    named = {short_name(process["id"]) if "#" in process["id"] else "": process for process in candidates}
+    workflows = {name: process for name, process in named.items() if process["class"] == "Workflow"}
+    listed = ", ".join(sorted(workflows or named))
+    if wanted:
+        if wanted not in named:
+            raise ConfigError(f"holds no workflow {wanted}; it holds {listed}", key=KEY, file=location)
+        return named[wanted]
+    if "main" in named:
+        return named["main"]
+    choice = workflows or named
+    if len(choice) == 1:
+        return next(iter(choice.values()))
+    what = "workflows" if workflows else "tools and no workflow"
+    raise ConfigError(f"holds {len(choice)} {what}: {listed}; choose one as FILE#ID", key=KEY, file=location)
+
+
+def _metadata(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what the document says about itself in other namespaces, s:softwareVersion for example."""
+    return {key: value for key, value in document.items() if ":" in key and not key.startswith(("cwl", "$"))}
+
+
+def _normalised(packed: Any, metadata: dict[str, Any], location: str, into: Path) -> dict[str, Any]:
+    """Return the packed document as plain JSON that does not depend on where and when it was packed."""
+    import json
+
+    text = json.dumps(packed)
+    # in v1.0 documents cwltool names inline tools with random UUIDs; count them instead
+    for number, found in enumerate(dict.fromkeys(UUID.findall(text)), 1):
+        text = text.replace(found, f"inline-{number}")
+    document: dict[str, Any] = json.loads(text)
+    if "$graph" not in document:
+        document = {"$graph": [document]}
+    document["$graph"].sort(key=lambda process: (process["id"] != "#main", process["id"]))
+    document.pop("$schemas", None)
+    for process in document["$graph"]:
+        for key in ("$schemas", "cwlVersion", "$namespaces"):
+            value = process.pop(key, None)
+            if value is not None and key != "$schemas":
+                document.setdefault(key, value)
+    for literal in _files(document):
+        _vendor(literal, location, into)
+    return {"cwlVersion": document.pop("cwlVersion"), **metadata, **document}
+
+
+def _files(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if node.get("class") in ("File", "Directory"):
+            yield node
+        for value in node.values():
+            yield from _files(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _files(value)
+
+
+def _vendor(literal: dict[str, Any], location: str, into: Path) -> None:
+    """Copy the file of a default value into the plan, under its sha256."""
+    where = literal.get("location") or literal.get("path")
+    if where is None:
+        return
+    path = Path(unquote(urlsplit(where).path))
+    if literal["class"] == "Directory" or urlsplit(where).scheme != "file" or not path.is_file():
+        raise ConfigError(
+            f"has a default {literal['class']}, {where}, that cannot be copied into the plan; pass it as a parameter",
+            key=KEY,
+            file=location,
+        )
+    digest = sha256_file(path)
+    copy = into / "files" / digest[:16] / path.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, copy)
+    literal.pop("path", None)
+    literal["location"] = str(copy.relative_to(into))
+
+
+def _refuse(document: dict[str, Any], location: str) -> None:
+    for process in processes(document):
+        for requirement in process.get("requirements", []):
+            if requirement.get("class") == "InplaceUpdateRequirement":
+                raise ConfigError("asks for InplaceUpdateRequirement, which Toil refuses", key=KEY, file=location)
+    if uses_javascript(document) and shutil.which("node", path=tool_path()) is None:
+        raise ConfigError("uses JavaScript expressions, but there is no `node` on PATH", key=KEY, file=location)
+
+
+def _strings(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key not in ("doc", "label", "id"):
+                yield from _strings(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _strings(value)
+
+
+def _is_javascript(text: str) -> bool:
+    from cwl_utils.expression import scanner
+    from cwl_utils.sandboxjs import param_re
+
+    if "${" in text:
+        return True
+    while "$(" in text:
+        try:
+            found = scanner(text)
+        except Exception:
+            return True  # not a reference that Python can follow
+        if found is None:
+            return False
+        expression = text[found[0] : found[1]]
+        if expression.startswith("$(") and not param_re.fullmatch(expression[1:]):
+            return True
+        text = text[found[1] :]
+    return False
+
+
+def _parameters(main: dict[str, Any], document: dict[str, Any]) -> tuple[Parameter, ...]:
+    named: dict[str, Any] = {}
+    for process in processes(document):
+        for requirement in process.get("requirements", []):
+            if requirement.get("class") == "SchemaDefRequirement":
+                named.update({entry["name"]: entry for entry in requirement["types"] if "name" in entry})
+    parameters = []
+    for entry in main["inputs"]:
+        schema = plain_type(entry["type"], named)
+        parameters.append(
+            Parameter(
+                name=short_name(entry["id"]),
+                schema=schema,
+                required="default" not in entry and not is_optional(schema),
+                default=entry.get("default"),
+                description=_text(entry.get("doc")) or entry.get("label") or "",
+            )
+        )
+    return tuple(parameters)
+
+
+def _text(doc: Any) -> str:
+    return "\n".join(doc) if isinstance(doc, list) else str(doc or "")
+
+
+def _version(main: dict[str, Any], document: dict[str, Any]) -> str:
+    for holder in (main, document):
+        for key in SOFTWARE_VERSION:
+            if key in holder:
+                return str(holder[key])
+    return ""
