@@ -1,0 +1,1 @@
+"""From files that came back to a product: checked COGs, STAC items, a collection, its mosaic."""

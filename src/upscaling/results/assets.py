@@ -1,0 +1,166 @@
+"""Put the files of a tile into its folder under names of our own, and describe each as a STAC asset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.files import sha256_file
+from upscaling.results.cog import COG_MEDIA_TYPE, CogInfo, ensure_cog, is_tiff, move
+from upscaling.tiles import FetchedAsset, TileJob
+
+__all__ = ["PlacedAsset", "asset_names", "place_assets"]
+
+MEDIA_TYPES = {
+    ".csv": "text/csv",
+    ".fgb": "application/vnd.flatgeobuf",
+    ".geojson": "application/geo+json",
+    ".gpkg": "application/geopackage+sqlite3",
+    ".h5": "application/x-hdf5",
+    ".jp2": "image/jp2",
+    ".jpg": "image/jpeg",
+    ".json": "application/json",
+    ".nc": "application/netcdf",
+    ".parquet": "application/vnd.apache.parquet",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".txt": "text/plain",
+    ".xml": "application/xml",
+    ".zip": "application/zip",
+}
+# Names that say nothing: what platforms call the one result of a job.
+ANONYMOUS = {"", "openeo", "result", "results", "output", "out", "data", "asset", "file", "image", "default"}
+# Random parts of a name would make the asset's key another one in every tile.
+RANDOM = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}|[0-9a-f]{24,}")
+LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedAsset:
+    """A file in the tile's folder: the key, its STAC 1.1 asset object, and the raster's facts if it is one."""
+
+    key: str
+    asset: dict[str, Any]
+    cog: CogInfo | None
+    fetched: FetchedAsset
+
+
+def asset_names(hints: Iterable[str], *, noise: Iterable[str] = ()) -> list[str]:
+    """Turn the names a platform gave into asset keys, one per hint in the same order.
+
+    Keys match ``[a-z0-9][a-z0-9_.-]*``, are unique, do not depend on the order of the hints, and are the same for
+    every tile: the file's extension, ``noise`` (tile id, job id) and random identifiers are taken out.
+    A name that says nothing (``openEO.tif``) becomes ``data``.
+    """
+    hints = list(hints)
+    noise = sorted({part.lower() for part in noise if part}, key=len, reverse=True)
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for index in sorted(range(len(hints)), key=lambda position: (hints[position], position)):
+        base = _plain(hints[index], noise)
+        name, number = base, 2
+        while name in taken:
+            name, number = f"{base}_{number}", number + 1
+        taken.add(name)
+        names[index] = name
+    return [names[index] for index in range(len(hints))]
+
+
+def _plain(hint: str, noise: list[str]) -> str:
+    name = re.split(r"[/\\]", hint.split("?", maxsplit=1)[0].split("#", maxsplit=1)[0])[-1].lower()
+    stem, _, extension = name.rpartition(".")
+    name = stem if f".{extension}" in MEDIA_TYPES or extension in {"tif", "tiff"} else name
+    for part in noise:
+        name = name.replace(part, "")
+    name = re.sub(r"[^a-z0-9.]+", lambda match: "-" if match[0] == "-" else "_", RANDOM.sub("", name))
+    name = re.sub(r"\.{2,}", ".", name)[:LONGEST_NAME].strip("_.-")
+    return "data" if name in ANONYMOUS else name
+
+
+def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str, exact: bool) -> list[PlacedAsset]:
+    """Check every file and move it to ``job.folder/<tile id>_<key><extension>``.
+
+    Parameters
+    ----------
+    job_id
+        The platform's id of the job, taken out of the names.
+    exact
+        True if every raster must cover exactly the tile; else it is taken where it lies.
+
+    Raises
+    ------
+    TileFailedError
+        ``bad-output``: a file that is not there or lies outside ``job.scratch``, or a raster that is not usable.
+    """
+    home = job.scratch.resolve()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    names = asset_names((asset.key or asset.path.name for asset in assets), noise=(job.tile.id, job_id, job.key))
+    placed = []
+    for name, fetched in zip(names, assets, strict=True):
+        source = fetched.path.resolve()
+        if not source.is_relative_to(home) or not source.is_file():
+            raise TileFailedError(
+                f"result file {fetched.path.name} is not a file below the tile's scratch folder",
+                error_class=ErrorClass.OUTPUT,
+            )
+        placed.append(_place(job, name, fetched, source, exact=exact))
+    return sorted(placed, key=lambda asset: asset.key)
+
+
+def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exact: bool) -> PlacedAsset:
+    asset: dict[str, Any] = {
+        "href": "",
+        "type": "",
+        "title": _title(fetched, name),
+        "roles": list(fetched.roles) or ["data"],
+    }
+    extension = source.suffix.lower()
+    cog = None
+    if is_tiff(source) or extension in {".tif", ".tiff"}:
+        target = job.folder / f"{job.tile.id}_{name}.tif"
+        cog = ensure_cog(source, target, expect=job.tile if exact else None)
+        asset |= {"type": COG_MEDIA_TYPE, **_raster_fields(cog, fetched)}
+        size, checksum = cog.size, cog.sha256
+    else:
+        target = job.folder / f"{job.tile.id}_{name}{extension if extension in MEDIA_TYPES else '.bin'}"
+        size, checksum = source.stat().st_size, sha256_file(source)
+        move(source, target)
+        asset["type"] = _media_type(extension, fetched.media_type)
+    asset["href"] = f"./{target.name}"
+    # multihash: 0x12 = sha2-256, 0x20 = 32 bytes
+    asset |= {"file:size": size, "file:checksum": f"1220{checksum}"}
+    return PlacedAsset(name, asset, cog, fetched)
+
+
+def _title(fetched: FetchedAsset, name: str) -> str:
+    title = " ".join((fetched.title or name).split())
+    return title if title.isprintable() and "://" not in title else name
+
+
+def _media_type(extension: str, said: str) -> str:
+    if extension in MEDIA_TYPES:
+        return MEDIA_TYPES[extension]
+    return said if re.fullmatch(r"[\w.+-]+/[\w.+-]+(\s*;[\w\s.+=-]*)*", said) else "application/octet-stream"
+
+
+def _raster_fields(cog: CogInfo, fetched: FetchedAsset) -> dict[str, Any]:
+    """Return ``bands`` (names: the platform's, else the file's own, else b1…) and the pixel size in metres."""
+    given = fetched.bands if len(fetched.bands) == len(cog.bands) else ({},) * len(cog.bands)
+    bands = []
+    for number, (own, said) in enumerate(zip(cog.bands, given, strict=True), start=1):
+        name = str(said.get("name") or own["name"] or f"b{number}")
+        text = {key: said[key] for key in ("description", "unit") if isinstance(said.get(key), str)}
+        bands.append({**text, **own, "name": name})
+    return {"bands": bands, "raster:spatial_resolution": _resolution(cog)}
+
+
+def _resolution(cog: CogInfo) -> float:
+    import pyproj
+
+    crs = pyproj.CRS.from_user_input(cog.crs)
+    metres = 111_320.0 if crs.is_geographic else crs.axis_info[0].unit_conversion_factor
+    return round(float(cog.transform[0] * metres), 4)

@@ -1,0 +1,379 @@
+"""Check a raster that came back, and make it a Cloud Optimized GeoTIFF on the tile's own pixels."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.files import sha256_file, written_whole
+from upscaling.tiles import Bounds, Tile
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+    from rasterio.windows import Window
+
+__all__ = ["COG_MEDIA_TYPE", "CogInfo", "ensure_cog", "is_tiff", "move"]
+
+COG_MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+# Little and big endian, classic and BigTIFF.
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# What is left of a pixel after a lattice has been through a platform's floating point.
+PIXEL_TOLERANCE = 1e-3
+CHUNK_SAMPLES = 1 << 24
+# Sidecar files would not travel with the COG, so they are not read either.
+GDAL_OPTIONS: dict[str, Any] = {
+    "GDAL_PAM_ENABLED": "NO",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_TIFF_INTERNAL_MASK": "YES",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CogInfo:
+    """What one checked raster is.
+
+    Attributes
+    ----------
+    crs
+        ``EPSG:<n>``, or WKT2 where the CRS has no code.
+    bounds
+        Edges in ``crs``; where a tile was expected they are the tile's own numbers.
+    shape
+        Rows, columns.
+    transform
+        Six numbers in rasterio's order: x = a*col + b*row + c, y = d*col + e*row + f.
+    nodata
+        None for an integer raster without one: all its pixels are valid.
+    bands
+        In file order: ``name`` (may be empty), ``data_type``, ``nodata`` and, where set, ``unit``,
+        ``raster:scale``, ``raster:offset`` (STAC 1.1 ``bands``).
+    size
+        In bytes.
+    valid
+        Share of pixels, 0 to 1, with a valid value in at least one band.
+    rewritten
+        False if the file is, bit for bit, the one that came.
+    """
+
+    path: Path
+    crs: str
+    bounds: Bounds
+    shape: tuple[int, int]
+    transform: tuple[float, float, float, float, float, float]
+    dtype: str
+    nodata: float | None
+    bands: tuple[dict[str, Any], ...]
+    size: int
+    sha256: str
+    valid: float
+    rewritten: bool
+
+
+def is_tiff(path: Path) -> bool:
+    """Tell a TIFF by its first bytes, whatever its name."""
+    with path.open("rb") as stream:
+        return stream.read(4) in TIFF_MAGIC
+
+
+def ensure_cog(source: Path, target: Path, *, expect: Tile | None) -> CogInfo:
+    """Put a checked COG at ``target``.
+
+    The file is read to its last block. With ``expect`` its CRS must be the tile's, its pixels must lie on
+    the lattice that starts at the tile's corner, and it must cover the tile: what lies outside the tile is cut
+    off. A strictly valid COG is moved as it is; anything else is rewritten by GDAL's COG driver with every
+    pixel, band description, scale and offset kept. A floating-point raster without nodata gets NaN.
+
+    Parameters
+    ----------
+    source
+        A GeoTIFF; gone afterwards.
+    target
+        Written by rename.
+    expect
+        The tile that was asked for, or None where any place is right.
+
+    Raises
+    ------
+    TileFailedError
+        ``bad-output``: not a TIFF, not readable, rotated, in another CRS, off the lattice, smaller than the tile.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    if not is_tiff(source):
+        raise _bad(f"{source.name} is not a TIFF file")
+    with rasterio.Env(**GDAL_OPTIONS), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with rasterio.open(source, driver="GTiff") as dataset:
+                window = _window(dataset, expect)
+                valid = _valid_share(dataset, window)
+                plan = _Rewrite.of(dataset, window)
+        except RasterioError as error:
+            raise _bad(f"{source.name} cannot be read to the last block: {error}") from error
+        rewrite = plan is not None or not _is_cog(source)
+        if rewrite:
+            _write_cog(source, target, plan)
+        else:
+            move(source, target)
+        return _describe(target, expect, valid=valid, rewritten=rewrite)
+
+
+def _bad(message: str) -> TileFailedError:
+    return TileFailedError(message, error_class=ErrorClass.OUTPUT)
+
+
+def _same_crs(first: Any, second: Any) -> bool:
+    import pyproj
+
+    return bool(first == second) or pyproj.CRS(first).equals(pyproj.CRS(second), ignore_axis_order=True)
+
+
+def _window(dataset: DatasetReader, expect: Tile | None) -> Window:
+    """Return the part of the raster that is the tile; raise if it is not there."""
+    from rasterio.crs import CRS
+    from rasterio.windows import Window
+
+    name, transform = Path(dataset.name).name, dataset.transform
+    if dataset.crs is None:
+        raise _bad(f"{name} has no CRS")
+    if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
+        raise _bad(f"{name} is rotated or not north-up: transform {tuple(transform)[:6]}")
+    whole = Window(0, 0, dataset.width, dataset.height)
+    if expect is None:
+        return whole
+    where = f"{name} has bounds {_text(dataset.bounds)} in {_crs_text(dataset.crs)}, "
+    where += f"tile {expect.id} has {_text(expect.bounds)} in {expect.crs}"
+    if not _same_crs(dataset.crs, CRS.from_user_input(expect.crs)):
+        raise _bad(f"another CRS than the tile's: {where}")
+    bounds = expect.bounds
+    edges = (
+        (bounds.west - transform.c) / transform.a,
+        (bounds.north - transform.f) / transform.e,
+        (bounds.east - transform.c) / transform.a,
+        (bounds.south - transform.f) / transform.e,
+    )
+    left, top, right, bottom = (round(edge) for edge in edges)
+    if any(abs(edge - round(edge)) > PIXEL_TOLERANCE for edge in edges):
+        raise _bad(f"pixels of {transform.a:g} x {-transform.e:g} are not on the tile's lattice: {where}")
+    if left < 0 or top < 0 or right > dataset.width or bottom > dataset.height:
+        raise _bad(f"does not cover the tile: {where}")
+    return Window(left, top, right - left, bottom - top)
+
+
+def _text(bounds: tuple[float, float, float, float]) -> str:
+    return "(" + ", ".join(f"{value:.10g}" for value in bounds) + ")"
+
+
+def _crs_text(crs: Any) -> str:
+    """``EPSG:<n>``, or WKT2."""
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt(version="WKT2_2019"))
+
+
+def _chunks(dataset: DatasetReader, window: Window) -> Iterator[Window]:
+    """Cut a window into bands of whole block rows, of bounded size in memory."""
+    from rasterio.windows import Window
+
+    block = dataset.block_shapes[0][0]
+    rows = max(1, CHUNK_SAMPLES // (dataset.count * window.width))
+    rows = max(block, rows // block * block)
+    start, stop = window.row_off, window.row_off + window.height
+    while start < stop:
+        end = min(stop, (start // block) * block + rows)  # on block borders, so that no block is read twice
+        yield Window(window.col_off, start, window.width, end - start)
+        start = end
+
+
+def _valid_share(dataset: DatasetReader, window: Window) -> float:
+    import numpy as np
+
+    count = 0
+    for chunk in _chunks(dataset, window):
+        values = dataset.read(window=chunk, masked=True)
+        valid = ~np.ma.getmaskarray(values)
+        if np.issubdtype(values.dtype, np.inexact):
+            valid &= ~np.isnan(values.data)
+        count += int(valid.any(axis=0).sum())
+    return float(count / (window.width * window.height))
+
+
+def _is_cog(path: Path) -> bool:
+    from rio_cogeo.cogeo import cog_validate
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(cog_validate(path, strict=True, quiet=True)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Rewrite:
+    """What must change besides the layout of the file."""
+
+    window: Window
+    nodata: float | None
+
+    @classmethod
+    def of(cls, dataset: DatasetReader, window: Window) -> _Rewrite | None:
+        crop = (window.width, window.height) != (dataset.width, dataset.height)
+        name_nodata = dataset.nodata is None and dataset.dtypes[0].startswith("float")
+        if not crop and not name_nodata:
+            return None
+        return cls(window, math.nan if name_nodata else dataset.nodata)
+
+
+@contextmanager
+def _staged(source: Path, plan: _Rewrite | None, beside: Path) -> Iterator[Path]:
+    """Yield a file with the pixels and facts the COG is to have: ``source`` itself, or a cropped copy."""
+    if plan is None:
+        yield source
+        return
+    import rasterio
+    from rasterio.enums import MaskFlags
+    from rasterio.windows import Window
+
+    staged = beside.with_suffix(".staged.tif")
+    try:
+        with rasterio.open(source, driver="GTiff") as src:
+            profile = {
+                "driver": "GTiff",
+                "width": plan.window.width,
+                "height": plan.window.height,
+                "count": src.count,
+                "dtype": src.dtypes[0],
+                "crs": src.crs,
+                "transform": _shifted(src.transform, plan.window),
+                "nodata": plan.nodata,
+                "tiled": True,
+                "blockxsize": 512,
+                "blockysize": 512,
+                "bigtiff": "IF_SAFER",
+            }
+            with rasterio.open(staged, "w", **profile) as dst:
+                _copy_facts(src, dst)
+                masked = (
+                    MaskFlags.per_dataset in src.mask_flag_enums[0] and MaskFlags.alpha not in src.mask_flag_enums[0]
+                )
+                for chunk in _chunks(src, plan.window):
+                    here = Window(0, chunk.row_off - plan.window.row_off, chunk.width, chunk.height)
+                    dst.write(src.read(window=chunk), window=here)
+                    if masked:
+                        dst.write_mask(src.dataset_mask(window=chunk), window=here)
+        yield staged
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _shifted(transform: Any, window: Window) -> Any:
+    """Return the transform of a window; rasterio's own function warns of affine 3."""
+    column, row = window.col_off * transform.a, window.row_off * transform.e
+    return type(transform)(transform.a, 0, transform.c + column, 0, transform.e, transform.f + row)
+
+
+def _copy_facts(src: Any, dst: Any) -> None:
+    dst.descriptions, dst.scales, dst.offsets = src.descriptions, src.scales, src.offsets
+    dst.colorinterp = src.colorinterp
+    dst.update_tags(**src.tags())
+    for band in range(1, src.count + 1):
+        dst.update_tags(band, **{k: v for k, v in src.tags(band).items() if not k.startswith("STATISTICS_")})
+        if src.units[band - 1]:
+            dst.set_band_unit(band, src.units[band - 1])
+        if src.colorinterp[band - 1].name == "palette":
+            dst.write_colormap(band, src.colormap(band))
+
+
+def _write_cog(source: Path, target: Path, plan: _Rewrite | None) -> None:
+    import rasterio
+    from rasterio.errors import RasterioError
+    from rasterio.shutil import copy
+
+    with written_whole(target) as temporary, _staged(source, plan, temporary) as staged:
+        with rasterio.open(staged, driver="GTiff") as dataset:
+            floating = dataset.dtypes[0].startswith("float")
+            options = {
+                "BLOCKSIZE": 512,
+                "COMPRESS": "DEFLATE",
+                "PREDICTOR": "NO" if dataset.dtypes[0].startswith("complex") else "YES",  # 2 or 3 by data type
+                "OVERVIEWS": "AUTO",
+                # an integer may be a class: the mean of two classes is a third one
+                "OVERVIEW_RESAMPLING": "AVERAGE" if floating else "NEAREST",
+                "BIGTIFF": "IF_SAFER",
+            }
+            try:
+                copy(dataset, temporary, driver="COG", **options)
+            except RasterioError as error:
+                raise _bad(f"{source.name} cannot be written as a COG: {error}") from error
+        if not _is_cog(temporary):
+            raise _bad(f"{source.name} could not be made a valid COG")
+    source.unlink()
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file by rename, also from another file system: ``target`` is never half there."""
+    with written_whole(target) as temporary:
+        try:
+            source.replace(temporary)
+        except OSError:  # another file system
+            shutil.copyfile(source, temporary)
+            source.unlink()
+
+
+def _describe(path: Path, expect: Tile | None, *, valid: float, rewritten: bool) -> CogInfo:
+    import rasterio
+
+    with rasterio.open(path, driver="GTiff") as dataset:
+        transform = dataset.transform
+        return CogInfo(
+            path=path,
+            crs=_crs_text(dataset.crs),
+            bounds=expect.bounds if expect else Bounds(*dataset.bounds),
+            shape=(dataset.height, dataset.width),
+            transform=(transform.a, transform.b, transform.c, transform.d, transform.e, transform.f),
+            dtype=dataset.dtypes[0],
+            nodata=dataset.nodata,
+            bands=_bands(dataset),
+            size=path.stat().st_size,
+            sha256=sha256_file(path),
+            valid=valid,
+            rewritten=rewritten,
+        )
+
+
+def _bands(dataset: DatasetReader) -> tuple[dict[str, Any], ...]:
+    bands = []
+    for index in range(dataset.count):
+        band: dict[str, Any] = {
+            "name": dataset.descriptions[index] or "",
+            "data_type": _stac_type(dataset.dtypes[index]),
+        }
+        if dataset.nodata is not None:
+            band["nodata"] = stac_number(dataset.nodata, dataset.dtypes[index])
+        if dataset.units[index]:
+            band["unit"] = dataset.units[index]
+        if dataset.scales[index] != 1:
+            band["raster:scale"] = dataset.scales[index]
+        if dataset.offsets[index] != 0:
+            band["raster:offset"] = dataset.offsets[index]
+        bands.append(band)
+    return tuple(bands)
+
+
+def _stac_type(dtype: str) -> str:
+    return {"complex_int16": "cint16", "complex64": "cfloat32", "complex128": "cfloat64"}.get(dtype, dtype)
+
+
+def stac_number(value: float, dtype: str) -> float | int | str:
+    """Write a nodata value as STAC 1.1 does: ``"nan"``, ``"inf"`` and ``"-inf"`` are strings."""
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value if dtype.startswith(("float", "complex")) else int(value)

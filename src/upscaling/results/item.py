@@ -1,0 +1,270 @@
+"""One tile's results as a STAC 1.1 item, a plain dictionary: made by the ten thousand, so without objects."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from upscaling.results.assets import PlacedAsset, place_assets
+from upscaling.results.cog import CogInfo
+from upscaling.results.footprint import bbox_of, footprint
+from upscaling.tiles import Algorithm, Outcome, TileJob
+
+__all__ = ["EXTENSIONS", "build_item", "public_url", "rfc3339"]
+
+EXTENSIONS = {
+    "file": "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "grid": "https://stac-extensions.github.io/grid/v1.1.0/schema.json",
+    "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "projection": "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "raster": "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+}
+# A longer expression is only linked: it is the same in every item of a collection.
+LONGEST_EXPRESSION = 2_000
+# What may be known of a job in public. A platform's own record can hold tokens and names.
+JOB_NUMBERS, JOB_TEXTS = ("costs", "duration"), ("id", "title", "currency", "created", "updated")
+REMOTE = re.compile(r"(https?|s3)://")
+GRID_CODE = re.compile(r"[A-Z0-9]+-[-_.A-Za-z0-9]+")
+
+Temporal = tuple[str | None, str | None]
+
+
+def build_item(
+    job: TileJob,
+    outcome: Outcome,
+    *,
+    temporal: Temporal | None = None,
+    level: str = "L3",
+    exact: bool = True,
+    created: datetime | None = None,
+) -> dict[str, Any]:
+    """Move the checked files into ``job.folder`` and return the tile's STAC item; the caller writes it, last.
+
+    An outcome without assets is a tile without data: a valid item with no assets and ``upscaling:nodata: true``.
+
+    Parameters
+    ----------
+    temporal
+        The temporal interval that the job was asked for, as openEO has it: half-open, so ``end_datetime`` is the
+        first moment that is no longer in it. It counts where the platform says nothing about its files' times.
+    level
+        ``processing:level``.
+    exact
+        True if every raster must cover exactly the tile (lattice grids); else rasters stay where they lie.
+    created
+        Time of processing, in UTC; now, if not given.
+
+    Raises
+    ------
+    TileFailedError
+        ``bad-output``, from the checks of `upscaling.results.cog.ensure_cog`.
+    """
+    now = rfc3339((created or datetime.now(UTC)).isoformat())
+    placed = place_assets(job, outcome.assets, job_id=str(outcome.job.get("id") or ""), exact=exact)
+    rasters = [asset.cog for asset in placed if asset.cog]
+    properties: dict[str, Any] = {
+        **_times(placed, temporal, now),
+        "created": now,
+        **_projection(job, rasters),
+        **_processing(job, outcome, level, now),
+        "upscaling:key": job.key,
+        "upscaling:run": job.run,
+        "upscaling:job": _job_facts(outcome.job),
+        "upscaling:algorithm": _algorithm_facts(job.algorithm),
+        "upscaling:nodata": not placed,
+    }
+    extensions = [EXTENSIONS["processing"], EXTENSIONS["projection"]]
+    if placed:
+        extensions.append(EXTENSIONS["file"])
+    if rasters:
+        extensions.append(EXTENSIONS["raster"])
+        properties["upscaling:valid_fraction"] = round(min(cog.valid for cog in rasters), 6)
+    if GRID_CODE.fullmatch(job.tile.grid_code):
+        extensions.append(EXTENSIONS["grid"])
+        properties["grid:code"] = job.tile.grid_code
+    _differing_grids(placed, properties)
+    geometry = _geometry(job, rasters, exact=exact)
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": sorted(extensions),
+        "id": job.tile.id,
+        "geometry": geometry,
+        "bbox": bbox_of(geometry),
+        "properties": properties,
+        "links": _links(job, outcome),
+        "assets": {asset.key: asset.asset for asset in placed},
+        "collection": job.run,
+    }
+
+
+def rfc3339(text: str) -> str:
+    """Return a date or time as ``YYYY-MM-DDTHH:MM:SSZ``; raise ValueError if it is neither."""
+    moment = datetime.fromisoformat(text.strip())
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def public_url(href: str) -> str:
+    """Return an address without what may be a secret: user, password, query (signatures), fragment."""
+    try:
+        parts = urlsplit(href)
+    except ValueError:
+        return ""
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def _times(placed: list[PlacedAsset], temporal: Temporal | None, now: str) -> dict[str, str]:
+    """Return ``start_datetime``, ``end_datetime`` and ``datetime`` (all three: STAC-REC-07) and where they are from.
+
+    An interval open at its end ends when it was processed; one open at its start has its end for a start.
+    """
+    said = [
+        (
+            _moment(asset.fetched.start_datetime or asset.fetched.datetime),
+            _moment(asset.fetched.end_datetime or asset.fetched.datetime),
+        )
+        for asset in placed
+    ]
+    starts, ends = [start for start, _ in said if start], [end for _, end in said if end]
+    source = "assets"
+    if starts and ends:
+        start, end = min(starts), max(ends)
+    elif temporal and any(temporal):
+        source = "parameters"
+        end = _moment(temporal[1]) or now
+        start = _moment(temporal[0]) or end
+    else:
+        source, start, end = "processing", now, now
+    moments = {_moment(asset.fetched.datetime) for asset in placed} - {None}
+    middle = moments.pop() if len(moments) == 1 else None
+    return {
+        "datetime": middle or start,
+        "start_datetime": start,
+        "end_datetime": max(start, end),
+        "upscaling:datetime_from": source,
+    }
+
+
+def _moment(text: str | None) -> str | None:
+    try:
+        return rfc3339(text) if text else None
+    except ValueError:
+        return None  # what a platform sends as a time may be anything
+
+
+def _projection(job: TileJob, rasters: list[CogInfo]) -> dict[str, Any]:
+    crs = rasters[0].crs if rasters else job.tile.crs
+    named = crs.startswith("EPSG:")
+    fields: dict[str, Any] = {"proj:code": crs if named else None}
+    if not named:
+        fields["proj:wkt2"] = crs
+    return fields | (_grid_fields(rasters[0]) if rasters else {"proj:bbox": list(job.tile.bounds)})
+
+
+def _grid_fields(cog: CogInfo) -> dict[str, Any]:
+    return {"proj:bbox": list(cog.bounds), "proj:shape": list(cog.shape), "proj:transform": list(cog.transform)}
+
+
+def _differing_grids(placed: list[PlacedAsset], properties: dict[str, Any]) -> None:
+    """State an asset's own grid where it is not the item's, and also the CRS where that differs."""
+    for asset in placed:
+        if asset.cog:
+            own = {"proj:code": asset.cog.crs if asset.cog.crs.startswith("EPSG:") else None, **_grid_fields(asset.cog)}
+            asset.asset.update({key: value for key, value in own.items() if properties.get(key) != value})
+
+
+def _processing(job: TileJob, outcome: Outcome, level: str, now: str) -> dict[str, Any]:
+    from upscaling import __version__
+
+    algorithm = job.algorithm
+    software = {str(name): str(version) for name, version in outcome.software.items()}
+    name = f"{algorithm.id} {algorithm.version}".strip()
+    fields: dict[str, Any] = {
+        "processing:level": level,
+        "processing:datetime": now,
+        "processing:lineage": f"{algorithm.kind} algorithm {name}, run over this tile by eo-upscaling",
+        "processing:software": dict(sorted({**software, "eo-upscaling": __version__}.items())),
+    }
+    host = _host(outcome.job.get("backend"))
+    if host:
+        fields["processing:facility"] = host
+    expression = _expression(algorithm.path) if algorithm.kind == "openeo" else None
+    if expression is not None:
+        fields["processing:expression"] = {"format": "openeo", "expression": expression}
+    return fields
+
+
+@cache
+def _expression(path: Path) -> Any:
+    """Return the pinned process graph if it is short."""
+    try:
+        graph = json.loads(path.read_text(encoding="utf-8")).get("process_graph")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return graph if graph and len(json.dumps(graph, separators=(",", ":"))) <= LONGEST_EXPRESSION else None
+
+
+def _host(backend: Any) -> str:
+    """Return the host of a backend's URL, or a plain name as it is."""
+    text = str(backend or "")
+    if "://" in text:
+        return urlsplit(public_url(text)).netloc
+    return re.sub(r"[^\w .,:()-]", "", text)
+
+
+def _number(value: Any) -> float | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None
+
+
+def _job_facts(job: dict[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {key: str(job[key])[:200] for key in JOB_TEXTS if job.get(key)}
+    if _host(job.get("backend")):
+        facts["backend"] = _host(job["backend"])
+    for key in JOB_NUMBERS:
+        value = _number(job.get(key))
+        if value is not None:
+            facts[key] = value
+    usage = {}
+    for name, entry in (job.get("usage") or {}).items():
+        value = _number(entry.get("value") if isinstance(entry, dict) else entry)
+        if value is not None:
+            unit = str(entry.get("unit") or "") if isinstance(entry, dict) else ""
+            usage[str(name)] = {"value": value, "unit": unit}
+    return {**facts, "usage": usage} if usage else facts
+
+
+def _algorithm_facts(algorithm: Algorithm) -> dict[str, str]:
+    facts = {"kind": algorithm.kind, "id": algorithm.id, "sha256": algorithm.sha256}
+    return {**facts, "version": algorithm.version} if algorithm.version else facts
+
+
+def _geometry(job: TileJob, rasters: list[CogInfo], *, exact: bool) -> dict[str, Any]:
+    if rasters and not exact:
+        return footprint(rasters[0].bounds, rasters[0].crs)
+    return job.tile.geometry or footprint(job.tile.bounds, job.tile.crs)
+
+
+def _links(job: TileJob, outcome: Outcome) -> list[dict[str, str]]:
+    collection = {"href": "../../collection.json", "type": "application/json"}
+    links = [{"rel": rel, **collection} for rel in ("root", "parent", "collection")]
+    algorithm = job.algorithm
+    run_folder = job.folder.resolve().parent.parent
+    if algorithm.path.resolve().is_relative_to(run_folder):
+        kind = "application/cwl+yaml" if algorithm.kind == "cwl" else "application/json"
+        href = Path(os.path.relpath(algorithm.path.resolve(), job.folder.resolve())).as_posix()
+        links.append({"rel": "processing-expression", "href": href, "type": kind, "title": algorithm.id})
+    if REMOTE.match(algorithm.source):
+        links.append({"rel": "about", "href": public_url(algorithm.source), "title": algorithm.title or algorithm.id})
+    # a local path would tell of this machine, and leads nowhere elsewhere
+    inputs = sorted({public_url(href) for href in outcome.derived_from if REMOTE.match(href)} - {""})
+    return links + [{"rel": "derived_from", "href": href, "type": "application/geo+json"} for href in inputs]
