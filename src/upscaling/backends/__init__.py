@@ -1,1 +1,55 @@
 """Where tiles run: one module per kind of platform, behind the protocol in ``base``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from upscaling.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from upscaling.backends.base import Backend
+    from upscaling.config import CwlBackendConfig, OpenEOBackendConfig
+
+__all__ = ["get_backend", "identity_of"]
+
+
+def identity_of(config: OpenEOBackendConfig | CwlBackendConfig, *, service: str | None = None) -> str:
+    """Return what makes results differ by place: part of the plan's key and of every tile's.
+
+    Parameters
+    ----------
+    service
+        The platform that a catalogue record names; it counts where the configuration names none.
+
+    Raises
+    ------
+    ConfigError
+        Only when ``service`` was looked up and there is no address at all.
+    """
+    if config.kind == "cwl":
+        return "cwl"
+    return f"openeo {(config.url or service or '').rstrip('/')}"
+
+
+def get_backend(
+    config: OpenEOBackendConfig | CwlBackendConfig, plan_facts: dict[str, Any], run_folder: Path
+) -> Backend:
+    """Build the backend that a configuration asks for; its module is imported only now."""
+    if config.kind == "cwl":
+        from upscaling.backends.cwl import CwlBackend
+
+        return CwlBackend(
+            batch_system=config.batch_system,
+            container=config.container,
+            engine=config.engine,
+            cores=config.cores,
+            memory_mb=config.memory_mb,
+        )
+    from upscaling.backends.openeo import OpenEOBackend
+
+    url = config.url or plan_facts.get("service")
+    if not url:
+        raise ConfigError("is required: the algorithm's source names no platform", key="backend.url")
+    return OpenEOBackend(config, url=url.rstrip("/"), output_format=plan_facts["output_format"], run_folder=run_folder)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from upscaling.tiles import Algorithm, Outcome, TileJob
+if TYPE_CHECKING:
+    from upscaling.receipts import Receipt
+    from upscaling.tiles import Algorithm, Outcome, TileJob
 
 __all__ = ["Backend"]
 
@@ -12,14 +14,15 @@ __all__ = ["Backend"]
 class Backend(Protocol):
     """A place that runs one tile of an algorithm. Adding one is one module and its test."""
 
-    def identity(self) -> str:
-        """Return what makes results differ by place (kind and URL); part of every tile's key."""
-
     def check(self, algorithm: Algorithm) -> None:
-        """Raise ConfigError if the place cannot be reached, refuses the credentials, or cannot run it."""
+        """Before a run: raise ConfigError if the place cannot be reached, refuses us, or cannot run the algorithm."""
 
-    def run(self, job: TileJob) -> Outcome:
-        """Run one tile, or attach to the run that is already under way, and bring its files below ``job.scratch``.
+    def finish(self) -> None:
+        """After a run: give up what ``check`` set up."""
 
-        Raises TileFailedError with the platform's own words. A killed call can be repeated at any time.
+    def run(self, job: TileJob, receipt: Receipt) -> Outcome:
+        """Run one tile, or attach to the run that is already under way; bring its files below ``job.scratch``.
+
+        ``receipt`` is locked for this process. Raises TileFailedError with the platform's own words. A killed call
+        can be repeated at any time.
         """

@@ -1,0 +1,38 @@
+# `make demo` and `make test` are all a newcomer needs; both make .venv first if it is absent or stale.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made-from
+PYTEST_ARGS ?=
+
+.PHONY: demo test check venv lock clean
+.DELETE_ON_ERROR:
+
+demo: venv
+	@$(BIN)/upscaling demo
+
+test: check
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Everything that needs no running code: style, types, workflow style, generated files.
+check: venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict src
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/upscaling config-files --check
+
+venv: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml scripts/make_venv.sh
+	@PYTHON="$(PYTHON)" bash scripts/make_venv.sh "$(VENV)"
+	@touch $@
+
+# After a change of pyproject.toml; needs uv. overrides.txt says which wrong pins are taken out of the way, and why.
+lock:
+	uv pip compile pyproject.toml --all-extras --override overrides.txt --generate-hashes --universal \
+	  --python-version 3.11 --prerelease if-necessary --no-header --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache

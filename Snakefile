@@ -1,0 +1,36 @@
+# The front door: configuration, stages, targets. `snakemake --profile workflow/profiles/local`
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/plan.smk"
+include: f"workflow/rules/{CONFIG.backend.kind}.smk"
+include: "workflow/rules/collect.smk"
+
+
+wildcard_constraints:
+    tile="[A-Za-z0-9_-]+",
+
+
+rule all:
+    default_target: True
+    input:
+        # Every tile by name: a collection alone would hide that a tile's files were deleted.
+        tiles=collect("<run>/tiles/{tile}/item.json", tile=PLAN.tiles),
+        collection="<run>/collection.json",
+
+
+onstart:
+    snake.begin(CONFIG, RUN)
+
+
+onsuccess:
+    snake.end(CONFIG, RUN)
+
+
+onerror:
+    snake.end(CONFIG, RUN, failed=True)

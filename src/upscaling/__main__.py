@@ -1,0 +1,5 @@
+"""``python -m upscaling``."""
+
+from upscaling.cli import main
+
+main()

@@ -1,0 +1,148 @@
+"""``upscaling``: everything the rules do, without Snakemake, and the tools around a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from upscaling.errors import UpscalingError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Take an Earth-observation algorithm from one small area to a country, a continent or ten years.",
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)]
+Results = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
+
+
+def main() -> None:
+    """Run the command line; whatever the package refuses ends in one line and exit status 1."""
+    try:
+        app()
+    except UpscalingError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; remote jobs go on and are found again by the next run\n")
+        raise SystemExit(130) from None
+
+
+@app.command()
+def plan(config: ConfigFile, results: Results = Path("results")) -> None:
+    """Make the plan of a run: pin the algorithm, choose the tiles, bind their parameters. Sends nothing."""
+    from upscaling.config import load_config
+    from upscaling.plan import make_plan
+
+    settings = load_config(config)
+    make_plan(settings, results / settings.run, say=typer.echo)
+
+
+@app.command()
+def check(config: ConfigFile, results: Results = Path("results")) -> None:
+    """Make the plan if need be, and see that the platform is there, lets us in and can run it. Submits nothing."""
+    from upscaling.config import load_config
+    from upscaling.plan import ensure_plan
+    from upscaling.tile import check_run, finish_run
+
+    settings = load_config(config)
+    run_folder = results / settings.run
+    ensure_plan(settings, run_folder, say=typer.echo)
+    check_run(settings, run_folder)
+    finish_run(settings, run_folder)
+    typer.echo(f"{settings.backend.kind} back-end: ready")
+
+
+@app.command()
+def tile(
+    config: ConfigFile,
+    tile: Annotated[str, typer.Argument(help="Id of a tile of the plan.")],
+    results: Results = Path("results"),
+) -> None:
+    """Run one tile: submit it or attach to its job, wait, fetch, check, and write its item."""
+    from upscaling.config import load_config
+    from upscaling.tile import run_tile
+
+    settings = load_config(config)
+    typer.echo(run_tile(tile, config=settings, run_folder=results / settings.run))
+
+
+@app.command()
+def collect(
+    config: ConfigFile,
+    results: Results = Path("results"),
+    partial: Annotated[bool, typer.Option("--partial", help="Gather the tiles that are done.")] = False,
+) -> None:
+    """Gather the tiles of a run into its STAC collection."""
+    from upscaling.config import load_config
+    from upscaling.gather import gather
+
+    settings = load_config(config)
+    summary = gather(config=settings, run_folder=results / settings.run, partial=partial)
+    for name, reason in sorted(summary.missing.items()):
+        typer.echo(f"missing: {name}: {reason}", err=True)
+    typer.echo(f"{summary.collection}: {summary.items} items")
+
+
+@app.command()
+def grids() -> None:
+    """List the grids that can be laid over an area."""
+    from upscaling.grids import list_grids
+
+    for grid in list_grids():
+        typer.echo(grid)
+
+
+@app.command("config-files")
+def config_files(
+    check_only: Annotated[bool, typer.Option("--check", help="Only say whether they are up to date.")] = False,
+) -> None:
+    """Write config/config.yaml, config/README.md and the JSON schema from the model (for developers)."""
+    from upscaling.config_files import drifted, write_all
+
+    if check_only:
+        for path in drifted(Path.cwd()):
+            raise UpscalingError(f"{path} differs from the model: run `upscaling config-files`")
+    else:
+        write_all(Path.cwd())
+
+
+@app.command("local-backend")
+def local_backend(
+    data: Annotated[Path, typer.Option(help="collections.yaml, or a local STAC catalogue or collection.")],
+    root: Annotated[Path, typer.Option(help="Folder for jobs and their results.")],
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8787,
+    slots: Annotated[int, typer.Option(min=1, help="Jobs at the same time.")] = 2,
+) -> None:
+    """Serve the embedded openEO back-end. User and password: OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD."""
+    try:
+        from upscaling.local_backend.server import serve
+    except ImportError as error:
+        raise UpscalingError(f"needs the extra `local`: pip install 'eo-upscaling[local]' ({error.name})") from None
+    user, password = os.environ.get("OPENEO_LOCAL_USER"), os.environ.get("OPENEO_LOCAL_PASSWORD")
+    if not user or not password:
+        raise UpscalingError("set OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD for the user of the back-end")
+    serve(data=data, root=root, port=port, slots=slots, users={user: password})
+
+
+@app.command()
+def demo(
+    config: Annotated[Path, typer.Option(help="Configuration of the demo.")] = Path("config/config.yaml"),
+    folder: Annotated[Path, typer.Option(help="Folder for demo data and the back-end's jobs.")] = Path(".demo"),
+) -> None:
+    """Run the demo: start the embedded back-end on generated scenes, run Snakemake, stop the back-end."""
+    from upscaling.demo import run_demo
+
+    raise SystemExit(run_demo(config, folder))
+
+
+if __name__ == "__main__":
+    main()

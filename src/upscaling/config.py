@@ -1,0 +1,250 @@
+"""The one truth about configuration: a model from which schema, commented default and checks are made."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from upscaling.errors import ConfigError
+
+__all__ = ["Algorithm", "Area", "Collection", "Config", "CwlBackendConfig", "OpenEOBackendConfig", "load_config"]
+
+
+class _Block(BaseModel):
+    """A block of the configuration: unknown keys are errors, values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Algorithm(_Block):
+    """What to run. Everything here is part of a tile's identity: a change re-runs the tiles that it touches."""
+
+    source: str = Field(min_length=1, examples=["config/demo/ndvi_composite.json"])
+    """An openEO UDP (JSON), an OGC application package (CWL, `app.cwl#workflow` if it holds several), or an APEx
+    catalogue record: a path, a URL, or the record's id together with `catalogue`."""
+    catalogue: str | None = None
+    """Folder or base URL of an algorithm catalogue in the APEx layout (`<provider>/<id>/records/<id>.json`), where
+    `source` is a record's id. With a URL write the id as `<provider>/<id>`."""
+    parameters: dict[str, Any] = {}
+    """Values for the algorithm's own parameters. Those that the tile fills (its area) must not stand here. Files are
+    looked up from the working directory."""
+    bind: dict[str, str] = {}
+    """Parameter -> form of the tile, where type and name leave it open. Forms: `bbox`, `bbox-lonlat`, `geojson`,
+    `epsg`, `tile-id`; for application packages also `bbox-array`, `eoap-bbox`, `feature`."""
+    output_format: str = "GTiff"
+    """File format asked for where an openEO process has no `save_result` of its own."""
+
+
+class Area(_Block):
+    """Where to run it. The tiles come from the grid; the area only chooses among them."""
+
+    aoi: str | Annotated[list[float], Field(min_length=4, max_length=4)] = Field(
+        examples=["config/demo/area.geojson", [11.3, 46.4, 11.4, 46.5]]
+    )
+    """Area of interest: any vector file (GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet), a WKT string in
+    lon/lat, or `[west, south, east, north]` in degrees. Paths are looked up from the working directory."""
+    grid: str = "utm-20km"
+    """Grid that is laid over the area; `upscaling grids` lists them. `utm-<N>km`, `file` (your own polygons),
+    `none` (the whole area as one tile)."""
+    grid_file: str | None = None
+    """For grid `file`: the vector file with the tiles."""
+    grid_id: str | None = None
+    """For grid `file`: the column with the tile ids (unique, made of letters, digits, `_` and `-`)."""
+    min_overlap: float = Field(0.0, ge=0.0, lt=1.0)
+    """Leave out tiles of which a smaller share than this lies in the area (0.01 = 1 %)."""
+
+    @field_validator("aoi", mode="before")
+    @classmethod
+    def _file_or_bbox(cls, value: object) -> object:
+        numbers = isinstance(value, list) and len(value) == 4 and all(isinstance(n, int | float) for n in value)
+        if not (numbers or (isinstance(value, str) and value.strip())):
+            raise ValueError("must be a vector file, a WKT string, or [west, south, east, north] in degrees")
+        return value
+
+
+class OpenEOBackendConfig(_Block):
+    """An openEO platform: one batch job per tile."""
+
+    kind: Literal["openeo"]
+    """`openeo`: batch jobs on an openEO platform. `cwl`: an application package through Toil on this machine."""
+    url: str | None = Field(None, examples=["https://openeo.dataspace.copernicus.eu"])
+    """Address of the platform. May be left out if the algorithm is a catalogue record: its `service` link counts."""
+    auth: Literal["none", "basic", "oidc", "bearer"] = "oidc"
+    """How to log in. `oidc`: OPENEO_AUTH_METHOD=client_credentials with OPENEO_AUTH_CLIENT_ID, _CLIENT_SECRET and
+    _PROVIDER_ID, else the refresh token that `openeo-auth` stored. `basic`: OPENEO_AUTH_USERNAME and
+    OPENEO_AUTH_PASSWORD, else what `openeo-auth` stored. `bearer`: OPENEO_AUTH_TOKEN. Secrets never stand here."""
+    slots: int = Field(2, ge=1, le=1000)
+    """Batch jobs of this run at the same time: what the platform allows you. Changing it re-runs nothing."""
+    process: Literal["inline", "namespace"] = "inline"
+    """`inline`: send the pinned graph with its parameters filled in. `namespace`: refer to the UDP by its URL (the
+    platform fetches it, so it floats if the URL does)."""
+    job_options: dict[str, Any] = {}
+    """Passed on as `job_options`, e.g. `{executor-memory: 4G}`. Not part of a tile's identity."""
+    plan: str | None = None
+    """Billing plan, where the platform has several."""
+    timeout_hours: float = Field(24.0, gt=0)
+    """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
+    poll_seconds: Annotated[list[float], Field(min_length=2, max_length=2)] = [1.0, 60.0]
+    """Shortest and longest time between two questions about a job's state; it grows with the job's age."""
+
+    @field_validator("url")
+    @classmethod
+    def _http_only(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://")):
+            raise ValueError("must start with https:// (or http://)")
+        if value is not None and "@" in value.split("/")[2]:
+            raise ValueError("must not hold credentials; they come from the environment (see auth)")
+        return value.rstrip("/") if value else value
+
+    @field_validator("poll_seconds")
+    @classmethod
+    def _ordered(cls, value: list[float]) -> list[float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("must be [shortest, longest] with 0 < shortest <= longest")
+        return value
+
+
+class CwlBackendConfig(_Block):
+    """An OGC application package, run by Toil: one `toil-cwl-runner` per tile."""
+
+    kind: Literal["cwl"]
+    """`openeo`: batch jobs on an openEO platform. `cwl`: an application package through Toil on this machine."""
+    batch_system: Literal["single_machine"] = "single_machine"
+    """Where Toil runs the package's steps: on the machine that the tile's job is on."""
+    engine: Literal["toil", "cwltool"] = "toil"
+    """`toil`: restarts a killed tile where it stopped. `cwltool`: less overhead for short one-step packages."""
+    container: Literal["none", "docker", "podman", "singularity"] = "none"
+    """How the package's tools run; `none` uses the programs on PATH."""
+    slots: int = Field(2, ge=1, le=1000)
+    """Tiles at the same time. Changing it re-runs nothing."""
+    cores: int = Field(1, ge=1)
+    """Cores a tile may use; also what Snakemake reserves for it."""
+    memory_mb: int = Field(2000, ge=256)
+    """Memory a tile may use, in MB; also what Snakemake reserves for it."""
+
+
+class Collection(_Block):
+    """What the resulting STAC collection says of itself."""
+
+    title: str | None = None
+    """Title; the algorithm's title when left out."""
+    description: str | None = None
+    """Description; the algorithm's description when left out."""
+    license: str = "other"
+    """SPDX identifier of the result's licence, or `other`."""
+    keywords: list[str] = []
+    """Keywords for search."""
+    providers: list[dict[str, Any]] = []
+    """STAC provider objects (`name`, `roles`, `url`)."""
+
+
+class Config(_Block):
+    """Configuration of a run."""
+
+    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80, examples=["bolzano-ndvi"])
+    """Name of the run; everything it writes lies below `results/<run>/`."""
+    algorithm: Algorithm
+    area: Area
+    backend: Annotated[OpenEOBackendConfig | CwlBackendConfig, Field(discriminator="kind")]
+    collection: Collection = Collection()
+    pathvars: dict[str, str] = {}
+    """Snakemake's own: other places for `results` and so on."""
+
+    @classmethod
+    def parse(cls, values: Any, *, file: object = None) -> Config:
+        """Check ``values`` as read from YAML; the first fault is raised as one line with file and key.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown key, a missing one, or a value out of its range.
+        """
+        if not isinstance(values, Mapping):
+            raise ConfigError("must be a mapping of run, algorithm, area and backend", file=file)
+        try:
+            return cls.model_validate(_plain(values))
+        except ValidationError as error:
+            raise ConfigError(_explain(error), key=_key(error), file=file) from None
+
+
+def _plain(value: Any) -> Any:
+    """Turn what YAML makes of an unquoted date back into the string that openEO and CWL want."""
+    if isinstance(value, dt.datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _location(error: ValidationError) -> list[str]:
+    tags = {"openeo", "cwl"}  # pydantic names the chosen union member; a user never wrote it
+    branches = ("str", "list[", "constrained-")
+    return [
+        str(part)
+        for position, part in enumerate(error.errors()[0]["loc"])
+        if not (position == 1 and part in tags) and not str(part).startswith(branches)
+    ]
+
+
+def _key(error: ValidationError) -> str:
+    return ".".join(_location(error)) or "(top level)"
+
+
+def _explain(error: ValidationError) -> str:
+    import difflib
+
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        known = list(_keys_beside(first["loc"]))
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return f"unknown key; {hint}"
+    if first["type"] == "missing":
+        return "is missing"
+    if first["type"].startswith("union_tag"):
+        return "kind must be one of: openeo, cwl"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if first["loc"][-1] == "url":  # may hold a password: it must not reach a log
+        return message
+    shown = repr(first["input"])
+    return f"{message} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
+    blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "collection": Collection}
+    blocks |= {"openeo": OpenEOBackendConfig, "cwl": CwlBackendConfig}
+    block = next((blocks[str(part)] for part in reversed(location[:-1]) if str(part) in blocks), Config)
+    yield from block.model_fields
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a YAML configuration file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, no YAML, or does not fit the model.
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"no such file (looked in {Path(os.curdir).resolve()})", file=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=path) from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not YAML: {error}", file=path) from None
+    return Config.parse(values, file=path)

@@ -1,0 +1,51 @@
+"""Which class a platform's complaint belongs to, and what is done about each class.
+
+| class          | examples                                          | policy                                       |
+|----------------|---------------------------------------------------|----------------------------------------------|
+| transient      | no connection, 408, 429, 5xx, too many jobs       | wait and ask again; never a tile's failure   |
+| authentication | 401, 403, token refused                           | stop with one line; the job is left alone    |
+| quota          | payment required, no credits left                 | stop with one line; the job is left alone    |
+| out-of-memory  | the platform's log names memory                   | the tile fails; the reason says so           |
+| permanent      | wrong graph, unknown collection, other job errors | the tile fails with the platform's own words |
+| no data        | the platform's log says that nothing was found    | a success without assets                     |
+"""
+
+from __future__ import annotations
+
+import re
+
+from upscaling.errors import ErrorClass
+
+__all__ = ["classify_http", "classify_log", "is_no_data"]
+
+_QUOTA_CODES = {"PaymentRequired", "BudgetInvalid", "CreditsInsufficient", "StorageQuotaExceeded"}
+_TRANSIENT_CODES = {"ConcurrentJobLimit", "TooManyRequests", "ServiceUnavailable", "Internal", "Timeout"}
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_GATEWAY_STATUS = {404}  # without an openEO error code it is a proxy's answer, and says nothing of the job
+_MEMORY = re.compile(
+    r"out ?of ?memory|\boom\b|oomkilled|outofmemoryerror|memory limit|cannot allocate memory|memoryerror"
+    r"|java heap space|exit code 137|executor-memory",
+    re.IGNORECASE,
+)
+_NO_DATA = re.compile(r"\bNoDataAvailable\b|no data (?:is )?available|empty (?:data ?)?cube", re.IGNORECASE)
+
+
+def classify_http(status: int | None, code: str | None) -> ErrorClass:
+    """Class of a refused request, from the HTTP status and the openEO error code (openEO API 1.2, errors.json)."""
+    if code in _TRANSIENT_CODES or (code is None and status in _GATEWAY_STATUS):
+        return ErrorClass.TRANSIENT
+    if code in _QUOTA_CODES or status == 402:
+        return ErrorClass.QUOTA
+    if status in {401, 403}:
+        return ErrorClass.AUTH
+    return ErrorClass.TRANSIENT if status in _TRANSIENT_STATUS else ErrorClass.PERMANENT
+
+
+def classify_log(text: str) -> ErrorClass:
+    """Class of a job that the platform ended in error, from the words of its log."""
+    return ErrorClass.MEMORY if _MEMORY.search(text) else ErrorClass.PERMANENT
+
+
+def is_no_data(text: str) -> bool:
+    """Whether a job's error log says that there was nothing to process: a result, not a fault."""
+    return bool(_NO_DATA.search(text))

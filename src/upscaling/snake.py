@@ -1,0 +1,99 @@
+"""The few calls that Snakefile and rule scripts make; everything they do is elsewhere and needs no Snakemake."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from upscaling.config import Config
+from upscaling.errors import UpscalingError
+from upscaling.plan import Plan, ensure_plan
+
+__all__ = ["begin", "end", "logged", "plan", "read_config", "slots"]
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _stop(error: UpscalingError) -> NoReturn:
+    # SystemExit, as Snakemake would show any other exception with a line of our Snakefile, which is not at fault.
+    _say(f"error: {error}")
+    raise SystemExit(1)
+
+
+def read_config(config: Any, files: Sequence[Any]) -> Config:
+    """Check Snakemake's merged configuration; ``files`` are those it came from, for the message."""
+    try:
+        return Config.parse(config, file=str(files[-1]) if files else None)
+    except UpscalingError as error:
+        _stop(error)
+
+
+def plan(config: Config, run_folder: str) -> Plan:
+    """Return the run's plan, made if need be."""
+    try:
+        return ensure_plan(config, Path(run_folder), say=_say)
+    except UpscalingError as error:
+        _stop(error)
+
+
+def slots(config: Config) -> dict[str, int]:
+    """Return the Snakemake resource that bounds how many tiles run at once."""
+    return {"openeo_slots" if config.backend.kind == "openeo" else "toil_leaders": config.backend.slots}
+
+
+def begin(config: Config, run_folder: str) -> None:
+    """Check the platform before the first tile; the run ends here, with one line, if it is of no use."""
+    from upscaling.tile import check_run
+
+    try:
+        check_run(config, Path(run_folder))
+    except UpscalingError as error:
+        _stop(error)
+
+
+def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
+    """After the last tile: clean up; if tiles failed, gather the others and say what is missing and why."""
+    from upscaling.gather import gather
+    from upscaling.tile import finish_run
+
+    folder = Path(run_folder)
+    finish_run(config, folder)
+    if not failed:
+        return
+    try:
+        summary = gather(config=config, run_folder=folder, partial=True)
+    except UpscalingError as error:
+        _say(f"no collection was made: {error}")
+        return
+    for tile, reason in sorted(summary.missing.items()):
+        _say(f"missing: {tile}: {reason}")
+    _say(f"{summary.collection} holds the {summary.items} tiles that are done; {len(summary.missing)} are missing")
+
+
+@contextmanager
+def logged(log: str, what: str) -> Iterator[None]:
+    """Send logging to a rule's log file; end the script with one line for whatever goes wrong."""
+    logging.basicConfig(
+        filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        yield
+    except UpscalingError as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 -- the line says all; a traceback hides it
+        _say(f"error: {what}: {error}")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _say(f"{what}: detached; a remote job goes on and is found again by the next run")
+        raise SystemExit(130) from None
+    except Exception as error:
+        logging.getLogger(__name__).critical("%s", traceback.format_exc())
+        _say(f"error: {what}: {type(error).__name__}: {error} (this is a fault of eo-upscaling; traceback in {log})")
+        raise SystemExit(1) from None

@@ -1,0 +1,93 @@
+"""One tile from plan to ``item.json``: what each Snakemake job of the tile rule does."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from upscaling.config import Config
+from upscaling.errors import TileFailedError
+from upscaling.files import read_json, write_json
+from upscaling.plan import job_of, load_plan
+from upscaling.receipts import open_receipt
+from upscaling.tiles import Outcome, TileJob
+
+__all__ = ["check_run", "finish_run", "run_tile"]
+
+
+def check_run(config: Any, run_folder: Path) -> None:
+    """Before the first tile: see that the platform is there and lets us in.
+
+    Raises
+    ------
+    ConfigError
+        One line; nothing was sent.
+    """
+    from upscaling.backends import get_backend
+
+    plan = load_plan(run_folder)
+    get_backend(_settings(config).backend, plan.facts, run_folder).check(plan.algorithm)
+
+
+def finish_run(config: Any, run_folder: Path) -> None:
+    """After the last tile of a run: remove what ``check_run`` left."""
+    from upscaling.backends import get_backend
+
+    get_backend(_settings(config).backend, load_plan(run_folder).facts, run_folder).finish()
+
+
+def run_tile(tile: str, *, config: Any, run_folder: Path) -> Path:
+    """Run one tile and write its ``item.json``, last of all.
+
+    Safe to repeat after any kind of end: work that the receipt knows is attached to, not submitted again.
+
+    Returns
+    -------
+    Path of the item.
+
+    Raises
+    ------
+    TileFailedError
+        With the platform's own words and the path of the full log.
+    """
+    from upscaling.backends import get_backend
+
+    plan = load_plan(run_folder)
+    job = job_of(plan, run_folder, tile)
+    backend = get_backend(_settings(config).backend, plan.facts, run_folder)
+    item_path = job.folder / "item.json"
+    with open_receipt(job) as receipt:
+        if _done_meanwhile(item_path, job):
+            return item_path
+        outcome = backend.run(job, receipt)
+        try:
+            item = _describe(job, outcome, plan.facts)
+        except TileFailedError as error:
+            receipt.advance("failed", error={"class": error.error_class, "message": str(error)})
+            raise
+        write_json(item_path, item)
+        receipt.advance("done", facts={**receipt.facts, **outcome.job})
+        shutil.rmtree(job.scratch, ignore_errors=True)
+    return item_path
+
+
+def _settings(config: Any) -> Config:
+    return config if isinstance(config, Config) else Config.parse(config)
+
+
+def _describe(job: TileJob, outcome: Outcome, facts: dict[str, Any]) -> dict[str, Any]:
+    from upscaling.binding import temporal_extent
+    from upscaling.results.item import build_item
+
+    # Free polygons need not lie on a pixel lattice; the tiles of a grid do, and neighbours must abut to the pixel.
+    exact = facts["area"]["grid"] not in {"file", "none"}
+    return build_item(job, outcome, temporal=temporal_extent(job.algorithm, job.parameters), exact=exact)
+
+
+def _done_meanwhile(item_path: Path, job: TileJob) -> bool:
+    """Whether another process finished this very work while we waited for its lock (Snakemake cleared it before)."""
+    try:
+        return bool(read_json(item_path)["properties"]["upscaling:key"] == job.key)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,22 @@
+# One openEO batch job per tile. The process here only submits (or attaches), waits and fetches: it needs no core.
+
+
+rule tile:
+    output:
+        item="<run>/tiles/{tile}/item.json",
+    log:
+        "<run>/logs/{tile}.log",
+    localrule: True
+    conda:
+        "../envs/upscaling.yaml"
+    threads: 0
+    resources:
+        openeo_slots=1,
+        mem_mb=200,
+    params:
+        key=key_of,
+        run_folder=RUN,
+    message:
+        "tile {wildcards.tile}: openEO batch job"
+    script:
+        "../../scripts/tile.py"

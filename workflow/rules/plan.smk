@@ -1,0 +1,22 @@
+# Config -> plan. Made here, before the DAG, and only if its inputs changed: no checkpoint, and every tile is a target
+# that `snakemake -n` shows by name.
+from upscaling import snake
+
+CONFIG = snake.read_config(config, workflow.configfiles)
+
+
+pathvars:
+    run=f"<results>/{CONFIG.run}",
+
+
+RUN = workflow.pathvars.apply("<run>")
+PLAN = snake.plan(CONFIG, RUN)
+
+# Set here, so that Snakemake without our profiles is throttled too; --resources still wins.
+for resource, slots in snake.slots(CONFIG).items():
+    workflow.global_resources.setdefault(resource, slots)
+
+
+def key_of(wildcards):
+    """Return the key of a tile's work: Snakemake runs a tile again when it changes, and only then."""
+    return PLAN.tiles[wildcards.tile].key
