@@ -1,0 +1,36 @@
+"""Run the back-end: ``python -m upscaling.local_backend --data … --root …``; the password comes from the environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from upscaling.errors import UpscalingError
+from upscaling.local_backend.server import serve
+
+
+def main() -> int:
+    """Read the command line and serve; return the exit status."""
+    parser = argparse.ArgumentParser(prog="upscaling local-backend", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="YAML list of collections, or a local STAC catalogue")
+    parser.add_argument("--root", type=Path, required=True, help="folder for jobs and results")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--slots", type=int, default=2, help="jobs at the same time, and active jobs per user")
+    given = parser.parse_args()
+    user, password = os.environ.get("OPENEO_LOCAL_USER", ""), os.environ.pop("OPENEO_LOCAL_PASSWORD", "")
+    try:
+        if not user or not password:
+            message = "set OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD in the environment"
+            raise UpscalingError(message)
+        serve(users={user: password}, **vars(given))
+    except UpscalingError as error:
+        sys.stderr.write(f"local-backend: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The back-end's process registry: openeo-processes-dask, mended where catalogue graphs fail on it.
+
+One convention holds inside every callback: the values of the dimension that is reduced or applied over lie along the
+*first* axis of a numpy array, and a scalar of the openEO specification is an array of all other pixels. So an array made
+by ``array_create`` and one cut from a cube behave alike, and every process gets ``axis=0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any
+
+from upscaling.local_backend import arrays, cube_processes
+
+__all__ = ["base_registry", "specifications"]
+
+
+def base_registry() -> dict[str, Callable[..., Any]]:
+    """Return implementations by process id, without those that read or write data."""
+    from openeo_processes_dask.process_implementations import core, dates
+
+    found = {f.__name__.strip("_"): f for f in core.standard_processes}
+    found |= {name: getattr(dates, name) for name in dates.__all__}
+    for broken in ("load_stac", "load_url", "run_udf", "create_raster_cube", "inspect"):
+        found.pop(broken, None)
+    found = {name: _with_arrays(f) for name, f in found.items()}
+    return found | arrays.PROCESSES | cube_processes.PROCESSES
+
+
+def _with_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Stack a list of pixels into an array along the first axis, which upstream's numpy calls do only for scalars."""
+    if "axis" not in signature(function).parameters:
+        return function
+
+    @wraps(function)
+    def wrapper(**arguments: Any) -> Any:
+        if isinstance(arguments.get("data"), list):
+            arguments["data"] = arrays.stacked(arguments["data"])
+        return function(**arguments)
+
+    return wrapper
+
+
+def specifications(processes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the openEO descriptions of the given processes, and of those that read and write data."""
+    from openeo_processes_dask import specs
+
+    found = []
+    for name in sorted({*processes, "load_collection", "load_stac", "save_result"}):
+        spec = getattr(specs, name, None) or getattr(specs, f"_{name}", None)
+        if isinstance(spec, dict):
+            found.append(spec)
+        else:
+            found.append(
+                {"id": name, "description": f"{name} of this back-end.", "parameters": [], "returns": {"schema": {}}}
+            )
+    return found

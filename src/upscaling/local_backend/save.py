@@ -1,0 +1,284 @@
+"""Write a cube as ``save_result`` asks: COGs, netCDF, JSON or CSV; and describe every file for the result document."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upscaling.local_backend.cubes import ProcessError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+    from affine import Affine
+
+__all__ = ["FORMATS", "save"]
+
+# What GET /file_formats lists; "COG" and "GTiff" both write a cloud-optimised GeoTIFF.
+FORMATS: dict[str, dict[str, Any]] = {
+    "GTiff": {"title": "Cloud-optimised GeoTIFF, one per time stamp", "gis_data_types": ["raster"]},
+    "COG": {"title": "Cloud-optimised GeoTIFF, one per time stamp", "gis_data_types": ["raster"]},
+    "netCDF": {"title": "netCDF 4, one file with all dimensions", "gis_data_types": ["raster", "vector"]},
+    "JSON": {"title": "Values as nested JSON arrays, with their dimensions", "gis_data_types": ["raster", "vector"]},
+    "CSV": {"title": "One row per geometry and time stamp", "gis_data_types": ["vector"]},
+}
+PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAMES = {"gtiff": "GTiff", "geotiff": "GTiff", "cog": "COG", "netcdf": "netCDF", "json": "JSON", "csv": "CSV"}
+
+
+def save(data: Any, folder: Path, file_format: str = "GTiff", options: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write ``data`` below ``folder``.
+
+    Parameters
+    ----------
+    data
+        A cube with dimensions ``y`` and ``x``, or one without (a table), or a plain value (JSON only).
+    options
+        ``filename_prefix``: file names are ``<prefix>_<date>Z.tif``, or ``<prefix>.tif`` without a t dimension.
+
+    Returns
+    -------
+    dict
+        File name to asset metadata (``type``, ``roles``, ``bands``, ``proj:…``, ``datetime``).
+
+    Raises
+    ------
+    ProcessError
+        ``FormatUnsupported``, ``FileNameInvalid``, ``FileExists``, ``DataTypeUnsupported``.
+    """
+    import xarray as xr
+
+    kind = NAMES.get(str(file_format).lower())
+    if kind is None:
+        raise ProcessError("FormatUnsupported", f"format {file_format!r} is none of {', '.join(FORMATS)}")
+    prefix = str((options or {}).get("filename_prefix") or "openEO")
+    if not PREFIX.fullmatch(prefix):
+        raise ProcessError(
+            "FileNameInvalid", f"filename_prefix {prefix!r} may hold letters, digits, '.', '_' and '-' only"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(data, xr.Dataset):
+        data = data.to_dataarray("bands")
+    if kind == "JSON" or not isinstance(data, xr.DataArray):
+        return _json(data, folder, prefix, kind)
+    data = data.compute()
+    if kind == "CSV":
+        return _csv(data, folder, prefix)
+    if kind == "netCDF":
+        return _netcdf(data, folder, prefix)
+    return _geotiffs(data, folder, prefix)
+
+
+def _new(path: Path) -> Path:
+    if path.exists():
+        raise ProcessError(
+            "FileExists", f"two results of this job would be {path.name}: give them different filename_prefix options"
+        )
+    return path
+
+
+def _geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> dict[str, Any]:
+    import numpy as np
+
+    if not {"x", "y"} <= set(data.dims):
+        raise ProcessError(
+            "DataTypeUnsupported", f"a GeoTIFF needs dimensions x and y, the cube has {', '.join(map(str, data.dims))}"
+        )
+    if extra := [d for d in data.dims if d not in {"t", "bands", "y", "x"} and data.sizes[d] > 1]:
+        raise ProcessError(
+            "DataTypeUnsupported", f"a GeoTIFF has no place for dimension {extra[0]!r}: reduce or rename it"
+        )
+    data = data.squeeze([d for d in data.dims if d not in {"t", "bands", "y", "x"}], drop=True)
+    names = [str(v) for v in data["bands"].values] if "bands" in data.dims else None
+    stack = data if "bands" in data.dims else data.expand_dims("bands")
+    if "t" not in data.dims:
+        path = _new(folder / f"{prefix}.tif")
+        return {path.name: _write_cog(path, stack.transpose("bands", "y", "x"), names)}
+    labels = data["t"].values
+    is_time = np.issubdtype(labels.dtype, np.datetime64)
+    days = (
+        np.datetime_as_string(labels, "D") if is_time else np.array([re.sub(r"[^\w.-]", "-", str(v)) for v in labels])
+    )
+    if is_time and len(set(days)) < len(days):
+        days = np.array([re.sub("[:-]", "", text) for text in np.datetime_as_string(labels, "s")])
+    assets = {}
+    for number, day in enumerate(days):
+        path = _new(folder / f"{prefix}_{day}{'Z' if is_time else ''}.tif")
+        assets[path.name] = _write_cog(path, stack.isel(t=number).transpose("bands", "y", "x"), names)
+        if is_time:
+            assets[path.name]["datetime"] = f"{np.datetime64(labels[number], 's')}Z"
+    return assets
+
+
+def _write_cog(path: Path, data: xr.DataArray, names: list[str] | None) -> dict[str, Any]:
+    import rasterio
+    from rasterio.shutil import copy
+
+    values = data.values
+    if values.dtype == bool:
+        values = values.astype("uint8")
+    elif values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        values = values.astype("int32")
+    nodata = math.nan if values.dtype.kind == "f" else None
+    transform, crs = transform_of(data), data.rio.crs
+    if crs is None:
+        raise ProcessError("DataTypeUnsupported", "the cube has lost its CRS")
+    count, height, width = values.shape
+    profile = {
+        "count": count,
+        "height": height,
+        "width": width,
+        "dtype": values.dtype,
+        "crs": crs,
+        "transform": transform,
+    }
+    with rasterio.MemoryFile() as memory:
+        with memory.open(driver="GTiff", nodata=nodata, **profile) as target:
+            target.write(values)
+            for number, name in enumerate(names or [], 1):
+                target.set_band_description(number, name)
+        with memory.open() as source:
+            predictor = {"f": "FLOATING_POINT"}.get(values.dtype.kind, "STANDARD")
+            copy(
+                source, path, driver="COG", compress="DEFLATE", predictor=predictor, blocksize=512, resampling="NEAREST"
+            )
+    statistics = [_statistics(band) for band in values]
+    return {
+        "type": "image/tiff; application=geotiff; profile=cloud-optimized",
+        "roles": ["data"],
+        "bands": [{"name": name} for name in names or []],
+        "raster:bands": [
+            {
+                "name": name,
+                "data_type": str(values.dtype),
+                "nodata": "nan" if nodata is not None else None,
+                "statistics": found,
+            }
+            for name, found in zip(names or [path.stem] * count, statistics, strict=True)
+        ],
+        **_projection(crs, transform, height, width),
+        "file:size": path.stat().st_size,
+    }
+
+
+def _statistics(band: np.ndarray) -> dict[str, float]:
+    import numpy as np
+
+    valid = band[np.isfinite(band)]
+    if not valid.size:
+        return {"valid_percent": 0.0}
+    return {
+        "minimum": float(valid.min()),
+        "maximum": float(valid.max()),
+        "mean": float(valid.mean(dtype="float64")),
+        "valid_percent": 100.0 * valid.size / band.size,
+    }
+
+
+def transform_of(data: xr.DataArray) -> Affine:
+    """Return the exact geotransform of a cube: the one that it was loaded with where the coordinates still fit it."""
+    import numpy as np
+    from affine import Affine
+
+    x, y = data["x"].values, data["y"].values
+    text = data["spatial_ref"].attrs.get("GeoTransform") if "spatial_ref" in data.coords else None
+    if text:
+        t = Affine.from_gdal(*map(float, text.split()))
+        close = {"rtol": 0, "atol": 1e-6 * abs(t.a)}
+        if np.allclose(x, t.c + t.a * (np.arange(len(x)) + 0.5), **close) and np.allclose(
+            y, t.f + t.e * (np.arange(len(y)) + 0.5), **close
+        ):
+            return t
+        steps = t.a, t.e
+    else:
+        steps = 1.0, -1.0
+    dx = (x[-1] - x[0]) / (len(x) - 1) if len(x) > 1 else steps[0]
+    dy = (y[-1] - y[0]) / (len(y) - 1) if len(y) > 1 else steps[1]
+    return Affine(dx, 0.0, x[0] - dx / 2, 0.0, dy, y[0] - dy / 2)
+
+
+def _projection(crs: Any, transform: Affine, height: int, width: int) -> dict[str, Any]:
+    west, north = transform.c, transform.f
+    found = {
+        "proj:bbox": [west, north + transform.e * height, west + transform.a * width, north],
+        "proj:shape": [height, width],
+        "proj:transform": list(transform)[:6],
+    }
+    code = crs.to_epsg()
+    return found | ({"proj:epsg": code} if code else {"proj:wkt2": crs.to_wkt()})
+
+
+def _netcdf(data: xr.DataArray, folder: Path, prefix: str) -> dict[str, Any]:
+    path = _new(folder / f"{prefix}.nc")
+    is_raster = {"x", "y"} <= set(data.dims)
+    extent = (
+        _projection(data.rio.crs, transform_of(data), data.sizes["y"], data.sizes["x"])
+        if is_raster and data.rio.crs
+        else {}
+    )
+    names = [str(v) for v in data["bands"].values] if "bands" in data.dims else []
+    content = data.to_dataset("bands") if names else data.to_dataset(name="result")
+    if "geometry" in content.coords:
+        content = content.assign_coords(geometry=[g.wkt for g in content["geometry"].values])
+    for name in content.data_vars:
+        content[name].attrs = {"grid_mapping": "spatial_ref"} if is_raster else {}
+        content[name].encoding = {"zlib": True}
+    content.attrs = {"Conventions": "CF-1.8"}
+    content.to_netcdf(path, engine="h5netcdf")
+    return {
+        path.name: {
+            "type": "application/x-netcdf",
+            "roles": ["data"],
+            "bands": [{"name": name} for name in names],
+            **extent,
+            "file:size": path.stat().st_size,
+        }
+    }
+
+
+def _csv(data: xr.DataArray, folder: Path, prefix: str) -> dict[str, Any]:
+    import numpy as np
+
+    path = _new(folder / f"{prefix}.csv")
+    data = data.drop_vars([name for name in ("spatial_ref", "index") if name in data.coords and name not in data.dims])
+    if "geometry" in data.dims:
+        data = data.rename(geometry="feature_index").assign_coords(feature_index=np.arange(data.sizes["geometry"]))
+    rows = [d for d in data.dims if d != "bands"]
+    content = data.to_dataset("bands") if "bands" in data.dims else data.to_dataset(name="value")
+    frame = content.to_dataframe(dim_order=rows) if rows else content.to_array().to_dataframe("value")
+    frame.to_csv(path, date_format="%Y-%m-%dT%H:%M:%SZ")
+    return {path.name: {"type": "text/csv", "roles": ["data"], "file:size": path.stat().st_size}}
+
+
+def _json(data: Any, folder: Path, prefix: str, kind: str) -> dict[str, Any]:
+    import numpy as np
+    import xarray as xr
+
+    if kind != "JSON" and not isinstance(data, int | float | str | list | dict | bool | np.ndarray | np.generic | None):
+        raise ProcessError("DataTypeUnsupported", f"a {type(data).__name__} cannot be saved as {kind}")
+    if isinstance(data, xr.DataArray):
+        dims = {str(d): [_plain(v) for v in data[d].values] for d in data.dims}
+        data = {"dims": list(dims), "coords": dims, "values": _plain(data.values)}
+    path = _new(folder / f"{prefix}.json")
+    path.write_text(json.dumps(_plain(data), allow_nan=False))
+    return {path.name: {"type": "application/json", "roles": ["data"], "file:size": path.stat().st_size}}
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy, times and geometries into JSON values; no-data becomes null."""
+    import numpy as np
+
+    if isinstance(value, np.datetime64):
+        return f"{np.datetime64(value, 's')}Z"
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -1,0 +1,225 @@
+"""Start and stop the embedded openEO back-end."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from upscaling.errors import ConfigError
+
+__all__ = ["driver_config", "serve"]
+
+_config: dict[str, Any] = {}
+
+
+def driver_config() -> Any:
+    """Return the configuration of openeo_driver; ``serve`` fills it in before openeo_driver asks."""
+    from openeo_driver.config import OpenEoBackendConfig
+
+    return OpenEoBackendConfig(**_config)
+
+
+def serve(
+    *,
+    data: Path,
+    root: Path,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    slots: int = 2,
+    users: Mapping[str, str],
+    threads: int = 8,
+) -> None:
+    """Serve openEO until SIGTERM or SIGINT; print the URL on one line when ready.
+
+    Parameters
+    ----------
+    data
+        A YAML list of collections, or a local STAC ``catalog.json`` / ``collection.json``; read once, at start.
+    root
+        Folder of this back-end: jobs, results, ``backend.log``. A second start goes on where the first ended.
+    port
+        0 lets the system choose a free one.
+    slots
+        Job processes at the same time, and active jobs that a user may have.
+    users
+        Passwords by user name.
+
+    Raises
+    ------
+    ConfigError
+        The data cannot be read, the port is busy, ``root`` is in use by another back-end, or there is no user.
+    """
+    if not users or not all(name and word and ":" not in name for name, word in users.items()):
+        raise ConfigError("needs at least one user with a password; a user's name has no colon")
+    if slots < 1:
+        raise ConfigError(f"slots must be at least 1, not {slots}")
+    data, root = data.resolve(), root.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    listening = _listen(host, port)
+    with listening, _locked(root):
+        _log_to(root / "backend.log")
+        app, supervisor = _build(data, root, slots, users)
+        _run(app, supervisor, listening, threads)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", key="port") from error
+    return listening
+
+
+class _locked:  # noqa: N801 (reads as a verb)
+    """Holds the folder for this process alone; the system lets go of it however the process ends."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __enter__(self) -> None:
+        self._stream = (self._root / "lock").open("w")
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._stream.close()
+            raise ConfigError("another back-end is running in this folder", key="root", file=self._root) from error
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=10_000_000, backupCount=2, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("upscaling").setLevel(logging.INFO)
+
+
+def _build(data: Path, root: Path, slots: int, users: Mapping[str, str]) -> tuple[Any, Any]:
+    os.environ["OPENEO_BACKEND_CONFIG"] = str(Path(__file__).with_name("driver_config.py"))
+    from upscaling.local_backend.auth import Passwords, Signer, auth_handler_class, read_secret
+
+    secret = read_secret(root / "secret")
+    passwords = Passwords(users, secret)
+    _config.update(
+        id="local-backend",
+        capabilities_service_id="eo-upscaling-local-backend",
+        capabilities_title="Embedded openEO back-end of eo-upscaling",
+        capabilities_description="Runs process graphs on local files, to try and to test. Costs are play money.",
+        processing_facility="local",
+        processing_software="openeo-processes-dask",
+        enable_basic_auth=True,
+        valid_basic_auth=passwords.valid,
+        enable_oidc_auth=False,
+        flask_settings={"MAX_CONTENT_LENGTH": 64 * 2**20},  # a tile's graph may hold detailed geometries
+        url_signer=Signer(secret),
+    )
+    from openeo_driver import processgraph, views
+    from openeo_driver.backend import CollectionCatalog, UdfRuntimes
+
+    from upscaling.local_backend.front import BatchJobs, Implementation, Processes, Processing
+    from upscaling.local_backend.jobs import JobStore
+    from upscaling.local_backend.supervisor import Supervisor
+
+    # openeo_driver has no setting for these: tokens that cannot be forged, and no request to other hosts.
+    views.HttpAuthHandler = auth_handler_class(passwords)
+    processgraph.get_process_definition_from_url = _definition_of_this_host
+    store = JobStore(root / "jobs.sqlite")
+    supervisor = Supervisor(store, data, root, slots)
+    jobs = BatchJobs(store, supervisor, slots)
+    implementation = Implementation(
+        catalog=CollectionCatalog(supervisor.collections),
+        batch_jobs=jobs,
+        user_defined_processes=Processes(store),
+        processing=Processing(supervisor, jobs, store),
+        udf_runtimes=UdfRuntimes(),
+    )
+    app = views.build_app(implementation)
+    _add_views(app, jobs)
+    supervisor.recover()
+    return app, supervisor
+
+
+def _definition_of_this_host(process_id: str, url: str) -> Any:
+    from openeo_driver.processgraph import ProcessDefinition
+
+    from upscaling.local_backend.cubes import ProcessError
+    from upscaling.local_backend.definitions import fetch_definition
+    from upscaling.local_backend.front import api_error
+
+    try:
+        found = fetch_definition(process_id, url)
+    except ProcessError as error:
+        raise api_error(400, error.code, str(error)) from error
+    known = ("process_graph", "returns", "default_job_options", "default_synchronous_options")
+    fields = {name: found.get(name) for name in known}
+    return ProcessDefinition(id=process_id, parameters=found.get("parameters") or [], **fields)
+
+
+def _add_views(app: Any, jobs: Any) -> None:
+    """Replace the views that openeo_driver leaves out: update of a job, and the results of a failed one."""
+    import flask
+    from openeo_driver.errors import JobNotFinishedException
+
+    from upscaling.local_backend.front import api_error
+
+    auth = app.extensions["auth_handler"]
+
+    @auth.requires_bearer_auth  # type: ignore[misc]
+    def modify_job(job_id: str, user: Any) -> Any:
+        changes = flask.request.get_json()
+        if not isinstance(changes, dict):
+            raise api_error(400, "ContentTypeInvalid", "the body must be a JSON object")
+        jobs.update(job_id, user.user_id, changes)
+        return flask.make_response("", 204)
+
+    def with_reason(view: Any) -> Any:
+        @functools.wraps(view)
+        def results(job_id: str, **arguments: Any) -> Any:
+            try:
+                return view(job_id=job_id, **arguments)
+            except JobNotFinishedException:
+                job = jobs.any_job(job_id)  # the view has checked who asks before it raised
+                if job is not None and job.error:
+                    raise api_error(424, *job.error) from None
+                raise
+
+        return results
+
+    for endpoint, view in list(app.view_functions.items()):
+        if endpoint.endswith(".modify_job"):
+            app.view_functions[endpoint] = modify_job
+        elif endpoint.endswith((".list_job_results", ".list_job_results_signed")):
+            app.view_functions[endpoint] = with_reason(view)
+
+
+def _run(app: Any, supervisor: Any, listening: socket.socket, threads: int) -> None:
+    import waitress
+
+    server = waitress.create_server(app, sockets=[listening], threads=threads, ident="eo-upscaling")
+    host, port = listening.getsockname()[:2]
+
+    def stop(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    print(f"http://{host}:{port}", flush=True)  # noqa: T201 (the promised line)
+    try:
+        server.run()
+    finally:
+        supervisor.close()
+        server.close()
+        sys.stdout.flush()

@@ -1,0 +1,219 @@
+"""Keeps the jobs going: hands queued jobs to the nursery, and writes down how they ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from upscaling.errors import ConfigError, UpscalingError
+from upscaling.files import read_json, write_json
+from upscaling.local_backend.jobs import Job, JobStore, now
+from upscaling.local_backend.nursery import ENVIRONMENT
+from upscaling.local_backend.worker import LOG_FILE, RESULT_FILE, log_entry
+
+__all__ = ["Supervisor"]
+
+log = logging.getLogger(__name__)
+
+# A job that is running when the back-end dies is run again; one that takes the back-end down must not do so for ever.
+MAX_ATTEMPTS = 3
+# Play money: a credit per job that ran, and one per 1,000 km² of result.
+CREDITS_PER_JOB, CREDITS_PER_KM2 = 1.0, 0.001
+
+
+class Supervisor:
+    """Owns the nursery process and the job folders.
+
+    Parameters
+    ----------
+    slots
+        Job processes that run at the same time; further queued jobs wait.
+    """
+
+    def __init__(self, store: JobStore, data: Path, root: Path, slots: int) -> None:
+        self.store, self.collections, self.processes = store, [], []  # type: ignore[var-annotated]
+        self._data, self._root, self._slots = data, root, slots
+        self._lock = threading.RLock()
+        self._active: set[str] = set()
+        self._waiters: dict[str, threading.Event] = {}
+        self._closing = False
+        self._start_nursery()
+
+    def folder(self, job_id: str) -> Path:
+        """Return the folder of a job."""
+        return self._root / "jobs" / job_id
+
+    def recover(self) -> None:
+        """Queue again what was queued or running when the back-end died."""
+        for job in self.store.by_status("queued", "running"):
+            if job.status == "running":
+                if job.attempts >= MAX_ATTEMPTS:
+                    message = f"the back-end died {job.attempts} times while this job ran"
+                    self._fail(job, "BackendDied", message)
+                    continue
+                log_entry(self.folder(job.id), "warning", "the back-end died while this job ran; it is run again")
+                self.store.change(job.id, ("running",), status="queued", started=None)
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        """Start queued jobs, oldest first, while slots are free."""
+        with self._lock:
+            for job in self.store.by_status("queued"):
+                if len(self._active) >= self._slots or self._closing:
+                    return
+                if job.id in self._active:
+                    continue
+                self._active.add(job.id)
+                self._prepare(job)
+                self._send({"do": "run", "job": job.id, "folder": str(self.folder(job.id))})
+
+    def kill(self, job_id: str) -> None:
+        """Kill the job's process, if it has one."""
+        with self._lock:
+            if job_id in self._active:
+                self._send({"do": "kill", "job": job_id})
+
+    def wait(self, job_id: str) -> None:
+        """Block until the job's process has ended; call before the job is queued."""
+        self._waiters[job_id].wait()
+        del self._waiters[job_id]
+
+    def expect(self, job_id: str) -> None:
+        """Announce that ``wait`` will be called for this job."""
+        self._waiters[job_id] = threading.Event()
+
+    def close(self) -> None:
+        """End the nursery and with it every job process; their jobs are run again at the next start."""
+        with self._lock:
+            self._closing = True
+        self._channel.shutdown(socket.SHUT_RDWR)
+        try:
+            self._nursery.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._nursery.kill()
+
+    def _start_nursery(self) -> None:
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "upscaling.local_backend.nursery", str(theirs.fileno()), str(self._data)]
+            self._nursery = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], env={**os.environ, **ENVIRONMENT}, stdin=subprocess.DEVNULL
+            )
+        self._lines = self._channel.makefile("r", encoding="utf-8")
+        first = self._lines.readline()
+        message = json.loads(first) if first else {"event": "died"}
+        if message["event"] == "failed":
+            raise ConfigError(message["message"])
+        if message["event"] != "ready":
+            raise UpscalingError("the worker process died while it was starting; its message is above")
+        self.collections, self.processes = message["collections"], message["processes"]
+        threading.Thread(target=self._listen, name="nursery", daemon=True).start()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._channel.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            log.warning("the worker process is gone; %s is not sent", message)
+
+    def _listen(self) -> None:
+        for line in self._lines:
+            message = json.loads(line)
+            if message["event"] == "started":
+                job = self.store.get(message["job"])
+                attempts = job.attempts + 1 if job else 1
+                if (
+                    self.store.change(message["job"], ("queued",), status="running", started=now(), attempts=attempts)
+                    is None
+                ):
+                    self.kill(message["job"])  # canceled or deleted in the meantime
+            elif message["event"] == "ended":
+                self._ended(message)
+        if not self._closing:
+            self._revive()
+
+    def _revive(self) -> None:
+        """The nursery was killed from outside, and its children with it: start another."""
+        log.error("the worker process died (exit status %s); starting another", self._nursery.wait())
+        with self._lock:
+            self._active.clear()
+            self._start_nursery()
+            self.recover()
+
+    def _prepare(self, job: Job) -> None:
+        folder = self.folder(job.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / "output", ignore_errors=True)
+        (folder / RESULT_FILE).unlink(missing_ok=True)
+        content = {
+            "process_graph": job.process["process_graph"],
+            "options": job.options,
+            "log_level": job.log_level,
+            "definitions": self.store.processes(job.user),
+        }
+        write_json(folder / "job.json", content)
+
+    def _ended(self, message: Mapping[str, Any]) -> None:
+        job_id, duration = message["job"], message["duration"]
+        with self._lock:
+            self._active.discard(job_id)
+        job = self.store.get(job_id)
+        if job is None:
+            shutil.rmtree(self.folder(job_id), ignore_errors=True)
+        else:
+            self._write_down(job, message, duration)
+        if job_id in self._waiters:
+            self._waiters[job_id].set()
+        self.dispatch()
+
+    def _write_down(self, job: Job, message: Mapping[str, Any], duration: float) -> None:
+        usage = {
+            "cpu": {"value": round(message["cpu"], 3), "unit": "cpu-seconds"},
+            "memory": {"value": round(message["memory_mb"] * duration, 1), "unit": "mb-seconds"},
+            "duration": {"value": round(duration, 3), "unit": "seconds"},
+            "max_executor_memory": {"value": round(message["memory_mb"] / 1024, 3), "unit": "gb"},
+        }
+        if message["status"] == 0:
+            area = read_json(self.folder(job.id) / RESULT_FILE)["area_km2"]
+            costs = round(CREDITS_PER_JOB + CREDITS_PER_KM2 * area, 6)
+            self.store.change(job.id, ("running",), status="finished", finished=now(), usage=usage, costs=costs)
+            return
+        if job.status != "running":  # canceled
+            self.store.change(job.id, usage=usage, costs=CREDITS_PER_JOB)
+            return
+        if message["status"] < 0:
+            text = f"the job's process was killed by signal {-message['status']}"
+            self._fail(
+                job,
+                "ProcessKilled",
+                text + (": most likely it ran out of memory" if message["status"] == -9 else ""),
+                usage,
+            )
+        else:
+            self._fail(job, *self._last_error(job.id), usage, logged=True)
+
+    def _last_error(self, job_id: str) -> tuple[str, str]:
+        entries = [json.loads(line) for line in (self.folder(job_id) / LOG_FILE).read_text().splitlines()]
+        errors = [entry for entry in entries if entry["level"] == "error"] or [{"message": "no reason was logged"}]
+        return errors[-1].get("code", "Internal"), errors[-1]["message"]
+
+    def _fail(self, job: Job, code: str, message: str, usage: Any = None, *, logged: bool = False) -> None:
+        if not logged:
+            log_entry(self.folder(job.id), "error", message, code)
+        self.store.change(
+            job.id,
+            ("queued", "running"),
+            status="error",
+            finished=now(),
+            usage=usage,
+            costs=CREDITS_PER_JOB,
+            error=(code, message),
+        )

@@ -1,0 +1,41 @@
+"""What can be said of a process graph without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from upscaling.local_backend.cubes import ProcessError
+from upscaling.local_backend.graphs import node_references, result_node
+
+__all__ = ["validate_graph"]
+
+
+def validate_graph(graph: Any, processes: Collection[str], collections: Collection[str]) -> list[dict[str, str]]:
+    """Return openEO errors (``code`` and ``message``) of a flat graph and the graphs of its callbacks."""
+    if not isinstance(graph, Mapping) or not all(
+        isinstance(node, Mapping) and isinstance(node.get("process_id"), str) for node in graph.values()
+    ):
+        return [_error("ProcessGraphInvalid", "a process graph is an object of nodes with a process_id each")]
+    errors = []
+    try:
+        result_node(graph)
+    except ProcessError as error:
+        errors.append(_error(error.code, str(error)))
+    for name, node in graph.items():
+        process, namespace = node["process_id"], node.get("namespace")
+        arguments = node.get("arguments", {})
+        if process not in processes and namespace in (None, "backend"):
+            errors.append(_error("ProcessUnsupported", f"node {name!r}: there is no process {process!r}"))
+        if process == "load_collection" and isinstance(arguments.get("id"), str) and arguments["id"] not in collections:
+            errors.append(_error("CollectionNotFound", f"node {name!r}: there is no collection {arguments['id']!r}"))
+        for missing in node_references(arguments) - set(graph):
+            errors.append(_error("ProcessGraphInvalid", f"node {name!r} refers to unknown node {missing!r}"))
+        for value in arguments.values():
+            if isinstance(value, Mapping) and isinstance(value.get("process_graph"), Mapping):
+                errors += validate_graph(value["process_graph"], processes, collections)
+    return errors
+
+
+def _error(code: str, message: str) -> dict[str, str]:
+    return {"code": code, "message": message}

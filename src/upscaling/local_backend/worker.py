@@ -1,0 +1,193 @@
+"""One batch job, in a process of its own: evaluate the graph, write the results, keep a log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from upscaling.files import read_json, write_json
+from upscaling.local_backend.cubes import ProcessError, load_cube
+from upscaling.local_backend.data import Collection
+from upscaling.local_backend.definitions import Definitions
+from upscaling.local_backend.graphs import Evaluator
+from upscaling.local_backend.save import save
+
+__all__ = ["LOG_FILE", "RESULT_FILE", "log_entry", "run_job"]
+
+LOG_FILE = "log.jsonl"
+RESULT_FILE = "result.json"
+OUTPUT = "output"
+
+log = logging.getLogger(__name__)
+
+
+def log_entry(folder: Path, level: str, message: str, code: str | None = None) -> None:
+    """Append one openEO log entry; appends of one line are whole, so two processes may write."""
+    stamp = time.time_ns()
+    entry = {
+        "id": f"{stamp:x}",
+        "level": level,
+        "message": message,
+        "time": datetime.fromtimestamp(stamp / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    with (folder / LOG_FILE).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(entry | ({"code": code} if code else {})) + "\n")
+
+
+class _JobLog(logging.Handler):
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
+        log_entry(self._folder, level, record.getMessage())
+
+
+def run_job(folder: Path, collections: Mapping[str, Collection], processes: Mapping[str, Callable[..., Any]]) -> bool:
+    """Run the job whose ``job.json`` lies in ``folder``; return whether it succeeded.
+
+    Writes ``output/*``, ``log.jsonl`` and, last, ``result.json``.
+    """
+    import warnings
+
+    job = read_json(folder / "job.json")
+    handler = _JobLog(folder)
+    logging.basicConfig(handlers=[handler], force=True, level=logging.WARNING)
+    logging.getLogger("upscaling").setLevel(
+        {"error": "ERROR", "warning": "WARNING", "debug": "DEBUG"}.get(job["log_level"], "INFO")
+    )
+    warnings.simplefilter("ignore")  # numpy on all-NaN slices: no-data is ordinary here
+    try:
+        write_json(folder / RESULT_FILE, _run(job, folder, collections, processes))
+    except ProcessError as error:
+        log_entry(folder, "error", str(error), error.code)
+    except MemoryError:
+        log_entry(folder, "error", "the job ran out of memory: use smaller tiles, or allow it more", "OutOfMemory")
+    except Exception as error:  # the job's owner must see why; the traceback goes with it
+        log.debug("traceback", exc_info=True)
+        log_entry(folder, "error", f"internal error: {type(error).__name__}: {error}", "Internal")
+    else:
+        return True
+    return False
+
+
+def _run(
+    job: Mapping[str, Any],
+    folder: Path,
+    collections: Mapping[str, Collection],
+    processes: Mapping[str, Callable[..., Any]],
+) -> dict[str, Any]:
+    import xarray as xr
+
+    options = job["options"] or {}
+    assets: dict[str, Any] = {}
+
+    def save_result(data: Any, format: str, options: Any = None) -> Any:  # noqa: A002 (the openEO parameter's name)
+        assets.update(save(data, folder / OUTPUT, format, options))
+        return data
+
+    sources = _sources(collections, allow_empty=bool(options.get("allow_empty_cubes")))
+    evaluator = Evaluator({**processes, **sources, "save_result": save_result}, Definitions(job["definitions"]))
+    result = evaluator.run(job["process_graph"])
+    if not assets:
+        # as the platforms do: a graph without save_result gives GeoTIFFs, or JSON where there is no raster
+        is_raster = isinstance(result, xr.DataArray) and {"x", "y"} <= set(result.dims)
+        assets = save(result, folder / OUTPUT, "GTiff" if is_raster else "JSON")
+    log.info("saved %s", ", ".join(assets))
+    return {"assets": assets, **_extent(assets)}
+
+
+def _sources(collections: Mapping[str, Collection], *, allow_empty: bool) -> dict[str, Callable[..., Any]]:
+    def load_collection(
+        id: str,  # noqa: A002 (the openEO parameter's name)
+        spatial_extent: Any = None,
+        temporal_extent: Any = None,
+        bands: Any = None,
+        properties: Any = None,
+    ) -> Any:
+        if id not in collections:
+            known = ", ".join(collections)
+            raise ProcessError("CollectionNotFound", f"there is no collection {id!r}; there are: {known}")
+        return load_cube(
+            collections[id],
+            spatial_extent=spatial_extent,
+            temporal_extent=temporal_extent,
+            bands=bands,
+            properties=_predicates(properties),
+            allow_empty=allow_empty,
+        )
+
+    def load_stac(
+        url: str, spatial_extent: Any = None, temporal_extent: Any = None, bands: Any = None, properties: Any = None
+    ) -> Any:
+        return load_cube(
+            stac_collection(url),
+            spatial_extent=spatial_extent,
+            temporal_extent=temporal_extent,
+            bands=bands,
+            properties=_predicates(properties),
+            allow_empty=allow_empty,
+        )
+
+    return {"load_collection": load_collection, "load_stac": load_stac}
+
+
+def stac_collection(url: str) -> Collection:
+    """Read the STAC item, collection or catalogue at a local path, ``file://`` URL or URL of this host."""
+    import pystac
+
+    from upscaling.errors import ConfigError
+    from upscaling.local_backend.data import stac_scenes
+    from upscaling.local_backend.definitions import check_local
+
+    if "://" in url and not url.startswith("file://"):
+        check_local(url)
+    try:
+        entry = pystac.read_file(url.removeprefix("file://"))
+        if not isinstance(entry, pystac.Catalog | pystac.Item):
+            raise ProcessError("StacInvalid", f"{url} is not a STAC item, collection or catalogue")
+        scenes = stac_scenes(entry)
+    except ConfigError as error:
+        raise ProcessError("StacInvalid", str(error)) from error
+    except (pystac.STACError, pystac.STACTypeError, ValueError, KeyError, OSError) as error:
+        raise ProcessError("StacInvalid", f"{url} cannot be read: {error}") from error
+    if not scenes:
+        raise ProcessError("NoDataAvailable", f"{url} has no item with a raster asset and a time")
+    return Collection(entry.id, "", "", "other", tuple(scenes))
+
+
+def _predicates(properties: Any) -> dict[str, Callable[[Any], bool]]:
+    def accepts(process: Callable[..., Any]) -> Callable[[Any], bool]:
+        return lambda value: bool(process(named_parameters={"value": value}) == 1)
+
+    return {name: accepts(process) for name, process in (properties or {}).items()}
+
+
+def _extent(assets: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the union of the assets' extents: ``bbox`` in EPSG:4326, and the area that costs go by."""
+    from pyproj import CRS, Geod, Transformer
+
+    boxes, area = [], 0.0
+    for asset in assets.values():
+        if "proj:bbox" in asset:
+            crs = CRS.from_user_input(asset.get("proj:epsg") or asset["proj:wkt2"])
+            box = Transformer.from_crs(crs, 4326, always_xy=True).transform_bounds(*asset["proj:bbox"])
+            west, south, east, north = box
+            edge = [west, east, east, west], [south, south, north, north]
+            area = max(area, abs(Geod(ellps="WGS84").polygon_area_perimeter(*edge)[0]) / 1e6)
+            boxes.append(box)
+            asset["bbox"] = list(box)
+    times = sorted(asset["datetime"] for asset in assets.values() if "datetime" in asset)
+    found: dict[str, Any] = {"area_km2": area}
+    if boxes:
+        sides = list(zip(*boxes, strict=True))
+        found["bbox"] = [min(sides[0]), min(sides[1]), max(sides[2]), max(sides[3])]
+    if times:
+        found |= {"start_datetime": times[0], "end_datetime": times[-1]}
+    return found
