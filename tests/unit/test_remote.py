@@ -1,0 +1,256 @@
+"""Submit or attach: one job per tile, whatever breaks where. A scripted platform stands in for faults."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upscaling.backends import remote
+from upscaling.backends.remote import JobState, Patience, PlatformError, run_remote
+from upscaling.errors import ErrorClass, TileFailedError, UpscalingError
+from upscaling.receipts import open_receipt
+from upscaling.tiles import Algorithm, Bounds, Outcome, Tile, TileJob
+
+PATIENCE = Patience(shortest=0.001, longest=0.002, total=60, outage=60)
+DROPPED = PlatformError("connection dropped", error_class=ErrorClass.TRANSIENT, outcome_unknown=True)
+TOO_MANY = PlatformError("429", error_class=ErrorClass.TRANSIENT)
+LIMIT = PlatformError("ConcurrentJobLimit", error_class=ErrorClass.TRANSIENT)
+WRONG = PlatformError("ProcessUnsupported: foo", error_class=ErrorClass.PERMANENT)
+REFUSED = PlatformError("TokenInvalid", error_class=ErrorClass.AUTH)
+
+
+class FakeFaultyPlatform:
+    """Holds jobs in memory; ``before`` and ``after`` raise the next scripted fault of an action, if any."""
+
+    def __init__(self, *, ends: str = "finished", log: str = "boom") -> None:
+        self.jobs: dict[str, dict[str, str]] = {}
+        self.before: dict[str, list[Exception | None]] = {}
+        self.after: dict[str, list[Exception | None]] = {}
+        self.calls: list[str] = []
+        self.ends, self.log = ends, log
+
+    def _do(self, action: str, effect: Callable[[], Any]) -> Any:
+        self.calls.append(action)
+        for script in (self.before, self.after):
+            fault = script.get(action, []).pop(0) if script.get(action) else None
+            if script is self.after:
+                result = effect()
+            if fault is not None:
+                raise fault
+        return result
+
+    def find(self, job: TileJob, *, fresh: bool) -> str | None:
+        usable = {"created", "queued", "running", "finished"}
+
+        def effect() -> str | None:
+            found = [i for i, j in self.jobs.items() if j["key"] == job.key and j["status"] in usable]
+            return found[-1] if found else None
+
+        return self._do("find", effect)
+
+    def create(self, job: TileJob) -> str:
+        def effect() -> str:
+            identifier = f"j{len(self.jobs) + 1}"
+            self.jobs[identifier] = {"key": job.key, "status": "created"}
+            return identifier
+
+        return self._do("create", effect)
+
+    def start(self, job_id: str) -> None:
+        def effect() -> None:
+            assert self.jobs[job_id]["status"] == "created", "a job was started twice"
+            self.jobs[job_id]["status"] = "running"
+
+        self._do("start", effect)
+
+    def state(self, job_id: str) -> JobState | None:
+        def effect() -> JobState | None:
+            if job_id not in self.jobs:
+                return None
+            status = self.jobs[job_id]["status"]
+            if status == "running":
+                self.jobs[job_id]["status"] = self.ends
+            return JobState(status, {"costs": 1})
+
+        return self._do("state", effect)
+
+    def reasons(self, job_id: str, log: Path) -> str:
+        return self.log
+
+    def fetch(self, job_id: str, folder: Path) -> Outcome:
+        return self._do("fetch", lambda: Outcome((), {"id": job_id}))
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote.time, "sleep", lambda _seconds: None)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> TileJob:
+    algorithm = Algorithm("openeo", "p", tmp_path / "p.json", "0" * 64, "p.json")
+    tile = Tile("t1", "EPSG:32632", Bounds(0, 0, 1, 1))
+    places = {"folder": tmp_path / "tiles/t1", "receipt": tmp_path / "receipts/t1.json", "scratch": tmp_path / "s"}
+    return TileJob("run", tile, "a" * 64, {}, algorithm, **places)
+
+
+def run(job: TileJob, platform: FakeFaultyPlatform, patience: Patience = PATIENCE) -> Outcome:
+    with open_receipt(job) as receipt:
+        return run_remote(job, receipt, platform, patience)
+
+
+def receipt_of(job: TileJob) -> dict[str, Any]:
+    return json.loads(job.receipt.read_text())
+
+
+def test_the_plain_way(job: TileJob) -> None:
+    platform = FakeFaultyPlatform()
+    assert run(job, platform).job["id"] == "j1"
+    assert receipt_of(job)["state"] == "finished"
+    assert receipt_of(job)["facts"] == {"costs": 1}
+    assert platform.calls.count("create") == platform.calls.count("start") == 1
+
+
+@pytest.mark.parametrize(
+    ("when", "action", "fault", "jobs"),
+    [
+        ("after", "create", DROPPED, 1),  # the job exists: adopted
+        ("before", "create", DROPPED, 1),  # it never arrived: created again
+        ("before", "create", TOO_MANY, 1),
+        ("before", "start", LIMIT, 1),
+        ("before", "start", DROPPED, 1),
+        ("after", "start", DROPPED, 1),  # it started: `start` asserts that it is not started twice
+        ("before", "state", DROPPED, 1),
+        ("before", "find", DROPPED, 1),
+        ("before", "fetch", DROPPED, 1),
+    ],
+)
+def test_one_fault_never_makes_a_second_job(job: TileJob, when: str, action: str, fault: Exception, jobs: int) -> None:
+    platform = FakeFaultyPlatform()
+    getattr(platform, when)[action] = [fault] * 3 if action != "create" else [fault]
+    if (when, action) == ("after", "start"):
+        platform.after["start"] = [fault]
+    assert run(job, platform).job["id"] == "j1"
+    assert len(platform.jobs) == jobs
+    assert {entry["status"] for entry in platform.jobs.values()} == {"finished"}
+
+
+@pytest.mark.parametrize("action", ["find", "create", "start", "state", "fetch"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_anywhere_and_started_again_there_is_one_job(job: TileJob, when: str, action: str) -> None:
+    class Killed(BaseException):
+        pass
+
+    platform = FakeFaultyPlatform()
+    getattr(platform, when)[action] = [Killed()]
+    with pytest.raises(Killed):
+        run(job, platform)
+    run(job, platform)
+    assert len(platform.jobs) == 1
+    assert platform.jobs["j1"]["status"] == "finished"
+
+
+def test_a_failed_job_says_why_and_only_the_next_run_submits_again(job: TileJob) -> None:
+    platform = FakeFaultyPlatform(ends="error", log="OpenEO batch job failed: java heap space")
+    with pytest.raises(TileFailedError, match="java heap space") as caught:
+        run(job, platform)
+    assert caught.value.error_class is ErrorClass.MEMORY
+    assert len(platform.jobs) == 1
+    assert receipt_of(job)["error"]["class"] == "out-of-memory"
+    platform.ends = "finished"
+    run(job, platform)
+    assert len(platform.jobs) == 2
+    assert [entry["job_id"] for entry in receipt_of(job)["history"]] == ["j1"]
+
+
+def test_no_data_is_a_success(job: TileJob) -> None:
+    outcome = run(job, FakeFaultyPlatform(ends="error", log="NoDataAvailable There is no data available"))
+    assert outcome.assets == ()
+    assert receipt_of(job)["state"] == "finished"
+
+
+def test_a_refused_graph_fails_without_a_job_and_a_refused_login_keeps_the_job(job: TileJob) -> None:
+    platform = FakeFaultyPlatform()
+    platform.before["create"] = [WRONG]
+    with pytest.raises(TileFailedError, match="ProcessUnsupported"):
+        run(job, platform)
+    assert platform.jobs == {}
+    platform.before["state"] = [REFUSED]
+    with pytest.raises(TileFailedError, match="TokenInvalid"):
+        run(job, platform)
+    assert receipt_of(job)["state"] == "created"
+    run(job, platform)
+    assert len(platform.jobs) == 1
+
+
+def test_a_vanished_job_is_submitted_again_by_the_next_run(job: TileJob) -> None:
+    platform = FakeFaultyPlatform()
+    platform.after["start"] = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        run(job, platform)
+    platform.jobs.clear()
+    assert run(job, platform).job["id"] == "j1"
+    assert receipt_of(job)["history"][0]["why"] == "the platform does not know the job any more"
+
+
+def test_a_job_that_takes_too_long_is_left_alone_and_found_again(job: TileJob) -> None:
+    platform = FakeFaultyPlatform(ends="running")
+    with pytest.raises(TileFailedError, match=r"still running .* left alone"):
+        run(job, platform, replace(PATIENCE, total=0.05))
+    platform.ends = "finished"
+    run(job, platform)
+    assert len(platform.jobs) == 1
+
+
+def test_changed_work_gets_a_new_job_and_the_old_one_stays_in_the_history(job: TileJob) -> None:
+    platform = FakeFaultyPlatform()
+    run(job, platform)
+    run(replace(job, key="b" * 64), platform)
+    assert [entry["key"] for entry in platform.jobs.values()] == ["a" * 64, "b" * 64]
+    assert receipt_of(job)["history"][0]["job_id"] == "j1"
+
+
+def test_a_receipt_that_cannot_be_read_is_never_overwritten(job: TileJob) -> None:
+    job.receipt.parent.mkdir()
+    job.receipt.write_text('{"tile": "t1", ')
+    platform = FakeFaultyPlatform()
+    with pytest.raises(UpscalingError, match="may stand for a job that was paid"):
+        run(job, platform)
+    assert platform.calls == []
+    assert job.receipt.read_text() == '{"tile": "t1", '
+
+
+def _holds(job: TileJob, locked: Any, release: Any) -> None:
+    with open_receipt(job):
+        locked.set()
+        release.wait(30)
+
+
+def test_a_tile_is_locked_against_other_processes_and_other_tiles_are_not(job: TileJob) -> None:
+    context = multiprocessing.get_context("spawn")
+    locked, release = context.Event(), context.Event()
+    holder = context.Process(target=_holds, args=(job, locked, release))
+    second_locked = context.Event()
+    second = context.Process(target=_holds, args=(job, second_locked, release))
+    other_locked = context.Event()
+    other_job = replace(job, tile=replace(job.tile, id="t2"), receipt=job.receipt.with_name("t2.json"))
+    other = context.Process(target=_holds, args=(other_job, other_locked, release))
+    try:
+        holder.start()
+        assert locked.wait(30)
+        second.start()
+        other.start()
+        assert other_locked.wait(30)
+        assert not second_locked.wait(0.5)
+        release.set()
+        assert second_locked.wait(30)
+    finally:
+        release.set()
+        for process in (holder, second, other):
+            process.join(30)
