@@ -58,7 +58,7 @@ def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) 
         context, document = _load(uri)
         candidates = _processes_of(context, uri)
         entry = _entry(candidates, fragment or workflow, location)
-        packed = pack(_context(), entry["id"])
+        packed = pack(context, entry["id"])
     name = short_name(entry["id"]) if "#" in entry["id"] else Path(urlsplit(uri).path).stem
     into.mkdir(parents=True, exist_ok=True)
     plain = _normalised(packed, _metadata(document), location, into)

@@ -1,0 +1,105 @@
+"""Why a CWL run failed, in the tool's own words, from the log of Toil or cwltool."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.failures import classify_log
+
+__all__ = ["failure", "tool_ran"]
+
+UNSUPPORTED_STATUS = 33  # of the CWL command line: a requirement that the runner does not have
+KILLED = {-9, 137}
+LONGEST = 600
+TAIL_LINES = 4
+
+EXITED = re.compile(r"\[job (?P<name>[^\]]+)\] exited with status: (?P<status>-?\d+)")
+STARTED = re.compile(r"\[job [^\]]+\] .*\$ ")
+WORKER_DIED = re.compile(r"Job failed with exit value (-9|137)\b")
+OVER_TIME = re.compile(r"\[job ([^\]]+)\] exceeded time limit of (\d+) seconds")
+TOO_BIG = re.compile(r"is requesting \d+ .*? more than the maximum of \d+(?: bytes)? of \w+")
+TOO_BIG_CWLTOOL = re.compile(r"Requested at least .* but only .* available")
+MISSING = re.compile(r"'?([^' ]+)'? not found: .*No such file")
+RUNNER_FAILURES = (
+    (OVER_TIME, "step {0[1]} took longer than its limit of {0[2]} s", ErrorClass.PERMANENT),
+    (WORKER_DIED, "a step was killed (signal 9), as a rule for want of memory", ErrorClass.MEMORY),
+    (TOO_BIG, "a step {0[0]} on this machine", ErrorClass.PERMANENT),
+    (TOO_BIG_CWLTOOL, "a step asks for more than this machine has: {0[0]}", ErrorClass.PERMANENT),
+    (MISSING, "the program {0[1]} of the package is not on PATH", ErrorClass.PERMANENT),
+)
+STDERR = "Failed command standard error:"
+STAMP = re.compile(r"^\s*\[\d{4}-\d\d-\d\dT[\d:+]+\] (\[[^\]]*\] )*")
+LEVEL = re.compile(r"\[[EC]\] |^(ERROR|CRITICAL) ")
+
+
+def tool_ran(log: str) -> bool:
+    """Return True if a tool of the package was started and failed: not the runner's own trouble."""
+    return bool(EXITED.search(log) or OVER_TIME.search(log) or WORKER_DIED.search(log))
+
+
+def failure(status: int, log: str, path: Path) -> TileFailedError:
+    """Return the error of a run that ended with ``status``.
+
+    Parameters
+    ----------
+    status
+        Exit status of the runner; negative if a signal ended it.
+    log
+        What it wrote in this run.
+    path
+        The file with all of it, named in the message.
+    """
+    reason, error_class = _reason(status, log)
+    if len(reason) > LONGEST:
+        reason = f"…{reason[-LONGEST:]}"
+    return TileFailedError(f"{reason} (log: {path})", error_class=error_class)
+
+
+def _reason(status: int, log: str) -> tuple[str, ErrorClass]:
+    lines = log.splitlines()
+    if status == UNSUPPORTED_STATUS:
+        return f"the package asks for what the runner does not have: {_last_words(lines)}", ErrorClass.PERMANENT
+    for number, line in enumerate(lines if not OVER_TIME.search(log) else []):
+        if found := EXITED.search(line):
+            return _tool_failure(found["name"], int(found["status"]), _stderr(lines, number))
+    for pattern, words, error_class in RUNNER_FAILURES:
+        if found := pattern.search(log):
+            return words.format(found), error_class
+    if status in KILLED:
+        return "the runner was killed (signal 9), as a rule for want of memory", ErrorClass.MEMORY
+    if status < 0:
+        return f"the runner was ended by signal {-status}", ErrorClass.TRANSIENT
+    return _last_words(lines), ErrorClass.PERMANENT
+
+
+def _tool_failure(name: str, status: int, stderr: Sequence[str]) -> tuple[str, ErrorClass]:
+    words = " | ".join(stderr[-TAIL_LINES:]) or "it wrote nothing to stderr"
+    if status in KILLED:
+        return f"step {name} was killed (signal 9), as a rule for want of memory: {words}", ErrorClass.MEMORY
+    return f"step {name} exited with status {status}: {words}", classify_log(words)
+
+
+def _stderr(lines: Sequence[str], exited: int) -> list[str]:
+    """Return what the tool wrote to stderr: Toil quotes it after its end, cwltool lets it through before."""
+    after = next((n for n in range(exited, len(lines)) if STDERR in lines[n]), None)
+    if after is not None:
+        end = next((n for n in range(after + 1, len(lines)) if STAMP.match(lines[n])), len(lines))
+        return _clean(lines[after + 1 : end])
+    start = next((n for n in range(exited, -1, -1) if STARTED.search(lines[n])), -1)
+    while start < exited and lines[start].endswith("\\"):  # the command itself, one argument a line
+        start += 1
+    return _clean(lines[start + 1 : exited])
+
+
+def _clean(lines: Sequence[str]) -> list[str]:
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """Return the runner's last error, else its last line, without the time stamp."""
+    told = [line for line in lines if LEVEL.search(line)]
+    last = (told or _clean(lines) or ["the runner ended without a word"])[-1]
+    return STAMP.sub("", last).strip()

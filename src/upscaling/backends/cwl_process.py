@@ -1,0 +1,101 @@
+"""One CWL runner as a child process: started alone on its folder, and never outliving the tile's process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from upscaling.errors import ErrorClass, TileFailedError
+
+__all__ = ["alone", "run_alone", "survivors"]
+
+MARK = "UPSCALING_CWL_RUN"
+GUARD = Path(__file__).with_name("cwl_guard.py")
+STOP_TIMEOUT_S = 30
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process; end what an earlier, killed process left running on it.
+
+    Raises
+    ------
+    TileFailedError
+        ``transient``, if another living process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "an unknown process"
+            raise TileFailedError(
+                f"{folder} is in use by {holder}; one process runs a tile at a time", error_class=ErrorClass.TRANSIENT
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+        _kill_survivors(folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def run_alone(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], stdout: Path, log: Path) -> int:
+    """Run ``command`` in ``folder`` to its end and return its exit status (negative: the signal that ended it).
+
+    Whatever ends this call (Ctrl-C, an error, a signal, ``kill -9``), the command and all it started end too; Toil
+    gets the time to stop its jobs and leaves a job store that can be restarted.
+    """
+    marked = {**environment, MARK: str(folder)}
+    guarded = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), *command]
+    with stdout.open("wb") as out, log.open("ab") as err:
+        process = subprocess.Popen(
+            guarded, cwd=folder, env=marked, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+        )
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(STOP_TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            _kill_survivors(folder)
+
+
+def survivors(folder: Path) -> list[int]:
+    """Return the processes that a run in ``folder`` started and that are still there, whatever their parent is."""
+    mark = f"{MARK}={folder}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in entry.read_bytes().split(b"\0"):
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue  # ended meanwhile, or another user's
+    return found
+
+
+def _kill_survivors(folder: Path) -> None:
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while pids := survivors(folder):
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if time.monotonic() > deadline:
+            raise TileFailedError(
+                f"processes of an earlier run do not end: {', '.join(map(str, pids))}", error_class=ErrorClass.TRANSIENT
+            )
+        time.sleep(0.05)
