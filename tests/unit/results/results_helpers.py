@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ def write_raster(path: Path, values: np.ndarray, west: float, north: float, **pr
     return path
 
 
+@cache
+def scene_bounds(scene: Path) -> Bounds:
+    with rasterio.open(scene) as dataset:
+        return Bounds(*dataset.bounds)
+
+
+@cache
 def ndvi(scene: Path) -> np.ndarray:
     """NDVI of the whole scene, NaN where a band has no data."""
     with rasterio.open(scene) as dataset:
@@ -53,9 +61,8 @@ def ndvi(scene: Path) -> np.ndarray:
 
 
 def cut(scene: Path, values: np.ndarray, tile: Tile) -> np.ndarray:
-    with rasterio.open(scene) as dataset:
-        column = round((tile.bounds.west - dataset.bounds.left) / 10)
-        row = round((dataset.bounds.top - tile.bounds.north) / 10)
+    left, _, _, top = scene_bounds(scene)
+    column, row = round((tile.bounds.west - left) / 10), round((top - tile.bounds.north) / 10)
     return values[..., row : row + 200, column : column + 200]
 
 

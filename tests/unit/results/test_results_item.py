@@ -59,7 +59,7 @@ def test_item_of_real_pixels(job_of: JobOf, scene: Path) -> None:
     assert set(properties["processing:software"]) == {"eo-upscaling", "openeo-processes-dask"}
     assert properties["processing:expression"]["format"] == "openeo"
     west, south, east, north = item["bbox"]
-    assert 11.29 < west < east < 11.32 and 46.44 < south < north < 46.47
+    assert 11.29 < west < east < 11.32 and 46.46 < south < north < 46.49
     rels = {link["rel"]: link["href"] for link in item["links"]}
     assert rels["collection"] == rels["root"] == rels["parent"] == "../../collection.json"
     assert (job.folder / rels["processing-expression"]).resolve() == job.algorithm.path.resolve()
