@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError
+from upscaling.grids.vector import crs_name, read_vector
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["AOI", "aoi_from_polygons", "crs_name", "read_aoi"]
+__all__ = ["AOI", "aoi_from_polygons", "read_aoi"]
 
 _KEY = "area.aoi"
 _WKT = re.compile(
@@ -105,17 +106,6 @@ class AOI:
         return aoi_from_polygons(
             polygons, self.crs, f"{self.source} within {other.source}", (*self.notices, *other.notices)
         )
-
-
-def crs_name(crs: Any) -> str:
-    """Return ``EPSG:<n>`` for a pyproj CRS (CRS84 counts as 4326: x is longitude here, always), else its WKT2."""
-    if crs.is_compound:
-        crs = crs.sub_crs_list[0]
-    crs = crs.to_2d()
-    if crs.equals("EPSG:4326", ignore_axis_order=True) or crs.equals("OGC:CRS84"):
-        return _LONLAT
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else str(crs.to_wkt("WKT2_2019"))
 
 
 def read_aoi(spec: str | Path | Sequence[float] | Mapping[str, Any], *, base: Path = Path()) -> AOI:
@@ -228,42 +218,14 @@ def _parse_crs(code: Any, name: str) -> str:
 
 
 def _from_file(text: str, base: Path) -> AOI:
-    import geopandas as gpd
-
-    text, _, layer = text.partition("|layername=")
-    path = base / Path(text).expanduser()
-    if not path.exists():
-        raise ConfigError("no such file (an AOI is a file, [w, s, e, n], WKT or GeoJSON)", key=_KEY, file=path)
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            if path.suffix.lower() in {".parquet", ".geoparquet"}:
-                frame = gpd.read_parquet(path)
-            else:
-                frame = gpd.read_file(path, layer=layer or _only_layer(path), columns=[])
-    except ConfigError:
-        raise
-    except Exception as error:  # GDAL, Arrow and the file system each raise families of their own
-        raise ConfigError(f"cannot be read as a vector file: {error}", key=_KEY, file=path) from None
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise ConfigError("has no geometries", key=_KEY, file=path)
-    if frame.crs is None:
-        raise ConfigError("has no CRS (a shapefile needs its .prj): save it with one", key=_KEY, file=path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        frame, path = read_vector(text, base, key=_KEY, columns=[])
     notices = tuple(f"{path.name}: {' '.join(str(w.message).split())}" for w in caught if w.category is RuntimeWarning)
     try:
         return _build(list(frame.geometry.values), crs_name(frame.crs), path.name, notices)
     except ConfigError as error:
         raise ConfigError(error.message, key=error.key, file=path) from None
-
-
-def _only_layer(path: Path) -> str:
-    import pyogrio
-
-    layers = [str(row[0]) for row in pyogrio.list_layers(path) if row[1] is not None]
-    if len(layers) != 1:
-        hint = f": name one, as in {path.name}|layername={layers[0]}" if layers else " with geometries"
-        raise ConfigError(f"has {len(layers)} layers ({', '.join(layers)}){hint}", key=_KEY, file=path)
-    return layers[0]
 
 
 def _build(

@@ -1,0 +1,73 @@
+"""Grids: an AOI becomes tiles. One module per family, imported only when one of its grids is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from upscaling.errors import ConfigError
+
+if TYPE_CHECKING:
+    from upscaling.grids.base import Grid
+
+__all__ = ["Family", "get_grid", "list_grids"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of grids: a pattern of names, and the module whose ``make(name, **options)`` returns one.
+
+    Attributes
+    ----------
+    pattern
+        As shown to people, for one ``utm-<N>km``.
+    example
+        A name that fits.
+    """
+
+    pattern: str
+    expression: str
+    module: str
+    example: str
+
+
+_FAMILIES = (
+    Family("utm-<N>km", r"utm-\d+(\.\d+)?k?m", "utm", "utm-20km"),
+    Family("file", r"file", "file", "file"),
+    Family("none", r"none", "none", "none"),
+)
+
+
+def get_grid(name: str, **options: Any) -> Grid:
+    """Return a grid by name.
+
+    Parameters
+    ----------
+    name
+        As listed by ``list_grids``.
+    options
+        Of the family: ``path`` and ``id_column`` for ``file``, ``resolution`` in metres for ``none``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such grid, an option is unknown to it, or the extra that it needs is not installed.
+    """
+    import importlib
+
+    for family in _FAMILIES:
+        if re.fullmatch(family.expression, name, re.IGNORECASE):
+            module = importlib.import_module(f"upscaling.grids.{family.module}")
+            grid: Grid = module.make(name, **options)
+            return grid
+    close = difflib.get_close_matches(name.lower(), [family.example for family in _FAMILIES], n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    known = ", ".join(family.pattern for family in _FAMILIES)
+    raise ConfigError(f"there is no grid {name!r}{hint} (grids: {known})", key="area.grid")
+
+
+def list_grids() -> list[Family]:
+    """Return all families of grids, in the order in which people look for them."""
+    return list(_FAMILIES)

@@ -1,0 +1,166 @@
+"""``file``: the user's own tiles, from any vector file with an id column."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from upscaling.aoi import AOI
+from upscaling.errors import ConfigError
+from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.lattice import Floors, floors, least_of
+from upscaling.grids.lonlat import lonlat_bounds, polygons_of, to_lonlat
+from upscaling.grids.vector import crs_name, read_vector
+
+__all__ = ["FileGrid", "make"]
+
+_KEY = "area.grid"
+_ID_COLUMNS = ("tile_id", "id", "tile", "name")
+
+
+class FileGrid(BaseGrid):
+    """Tiles as they lie in a file; a tile is the box around its feature and owns the feature.
+
+    Parameters
+    ----------
+    path
+        GeoPackage, GeoJSON, FlatGeobuf, GeoParquet, Shapefile, or another file that GDAL reads
+        (``file.gpkg|layername=name`` where it has several layers).
+    id_column
+        Column of ids; without it the first of ``tile_id``, ``id``, ``tile``, ``name`` that there is.
+    base
+        Folder that a relative path starts from.
+    """
+
+    name = "file"
+    title = "Tiles of a vector file"
+    authority = "the file's author"
+    cell_size = "as in the file"
+    crs = "that of the file"
+
+    def __init__(self, path: str | Path, id_column: str | None = None, base: Path = Path()) -> None:
+        self.path, self.id_column, self.base = path, id_column, base
+        self.definition = f"Features of {path}; bounds are the boxes around them, in the CRS of the file"
+
+    def select(self, aoi: AOI, min_overlap: float) -> Selection:
+        """Find the features under an AOI."""
+        frame, path = read_vector(str(self.path), self.base, key=_KEY)
+        if not len(frame):
+            raise ConfigError("has no features", key=_KEY, file=path)
+        ids = self._ids(frame, path)
+        crs = crs_name(frame.crs)
+        geometry = np.asarray(frame.geometry.values, dtype=object)
+        lacking = shapely.is_missing(geometry) | shapely.is_empty(geometry)
+        wrong = lacking | ~np.isin(shapely.get_type_id(geometry), (3, 6)) | ~shapely.is_valid(geometry)
+        if wrong.any():
+            why = "no geometry" if lacking[wrong][0] else "a geometry that is not a valid polygon"
+            raise ConfigError(f"feature {ids[np.argmax(wrong)]!r} has {why}", key=_KEY, file=path)
+        geometry = shapely.force_2d(geometry)
+        size = shapely.area(geometry)
+
+        polygons = aoi.polygons_in(crs)
+        rows, hit = shapely.STRtree(polygons).query(geometry, predicate="intersects")
+        pieces = shapely.intersection(geometry[rows], polygons[hit])
+        area, length = shapely.area(pieces), shapely.length(pieces)
+        unit, least = 1.0, floors(polygons)
+        if frame.crs.is_geographic:
+            unit = 111_320.0  # degrees to metres, along a meridian: for floors only
+            least = least_of(
+                Floors(np.zeros(len(polygons)), np.zeros(len(polygons))), np.arange(len(polygons)), polygons
+            )
+        passed = least.passed(hit, area * unit**2, length * unit)
+        share = np.bincount(rows, weights=area, minlength=len(geometry))
+        good = np.bincount(rows, weights=passed, minlength=len(geometry)) > 0
+        touched = share > 0
+        kept = good & (share >= min_overlap * size * (1 - 1e-9))
+        found = np.flatnonzero(kept)
+        found = found[np.argsort(ids[found])]
+        geometry, bounds = geometry[found], shapely.bounds(geometry[found])
+        box = shapely.box(*bounds.T)
+        whole = size[found] >= shapely.area(box) * (1 - 1e-9)
+        outline = geometry if crs == "EPSG:4326" else self._outlines(geometry, crs, path)
+        return Selection(
+            tile_id=ids[found],
+            grid_code=np.full(len(found), "", dtype=object),
+            crs=np.full(len(found), crs, dtype=object),
+            bounds=bounds,
+            i=found,
+            j=np.zeros(len(found), dtype=np.int64),
+            fraction=share[found] / shapely.area(box),
+            owner_wkt=np.where(whole, "", shapely.to_wkt(geometry, rounding_precision=9)),
+            outline=outline,
+            lonlat=lonlat_bounds(outline),
+            dropped=int((touched & ~kept).sum()),
+            dropped_area=float(share[touched & ~kept].sum() * unit**2),
+            notices=_overlaps(geometry, ids[found], path),
+        )
+
+    def _outlines(self, geometry: NDArray[Any], crs: str, path: Path) -> NDArray[Any]:
+        parts, index = shapely.get_parts(geometry, return_index=True)
+        span = float(np.median(np.ptp(shapely.bounds(parts).reshape(-1, 2, 2), axis=1)))
+        try:
+            lonlat = to_lonlat(parts, crs, span / 8)
+        except ConfigError as error:
+            raise ConfigError(error.message, key=_KEY, file=path) from None
+        out = np.empty(len(geometry), dtype=object)
+        for k in range(len(geometry)):
+            pieces = polygons_of(lonlat[index == k])
+            out[k] = pieces[0] if len(pieces) == 1 else shapely.MultiPolygon(list(pieces))
+        return out
+
+    def _ids(self, frame: Any, path: Path) -> NDArray[Any]:
+        columns = [str(column) for column in frame.columns if column != frame.geometry.name]
+        column = self.id_column or next((name for name in _ID_COLUMNS if name in columns), None)
+        if column not in columns:
+            asked = f"no column {self.id_column!r}" if self.id_column else f"no column of {', '.join(_ID_COLUMNS)}"
+            raise ConfigError(f"has {asked} for the ids of tiles; it has: {', '.join(columns)}", key=_KEY, file=path)
+        values = frame[column]
+        if values.isna().any():
+            raise ConfigError(
+                f"column {column!r} has {int(values.isna().sum())} tiles without an id", key=_KEY, file=path
+            )
+        given = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values.tolist()]
+        safe = [_safe(text) for text in given]
+        seen: dict[str, str] = {}
+        for text, tile in zip(given, safe, strict=True):
+            if not tile or len(tile) > 100:
+                raise ConfigError(f"id {text!r} cannot be made a folder name", key=_KEY, file=path)
+            if tile in seen:
+                same = f"ids {seen[tile]!r} and {text!r} both make the folder name {tile!r}"
+                why = f"id {text!r} is there twice" if seen[tile] == text else same
+                raise ConfigError(f"column {column!r}: {why}; ids must be unique", key=_KEY, file=path)
+            seen[tile] = text
+        return np.array(safe, dtype=object)
+
+
+def _safe(text: str) -> str:
+    """Spell an id with [a-z0-9_-]: accents fall away, anything else becomes a hyphen."""
+    plain = unicodedata.normalize("NFKD", text.strip().lower()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-")
+
+
+def _overlaps(geometry: NDArray[Any], ids: NDArray[Any], path: Path) -> list[str]:
+    """Tell about tiles that overlap: what both own is counted and mosaicked twice."""
+    left, right = shapely.STRtree(geometry).query(geometry, predicate="intersects")
+    pair = left < right
+    left, right = left[pair], right[pair]
+    shared = shapely.area(shapely.intersection(geometry[left], geometry[right]))
+    double = shared > 1e-6 * np.minimum(shapely.area(geometry[left]), shapely.area(geometry[right]))
+    if not double.any():
+        return []
+    k = int(np.argmax(double))
+    return [f"{path.name}: {int(double.sum())} pair(s) of tiles overlap, as {ids[left[k]]} and {ids[right[k]]} do: "
+            "what both cover is processed twice"]  # fmt: skip
+
+
+def make(name: str, path: str | Path | None = None, id_column: str | None = None, base: Path = Path()) -> FileGrid:
+    """Return the grid of a file."""
+    if path is None:
+        raise ConfigError(f"grid {name!r} needs the path of a file of tiles", key=_KEY)
+    return FileGrid(path, id_column, base)
