@@ -1,4 +1,4 @@
-"""Run the back-end: ``python -m upscaling.local_backend --data … --root …``; the password comes from the environment."""
+"""Run the back-end: ``python -m upscaling.local_backend --data … --root …``; user and password from the environment."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def main() -> int:
     parser.add_argument("--slots", type=int, default=2, help="jobs at the same time, and active jobs per user")
     given = parser.parse_args()
     user, password = os.environ.get("OPENEO_LOCAL_USER", ""), os.environ.pop("OPENEO_LOCAL_PASSWORD", "")
+    if not user or not password:
+        sys.stderr.write("local-backend: set OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD in the environment\n")
+        return 2
     try:
-        if not user or not password:
-            message = "set OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD in the environment"
-            raise UpscalingError(message)
         serve(users={user: password}, **vars(given))
     except UpscalingError as error:
         sys.stderr.write(f"local-backend: {error}\n")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from upscaling.local_backend.cubes import ProcessError
+from upscaling.local_backend.errors import ProcessError
 
-__all__ = ["PROCESSES", "stacked"]
+__all__ = ["PROCESSES", "label_text", "stacked"]
 
 
 def stacked(values: Sequence[Any]) -> Any:
@@ -18,7 +18,7 @@ def stacked(values: Sequence[Any]) -> Any:
         return np.array([], "float32")
     if all(isinstance(value, str) for value in values):
         return list(values)
-    parts = [np.nan if value is None else value for value in values]
+    parts = [stacked(v) if isinstance(v, list) else np.nan if v is None else v for v in values]
     dtype = np.result_type(*parts)
     return np.stack(np.broadcast_arrays(*parts)).astype(dtype, copy=False)
 
@@ -52,7 +52,7 @@ def array_element(
     if label is not None:
         if dim_labels is None or len(dim_labels) != len(values):
             raise ProcessError("ArrayNotLabeled", f"the array has no labels, so {label!r} cannot be found")
-        places = [n for n, known in enumerate(dim_labels) if known == _like(label, known)]
+        places = [n for n, known in enumerate(dim_labels) if label_text(known) == _like(label, known)]
         index = places[0] if places else None
     if index is None or not -len(values) <= index < len(values):
         if return_nodata:
@@ -65,7 +65,7 @@ def array_element(
 def _like(label: Any, known: Any) -> Any:
     import numpy as np
 
-    return np.datetime64(str(label).removesuffix("Z"), "ns") if isinstance(known, np.datetime64) else label
+    return label_text(np.datetime64(str(label).removesuffix("Z"))) if isinstance(known, np.datetime64) else label
 
 
 def array_concat(array1: Any, array2: Any) -> Any:
@@ -97,22 +97,25 @@ def array_apply(data: Any, process: Callable[..., Any], context: Any = None, dim
     elements = _elements(data)
     labels = list(dim_labels) if dim_labels is not None and len(dim_labels) == len(elements) else range(len(elements))
     results = [
-        process(named_parameters={"x": x, "index": n, "label": _text(label), "context": context}, axis=0)
+        process(named_parameters={"x": x, "index": n, "label": label_text(label), "context": context}, axis=0)
         for n, (x, label) in enumerate(zip(elements, labels, strict=True))
     ]
     return stacked(results)
 
 
-def _text(label: Any) -> Any:
+def label_text(label: Any) -> Any:
+    """Return a label as graphs see it: times as RFC 3339."""
     import numpy as np
 
-    return f"{np.datetime64(label, 's')}Z" if isinstance(label, np.datetime64) else label
+    return f"{label.astype('datetime64[s]')}Z" if isinstance(label, np.datetime64) else label
 
 
 def array_labels(data: Any, dim_labels: Any = None) -> list[Any]:
     """Return the labels of the dimension that the callback runs over, else the indices."""
     size = len(_elements(data))
-    return list(map(_text, dim_labels)) if dim_labels is not None and len(dim_labels) == size else list(range(size))
+    return (
+        list(map(label_text, dim_labels)) if dim_labels is not None and len(dim_labels) == size else list(range(size))
+    )
 
 
 def array_contains(data: Any, value: Any) -> Any:
@@ -190,13 +193,37 @@ def if_(value: Any, accept: Any, reject: Any = None) -> Any:
 
     if np.ndim(value) == 0:
         return accept if value is not None and value == 1 else reject
-    return np.where(np.asarray(value) == 1, _filled(accept), _filled(reject))
+    chosen = [_beside(option, np.ndim(value)) for option in (accept, reject)]
+    return np.where(np.asarray(value) == 1, *chosen)
 
 
-def _filled(value: Any) -> Any:
+def _beside(value: Any, pixels: int) -> Any:
+    """Give an array of plain numbers, say a colour, the axes that make it an array of pixels."""
     import numpy as np
 
-    return np.nan if value is None else value
+    if value is None:
+        return np.nan
+    if isinstance(value, list):
+        value = stacked(value)
+    return value.reshape(-1, *[1] * pixels) if np.ndim(value) == 1 and pixels > 1 else value
+
+
+def text_concat(data: list[Any], separator: Any = "") -> str:
+    """Join values as text."""
+    return _text(separator).join(map(_text, data))
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def is_valid(x: Any) -> Any:
+    """Tell, per pixel, whether there is a finite value."""
+    import numpy as np
+    import pandas as pd
+
+    is_number = np.asarray(x).dtype.kind == "f"
+    return ~pd.isnull(x) & np.isfinite(x) if is_number else np.logical_not(pd.isnull(x))
 
 
 def is_nodata(x: Any) -> Any:
@@ -222,6 +249,8 @@ PROCESSES: dict[str, Callable[..., Any]] = {
     "if": if_,
     "is_nan": is_nodata,
     "is_nodata": is_nodata,
+    "is_valid": is_valid,
     "last": last,
     "quantiles": quantiles,
+    "text_concat": text_concat,
 }

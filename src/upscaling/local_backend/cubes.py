@@ -9,26 +9,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from upscaling.local_backend.data import BandFile, Collection, Raster, Scene
+from upscaling.local_backend.errors import ProcessError
 from upscaling.tiles import Bounds
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
-__all__ = ["ProcessError", "load_cube", "spatial_bounds", "temporal_bounds"]
+__all__ = ["load_cube", "spatial_bounds", "temporal_bounds"]
 
 log = logging.getLogger(__name__)
 
 # One cube must fit into memory with room for what is computed from it.
 MAX_CUBE_BYTES = 8 * 2**30
-
-
-class ProcessError(Exception):
-    """A process cannot go on; ``code`` is the openEO error code that the job's log carries."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
 
 
 def load_cube(
@@ -39,13 +32,14 @@ def load_cube(
     bands: Sequence[str] | None = None,
     properties: dict[str, Callable[[Any], bool]] | None = None,
     allow_empty: bool = False,
+    used: list[Scene] | None = None,
 ) -> xr.DataArray:
     """Load what ``load_collection`` asks for.
 
     Parameters
     ----------
     spatial_extent
-        Bounding box (``west``, ``south``, ``east``, ``north``, ``crs``; EPSG:4326 by default), GeoJSON, or None for all.
+        Bounding box (``west``, ``south``, ``east``, ``north``, ``crs``; EPSG:4326 by default), GeoJSON, or None: all.
         A box in the collection's CRS is snapped outward to its pixel lattice and covered whole; a box in another
         CRS is reprojected with densified edges first.
     temporal_extent
@@ -56,6 +50,8 @@ def load_cube(
         STAC property name to predicate; a scene that lacks the property is kept.
     allow_empty
         Return a cube of no-data instead of raising where there is nothing.
+    used
+        Gets the scenes that were read, for ``derived_from`` links and the results' time.
 
     Returns
     -------
@@ -82,7 +78,7 @@ def load_cube(
     if not scenes and not allow_empty:
         raise ProcessError(
             "NoDataAvailable",
-            f"collection {collection.id} has no data for spatial extent {spatial_extent} and temporal extent {temporal_extent}",
+            f"{collection.id} has no data for spatial extent {spatial_extent} and temporal extent {temporal_extent}",
         )
     times = sorted({s.datetime for s in scenes}) or [start or datetime(1970, 1, 1, tzinfo=UTC)]
     kinds = [s.bands[n].dtype for s in (scenes or collection.scenes) for n in names if n in s.bands]
@@ -103,6 +99,8 @@ def load_cube(
         raise ProcessError(
             "NoDataAvailable", f"all pixels of {collection.id} in spatial extent {spatial_extent} are no-data"
         )
+    if used is not None:
+        used += scenes
     log.info("loaded %s: %d scenes, %s (t, bands, y, x) in %s", collection.id, len(scenes), shape, lattice.crs)
     return _labelled(values, times, names, lattice)
 
@@ -254,7 +252,7 @@ def _mosaic(target: np.ndarray, band: BandFile, lattice: Raster) -> None:
                 add_alpha=band.nodata is None,
             ) as warped,
         ):
-            values = warped.read(band.index)
+            values = warped.read(band.number)
             valid = warped.read(warped.count) > 0 if band.nodata is None else _valid(values, band.nodata)
         view = target
     else:
@@ -264,7 +262,7 @@ def _mosaic(target: np.ndarray, band: BandFile, lattice: Raster) -> None:
         if left >= right or top >= bottom:
             return
         with rasterio.open(band.path) as source:
-            values = source.read(band.index, window=Window(left, top, right - left, bottom - top))
+            values = source.read(band.number, window=Window(left, top, right - left, bottom - top))
         valid = _valid(values, band.nodata)
         view = target[top - row : bottom - row, left - column : right - column]
     np.copyto(view, values, where=valid & np.isnan(view), casting="unsafe")
@@ -274,8 +272,8 @@ def _valid(values: np.ndarray, nodata: float | None) -> np.ndarray:
     import numpy as np
 
     if nodata is None or math.isnan(nodata):
-        return ~np.isnan(values)
-    return values != nodata
+        return np.asarray(~np.isnan(values))
+    return np.asarray(values != nodata)
 
 
 def _offset(raster: Raster, lattice: Raster) -> tuple[int, int] | None:
@@ -290,11 +288,12 @@ def _offset(raster: Raster, lattice: Raster) -> tuple[int, int] | None:
 
 
 def _outside(outline: Any, lattice: Raster) -> np.ndarray:
-    """True where a pixel's centre is outside the outline, the rule of the openEO process."""
+    """Mark the pixels whose centres are outside the outline, the rule of the openEO process."""
     from rasterio.features import geometry_mask
 
     shape = (lattice.height, lattice.width)
-    return geometry_mask([outline], out_shape=shape, transform=lattice.transform)
+    found: np.ndarray = geometry_mask([outline], out_shape=shape, transform=lattice.transform)
+    return found
 
 
 def _labelled(values: np.ndarray, times: list[datetime], names: list[str], lattice: Raster) -> xr.DataArray:
@@ -313,4 +312,5 @@ def _labelled(values: np.ndarray, times: list[datetime], names: list[str], latti
             "x": t.c + t.a * (np.arange(lattice.width) + 0.5),
         },
     )
-    return cube.rio.write_crs(lattice.crs).rio.write_transform(t)
+    located: xr.DataArray = cube.rio.write_crs(lattice.crs).rio.write_transform(t)
+    return located

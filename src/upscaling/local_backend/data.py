@@ -11,16 +11,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from upscaling.errors import ConfigError
+from upscaling.local_backend.definitions import check_local
 from upscaling.tiles import Bounds
 
 if TYPE_CHECKING:
     import pystac
     from affine import Affine
 
-__all__ = ["BandFile", "Collection", "Raster", "Scene", "file_scenes", "load_data", "stac_scenes"]
+# pydantic resolves annotations by name, and the model has a field of that name
+Datetime = datetime
+
+__all__ = ["BandFile", "Collection", "Raster", "Scene", "file_scenes", "load_data", "read_stac", "stac_scenes"]
 
 
 class CollectionItem(BaseModel):
@@ -29,9 +33,9 @@ class CollectionItem(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     file: str = Field(description="GeoTIFF, COG or netCDF; relative paths start at the folder of the YAML file.")
-    datetime: AwareDatetime | NaiveDatetime | None = Field(
+    datetime: Datetime | None = Field(
         default=None,
-        description="Time of acquisition (UTC where it names no zone); a netCDF with a time axis needs none.",
+        description="Time of acquisition, UTC where it names no zone; a netCDF with a time axis needs none.",
     )
     bands: list[str] | None = Field(
         default=None, description="Band names in file order, or variables of a netCDF; default: what the file says."
@@ -85,7 +89,7 @@ class BandFile(NamedTuple):
     """Where one band of a scene is: a GDAL dataset name, its 1-based band, dtype, nodata and header."""
 
     path: str
-    index: int
+    number: int
     dtype: str
     nodata: float | None
     raster: Raster
@@ -261,7 +265,7 @@ def _netcdf_scenes(
     headers = {name: _header(f'NETCDF:"{file}":{name}') for name in names}
     scenes = []
     for number, step in enumerate(steps or [time]):
-        assert step is not None
+        assert step is not None  # noqa: S101 (for mypy)
         bands = {
             name: BandFile(f'NETCDF:"{file}":{name}', number + 1, kinds[0], nodata[0], raster)
             for name, (raster, kinds, nodata, _) in headers.items()
@@ -294,7 +298,7 @@ def _from_stac(path: Path) -> dict[str, Collection]:
     import pystac
 
     try:
-        top = pystac.read_file(str(path))
+        top = read_stac(str(path))
     except (pystac.STACError, ValueError, KeyError, OSError) as error:
         raise ConfigError(f"not a readable STAC document: {error}", file=path) from error
     if not isinstance(top, pystac.Catalog):
@@ -310,6 +314,25 @@ def _from_stac(path: Path) -> dict[str, Collection]:
     if not collections:
         raise ConfigError("holds no collection with raster items", file=path)
     return collections
+
+
+def read_stac(href: str) -> pystac.STACObject:
+    """Read a STAC document that, like all that it links to, is a local file or on this host.
+
+    Raises
+    ------
+    ConfigError, pystac.STACError, ValueError, KeyError, OSError
+    """
+    import pystac
+    from pystac.stac_io import DefaultStacIO
+
+    class LocalIO(DefaultStacIO):
+        def read_text_from_href(self, href: str, **arguments: Any) -> str:
+            if "://" in href and not href.startswith("file://"):
+                check_local(href)
+            return super().read_text_from_href(href, **arguments)
+
+    return pystac.read_file(href, stac_io=LocalIO())
 
 
 def stac_scenes(entry: pystac.Catalog | pystac.Item) -> list[Scene]:
@@ -332,23 +355,20 @@ def stac_scenes(entry: pystac.Catalog | pystac.Item) -> list[Scene]:
 def _stac_scene(item: pystac.Item) -> Scene | None:
     bands: dict[str, BandFile] = {}
     for key, asset in item.assets.items():
-        href = asset.get_absolute_href() or asset.href
+        href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
         if {"thumbnail", "overview", "metadata"} & set(asset.roles or ()) or not _is_raster(href, asset.media_type):
             continue
-        if "://" in href and not href.startswith("file://"):
-            raise ConfigError(
-                f"asset {key} is remote ({href}); this back-end reads local files", file=item.get_self_href()
-            )
-        file = Path(href.removeprefix("file://"))
-        if not file.is_file():
-            raise ConfigError(f"asset {key}: there is no file {file}", file=item.get_self_href())
-        raster, kinds, nodata, descriptions = _header(str(file))
+        if "://" in href:
+            check_local(href)
+        elif not Path(href).is_file():
+            raise ConfigError(f"asset {key}: there is no file {href}", file=item.get_self_href())
+        raster, kinds, nodata, descriptions = _header(href)
         stated = asset.extra_fields.get("bands") or asset.extra_fields.get("eo:bands") or []
         names = [str(band.get("name") or "") for band in stated]
         if len(names) != len(kinds) or not all(names):
             names = [key] if len(kinds) == 1 else [text or f"{key}-{n}" for n, text in enumerate(descriptions, 1)]
         for number, name in enumerate(names, 1):
-            bands.setdefault(name, BandFile(str(file), number, kinds[number - 1], nodata[number - 1], raster))
+            bands.setdefault(name, BandFile(href, number, kinds[number - 1], nodata[number - 1], raster))
     time = item.datetime or item.common_metadata.start_datetime
     if not bands or time is None:
         return None

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from upscaling.local_backend.cubes import ProcessError
+from upscaling.errors import ConfigError
+from upscaling.local_backend.errors import ProcessError
 
 __all__ = ["Definitions", "check_local", "fetch_definition"]
 
@@ -17,8 +18,7 @@ def check_local(url: str) -> None:
 
     Raises
     ------
-    ProcessError
-        ``UrlNotAllowed``.
+    ConfigError
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -38,12 +38,12 @@ def fetch_definition(process_id: str, url: str) -> dict[str, Any]:
     Raises
     ------
     ProcessError
-        ``UrlNotAllowed``, ``ProcessNamespaceInvalid``, ``ProcessIdMismatch``.
+        ``ProcessNamespaceInvalid`` (a URL of another host, too), ``ProcessIdMismatch``.
     """
     import requests
 
-    check_local(url)
     try:
+        check_local(url)
         response = requests.get(url, timeout=10, allow_redirects=False)
         response.raise_for_status()
         document = response.json()
@@ -53,7 +53,7 @@ def fetch_definition(process_id: str, url: str) -> dict[str, Any]:
             else [p for p in document["processes"] if p.get("id") == process_id]
         )
         definition = dict(found[0])
-    except (requests.RequestException, ValueError, KeyError, TypeError, IndexError) as error:
+    except (ConfigError, requests.RequestException, ValueError, KeyError, TypeError, IndexError) as error:
         raise ProcessError(
             "ProcessNamespaceInvalid", f"{url} gives no definition of {process_id!r}: {error}"
         ) from error
@@ -71,9 +71,8 @@ class Definitions:
 
     def __call__(self, process_id: str, namespace: str | None) -> Mapping[str, Any] | None:
         """Return the definition, or None where it is not a user-defined process."""
-        if namespace in (None, "user"):
+        if namespace is None or namespace == "user":
             return self._stored.get(process_id)
-        assert namespace is not None
         if not namespace.startswith(("http://", "https://")):
             return None
         key = (process_id, namespace)

@@ -25,7 +25,7 @@ from openeo_driver.users import User
 from upscaling.files import read_json
 from upscaling.local_backend.jobs import Job, JobStore, now
 from upscaling.local_backend.save import FORMATS
-from upscaling.local_backend.supervisor import Supervisor
+from upscaling.local_backend.supervisor import SYNCHRONOUS, Supervisor
 from upscaling.local_backend.validation import validate_graph
 from upscaling.local_backend.worker import LOG_FILE, OUTPUT, RESULT_FILE
 
@@ -33,7 +33,6 @@ __all__ = ["JOB_PARAMETERS", "BatchJobs", "Implementation", "Processes", "Proces
 
 ACTIVE = ("queued", "running")
 LEVELS = ("error", "warning", "info", "debug")
-SYNCHRONOUS = "sync:"  # owner of jobs behind POST /result; no user can have this name in a token
 JOB_PARAMETERS: list[dict[str, Any]] = [
     {
         "name": "allow_empty_cubes",
@@ -201,7 +200,8 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
         return backend.BatchJobMetadata(
             **{name: fields[name] for name in shared},
             job_options=job.options,
-            **{name: _time(fields[name]) for name in ("created", "updated", "started", "finished")},
+            # no "started": openeo_driver would make of it a duration in whole seconds
+            **{name: _time(fields[name]) for name in ("created", "updated", "finished")},
             **extent,
         )
 
@@ -259,9 +259,12 @@ class Processing(backend.Processing):  # type: ignore[misc]
         return self._registry
 
     def validate(self, process_graph: Mapping[str, Any], env: Any = None) -> list[dict[str, str]]:
-        """Return what is wrong with a graph; user-defined processes are not known here, the request has no user."""
+        """Return what is wrong with a graph; the processes of the user count if the request says who asks."""
         del env
         known = {spec["id"] for spec in self._supervisor.processes}
+        if "Authorization" in flask.request.headers:
+            user = flask.current_app.extensions["auth_handler"].get_user_from_bearer_token(flask.request)
+            known |= set(self._store.processes(user.user_id))
         return validate_graph(process_graph, known, {c["id"] for c in self._supervisor.collections})
 
     def evaluate(self, process_graph: Mapping[str, Any], env: Any = None) -> flask.Response:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from upscaling.local_backend.cubes import ProcessError
+from upscaling.local_backend.errors import ProcessError
 
 __all__ = ["Callback", "Evaluator", "node_references", "result_node"]
 
@@ -108,96 +108,115 @@ class Evaluator:
             With the ids of node and process in its message.
         """
         if depth > MAX_DEPTH:
-            raise ProcessError(
-                "ProcessGraphComplexity", f"process graphs nest deeper than {MAX_DEPTH}: does one call itself?"
-            )
+            raise ProcessError("ProcessGraphComplexity", f"graphs nest deeper than {MAX_DEPTH}: does one call itself?")
         wanted = result_node(graph)
-        order, uses = _order(
-            graph, {wanted} | {name for name, node in graph.items() if node["process_id"] == "save_result"}
-        )
-        values: dict[str, Any] = {}
-        for name in order:
-            node = graph[name]
-            values[name] = self._node(name, node, values, scope or {}, ambient or {}, depth)
+        run = _Run(self, graph, scope or {}, ambient or {}, depth)
+        for name in _check(graph, wanted):
+            if name != wanted:
+                run.value(name)
+        return run.value(wanted)
+
+    def process(self, process_id: str, namespace: str | None) -> Callable[..., Any] | None:
+        """Return the implementation of a process, if it has one here."""
+        return self._processes.get(process_id) if namespace in (None, "backend") else None
+
+    def definition(self, process_id: str, namespace: str | None) -> Mapping[str, Any] | None:
+        """Return a user-defined process, if there is one; it goes before an implementation of the same name."""
+        return None if namespace == "backend" else self._definitions(process_id, namespace)
+
+
+class _Run:
+    """One evaluation of one graph: nodes on demand, each once, and freed when nothing needs them any more."""
+
+    def __init__(
+        self, evaluator: Evaluator, graph: Graph, scope: Mapping[str, Any], ambient: Mapping[str, Any], depth: int
+    ) -> None:
+        self._evaluator, self._graph, self._scope = evaluator, graph, scope
+        self._ambient, self._depth = ambient, depth
+        self._values: dict[str, Any] = {}
+        self._uses: dict[str, int] = {}
+        for node in graph.values():
             for used in node_references(node.get("arguments", {})):
-                uses[used] -= 1
-                if not uses[used] and used != wanted:
-                    del values[used]  # cubes are large
-        return values[wanted]
+                self._uses[used] = self._uses.get(used, 0) + 1
 
-    def _node(
-        self,
-        name: str,
-        node: Mapping[str, Any],
-        values: Mapping[str, Any],
-        scope: Mapping[str, Any],
-        ambient: Mapping[str, Any],
-        depth: int,
-    ) -> Any:
+    def value(self, name: str) -> Any:
+        if name not in self._values:
+            node = self._graph[name]
+            try:
+                self._values[name] = self._execute(name, node)
+            except ProcessError as error:
+                message = str(error)
+                if not message.startswith("node "):  # the innermost node is named, where the fault is
+                    message = f"node {name!r} (process {node['process_id']}): {message}"
+                raise ProcessError(error.code, message) from error
+            except MemoryError:
+                raise
+            except Exception as error:  # whatever a process raises belongs to the job's log, with the node's id
+                message = f"node {name!r} (process {node['process_id']}): {type(error).__name__}: {error}"
+                raise ProcessError("ProcessFailed", message) from error
+            for used in node_references(node.get("arguments", {})):
+                self._uses[used] -= 1
+                if not self._uses[used] and not self._graph[used].get("result"):
+                    self._values.pop(used, None)  # cubes are large
+        return self._values[name]
+
+    def _execute(self, name: str, node: Mapping[str, Any]) -> Any:
         process, namespace = node["process_id"], node.get("namespace")
-        where = f"node {name!r} (process {process})"
-        try:
-            arguments = {
-                key: self._resolve(value, values, scope, depth) for key, value in node.get("arguments", {}).items()
-            }
-            definition = None if namespace == "backend" else self._definitions(process, namespace)
-            if definition is not None:
-                return self.run(definition["process_graph"], _bound(definition, arguments), None, depth + 1)
-            function = self._processes.get(process) if namespace in (None, "backend") else None
-            if function is None:
-                place = f" in namespace {namespace!r}" if namespace else ""
-                raise ProcessError("ProcessUnsupported", f"this back-end has no process {process!r}{place}")
-            if depth == 0:
-                log.info("running %s", where)
-            accepted, open_ended = _parameters(function)
-            if not open_ended and (unknown := [key for key in arguments if key not in accepted]):
-                raise ProcessError("ProcessParameterUnsupported", f"has no parameter {', '.join(unknown)}")
-            arguments |= {
-                key: ambient[key] for key in AMBIENT if key in ambient and key in accepted and key not in arguments
-            }
-            return function(**arguments)
-        except ProcessError as error:
-            message = str(error) if str(error).startswith("node ") else f"{where}: {error}"
-            raise ProcessError(error.code, message) from error
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever a process raises belongs to the job's log, with the node's id
-            raise ProcessError("ProcessFailed", f"{where}: {type(error).__name__}: {error}") from error
+        given = node.get("arguments", {})
+        if process == "if" and namespace in (None, "backend"):
+            value = self._resolve(given["value"])
+            if getattr(value, "ndim", 0) == 0:  # only the branch that is taken: the other may not be able to run
+                branch = "accept" if value is not None and value == 1 else "reject"
+                return self._resolve(given.get(branch))
+        arguments = {key: self._resolve(item) for key, item in given.items()}
+        definition = self._evaluator.definition(process, namespace)
+        if definition is not None:
+            return self._evaluator.run(
+                definition["process_graph"], _bound(definition, arguments), None, self._depth + 1
+            )
+        function = self._evaluator.process(process, namespace)
+        if function is None:
+            place = f" in namespace {namespace!r}" if namespace else ""
+            raise ProcessError("ProcessUnsupported", f"this back-end has no process {process!r}{place}")
+        if self._depth == 0:
+            log.info("running node %r (process %s)", name, process)
+        accepted, open_ended = _parameters(function)
+        if not open_ended and (unknown := [key for key in arguments if key not in accepted]):
+            raise ProcessError("ProcessParameterUnsupported", f"has no parameter {', '.join(unknown)}")
+        for key in AMBIENT:
+            if key in self._ambient and key in accepted:
+                arguments.setdefault(key, self._ambient[key])
+        return function(**arguments)
 
-    def _resolve(self, value: Any, values: Mapping[str, Any], scope: Mapping[str, Any], depth: int) -> Any:
+    def _resolve(self, value: Any) -> Any:
         if isinstance(value, Mapping):
             if set(value) == {"from_node"}:
-                return values[value["from_node"]]
+                return self.value(value["from_node"])
             if set(value) == {"from_parameter"}:
-                if value["from_parameter"] not in scope:
+                if value["from_parameter"] not in self._scope:
                     raise ProcessError(
                         "ProcessParameterRequired", f"parameter {value['from_parameter']!r} has no value"
                     )
-                return scope[value["from_parameter"]]
+                return self._scope[value["from_parameter"]]
             if isinstance(value.get("process_graph"), Mapping):
-                return Callback(self, value["process_graph"], scope, depth)
-            return {key: self._resolve(item, values, scope, depth) for key, item in value.items()}
+                return Callback(self._evaluator, value["process_graph"], self._scope, self._depth)
+            return {key: self._resolve(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._resolve(item, values, scope, depth) for item in value]
+            return [self._resolve(item) for item in value]
         return value
 
 
-def _order(graph: Graph, wanted: set[str]) -> tuple[list[str], dict[str, int]]:
-    """Return the wanted nodes and their ancestors in order of execution, and how many nodes use each."""
-    edges: dict[str, set[str]] = {}
-    todo = list(wanted)
-    while todo:
-        name = todo.pop()
-        if name not in edges:
-            edges[name] = node_references(graph[name].get("arguments", {}))
-            if missing := edges[name] - set(graph):
-                raise ProcessError("ProcessGraphInvalid", f"node {name!r} refers to unknown node {missing.pop()!r}")
-            todo += edges[name]
+def _check(graph: Graph, wanted: str) -> list[str]:
+    """Raise ``ProcessGraphInvalid`` for unknown nodes and circles; return what to run: every ``save_result`` too."""
+    edges = {name: node_references(node.get("arguments", {})) for name, node in graph.items()}
+    for name, used in edges.items():
+        if missing := used - set(graph):
+            raise ProcessError("ProcessGraphInvalid", f"node {name!r} refers to unknown node {missing.pop()!r}")
     try:
         order = list(TopologicalSorter(edges).static_order())
     except CycleError as error:
         raise ProcessError("ProcessGraphInvalid", f"nodes refer to each other in a circle: {error.args[1]}") from error
-    return order, {name: sum(name in used for used in edges.values()) for name in edges}
+    return [name for name in order if name == wanted or graph[name]["process_id"] == "save_result"]
 
 
 def _bound(definition: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ JSON object per line; when that socket closes, however the front died, it kills 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
+import logging
 import os
 import resource
 import selectors
@@ -37,8 +39,8 @@ PR_SET_PDEATHSIG = 1
 
 def main(channel: socket.socket, data: Path) -> None:
     """Serve the front until its end of ``channel`` closes."""
-    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the front decides
+    logging.getLogger("openeo_processes_dask").setLevel(logging.ERROR)  # warns of machine learning not installed
     try:
         nursery = Nursery(channel, data)
     except ConfigError as error:
@@ -48,7 +50,7 @@ def main(channel: socket.socket, data: Path) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies."""
+    """Ask Linux to kill this process when the thread that forked it dies; the nursery has but one."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -128,10 +130,8 @@ class Nursery:
                 status = self._child(folder)
             finally:
                 os._exit(status)
-        try:
+        with contextlib.suppress(OSError):
             os.setpgid(pid, pid)  # in both: whichever runs first, a kill finds the group
-        except OSError:
-            pass
         self._running[pid] = (job, time.monotonic())
         _send(self._channel, {"event": "started", "job": job, "pid": pid})
 

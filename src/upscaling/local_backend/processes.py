@@ -1,8 +1,8 @@
 """The back-end's process registry: openeo-processes-dask, mended where catalogue graphs fail on it.
 
 One convention holds inside every callback: the values of the dimension that is reduced or applied over lie along the
-*first* axis of a numpy array, and a scalar of the openEO specification is an array of all other pixels. So an array made
-by ``array_create`` and one cut from a cube behave alike, and every process gets ``axis=0``.
+*first* axis of a numpy array, and a scalar of the openEO specification is an array of all other pixels. So an array
+made by ``array_create`` and one cut from a cube behave alike, and every process gets ``axis=0``.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from functools import wraps
 from inspect import signature
 from typing import Any
 
-from upscaling.local_backend import arrays, cube_processes
+from upscaling.local_backend import arrays, cube_processes, spatial, temporal
 
 __all__ = ["base_registry", "specifications"]
 
 
 def base_registry() -> dict[str, Callable[..., Any]]:
     """Return implementations by process id, without those that read or write data."""
-    from openeo_processes_dask.process_implementations import core, dates
+    from openeo_processes_dask.process_implementations import core
 
-    found = {f.__name__.strip("_"): f for f in core.standard_processes}
-    found |= {name: getattr(dates, name) for name in dates.__all__}
+    found: dict[str, Callable[..., Any]] = {f.__name__.strip("_"): f for f in core.standard_processes}
     for broken in ("load_stac", "load_url", "run_udf", "create_raster_cube", "inspect"):
         found.pop(broken, None)
     found = {name: _with_arrays(f) for name, f in found.items()}
-    return found | arrays.PROCESSES | cube_processes.PROCESSES
+    return found | arrays.PROCESSES | cube_processes.PROCESSES | spatial.PROCESSES | temporal.PROCESSES
 
 
 def _with_arrays(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Write a cube as ``save_result`` asks: COGs, netCDF, JSON or CSV; and describe every file for the result document."""
+"""Write a cube as ``save_result`` asks (COG, PNG, netCDF, JSON, CSV) and describe every file for the result document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.local_backend.cubes import ProcessError
+from upscaling.local_backend.errors import ProcessError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +21,21 @@ __all__ = ["FORMATS", "save"]
 FORMATS: dict[str, dict[str, Any]] = {
     "GTiff": {"title": "Cloud-optimised GeoTIFF, one per time stamp", "gis_data_types": ["raster"]},
     "COG": {"title": "Cloud-optimised GeoTIFF, one per time stamp", "gis_data_types": ["raster"]},
+    "PNG": {"title": "8-bit image of 1 to 4 bands, one per time stamp; values 0 to 255", "gis_data_types": ["raster"]},
     "netCDF": {"title": "netCDF 4, one file with all dimensions", "gis_data_types": ["raster", "vector"]},
     "JSON": {"title": "Values as nested JSON arrays, with their dimensions", "gis_data_types": ["raster", "vector"]},
     "CSV": {"title": "One row per geometry and time stamp", "gis_data_types": ["vector"]},
 }
 PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-NAMES = {"gtiff": "GTiff", "geotiff": "GTiff", "cog": "COG", "netcdf": "netCDF", "json": "JSON", "csv": "CSV"}
+NAMES = {
+    "gtiff": "GTiff",
+    "geotiff": "GTiff",
+    "cog": "COG",
+    "png": "PNG",
+    "netcdf": "netCDF",
+    "json": "JSON",
+    "csv": "CSV",
+}
 
 
 def save(data: Any, folder: Path, file_format: str = "GTiff", options: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def save(data: Any, folder: Path, file_format: str = "GTiff", options: dict[str,
         return _csv(data, folder, prefix)
     if kind == "netCDF":
         return _netcdf(data, folder, prefix)
-    return _geotiffs(data, folder, prefix)
+    return _rasters(data, folder, prefix, kind)
 
 
 def _new(path: Path) -> Path:
@@ -80,23 +89,24 @@ def _new(path: Path) -> Path:
     return path
 
 
-def _geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> dict[str, Any]:
+def _rasters(data: xr.DataArray, folder: Path, prefix: str, kind: str) -> dict[str, Any]:
     import numpy as np
 
     if not {"x", "y"} <= set(data.dims):
         raise ProcessError(
-            "DataTypeUnsupported", f"a GeoTIFF needs dimensions x and y, the cube has {', '.join(map(str, data.dims))}"
+            "DataTypeUnsupported", f"{kind} needs dimensions x and y, the cube has {', '.join(map(str, data.dims))}"
         )
     if extra := [d for d in data.dims if d not in {"t", "bands", "y", "x"} and data.sizes[d] > 1]:
         raise ProcessError(
-            "DataTypeUnsupported", f"a GeoTIFF has no place for dimension {extra[0]!r}: reduce or rename it"
+            "DataTypeUnsupported", f"{kind} has no place for dimension {extra[0]!r}: reduce or rename it"
         )
     data = data.squeeze([d for d in data.dims if d not in {"t", "bands", "y", "x"}], drop=True)
     names = [str(v) for v in data["bands"].values] if "bands" in data.dims else None
+    write, suffix = (_write_png, "png") if kind == "PNG" else (_write_cog, "tif")
     stack = data if "bands" in data.dims else data.expand_dims("bands")
     if "t" not in data.dims:
-        path = _new(folder / f"{prefix}.tif")
-        return {path.name: _write_cog(path, stack.transpose("bands", "y", "x"), names)}
+        path = _new(folder / f"{prefix}.{suffix}")
+        return {path.name: write(path, stack.transpose("bands", "y", "x"), names)}
     labels = data["t"].values
     is_time = np.issubdtype(labels.dtype, np.datetime64)
     days = (
@@ -106,10 +116,10 @@ def _geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> dict[str, Any]:
         days = np.array([re.sub("[:-]", "", text) for text in np.datetime_as_string(labels, "s")])
     assets = {}
     for number, day in enumerate(days):
-        path = _new(folder / f"{prefix}_{day}{'Z' if is_time else ''}.tif")
-        assets[path.name] = _write_cog(path, stack.isel(t=number).transpose("bands", "y", "x"), names)
+        path = _new(folder / f"{prefix}_{day}{'Z' if is_time else ''}.{suffix}")
+        assets[path.name] = write(path, stack.isel(t=number).transpose("bands", "y", "x"), names)
         if is_time:
-            assets[path.name]["datetime"] = f"{np.datetime64(labels[number], 's')}Z"
+            assets[path.name]["datetime"] = f"{labels[number].astype('datetime64[s]')}Z"
     return assets
 
 
@@ -164,6 +174,25 @@ def _write_cog(path: Path, data: xr.DataArray, names: list[str] | None) -> dict[
     }
 
 
+def _write_png(path: Path, data: xr.DataArray, names: list[str] | None) -> dict[str, Any]:
+    import numpy as np
+    import rasterio
+
+    values = np.clip(np.nan_to_num(data.values), 0, 255).astype("uint8")
+    count, height, width = values.shape
+    if count > 4:
+        raise ProcessError("DataTypeUnsupported", f"a PNG has at most 4 bands, the cube has {count}")
+    with rasterio.open(path, "w", driver="PNG", count=count, height=height, width=width, dtype="uint8") as target:
+        target.write(values)
+    return {
+        "type": "image/png",
+        "roles": ["data"],
+        "bands": [{"name": name} for name in names or []],
+        **_projection(data.rio.crs, transform_of(data), height, width),
+        "file:size": path.stat().st_size,
+    }
+
+
 def _statistics(band: np.ndarray) -> dict[str, float]:
     import numpy as np
 
@@ -187,10 +216,8 @@ def transform_of(data: xr.DataArray) -> Affine:
     text = data["spatial_ref"].attrs.get("GeoTransform") if "spatial_ref" in data.coords else None
     if text:
         t = Affine.from_gdal(*map(float, text.split()))
-        close = {"rtol": 0, "atol": 1e-6 * abs(t.a)}
-        if np.allclose(x, t.c + t.a * (np.arange(len(x)) + 0.5), **close) and np.allclose(
-            y, t.f + t.e * (np.arange(len(y)) + 0.5), **close
-        ):
+        off_x, off_y = x - t.c - t.a * (np.arange(len(x)) + 0.5), y - t.f - t.e * (np.arange(len(y)) + 0.5)
+        if np.abs(off_x).max() < 1e-6 * abs(t.a) and np.abs(off_y).max() < 1e-6 * abs(t.e):
             return t
         steps = t.a, t.e
     else:
@@ -272,7 +299,7 @@ def _plain(value: Any) -> Any:
     import numpy as np
 
     if isinstance(value, np.datetime64):
-        return f"{np.datetime64(value, 's')}Z"
+        return f"{value.astype('datetime64[s]')}Z"
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):

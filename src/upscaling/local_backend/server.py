@@ -155,8 +155,8 @@ def _build(data: Path, root: Path, slots: int, users: Mapping[str, str]) -> tupl
 def _definition_of_this_host(process_id: str, url: str) -> Any:
     from openeo_driver.processgraph import ProcessDefinition
 
-    from upscaling.local_backend.cubes import ProcessError
     from upscaling.local_backend.definitions import fetch_definition
+    from upscaling.local_backend.errors import ProcessError
     from upscaling.local_backend.front import api_error
 
     try:
@@ -177,7 +177,7 @@ def _add_views(app: Any, jobs: Any) -> None:
 
     auth = app.extensions["auth_handler"]
 
-    @auth.requires_bearer_auth  # type: ignore[misc]
+    @auth.requires_bearer_auth  # type: ignore[untyped-decorator]
     def modify_job(job_id: str, user: Any) -> Any:
         changes = flask.request.get_json()
         if not isinstance(changes, dict):
@@ -216,7 +216,7 @@ def _run(app: Any, supervisor: Any, listening: socket.socket, threads: int) -> N
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    print(f"http://{host}:{port}", flush=True)  # noqa: T201 (the promised line)
+    print(f"http://{host}:{port}", flush=True)
     try:
         server.run()
     finally:

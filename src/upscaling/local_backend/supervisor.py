@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,12 +21,14 @@ from upscaling.local_backend.jobs import Job, JobStore, now
 from upscaling.local_backend.nursery import ENVIRONMENT
 from upscaling.local_backend.worker import LOG_FILE, RESULT_FILE, log_entry
 
-__all__ = ["Supervisor"]
+__all__ = ["SYNCHRONOUS", "Supervisor"]
 
 log = logging.getLogger(__name__)
 
 # A job that is running when the back-end dies is run again; one that takes the back-end down must not do so for ever.
 MAX_ATTEMPTS = 3
+# Owner of the jobs behind POST /result, before the user's name; no token can hold it.
+SYNCHRONOUS = "sync:"
 # Play money: a credit per job that ran, and one per 1,000 km² of result.
 CREDITS_PER_JOB, CREDITS_PER_KM2 = 1.0, 0.001
 
@@ -40,7 +43,9 @@ class Supervisor:
     """
 
     def __init__(self, store: JobStore, data: Path, root: Path, slots: int) -> None:
-        self.store, self.collections, self.processes = store, [], []  # type: ignore[var-annotated]
+        self.store = store
+        self.collections: list[dict[str, Any]] = []
+        self.processes: list[dict[str, Any]] = []
         self._data, self._root, self._slots = data, root, slots
         self._lock = threading.RLock()
         self._active: set[str] = set()
@@ -55,10 +60,13 @@ class Supervisor:
     def recover(self) -> None:
         """Queue again what was queued or running when the back-end died."""
         for job in self.store.by_status("queued", "running"):
+            if job.user.startswith(SYNCHRONOUS):  # nobody waits for it any more
+                self.store.delete(job.id)
+                shutil.rmtree(self.folder(job.id), ignore_errors=True)
+                continue
             if job.status == "running":
                 if job.attempts >= MAX_ATTEMPTS:
-                    message = f"the back-end died {job.attempts} times while this job ran"
-                    self._fail(job, "BackendDied", message)
+                    self._fail(job, "BackendDied", f"the back-end died {job.attempts} times while this job ran")
                     continue
                 log_entry(self.folder(job.id), "warning", "the back-end died while this job ran; it is run again")
                 self.store.change(job.id, ("running",), status="queued", started=None)
@@ -110,7 +118,7 @@ class Supervisor:
             )
         self._lines = self._channel.makefile("r", encoding="utf-8")
         first = self._lines.readline()
-        message = json.loads(first) if first else {"event": "died"}
+        message: dict[str, Any] = json.loads(first) if first else {"event": "died"}
         if message["event"] == "failed":
             raise ConfigError(message["message"])
         if message["event"] != "ready":
@@ -141,11 +149,16 @@ class Supervisor:
             self._revive()
 
     def _revive(self) -> None:
-        """The nursery was killed from outside, and its children with it: start another."""
+        """Start another nursery after one was killed from outside, and its children with it."""
         log.error("the worker process died (exit status %s); starting another", self._nursery.wait())
         with self._lock:
             self._active.clear()
-            self._start_nursery()
+            try:
+                self._start_nursery()
+            except UpscalingError:
+                log.exception("it cannot be started again: the back-end ends")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
             self.recover()
 
     def _prepare(self, job: Job) -> None:

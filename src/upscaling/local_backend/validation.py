@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from upscaling.local_backend.cubes import ProcessError
+from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import node_references, result_node
 
 __all__ = ["validate_graph"]

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.files import read_json, write_json
-from upscaling.local_backend.cubes import ProcessError, load_cube
-from upscaling.local_backend.data import Collection
+from upscaling.local_backend.cubes import load_cube
+from upscaling.local_backend.data import Collection, Scene
 from upscaling.local_backend.definitions import Definitions
+from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import Evaluator
 from upscaling.local_backend.save import save
 
@@ -59,6 +60,7 @@ def run_job(folder: Path, collections: Mapping[str, Collection], processes: Mapp
     job = read_json(folder / "job.json")
     handler = _JobLog(folder)
     logging.basicConfig(handlers=[handler], force=True, level=logging.WARNING)
+    logging.getLogger("rasterio").setLevel(logging.ERROR)  # warns of harmless TIFF tags for every file
     logging.getLogger("upscaling").setLevel(
         {"error": "ERROR", "warning": "WARNING", "debug": "DEBUG"}.get(job["log_level"], "INFO")
     )
@@ -92,7 +94,8 @@ def _run(
         assets.update(save(data, folder / OUTPUT, format, options))
         return data
 
-    sources = _sources(collections, allow_empty=bool(options.get("allow_empty_cubes")))
+    used: list[Scene] = []
+    sources = _sources(collections, allow_empty=bool(options.get("allow_empty_cubes")), used=used)
     evaluator = Evaluator({**processes, **sources, "save_result": save_result}, Definitions(job["definitions"]))
     result = evaluator.run(job["process_graph"])
     if not assets:
@@ -100,10 +103,13 @@ def _run(
         is_raster = isinstance(result, xr.DataArray) and {"x", "y"} <= set(result.dims)
         assets = save(result, folder / OUTPUT, "GTiff" if is_raster else "JSON")
     log.info("saved %s", ", ".join(assets))
-    return {"assets": assets, **_extent(assets)}
+    hrefs = list(dict.fromkeys(scene.href for scene in used))
+    return {"assets": assets, "derived_from": hrefs, **_extent(assets, used)}
 
 
-def _sources(collections: Mapping[str, Collection], *, allow_empty: bool) -> dict[str, Callable[..., Any]]:
+def _sources(
+    collections: Mapping[str, Collection], *, allow_empty: bool, used: list[Scene]
+) -> dict[str, Callable[..., Any]]:
     def load_collection(
         id: str,  # noqa: A002 (the openEO parameter's name)
         spatial_extent: Any = None,
@@ -121,6 +127,7 @@ def _sources(collections: Mapping[str, Collection], *, allow_empty: bool) -> dic
             bands=bands,
             properties=_predicates(properties),
             allow_empty=allow_empty,
+            used=used,
         )
 
     def load_stac(
@@ -133,6 +140,7 @@ def _sources(collections: Mapping[str, Collection], *, allow_empty: bool) -> dic
             bands=bands,
             properties=_predicates(properties),
             allow_empty=allow_empty,
+            used=used,
         )
 
     return {"load_collection": load_collection, "load_stac": load_stac}
@@ -143,13 +151,10 @@ def stac_collection(url: str) -> Collection:
     import pystac
 
     from upscaling.errors import ConfigError
-    from upscaling.local_backend.data import stac_scenes
-    from upscaling.local_backend.definitions import check_local
+    from upscaling.local_backend.data import read_stac, stac_scenes
 
-    if "://" in url and not url.startswith("file://"):
-        check_local(url)
     try:
-        entry = pystac.read_file(url.removeprefix("file://"))
+        entry = read_stac(url.removeprefix("file://"))
         if not isinstance(entry, pystac.Catalog | pystac.Item):
             raise ProcessError("StacInvalid", f"{url} is not a STAC item, collection or catalogue")
         scenes = stac_scenes(entry)
@@ -169,8 +174,8 @@ def _predicates(properties: Any) -> dict[str, Callable[[Any], bool]]:
     return {name: accepts(process) for name, process in (properties or {}).items()}
 
 
-def _extent(assets: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the union of the assets' extents: ``bbox`` in EPSG:4326, and the area that costs go by."""
+def _extent(assets: Mapping[str, Any], used: list[Scene]) -> dict[str, Any]:
+    """Return ``bbox`` in EPSG:4326 of all assets, the time of all scenes read, and the area that costs go by."""
     from pyproj import CRS, Geod, Transformer
 
     boxes, area = [], 0.0
@@ -183,11 +188,12 @@ def _extent(assets: Mapping[str, Any]) -> dict[str, Any]:
             area = max(area, abs(Geod(ellps="WGS84").polygon_area_perimeter(*edge)[0]) / 1e6)
             boxes.append(box)
             asset["bbox"] = list(box)
-    times = sorted(asset["datetime"] for asset in assets.values() if "datetime" in asset)
     found: dict[str, Any] = {"area_km2": area}
     if boxes:
         sides = list(zip(*boxes, strict=True))
         found["bbox"] = [min(sides[0]), min(sides[1]), max(sides[2]), max(sides[3])]
-    if times:
-        found |= {"start_datetime": times[0], "end_datetime": times[-1]}
+    if used:
+        times = sorted(scene.datetime for scene in used)
+        stamps = [time.isoformat().replace("+00:00", "Z") for time in (times[0], times[-1])]
+        found |= {"start_datetime": stamps[0], "end_datetime": stamps[1]}
     return found
