@@ -1,7 +1,6 @@
 # An OGC application package (20-089r1): NDVI of one tile of a Sentinel-2 like scene, as a STAC catalogue.
 #
-#   cwltool --no-container ndvi.cwl#ndvi --scene scene.tif --bbox 680000,5150000,682000,5152000 \
-#       --epsg EPSG:32632 --datetime 2022-06-12T10:15:59Z
+#   cwltool --no-container ndvi.cwl#ndvi ndvi/example.yml     (or toil-cwl-runner)
 #
 # The program travels inside the package (InitialWorkDirRequirement), so the checksum of the pinned package covers it,
 # and the image, or the Python on PATH where no container runs, needs rasterio, numpy and pystac only.
@@ -115,7 +114,7 @@ $graph:
       nir: {type: string, inputBinding: {prefix: --nir}}
       bands: {type: "string[]", inputBinding: {prefix: --bands, itemSeparator: ","}}
       mask: {type: "int[]?", inputBinding: {prefix: --mask, itemSeparator: ","}}
-      datetime: {type: string?, inputBinding: {prefix: --datetime}}
+      datetime: {type: "string?", inputBinding: {prefix: --datetime}}
     outputs:
       catalogue:
         type: Directory

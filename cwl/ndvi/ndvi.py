@@ -12,13 +12,14 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
-from rasterio.windows import from_bounds
+from rasterio.warp import transform_bounds, transform_geom
+from rasterio.windows import Window, from_bounds
 
 VERSION = "0.1.0"
 
 
 def arguments():
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scene", required=True, type=Path, help="folder of a STAC catalogue, or a GeoTIFF")
     parser.add_argument("--bbox", required=True, help="west,south,east,north in the units of --epsg")
@@ -50,13 +51,10 @@ class Grid:
         with rasterio.open(href) as source:
             nodata = 0 if source.nodata is None else source.nodata
             window = from_bounds(*self.bounds, transform=source.transform)
-            pixel = source.transform.a, source.transform.e
-            aligned = pixel == (self.transform.a, self.transform.e) and all(
-                abs(offset - round(offset)) < 1e-6 for offset in (window.col_off, window.row_off)
-            )
-            if source.crs == self.crs and aligned:
-                window = window.round_offsets(pixel_precision=6).round_lengths(pixel_precision=6)
-                window = window.round(ndigits=0) if hasattr(window, "round") else window
+            same_pixels = source.crs == self.crs and source.res == (self.transform.a, -self.transform.e)
+            offsets = round(window.col_off), round(window.row_off)
+            if same_pixels and np.allclose(offsets, (window.col_off, window.row_off), rtol=0, atol=1e-6):
+                window = Window(*offsets, self.width, self.height)
                 data = source.read(index, window=window, boundless=True, fill_value=nodata)
             else:  # another UTM zone or another pixel size; nearest, so that classes stay classes
                 with WarpedVRT(
@@ -70,6 +68,12 @@ class Grid:
                 ) as warped:
                     data = warped.read(index)
         return data, data != nodata
+
+    def footprint(self):
+        """Return the corners as a GeoJSON polygon in lon/lat."""
+        west, south, east, north = self.bounds
+        corners = [(west, south), (east, south), (east, north), (west, north), (west, south)]
+        return transform_geom(self.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [corners]})
 
 
 def geotiff_scene(path, names, when):
@@ -140,13 +144,11 @@ def write(out, grid, index, times):
         ) as target:
             target.write(index, 1)
             target.set_band_description(1, "ndvi")
-        west, south, east, north = bbox = list(transform_bounds(grid.crs, "EPSG:4326", *grid.bounds))
-        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
         span = {"start_datetime": min(times), "end_datetime": max(times)} if len(set(times)) > 1 else {}
         item = pystac.Item(
             id="ndvi",
-            geometry={"type": "Polygon", "coordinates": [ring]},
-            bbox=bbox,
+            geometry=grid.footprint(),
+            bbox=list(transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)),
             datetime=min(times) if not span else None,
             properties={},
             **span,
@@ -173,6 +175,7 @@ def write(out, grid, index, times):
 
 
 def main():
+    """Compute and write one tile."""
     options = arguments()
     grid = Grid(options.bbox, options.epsg, options.resolution)
     if options.scene.is_dir():

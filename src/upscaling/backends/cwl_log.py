@@ -16,18 +16,22 @@ KILLED = {-9, 137}
 LONGEST = 600
 TAIL_LINES = 4
 
-EXITED = re.compile(r"\[job (?P<name>[^\]]+)\] exited with status: (?P<status>-?\d+)")
+ENDED = re.compile(
+    r"\[job (?P<name>[^\]]+)\] (?:exited with status: (?P<status>-?\d+)|was terminated by signal: (?P<signal>SIG\w+))"
+)
 STARTED = re.compile(r"\[job [^\]]+\] .*\$ ")
 WORKER_DIED = re.compile(r"Job failed with exit value (-9|137)\b")
 OVER_TIME = re.compile(r"\[job ([^\]]+)\] exceeded time limit of (\d+) seconds")
-TOO_BIG = re.compile(r"is requesting \d+ .*? more than the maximum of \d+(?: bytes)? of \w+")
+TOO_BIG = re.compile(r"is requesting \d+ [^,]*, more than the maximum of \d+ (?:bytes of )?\w+")
 TOO_BIG_CWLTOOL = re.compile(r"Requested at least .* but only .* available")
+UNCOLLECTED = re.compile(r"^Error collecting output for parameter .*", re.MULTILINE)
 MISSING = re.compile(r"'?([^' ]+)'? not found: .*No such file")
 RUNNER_FAILURES = (
     (OVER_TIME, "step {0[1]} took longer than its limit of {0[2]} s", ErrorClass.PERMANENT),
     (WORKER_DIED, "a step was killed (signal 9), as a rule for want of memory", ErrorClass.MEMORY),
     (TOO_BIG, "a step {0[0]} on this machine", ErrorClass.PERMANENT),
     (TOO_BIG_CWLTOOL, "a step asks for more than this machine has: {0[0]}", ErrorClass.PERMANENT),
+    (UNCOLLECTED, "{0[0]}", ErrorClass.OUTPUT),
     (MISSING, "the program {0[1]} of the package is not on PATH", ErrorClass.PERMANENT),
 )
 STDERR = "Failed command standard error:"
@@ -37,7 +41,7 @@ LEVEL = re.compile(r"\[[EC]\] |^(ERROR|CRITICAL) ")
 
 def tool_ran(log: str) -> bool:
     """Return True if a tool of the package was started and failed: not the runner's own trouble."""
-    return bool(EXITED.search(log) or OVER_TIME.search(log) or WORKER_DIED.search(log))
+    return any(pattern.search(log) for pattern in (ENDED, OVER_TIME, WORKER_DIED, UNCOLLECTED))
 
 
 def failure(status: int, log: str, path: Path) -> TileFailedError:
@@ -63,8 +67,8 @@ def _reason(status: int, log: str) -> tuple[str, ErrorClass]:
     if status == UNSUPPORTED_STATUS:
         return f"the package asks for what the runner does not have: {_last_words(lines)}", ErrorClass.PERMANENT
     for number, line in enumerate(lines if not OVER_TIME.search(log) else []):
-        if found := EXITED.search(line):
-            return _tool_failure(found["name"], int(found["status"]), _stderr(lines, number))
+        if found := ENDED.search(line):
+            return _tool_failure(found, _stderr(lines, number))
     for pattern, words, error_class in RUNNER_FAILURES:
         if found := pattern.search(log):
             return words.format(found), error_class
@@ -75,11 +79,12 @@ def _reason(status: int, log: str) -> tuple[str, ErrorClass]:
     return _last_words(lines), ErrorClass.PERMANENT
 
 
-def _tool_failure(name: str, status: int, stderr: Sequence[str]) -> tuple[str, ErrorClass]:
-    words = " | ".join(stderr[-TAIL_LINES:]) or "it wrote nothing to stderr"
-    if status in KILLED:
+def _tool_failure(ended: re.Match[str], stderr: Sequence[str]) -> tuple[str, ErrorClass]:
+    name, words = ended["name"], " | ".join(stderr[-TAIL_LINES:]) or "it wrote nothing to stderr"
+    if ended["signal"] == "SIGKILL" or (ended["status"] and int(ended["status"]) in KILLED):
         return f"step {name} was killed (signal 9), as a rule for want of memory: {words}", ErrorClass.MEMORY
-    return f"step {name} exited with status {status}: {words}", classify_log(words)
+    how = f"was terminated by {ended['signal']}" if ended["signal"] else f"exited with status {ended['status']}"
+    return f"step {name} {how}: {words}", classify_log(words)
 
 
 def _stderr(lines: Sequence[str], exited: int) -> list[str]:

@@ -140,6 +140,8 @@ def _catalogue(root: Path, folder: Path, name: str) -> tuple[list[_Found], list[
     except RecursionError:
         raise _bad(f"the STAC catalogue of output {name} contains itself") from None
     except Exception as error:  # pystac raises KeyError, ValueError, STACError ... for what it cannot read
+        if isinstance(error.__cause__, TileFailedError):
+            raise error.__cause__ from None
         words = f"{type(error).__name__}: {error}"
         raise _bad(f"output {name} is not a STAC catalogue that can be read: {words}") from None
     return found, derived

@@ -1,0 +1,375 @@
+"""Reading application packages and binding them to tiles; no runner is started."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upscaling.errors import ConfigError
+from upscaling.files import read_json, sha256_file
+from upscaling.packages import bind_package, images, pin_package, uses_javascript
+from upscaling.tiles import Algorithm, Bounds, Parameter, Tile
+
+UTM = Tile("utm32n_1", "EPSG:32632", Bounds(674000.0, 5150000.0, 676000.0, 5152000.0))
+LONLAT = Tile("ll_1", "EPSG:4326", Bounds(-1.5, 46.0, -1.0, 46.5))
+OGC_TYPES = """
+- {type: enum, name: CRS, symbols: [CRS84, CRS84h]}
+- type: record
+  name: BBox
+  fields:
+  - {name: bbox, type: {type: array, items: double}}
+  - {name: crs, type: CRS}
+"""
+# As in eoap/schemas geojson.yaml: one ring for a polygon's coordinates, and no field is optional.
+GEOJSON_TYPES = """
+- {type: enum, name: PolygonType, symbols: [Polygon]}
+- type: record
+  name: Polygon
+  fields:
+  - {name: type, type: PolygonType}
+  - {name: coordinates, type: {type: array, items: {type: array, items: double}}}
+  - {name: bbox, type: {type: array, items: double}}
+- {type: enum, name: FeatureType, symbols: [Feature]}
+- type: record
+  name: Feature
+  fields:
+  - {name: type, type: FeatureType}
+  - {name: id, type: string}
+  - {name: geometry, type: [Polygon]}
+  - {name: bbox, type: {type: array, items: double}}
+"""
+STRING_FORMAT = "- {type: record, name: Date, fields: [{name: value, type: string}]}"
+TOOL = """
+cwlVersion: VERSION
+class: CommandLineTool
+requirements:
+  SchemaDefRequirement: {types: [{$import: ogc.yaml}]}
+hints:
+  DockerRequirement: {dockerPull: "localhost/tool:1"}
+inputs:
+  area: ogc.yaml#BBox
+  table: {type: File, inputBinding: {}}
+baseCommand: cat
+stdout: out.txt
+outputs: {out: {type: stdout}}
+"""
+PACKAGE = """
+cwlVersion: VERSION
+$namespaces: {s: "https://schema.org/"}
+s:softwareVersion: 1.4.1
+$schemas: ["https://schema.invalid/schemaorg.rdf"]
+$graph:
+- class: Workflow
+  id: water
+  label: Water bodies
+  doc: Finds water.
+  requirements:
+    SchemaDefRequirement: {types: [{$import: ogc.yaml}, {$import: geojson.yaml}, {$import: string_format.yaml}]}
+    InitialWorkDirRequirement: {listing: []}
+  inputs:
+    area: {type: "ogc.yaml#BBox", doc: Where.}
+    mode: {type: {type: enum, symbols: [fast, slow]}, default: fast}
+    table: {type: File, default: {class: File, location: table.csv}}
+    limit: int?
+    day: string_format.yaml#Date?
+  outputs: {out: {type: File, outputSource: run/out}, note: {type: File, outputSource: inline/note}}
+  steps:
+    run: {run: tool.cwl, in: {area: area, table: table}, out: [out]}
+    inline:
+      in: {mode: mode}
+      out: [note]
+      run:
+        class: CommandLineTool
+        inputs: {mode: {type: {type: enum, symbols: [fast, slow]}, inputBinding: {}}}
+        baseCommand: echo
+        stdout: note.txt
+        outputs: {note: {type: stdout}}
+- class: Workflow
+  id: other
+  inputs: {bbox: string}
+  outputs: []
+  steps: []
+"""
+
+
+def write_package(folder: Path, version: str = "v1.2") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "ogc.yaml").write_text(OGC_TYPES)
+    (folder / "geojson.yaml").write_text(GEOJSON_TYPES)
+    (folder / "string_format.yaml").write_text(STRING_FORMAT)
+    (folder / "table.csv").write_text("a,b\n1,2\n")
+    (folder / "tool.cwl").write_text(TOOL.replace("VERSION", version))
+    text = PACKAGE.replace("VERSION", version).replace("    InitialWorkDirRequirement: {listing: []}\n", "")
+    (folder / "app.cwl").write_text(text)
+    return folder / "app.cwl"
+
+
+@pytest.mark.parametrize("version", ["v1.0", "v1.2"])
+def test_pinned_file_needs_nothing_else_and_does_not_depend_on_where_it_was(tmp_path: Path, version: str) -> None:
+    pinned = []
+    for name in ("here", "somewhere/else"):
+        source = write_package(tmp_path / name, version)
+        pinned.append(pin_package(f"{source}#water", tmp_path / name / "plan"))
+    shutil.rmtree(tmp_path / "here")
+    (tmp_path / "somewhere/else/tool.cwl").unlink()
+    first, second = pinned
+    assert first.sha256 == second.sha256 == sha256_file(second.path)
+    assert str(tmp_path) not in second.path.read_text()
+    again = pin_package(second.path, tmp_path / "again")  # loads with nothing beside it but the default file
+    assert {p.name for p in again.parameters} == {p.name for p in second.parameters}
+    default = next(p.default for p in second.parameters if p.name == "table")
+    assert (second.path.parent / default["location"]).read_text() == "a,b\n1,2\n"
+    assert images(read_json(second.path)) == ["localhost/tool:1"]
+
+
+def test_what_a_package_says_of_itself(tmp_path: Path) -> None:
+    algorithm = pin_package(write_package(tmp_path / "p"), tmp_path / "plan", workflow="water")
+    assert (algorithm.kind, algorithm.id, algorithm.title) == ("cwl", "water", "Water bodies")
+    assert (algorithm.version, algorithm.description) == ("1.4.1", "Finds water.")
+    assert algorithm.source.endswith("app.cwl#water")
+    by_name = {p.name: p for p in algorithm.parameters}
+    assert {name for name, p in by_name.items() if p.required} == {"area"}
+    assert by_name["area"].schema == {
+        "type": "record",
+        "name": "BBox",
+        "fields": {
+            "bbox": {"type": "array", "items": "double"},
+            "crs": {"type": "enum", "name": "CRS", "symbols": ["CRS84", "CRS84h"]},
+        },
+    }
+    assert by_name["mode"].schema["symbols"] == ["fast", "slow"]
+    assert by_name["mode"].default == "fast"
+    assert by_name["limit"].schema == ["null", "int"]
+    assert by_name["area"].description == "Where."
+
+
+def test_the_workflow_is_chosen_or_asked_for(tmp_path: Path) -> None:
+    source = write_package(tmp_path / "p")
+    with pytest.raises(ConfigError, match=r"app\.cwl: algorithm\.source: holds 2 workflows: other, water; choose one"):
+        pin_package(source, tmp_path)
+    with pytest.raises(ConfigError, match="holds no workflow fire; it holds other, water"):
+        pin_package(f"{source}#fire", tmp_path)
+    with pytest.raises(ConfigError, match="names workflow water, but other was asked for"):
+        pin_package(f"{source}#water", tmp_path, workflow="other")
+    only = tmp_path / "only.cwl"
+    only.write_text(TOOL.replace("VERSION", "v1.2").replace("requirements:\n  SchemaDef", "hints:\n  SchemaDef"))
+    main = tmp_path / "main.cwl"
+    main.write_text(source.read_text().replace("VERSION", "v1.2").replace("id: other", "id: main"))
+    for name in ("ogc.yaml", "geojson.yaml", "string_format.yaml", "tool.cwl", "table.csv"):
+        shutil.copy(source.parent / name, tmp_path)
+    assert [p.name for p in pin_package(main, tmp_path / "m").parameters] == ["bbox"]
+    assert pin_package(tmp_path / "tool.cwl", tmp_path / "t").id == "tool"  # a tool alone is run as it is
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("outputs: {out", "outputs: {{out"), "line 20, column 3: expected ',' or '}'"),
+        (("outputSource: run/out", "outputSorce: run/out"), "invalid field 'outputSorce'"),
+        (("limit: int?", "limit: integer?"), "references unknown identifier 'integer'"),
+        (("{area: area, table", "{area: nowhere, table"), "references unknown identifier 'nowhere'"),
+        (("run: tool.cwl", "run: missing.cwl"), "undefined reference to"),
+        (("$import: geojson.yaml", "$import: http://127.0.0.1:9/geojson.yaml"), "127.0.0.1"),
+        (("cwlVersion: v1.2", "cwlVersion: v9"), "no longer supports"),
+        (("cwlVersion: v1.2\n", ""), "No cwlVersion found."),
+        (
+            ("  inputs:\n    area", "    DaskGatewayRequirement: {}\n  inputs:\n    area"),
+            "DaskGatewayRequirement is no class of CWL; a vendor's own requirement cannot be run here",
+        ),
+        (
+            ("  inputs:\n    area", "    InplaceUpdateRequirement: {inplaceUpdate: true}\n  inputs:\n    area"),
+            "asks for InplaceUpdateRequirement, which Toil refuses",
+        ),
+    ],
+)
+def test_a_broken_package_is_refused_in_one_line(tmp_path: Path, change: tuple[str, str], expected: str) -> None:
+    source = write_package(tmp_path / "p")
+    broken = source.read_text().replace(*change)
+    assert broken != source.read_text()
+    source.write_text(broken)
+    with pytest.raises(ConfigError) as caught:
+        pin_package(f"{source}#water", tmp_path / "plan")
+    assert str(caught.value).startswith(f"{source}: algorithm.source: ")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500 + len(str(source))
+    assert not list(tmp_path.glob("plan/*.cwl"))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b"[1,", "line 1, column 4: expected the node content"),
+        (b"a: 1", "No cwlVersion"),
+        (b"\xff\xfe\x00", "is not a CWL document"),
+        (b"just words", "is not a CWL document"),
+    ],
+)
+def test_what_is_not_cwl_is_refused_in_one_line(tmp_path: Path, content: bytes, expected: str) -> None:
+    (tmp_path / "x.cwl").write_bytes(content)
+    with pytest.raises(ConfigError, match=expected) as caught:
+        pin_package(tmp_path / "x.cwl", tmp_path / "plan")
+    assert caught.value.key == "algorithm.source"
+    with pytest.raises(ConfigError, match=r"nothing\.cwl: algorithm\.source: no such file"):
+        pin_package(tmp_path / "nothing.cwl", tmp_path)
+
+
+def test_javascript_is_told_from_plain_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = """
+cwlVersion: v1.2
+class: CommandLineTool
+requirements: {InlineJavascriptRequirement: {}}
+doc: "costs $(1 + 1) and ${ nothing }"
+inputs: {scene: File, n: int}
+baseCommand: [echo, PLACE]
+stdout: $(inputs.scene.nameroot).$(inputs["n"]).txt
+outputs: {o: {type: stdout}}
+"""
+    monkeypatch.setattr("upscaling.packages.pin.tool_path", lambda: str(tmp_path))
+    plain = tmp_path / "plain.cwl"
+    plain.write_text(tool.replace("PLACE", "$(inputs.scene.path)"))
+    assert not uses_javascript(read_json(pin_package(plain, tmp_path / "plan").path))
+    for text in ("$(inputs.n + 1)", "${return 1;}", "a$(inputs.scene.path)b$(inputs.n * 2)"):
+        plain.write_text(tool.replace("PLACE", json.dumps(text)))
+        with pytest.raises(ConfigError, match="uses JavaScript expressions, but there is no `node` on PATH"):
+            pin_package(plain, tmp_path / "plan")
+
+
+def package_of(**inputs: Any) -> Algorithm:
+    """An algorithm with inputs name=(schema, default, description) or name=schema."""
+    parameters = []
+    for name, given in inputs.items():
+        schema, default, text = given if isinstance(given, tuple) else (given, None, "")
+        optional = isinstance(schema, list) and "null" in schema
+        parameters.append(Parameter(name, schema, default is None and not optional, default, text))
+    return Algorithm("cwl", "app", Path("app.cwl"), "0" * 64, "app.cwl", tuple(parameters))
+
+
+DOUBLES = {"type": "array", "items": "double"}
+POLYGON = {
+    "type": "record",
+    "name": "Polygon",
+    "fields": {
+        "type": {"type": "enum", "symbols": ["Polygon"]},
+        "coordinates": {"type": "array", "items": DOUBLES},
+        "bbox": DOUBLES,
+    },
+}
+BBOX = {"type": "record", "name": "BBox", "fields": {"bbox": DOUBLES, "crs": {"type": "enum", "symbols": ["CRS84"]}}}
+
+
+def test_projected_bounds_go_with_their_crs_and_are_not_grown() -> None:
+    package = package_of(bbox="string", epsg=("string", "EPSG:4326", ""))
+    assert bind_package(package, UTM, {}) == {"bbox": "674000,5150000,676000,5152000", "epsg": "EPSG:32632"}
+    package = package_of(aoi="string", crs=["null", "int"])
+    assert bind_package(package, UTM, {}) == {"aoi": "674000,5150000,676000,5152000", "crs": 32632}
+    package = package_of(extent=DOUBLES, epsg=("string", "4326", ""))
+    assert bind_package(package, UTM, {}) == {"extent": [674000, 5150000, 676000, 5152000], "epsg": "32632"}
+    fraction = Tile("f", "EPSG:32632", Bounds(0.1, -20.5, 30.0, 1e7))
+    assert bind_package(package_of(bbox="string", epsg="int"), fraction, {})["bbox"] == "0.1,-20.5,30,10000000"
+
+
+def test_without_a_crs_input_the_envelope_in_degrees_is_passed() -> None:
+    from pyproj import Transformer
+
+    order = bind_package(package_of(bbox="string"), UTM, {})
+    edges = [float(edge) for edge in order["bbox"].split(",")]
+    to_lonlat = Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True)
+    west, south, east, north = UTM.bounds
+    corners = [to_lonlat.transform(x, y) for x in (west, east) for y in (south, north)]
+    assert edges[0] <= min(x for x, _ in corners) < edges[2]
+    assert edges == pytest.approx([11.26688, 46.48058, 11.29367, 46.49909], abs=1e-5)
+    assert bind_package(package_of(bbox="string"), LONLAT, {}) == {"bbox": "-1.5,46,-1,46.5"}
+    flipped = bind_package(package_of(box="string"), LONLAT, {}, {"box": "bbox-latlon"})
+    assert flipped == {"box": "46,-1.5,46.5,-1"}
+    # The CRS is fixed by the user: the box must follow it, or be refused.
+    package = package_of(bbox="string", epsg=("string", "EPSG:4326", ""))
+    assert bind_package(package, UTM, {"epsg": "EPSG:4326"})["bbox"] == order["bbox"]
+    assert bind_package(package, UTM, {"epsg": "EPSG:32632"})["bbox"] == "674000,5150000,676000,5152000"
+    with pytest.raises(ConfigError, match=r"algorithm\.parameters\.epsg: is EPSG:3035, but the tile is in EPSG:32632"):
+        bind_package(package, UTM, {"epsg": "EPSG:3035"})
+
+
+def test_records_and_geojson_are_bound_by_type() -> None:
+    lonlat = [-1.5, 46.0, -1.0, 46.5]
+    assert bind_package(package_of(x=BBOX), LONLAT, {}) == {"x": {"bbox": lonlat, "crs": "CRS84"}}
+    polygon = bind_package(package_of(x=["null", POLYGON]), LONLAT, {})["x"]
+    assert polygon["type"] == "Polygon"
+    assert polygon["bbox"] == lonlat
+    assert {tuple(p) for p in polygon["coordinates"]} >= {(-1.5, 46.0), (-1.0, 46.5)}  # one ring, as the type has it
+    feature_type = {"type": "record", "name": "Feature", "fields": {"type": "string", "id": "string"}}
+    feature_type["fields"]["geometry"] = [POLYGON]  # type: ignore[index]
+    feature = bind_package(package_of(x=feature_type), LONLAT, {})["x"]
+    assert (feature["type"], feature["id"], feature["geometry"]["type"]) == ("Feature", "ll_1", "Polygon")
+    text = bind_package(package_of(aoi=("string", None, "Area as GeoJSON")), LONLAT, {})["aoi"]
+    assert json.loads(text)["type"] == "Polygon"
+    literal = bind_package(package_of(aoi="File"), LONLAT, {})["aoi"]
+    assert literal["class"] == "File"
+    assert json.loads(literal["contents"])["coordinates"][0][0] == [-1.0, 46.0]
+    named = bind_package(package_of(where="string", name="string"), UTM, {}, {"where": "feature", "name": "tile-id"})
+    assert json.loads(named["where"])["id"] == named["name"] == "utm32n_1"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "parameters", "bind", "expected"),
+    [
+        ({"bbox": "string"}, {"foo": 1}, {}, "algorithm.parameters.foo: app has no input foo; it has bbox"),
+        ({"bbox": "string"}, {}, {"foo": "bbox"}, "algorithm.bind.foo: app has no input foo; it has bbox"),
+        ({"bbox": "string"}, {}, {"bbox": "wkt"}, "algorithm.bind.bbox: no form wkt; choose one of bbox, "),
+        ({"bbox": "string"}, {}, {"bbox": "eoap-bbox"}, "algorithm.bind.bbox: the form eoap-bbox does not fit string"),
+        ({"bbox": "string", "n": "int"}, {}, {}, "algorithm.parameters.n: app needs a value of type int"),
+        ({"bbox": "string", "n": "int"}, {"n": "3"}, {}, "algorithm.parameters.n: must be int, not '3'"),
+        ({"bbox": "string", "n": "int"}, {"n": True}, {}, "algorithm.parameters.n: must be int, not True"),
+        ({"bbox": "string", "n": "int"}, {"n": None}, {}, "algorithm.parameters.n: must be int, not null"),
+        ({"bbox": "string", "n": DOUBLES}, {"n": [1, "x"]}, {}, "parameters.n: element 1: must be double, not 'x'"),
+        ({"bbox": "string", "f": "File"}, {"f": "/no/f.tif"}, {}, "parameters.f: no such file: /no/f.tif"),
+        ({"bbox": "string", "f": ["File", "Directory"]}, {"f": "/no"}, {}, "parameters.f: no such file: /no"),
+        ({"bbox": "string", "f": "File"}, {"f": 3}, {}, "parameters.f: must be the path of a File, not 3"),
+        ({"bbox": "string", "b": BBOX}, {"b": {"x": 1}}, {}, "parameters.b: BBox has no field x; it has bbox, crs"),
+        ({"bbox": "string"}, {"bbox": "1,2,3,4"}, {}, "no input of app takes the tile; bbox has a fixed value in"),
+        ({"epsg": "int"}, {}, {}, "algorithm.bind: no input of app takes the tile; name one and its form"),
+        ({"aoi": ("string", None, "as WKT")}, {}, {}, "algorithm.bind: no input of app takes the tile"),
+        ({"bbox": "string"}, {"bbox": "1"}, {"bbox": "bbox"}, "bind.bbox: also has a value in algorithm.parameters"),
+    ],
+)
+def test_a_wrong_binding_is_refused_in_one_line(
+    inputs: dict[str, Any], parameters: dict[str, Any], bind: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bind_package(package_of(**inputs), UTM, parameters, bind)
+    assert expected in str(caught.value)
+
+
+def test_parameters_become_what_cwl_spells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scene.tif").touch()
+    (tmp_path / "stac").mkdir()
+    monkeypatch.chdir(tmp_path)
+    date = {"type": "record", "name": "Date", "fields": {"value": "string"}}
+    package = package_of(
+        bbox="string", scene=["Directory", "File"], many={"type": "array", "items": "File"}, day=["null", date], x="Any"
+    )
+    given = {"scene": "stac", "many": ["scene.tif", "s3://bucket/x.tif"], "day": "2022-06-12", "x": {"y": [1]}}
+    order = bind_package(package, LONLAT, given)
+    assert order == {
+        "bbox": "-1.5,46,-1,46.5",
+        "scene": {"class": "Directory", "path": str(tmp_path / "stac")},
+        "many": [
+            {"class": "File", "path": str(tmp_path / "scene.tif")},
+            {"class": "File", "location": "s3://bucket/x.tif"},
+        ],
+        "day": {"value": "2022-06-12"},
+        "x": {"y": [1]},
+    }
+    assert json.loads(json.dumps(order)) == order
+    assert bind_package(package, LONLAT, {**given, "scene": "scene.tif"})["scene"]["class"] == "File"
+
+
+def test_a_crs_without_a_code_is_refused_where_a_code_is_taken() -> None:
+    tile = Tile("t", "LOCAL_CS", Bounds(0, 0, 1, 1))
+    with pytest.raises(ConfigError, match="the tiles' CRS has no EPSG code, which epsg takes"):
+        bind_package(package_of(bbox="string", epsg="int"), tile, {})
