@@ -20,8 +20,10 @@ rule all:
     default_target: True
     input:
         # Every tile by name: a collection alone would hide that a tile's files were deleted.
-        tiles=collect("<run>/tiles/{tile}/item.json", tile=PLAN.tiles),
+        tiles=every_item,
         collection="<run>/collection.json",
+    message:
+        "all tiles and their collection, {input.collection}"
 
 
 onstart:

@@ -7,4 +7,4 @@ from upscaling.snake import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0], "collection"):
-        gather(config=snakemake.config, run_folder=Path(snakemake.params.run_folder))
+        gather(config=snakemake.config, run_folder=Path(snakemake.output.collection).parent)

@@ -10,5 +10,5 @@ if __name__ == "__main__":
         run_tile(
             snakemake.wildcards.tile,
             config=snakemake.config,
-            run_folder=Path(snakemake.params.run_folder),
+            run_folder=Path(snakemake.output.item).parents[2],
         )

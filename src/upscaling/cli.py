@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upscaling.errors import UpscalingError
+from upscaling.errors import ConfigError, UpscalingError
+
+if TYPE_CHECKING:
+    from upscaling.config import Config
 
 __all__ = ["app", "main"]
 
@@ -20,6 +23,16 @@ app = typer.Typer(
     help="Take an Earth-observation algorithm from one small area to a country, a continent or ten years.",
 )
 
+_read_from: list[Path] = []  # the configuration of this call, for messages
+
+
+def _load(path: Path) -> Config:
+    from upscaling.config import load_config
+
+    _read_from.append(path)
+    return load_config(path)
+
+
 ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)]
 Results = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
 
@@ -29,7 +42,8 @@ def main() -> None:
     try:
         app()
     except UpscalingError as error:
-        sys.stderr.write(f"error: {error}\n")
+        named = error.within(*_read_from) if _read_from and isinstance(error, ConfigError) else error
+        sys.stderr.write(f"error: {named}\n")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         sys.stderr.write("stopped; remote jobs go on and are found again by the next run\n")
@@ -39,21 +53,19 @@ def main() -> None:
 @app.command()
 def plan(config: ConfigFile, results: Results = Path("results")) -> None:
     """Make the plan of a run: pin the algorithm, choose the tiles, bind their parameters. Sends nothing."""
-    from upscaling.config import load_config
     from upscaling.plan import make_plan
 
-    settings = load_config(config)
+    settings = _load(config)
     make_plan(settings, results / settings.run, say=typer.echo)
 
 
 @app.command()
 def check(config: ConfigFile, results: Results = Path("results")) -> None:
     """Make the plan if need be, and see that the platform is there, lets us in and can run it. Submits nothing."""
-    from upscaling.config import load_config
     from upscaling.plan import ensure_plan
     from upscaling.tile import check_run, finish_run
 
-    settings = load_config(config)
+    settings = _load(config)
     run_folder = results / settings.run
     ensure_plan(settings, run_folder, say=typer.echo)
     check_run(settings, run_folder)
@@ -68,10 +80,9 @@ def tile(
     results: Results = Path("results"),
 ) -> None:
     """Run one tile: submit it or attach to its job, wait, fetch, check, and write its item."""
-    from upscaling.config import load_config
     from upscaling.tile import run_tile
 
-    settings = load_config(config)
+    settings = _load(config)
     typer.echo(run_tile(tile, config=settings, run_folder=results / settings.run))
 
 
@@ -82,13 +93,12 @@ def collect(
     partial: Annotated[bool, typer.Option("--partial", help="Gather the tiles that are done.")] = False,
 ) -> None:
     """Gather the tiles of a run into its STAC collection."""
-    from upscaling.config import load_config
-    from upscaling.gather import gather
+    from upscaling.gather import by_reason, gather
 
-    settings = load_config(config)
+    settings = _load(config)
     summary = gather(config=settings, run_folder=results / settings.run, partial=partial)
-    for name, reason in sorted(summary.missing.items()):
-        typer.echo(f"missing: {name}: {reason}", err=True)
+    for line in by_reason(summary.missing):
+        typer.echo(f"missing: {line}", err=True)
     typer.echo(f"{summary.collection}: {summary.items} items")
 
 

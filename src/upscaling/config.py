@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from upscaling.errors import ConfigError
 
@@ -154,6 +154,12 @@ class Config(_Block):
     collection: Collection = Collection()
     pathvars: dict[str, str] = {}
     """Snakemake's own: other places for `results` and so on."""
+    _file: str | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> str | None:
+        """Where the configuration was read from, for messages."""
+        return self._file
 
     @classmethod
     def parse(cls, values: Any, *, file: object = None) -> Config:
@@ -167,9 +173,11 @@ class Config(_Block):
         if not isinstance(values, Mapping):
             raise ConfigError("must be a mapping of run, algorithm, area and backend", file=file)
         try:
-            return cls.model_validate(_plain(values))
+            config = cls.model_validate(_plain(values))
         except ValidationError as error:
             raise ConfigError(_explain(error), key=_key(error), file=file) from None
+        config._file = None if file is None else str(file)
+        return config
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from upscaling.files import read_json
 from upscaling.plan import Plan, load_plan
 from upscaling.results.collection import CollectionMetadata, CollectSummary, collect
 
-__all__ = ["gather"]
+__all__ = ["by_reason", "failure_reasons", "gather"]
+
+_NAMED = 3  # tiles named for each reason
 
 
 def gather(*, config: Any, run_folder: Path, partial: bool = False) -> CollectSummary:
@@ -49,6 +52,16 @@ def failure_reasons(plan: Plan, run_folder: Path) -> dict[str, str]:
         if error:
             reasons[tile] = f"{error['class']}: {error['message']}"
     return reasons
+
+
+def by_reason(missing: Mapping[str, str]) -> Iterator[str]:
+    """Say each reason once, with the tiles it holds for: a thousand tiles often fail for one reason."""
+    tiles: dict[str, list[str]] = {}
+    for tile, reason in sorted(missing.items()):
+        tiles.setdefault(reason, []).append(tile)
+    for reason, names in sorted(tiles.items(), key=lambda entry: -len(entry[1])):
+        others = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"{', '.join(names[:_NAMED])}{others}: {reason}"
 
 
 def _metadata(config: Config, plan: Plan) -> CollectionMetadata:

@@ -175,6 +175,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Any = None) -> Plan:
             "output_format": config.algorithm.output_format,
             "area": {**config.area.model_dump(), "sha256": aoi.sha256},
             "tiles": len(table),
+            "bbox": _bbox(table),
             "dropped_slivers": int(table.attrs.get("dropped_slivers", 0)),
             "notices": notices,
         },
@@ -210,6 +211,13 @@ def _binder(config: Config, algorithm: Algorithm) -> Any:
     from upscaling.binding import Binder
 
     return Binder(algorithm, config.algorithm.parameters, config.algorithm.bind).arguments
+
+
+def _bbox(table: Any) -> list[float]:
+    """West, south, east, north of all tiles in degrees; the whole circle if one crosses the antimeridian."""
+    crosses = bool((table["west"] > table["east"]).any())
+    west, east = (-180.0, 180.0) if crosses else (float(table["west"].min()), float(table["east"].max()))
+    return [west, float(table["south"].min()), east, float(table["north"].max())]
 
 
 def _tiles(table: Any) -> Iterator[Tile]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from upscaling.config import Config
-from upscaling.errors import UpscalingError
+from upscaling.errors import ConfigError, UpscalingError
 from upscaling.plan import Plan, ensure_plan
 
 __all__ = ["begin", "end", "logged", "plan", "read_config", "slots"]
@@ -22,9 +22,9 @@ def _say(line: str) -> None:
     sys.stderr.flush()
 
 
-def _stop(error: UpscalingError) -> NoReturn:
+def _stop(error: UpscalingError, config: Config | None = None) -> NoReturn:
     # SystemExit, as Snakemake would show any other exception with a line of our Snakefile, which is not at fault.
-    _say(f"error: {error}")
+    _say(f"error: {error.within(config.file) if config and isinstance(error, ConfigError) else error}")
     raise SystemExit(1)
 
 
@@ -41,7 +41,7 @@ def plan(config: Config, run_folder: str) -> Plan:
     try:
         return ensure_plan(config, Path(run_folder), say=_say)
     except UpscalingError as error:
-        _stop(error)
+        _stop(error, config)
 
 
 def slots(config: Config) -> dict[str, int]:
@@ -56,12 +56,12 @@ def begin(config: Config, run_folder: str) -> None:
     try:
         check_run(config, Path(run_folder))
     except UpscalingError as error:
-        _stop(error)
+        _stop(error, config)
 
 
 def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
     """After the last tile: clean up; if tiles failed, gather the others and say what is missing and why."""
-    from upscaling.gather import gather
+    from upscaling.gather import by_reason, gather
     from upscaling.tile import finish_run
 
     folder = Path(run_folder)
@@ -73,8 +73,8 @@ def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
     except UpscalingError as error:
         _say(f"no collection was made: {error}")
         return
-    for tile, reason in sorted(summary.missing.items()):
-        _say(f"missing: {tile}: {reason}")
+    for line in by_reason(summary.missing):
+        _say(f"missing: {line}")
     _say(f"{summary.collection} holds the {summary.items} tiles that are done; {len(summary.missing)} are missing")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from upscaling.errors import ConfigError
 from upscaling.tiles import Parameter
 
-__all__ = ["check_udp", "inline_graph", "namespace_graph", "read_parameters", "subtypes"]
+__all__ = ["check_udp", "inline_graph", "loaded_collections", "namespace_graph", "read_parameters", "subtypes"]
 
 # Parameters that a child process (a reducer, say) gets from its parent process; inside it they hide the UDP's own.
 # From the child-process definitions of openEO processes 2.0.0.
@@ -55,6 +55,13 @@ def _references(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _references(item)
+
+
+def loaded_collections(graph: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the collections that a graph loads, as far as they stand in it (not in a parameter)."""
+    nodes = (node for node in graph.values() if node.get("process_id") == "load_collection")
+    named = (node.get("arguments", {}).get("id") for node in nodes)
+    return sorted({name for name in named if isinstance(name, str)})
 
 
 def read_parameters(definition: Mapping[str, Any]) -> tuple[Parameter, ...]:

@@ -3,7 +3,7 @@
 
 rule collect_items:
     input:
-        tiles=collect("<run>/tiles/{tile}/item.json", tile=PLAN.tiles),
+        tiles=every_item,
     output:
         collection="<run>/collection.json",
         table="<run>/items.parquet",
@@ -12,9 +12,7 @@ rule collect_items:
     localrule: True
     conda:
         "../envs/upscaling.yaml"
-    params:
-        run_folder=RUN,
     message:
-        "collection of {params.run_folder}"
+        "the STAC collection, {output.collection}"
     script:
         "../../scripts/collect.py"

@@ -14,7 +14,6 @@ rule tile:
         mem_mb=CONFIG.backend.memory_mb,
     params:
         key=key_of,
-        run_folder=RUN,
     message:
         "tile {wildcards.tile}: application package"
     script:

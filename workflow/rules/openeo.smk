@@ -15,7 +15,6 @@ rule tile:
         mem_mb=200,
     params:
         key=key_of,
-        run_folder=RUN,
     message:
         "tile {wildcards.tile}: openEO batch job"
     script:

@@ -20,3 +20,8 @@ for resource, slots in snake.slots(CONFIG).items():
 def key_of(wildcards):
     """Return the key of a tile's work: Snakemake runs a tile again when it changes, and only then."""
     return PLAN.tiles[wildcards.tile].key
+
+
+def every_item(wildcards):
+    """Name every tile's item. A function, as a list would cost half a second at each parse, which remote jobs repeat."""
+    return [f"{RUN}/tiles/{tile}/item.json" for tile in PLAN.tiles]

@@ -52,4 +52,10 @@ def get_backend(
     url = config.url or plan_facts.get("service")
     if not url:
         raise ConfigError("is required: the algorithm's source names no platform", key="backend.url")
-    return OpenEOBackend(config, url=url.rstrip("/"), output_format=plan_facts["output_format"], run_folder=run_folder)
+    return OpenEOBackend(
+        config,
+        url=url.rstrip("/"),
+        output_format=plan_facts["output_format"],
+        run_folder=run_folder,
+        bbox=plan_facts["bbox"],
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from upscaling.failures import classify_http
 from upscaling.files import read_json, write_json
 from upscaling.receipts import Receipt
 from upscaling.tiles import Algorithm, Outcome, TileJob
+from upscaling.udp import loaded_collections
 
 if TYPE_CHECKING:
     from upscaling.config import OpenEOBackendConfig
@@ -42,10 +43,21 @@ class OpenEOBackend:
         Format for ``save_result`` where the process has none.
     run_folder
         Folder of the run, for the snapshot of the platform's job list.
+    bbox
+        West, south, east, north of the run's area in degrees.
     """
 
-    def __init__(self, config: OpenEOBackendConfig, *, url: str, output_format: str, run_folder: Path) -> None:
+    def __init__(
+        self,
+        config: OpenEOBackendConfig,
+        *,
+        url: str,
+        output_format: str,
+        run_folder: Path,
+        bbox: Sequence[float] = (-180, -90, 180, 90),
+    ) -> None:
         self._config, self._url, self._format, self._run_folder = config, url, output_format, run_folder
+        self._bbox = bbox
 
     def identity(self) -> str:
         """Return kind and address."""
@@ -66,6 +78,8 @@ class OpenEOBackend:
                 )
             if not self._connection.capabilities().supports_endpoint("/jobs", method="POST"):
                 raise ConfigError(f"{self._url} offers no batch jobs", key="backend.url")
+            for collection in loaded_collections(read_json(algorithm.path)["process_graph"]):
+                self._check_collection(collection)
             jobs = list(self._list_jobs())
         except PlatformError as error:
             key = {ErrorClass.AUTH: "backend.auth"}.get(error.error_class, "backend.url")
@@ -73,6 +87,23 @@ class OpenEOBackend:
         session = f"{os.getpid()}-{os.urandom(4).hex()}"
         write_json(self._snapshot(session), _newest_by_key(jobs))
         os.environ[_SESSION] = session
+
+    def _check_collection(self, collection: str) -> None:
+        """See that the platform has a collection, and that it reaches into the run's area."""
+        try:
+            with _translated(self._url):
+                found = self._connection.get(f"/collections/{collection}", expected_status=200).json()
+        except PlatformError as error:
+            if error.code == "CollectionNotFound":
+                raise ConfigError(
+                    f"loads {collection}, which {self._url} does not have", key="algorithm.source"
+                ) from None
+            raise
+        boxes = found.get("extent", {}).get("spatial", {}).get("bbox") or []
+        if boxes and not any(_overlap(self._bbox, box) for box in boxes):
+            raise ConfigError(
+                f"lies outside {collection}, which covers {boxes[0]} (west, south, east, north)", key="area.aoi"
+            )
 
     def finish(self) -> None:
         """Forget the snapshot that ``check`` made."""
@@ -195,6 +226,23 @@ class OpenEOBackend:
             if not following:
                 return
             url, parameters = following, {}
+
+
+def _overlap(area: Sequence[float], box: Sequence[float]) -> bool:
+    """Whether two boxes in degrees share more than an edge; a box may cross the antimeridian or have heights."""
+    if len(box) == 6:
+        box = [*box[:2], *box[3:5]]
+    if not (area[1] < box[3] and box[1] < area[3]):
+        return False
+
+    def spans(west: float, east: float) -> list[tuple[float, float]]:
+        return [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+
+    return any(
+        first[0] < second[1] and second[0] < first[1]
+        for first in spans(area[0], area[2])
+        for second in spans(box[0], box[2])
+    )
 
 
 def _newest_by_key(jobs: Any) -> dict[str, str]:

@@ -1,0 +1,109 @@
+"""Real Snakemake runs in a folder of their own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.servers import EmbeddedBackend, scene_collections
+
+MAX_NDVI = "apex_catalogue/vito/max_ndvi/openeo_udp/max_ndvi.json"
+SCENE_AOI = {
+    "type": "Polygon",
+    "coordinates": [
+        [[674990, 5147910], [684340, 5147910], [684340, 5154960], [674990, 5154960], [674990, 5147910]],
+    ],
+}
+CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+
+
+@dataclass
+class Run:
+    """A working directory with one configuration."""
+
+    folder: Path
+    environment: dict[str, str]
+    config: dict[str, Any]
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / str(self.config["run"])
+
+    def write(self) -> Path:
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(self.config))
+        return path
+
+    def command(self, *arguments: str) -> list[str]:
+        profile = ROOT / "workflow" / "profiles" / "local"
+        return ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--profile", str(profile),
+                "--configfile", "config.yaml", *arguments]  # fmt: skip
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        self.write()
+        with (self.folder / "snakemake.out").open("wb") as out:
+            return subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        self.write()
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+
+@pytest.fixture
+def backend(scene: Path, tmp_path: Path) -> Iterator[EmbeddedBackend]:
+    """An embedded back-end that serves the real scene."""
+    server = EmbeddedBackend(scene_collections(scene, tmp_path), tmp_path / "backend").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def scene_run(shared_data: Path, tmp_path: Path) -> Callable[..., Run]:
+    """Make a run of the catalogue's max_ndvi over the whole scene."""
+    import json
+
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
+
+    def make(backend: EmbeddedBackend, **changes: Any) -> Run:
+        config: dict[str, Any] = {
+            "run": "real",
+            "algorithm": {
+                "source": str(shared_data / MAX_NDVI),
+                "parameters": {"temporal_extent": ["2022-06-01", "2022-07-01"]},
+            },
+            "area": {"aoi": "scene.geojson", "grid": "utm-2km"},
+            "backend": {
+                "kind": "openeo",
+                "url": backend.url,
+                "auth": "basic",
+                "slots": backend.slots,
+                "poll_seconds": [0.2, 2],
+            },
+        }
+        return Run(folder, backend.environment, {**config, **changes})
+
+    return make
