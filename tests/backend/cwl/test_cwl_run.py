@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -206,9 +207,13 @@ def test_killed_with_9_in_the_middle_it_goes_on_where_it_stopped(tmp_path: Path,
     orphan = int(ran("second")[-1].split()[1])
     assert Path(f"/proc/{orphan}").exists()
     # 3. The next run ends the orphans before it goes on.
-    go.touch()
-    outcome = run_job(job)
-    assert not Path(f"/proc/{orphan}").exists()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_job, job)
+        wait_for(lambda: len(ran("second")) == 3 or running.done())
+        orphaned = Path(f"/proc/{orphan}").exists()
+        go.touch()
+        outcome = running.result()
+    assert not orphaned
     assert not survivors(folder)
     (asset,) = outcome.assets
     assert asset.path.read_text() == "one\ntwo\n"
