@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.made-from
 PYTEST_ARGS ?=
 
 .PHONY: demo test check venv lock clean
@@ -23,10 +22,15 @@ check: venv
 	$(BIN)/snakemake --lint
 	$(BIN)/upscaling config-files --check
 
-venv: $(STAMP)
+venv: $(VENV)/.package
 
-$(STAMP): requirements.lock pyproject.toml scripts/make_venv.sh
+# Two steps, as the versions change seldom and take minutes, and the package itself takes seconds.
+$(VENV)/.versions: requirements.lock scripts/make_venv.sh
 	@PYTHON="$(PYTHON)" bash scripts/make_venv.sh "$(VENV)"
+	@touch $@
+
+$(VENV)/.package: $(VENV)/.versions pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # After a change of pyproject.toml; needs uv. overrides.txt says which wrong pins are taken out of the way, and why.

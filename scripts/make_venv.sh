@@ -12,9 +12,8 @@ PY
 echo "installing into $venv (once; about 1.6 GB, one to three minutes) …"
 rm -rf "$venv"
 if command -v uv >/dev/null 2>&1; then
-  uv venv --quiet --python "$(command -v "$python")" "$venv"
+  uv venv --quiet --seed --python "$(command -v "$python")" "$venv"
   uv pip install --quiet --python "$venv/bin/python" --require-hashes --no-deps -r requirements.lock
-  uv pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
 else
   if ! "$python" -m venv "$venv" 2>/dev/null; then
     rm -rf "$venv"
@@ -22,6 +21,5 @@ else
     exit 1
   fi
   "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 fi
 echo "installed"

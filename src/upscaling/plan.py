@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "PlanRow", "ensure_plan", "job_of", "load_plan", "make_plan", "plan_key"]
 
-_FORMAT = 1  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
+_FORMAT = 2  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
 
 
 class PlanRow(NamedTuple):
