@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +114,7 @@ def collect(
                 yield _seen_from_run(item)
 
     parquet = run_folder / "items.parquet"
-    with written_whole(parquet) as temporary:
+    with written_whole(parquet) as temporary, _no_cycles():
         write_items(stream(), temporary)
         if missing and not partial:
             shown = "; ".join(f"{tile}: {why}" for tile, why in list(missing.items())[:SHOWN])
@@ -127,10 +129,22 @@ def collect(
     )
 
 
+@contextmanager
+def _no_cycles() -> Iterator[None]:
+    """Switch the search for reference cycles off: JSON has none, and looking for them takes a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def _read_item(run_folder: Path, tile: str) -> dict[str, Any] | None:
     import orjson
 
-    path = run_folder / "tiles" / tile / "item.json"
+    path = Path(f"{run_folder}/tiles/{tile}/item.json")
     try:
         item = orjson.loads(path.read_bytes())
     except FileNotFoundError:
