@@ -176,9 +176,10 @@ class CwlBackend:
         containers = {"none": ["--no-container"], "docker": []}.get(self.container, [f"--{self.container}"])
         if self.engine == "cwltool":
             temporary = [f"--tmpdir-prefix={place.work}/t", f"--tmp-outdir-prefix={place.work}/o"]
-            options = ["--disable-color", "--skip-schemas", f"--outdir={place.out}", *temporary, *containers]
+            options = [*containers, "--disable-color", "--skip-schemas", f"--outdir={place.out}", *temporary]
         else:
             options = [
+                *containers,
                 f"--batchSystem={self.batch_system}",
                 f"--jobStore={place.store}",
                 *(["--restart"] if restart else []),
@@ -194,9 +195,8 @@ class CwlBackend:
                 "--realTimeLogging=false",
                 "--disableProgress",
                 "--logColors=false",
-                *containers,
             ]
-        return [PROGRAMS[self.engine], *options, *self.options, str(job.algorithm.path), str(place.inputs)]
+        return [PROGRAMS[self.engine], *options, *self.options, str(job.algorithm.path.absolute()), str(place.inputs)]
 
     def _environment(self) -> dict[str, str]:
         from upscaling.packages import tool_path

@@ -74,12 +74,16 @@ def run_alone(command: Sequence[str], *, folder: Path, environment: Mapping[str,
 
 
 def survivors(folder: Path) -> list[int]:
-    """Return the processes that a run in ``folder`` started and that are still there, whatever their parent is."""
-    mark = f"{MARK}={folder}".encode()
+    """Return the processes that a run in ``folder`` started and that are still there, whatever their parent is.
+
+    The runner and its workers carry a mark in their environment. Tools get a clean one from the runner, in which HOME
+    and TMPDIR lie below the folder. A tool inside a container is seen by neither.
+    """
+    mark, homes = f"{MARK}={folder}".encode(), (f"HOME={folder}/".encode(), f"TMPDIR={folder}/".encode())
     found = []
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if mark in entry.read_bytes().split(b"\0"):
+            if any(value == mark or value.startswith(homes) for value in entry.read_bytes().split(b"\0")):
                 found.append(int(entry.parent.name))
         except OSError:
             continue  # ended meanwhile, or another user's
@@ -91,6 +95,10 @@ def _kill_survivors(folder: Path) -> None:
     while pids := survivors(folder):
         for pid in pids:
             try:
+                # With its group: a tool may start others in an environment of its own.
+                group = os.getpgid(pid)
+                if group != os.getpgrp():
+                    os.killpg(group, signal.SIGKILL)
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue

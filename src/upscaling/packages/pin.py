@@ -66,7 +66,7 @@ def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) 
     target = into / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.cwl"
     write_json(target, plain)
     with _loader_errors(location):
-        _load(target.as_uri())  # what the runner gets is what was checked
+        _load(target.absolute().as_uri())  # what the runner gets is what was checked
     main = next(process for process in plain["$graph"] if process["id"] == "#main")
     return Algorithm(
         kind="cwl",

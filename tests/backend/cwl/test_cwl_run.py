@@ -175,7 +175,9 @@ def leaders(folder: Path) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_killed_with_9_in_the_middle_it_goes_on_where_it_stopped(tmp_path: Path, make_job: Make, run_job: Run) -> None:
+def test_killed_with_9_in_the_middle_it_goes_on_where_it_stopped(
+    tmp_path: Path, make_job: Make, run_job: Run, request: pytest.FixtureRequest
+) -> None:
     import pickle
 
     journal, go = tmp_path / "journal", tmp_path / "go"
@@ -188,6 +190,8 @@ def test_killed_with_9_in_the_middle_it_goes_on_where_it_stopped(tmp_path: Path,
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", TILE_PROCESS, str(tmp_path / "job")], start_new_session=True)
+
+    request.addfinalizer(go.touch)  # lets every tool end, whatever fails below
 
     # 1. Only the tile's process is killed: its runner notices, and stops with all its jobs.
     process = start()
