@@ -188,7 +188,7 @@ def _target(collection: Collection, extent: Any) -> tuple[Raster, Any]:
         west, south, east, north = zip(*edges, strict=True)
         return _snapped(_finest(candidates, crs), Bounds(min(west), min(south), max(east), max(north))), None
     systems = {crs: spatial_bounds(extent, crs) for crs in dict.fromkeys(s.raster.crs for s in candidates)}
-    own = [crs for crs in systems if _same_crs(crs, extent.get("crs")) and "west" in extent]
+    own = [crs for crs in systems if "west" in extent and _same_crs(crs, extent.get("crs"))]
     touched = [s.raster.crs for s in candidates if _intersect(s.raster.bounds, systems[s.raster.crs][0])]
     crs = (own or touched or list(systems))[0]
     bounds, outline = systems[crs]

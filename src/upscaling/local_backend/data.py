@@ -193,7 +193,7 @@ def _from_yaml(path: Path) -> dict[str, Collection]:
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"not valid YAML: {error}", file=path) from error
     try:
-        entries = DataList.model_validate(raw).collections
+        entries = DataList.model_validate(raw or {}).collections
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -245,35 +245,49 @@ def file_scenes(
 def _netcdf_scenes(
     file: Path, time: datetime | None, names: list[str] | None, properties: dict[str, Any]
 ) -> list[Scene]:
-    import numpy as np
-    import xarray as xr
-
-    try:
-        with xr.open_dataset(file, engine="h5netcdf") as content:
-            variables = {str(name): values.dims for name, values in content.data_vars.items() if values.ndim >= 2}
-            axis = next((str(d) for d in content.dims if str(d) in {"t", "time"}), None)
-            steps = (
-                [] if axis is None else [_utc(t) for t in content[axis].values.astype("datetime64[us]").astype(object)]
-            )
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{file} is not a readable netCDF: {error}", key="file") from error
-    names = names or list(variables)
-    if unknown := [name for name in names if name not in variables]:
-        raise ConfigError(f"{file.name} has no variable {unknown[0]}; it has {', '.join(variables)}", key="bands")
-    if not steps and time is None:
-        raise ConfigError(f"missing, and {file.name} has no time axis of its own", key="datetime")
-    headers = {name: _header(f'NETCDF:"{file}":{name}') for name in names}
+    paths, steps = _netcdf_variables(file)
+    names = names or list(paths)
+    if unknown := [name for name in names if name not in paths]:
+        raise ConfigError(f"{file.name} has no variable {unknown[0]}; it has {', '.join(paths)}", key="bands")
+    if not steps:
+        if time is None:
+            raise ConfigError(f"missing, and {file.name} has no time axis of its own", key="datetime")
+        steps = [time]
+    headers = {name: _header(paths[name]) for name in names}
     scenes = []
-    for number, step in enumerate(steps or [time]):
-        assert step is not None  # noqa: S101 (for mypy)
+    for number, step in enumerate(steps):
         bands = {
-            name: BandFile(f'NETCDF:"{file}":{name}', number + 1, kinds[0], nodata[0], raster)
+            name: BandFile(paths[name], number + 1, kinds[0], nodata[0], raster)
             for name, (raster, kinds, nodata, _) in headers.items()
         }
-        scenes.append(
-            Scene(f"{file.stem}-{np.datetime64(step.replace(tzinfo=None), 's')}", step, bands, properties, str(file))
-        )
+        scenes.append(Scene(f"{file.stem}-{step:%Y%m%dT%H%M%S}", step, bands, properties, str(file)))
     return scenes
+
+
+def _netcdf_variables(file: Path) -> tuple[dict[str, str], list[datetime]]:
+    """Return GDAL's dataset name for each gridded variable, and the times of a time axis."""
+    import rasterio
+    from rasterio.errors import RasterioError
+    from xarray.coding.times import decode_cf_datetime
+
+    try:
+        with rasterio.open(file) as whole:
+            found = [name for name in whole.subdatasets if name.lower().startswith("netcdf:")]
+            tags = whole.tags()
+        if not found:  # GDAL opens a file with one variable as that variable
+            variable = next((key.partition("#")[0] for key in tags if key.endswith("#grid_mapping")), file.stem)
+            found = [f'netcdf:"{file}":{variable}']
+        with rasterio.open(found[0]) as first:
+            tags = first.tags()
+        axis = next((name for name in ("t", "time") if f"{name}#units" in tags), None)
+        if axis is None:
+            return {name.rpartition(":")[2]: name for name in found}, []
+        numbers = [float(text) for text in tags[f"NETCDF_DIM_{axis}_VALUES"].strip("{}").split(",")]
+        times = decode_cf_datetime(numbers, tags[f"{axis}#units"], tags.get(f"{axis}#calendar"))
+    except (RasterioError, OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{file} is not a readable netCDF: {error}", key="file") from error
+    paths = {name.rpartition(":")[2]: name for name in found}
+    return paths, [_utc(time) for time in times.astype("datetime64[us]").tolist()]
 
 
 def _header(path: str) -> tuple[Raster, list[str], list[float | None], list[str | None]]:

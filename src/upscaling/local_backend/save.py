@@ -1,4 +1,4 @@
-"""Write a cube as ``save_result`` asks (COG, PNG, netCDF, JSON, CSV) and describe every file for the result document."""
+"""Write a cube as ``save_result`` asks (COG, PNG, netCDF, JSON, CSV); describe every file for the result document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "GTiff": {"title": "Cloud-optimised GeoTIFF, one per time stamp", "gis_data_types": ["raster"]},
     "COG": {"title": "Cloud-optimised GeoTIFF, one per time stamp", "gis_data_types": ["raster"]},
     "PNG": {"title": "8-bit image of 1 to 4 bands, one per time stamp; values 0 to 255", "gis_data_types": ["raster"]},
-    "netCDF": {"title": "netCDF 4, one file with all dimensions", "gis_data_types": ["raster", "vector"]},
+    "netCDF": {"title": "netCDF (classic), one file with all dimensions", "gis_data_types": ["raster", "vector"]},
     "JSON": {"title": "Values as nested JSON arrays, with their dimensions", "gis_data_types": ["raster", "vector"]},
     "CSV": {"title": "One row per geometry and time stamp", "gis_data_types": ["vector"]},
 }
@@ -241,20 +241,21 @@ def _projection(crs: Any, transform: Affine, height: int, width: int) -> dict[st
 def _netcdf(data: xr.DataArray, folder: Path, prefix: str) -> dict[str, Any]:
     path = _new(folder / f"{prefix}.nc")
     is_raster = {"x", "y"} <= set(data.dims)
-    extent = (
-        _projection(data.rio.crs, transform_of(data), data.sizes["y"], data.sizes["x"])
-        if is_raster and data.rio.crs
-        else {}
-    )
+    if is_raster and data.rio.crs is None:
+        raise ProcessError("DataTypeUnsupported", "the cube has lost its CRS")
+    extent = _projection(data.rio.crs, transform_of(data), data.sizes["y"], data.sizes["x"]) if is_raster else {}
     names = [str(v) for v in data["bands"].values] if "bands" in data.dims else []
+    data = data.astype("int16") if data.dtype.kind in "bu" else data  # the classic format has no unsigned numbers
     content = data.to_dataset("bands") if names else data.to_dataset(name="result")
+    content = content.rename({name: str(name) for name in content.data_vars})
     if "geometry" in content.coords:
-        content = content.assign_coords(geometry=[g.wkt for g in content["geometry"].values])
+        content = content.assign_coords(geometry=[outline.wkt for outline in content["geometry"].values])
     for name in content.data_vars:
-        content[name].attrs = {"grid_mapping": "spatial_ref"} if is_raster else {}
-        content[name].encoding = {"zlib": True}
+        content[name].attrs, content[name].encoding = {}, {"grid_mapping": "spatial_ref"} if is_raster else {}
+    if is_raster:
+        content["x"].attrs, content["y"].attrs = ({"standard_name": f"projection_{d}_coordinate"} for d in "xy")
     content.attrs = {"Conventions": "CF-1.8"}
-    content.to_netcdf(path, engine="h5netcdf")
+    content.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")  # netCDF 4 would need h5py
     return {
         path.name: {
             "type": "application/x-netcdf",

@@ -18,7 +18,7 @@ from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import Evaluator
 from upscaling.local_backend.save import save
 
-__all__ = ["LOG_FILE", "RESULT_FILE", "log_entry", "run_job"]
+__all__ = ["LOG_FILE", "OUTPUT", "RESULT_FILE", "data_sources", "log_entry", "run_job"]
 
 LOG_FILE = "log.jsonl"
 RESULT_FILE = "result.json"
@@ -95,7 +95,7 @@ def _run(
         return data
 
     used: list[Scene] = []
-    sources = _sources(collections, allow_empty=bool(options.get("allow_empty_cubes")), used=used)
+    sources = data_sources(collections, allow_empty=bool(options.get("allow_empty_cubes")), used=used)
     evaluator = Evaluator({**processes, **sources, "save_result": save_result}, Definitions(job["definitions"]))
     result = evaluator.run(job["process_graph"])
     if not assets:
@@ -107,9 +107,11 @@ def _run(
     return {"assets": assets, "derived_from": hrefs, **_extent(assets, used)}
 
 
-def _sources(
+def data_sources(
     collections: Mapping[str, Collection], *, allow_empty: bool, used: list[Scene]
 ) -> dict[str, Callable[..., Any]]:
+    """Return ``load_collection`` and ``load_stac``; ``used`` gets the scenes that they read."""
+
     def load_collection(
         id: str,  # noqa: A002 (the openEO parameter's name)
         spatial_extent: Any = None,
