@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,9 @@ from upscaling.errors import ConfigError, UpscalingError
 from upscaling.plan import Plan, ensure_plan
 
 __all__ = ["begin", "end", "logged", "plan", "read_config", "slots"]
+
+
+_SPARE_THREADS = 5
 
 
 def _say(line: str) -> None:
@@ -31,7 +35,7 @@ def _stop(error: UpscalingError, config: Config | None = None) -> NoReturn:
 def read_config(config: Any, files: Sequence[Any]) -> Config:
     """Check Snakemake's merged configuration; ``files`` are those it came from, for the message."""
     try:
-        return Config.parse(config, file=str(files[-1]) if files else None)
+        return Config.parse(config, file=os.path.relpath(files[-1]) if files else None)
     except UpscalingError as error:
         _stop(error)
 
@@ -44,9 +48,18 @@ def plan(config: Config, run_folder: str) -> Plan:
         _stop(error, config)
 
 
-def slots(config: Config) -> dict[str, int]:
-    """Return the Snakemake resource that bounds how many tiles run at once."""
-    return {"openeo_slots" if config.backend.kind == "openeo" else "toil_leaders": config.backend.slots}
+def slots(config: Config, cores: int | None) -> dict[str, int]:
+    """Return the Snakemake resource that bounds how many tiles run at once.
+
+    Parameters
+    ----------
+    cores
+        What Snakemake was given; it has a thread for each and five more (``snakemake.executors.local``).
+    """
+    wanted = config.backend.slots
+    if cores is not None and wanted > cores + _SPARE_THREADS:
+        _say(f"note: Snakemake runs {cores + _SPARE_THREADS} tiles at once; for {wanted} slots add --cores {wanted}")
+    return {"openeo_slots" if config.backend.kind == "openeo" else "toil_leaders": wanted}
 
 
 def begin(config: Config, run_folder: str) -> None:

@@ -17,6 +17,7 @@ from tests.conftest import ROOT
 from tests.pixels import put_together, scene_ndvi, window
 from tests.servers import EmbeddedBackend
 from tests.workflow.conftest import Run
+from upscaling.results.validate import validate_collection
 
 TILES = 30  # 6 columns (674 to 684 km) by 5 rows (5146 to 5154 km) of 2 km tiles touch the scene with their inside
 
@@ -34,7 +35,7 @@ def todo(run: Run, *arguments: str) -> set[str]:
 
 
 def test_tiles_equal_numpy_and_the_untiled_run_and_only_what_changed_is_redone(
-    backend: EmbeddedBackend, scene: Path, scene_run: Callable[..., Run]
+    backend: EmbeddedBackend, scene: Path, shared_data: Path, scene_run: Callable[..., Run]
 ) -> None:
     run = scene_run(backend)
     names = todo(run)
@@ -46,6 +47,8 @@ def test_tiles_equal_numpy_and_the_untiled_run_and_only_what_changed_is_redone(
     expected, bounds = scene_ndvi(scene)
     tiled = window(*put_together(run.results / "collection.json"), bounds)
     np.testing.assert_array_equal(tiled, expected)
+
+    assert validate_collection(run.results / "collection.json", shared_data / "stac_schemas") == []
 
     untiled = scene_run(backend, run="untiled", area={"aoi": "scene.geojson", "grid": "none"})
     done = untiled.snakemake()

@@ -13,7 +13,7 @@ RUN = workflow.pathvars.apply("<run>")
 PLAN = snake.plan(CONFIG, RUN)
 
 # Set here, so that Snakemake without our profiles is throttled too; --resources still wins.
-for resource, slots in snake.slots(CONFIG).items():
+for resource, slots in snake.slots(CONFIG, workflow.resource_settings.cores).items():
     workflow.global_resources.setdefault(resource, slots)
 
 
