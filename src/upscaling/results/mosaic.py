@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from upscaling.tiles import Bounds
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["write_mosaic", "write_mosaic_cog", "write_quicklook"]
+__all__ = ["Part", "read_parts", "write_mosaic", "write_mosaic_cog", "write_quicklook"]
 
 LONLAT = "EPSG:4326"
 METRES_PER_DEGREE = 111_320.0
@@ -26,8 +26,8 @@ RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One file of the mosaic; ``rank``: the higher one lies on top."""
+class Part:
+    """One raster of a collection: where its file is, ``bounds`` and pixel size in ``crs``; the higher rank on top."""
 
     tile: str
     path: Path
@@ -77,7 +77,7 @@ def write_mosaic(
 
     if not target.name.endswith(".gti.gpkg"):
         raise UpscalingError(f"a mosaic must be named *.gti.gpkg (found {target.name}), or GDAL does not open it")
-    parts = list(_parts(collection, asset))
+    parts, _, _ = read_parts(collection, asset)
     if not parts:
         raise UpscalingError(f"no item of {collection} has a raster asset {asset}")
     systems = {part.crs for part in parts}
@@ -180,24 +180,29 @@ def _coloured(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.array([np.interp(values, places, [colour[channel] for colour in RAMP]) for channel in range(3)])
 
 
-def _parts(collection: Path, asset: str) -> Iterator[_Part]:
+def read_parts(collection: Path, asset: str) -> tuple[list[Part], list[dict[str, Any]], list[str]]:
+    """Return the rasters of one asset, and the outlines (GeoJSON) and ids of all items, with or without it."""
     import orjson
 
+    parts, outlines, names = [], [], []
     for link in orjson.loads(collection.read_bytes())["links"]:
         if link["rel"] != "item":
             continue
         path = collection.parent / link["href"]
         item = orjson.loads(path.read_bytes())
+        names.append(item["id"])
+        outlines.append(item["geometry"])
         described = item["assets"].get(asset)
         facts = {**item["properties"], **(described or {})}
         if described is None or "proj:transform" not in facts:
             continue
         crs = facts.get("proj:code") or facts["proj:wkt2"]
-        file = path.parent / described["href"]
-        yield _Part(item["id"], file, crs, Bounds(*facts["proj:bbox"]), facts["proj:transform"][0])
+        bounds = Bounds(*facts["proj:bbox"])
+        parts.append(Part(item["id"], path.parent / described["href"], crs, bounds, facts["proj:transform"][0]))
+    return parts, outlines, names
 
 
-def _in_units(part: _Part, crs: str) -> float:
+def _in_units(part: Part, crs: str) -> float:
     """Return a tile's pixel size in units of another CRS, roughly."""
     import pyproj
 
@@ -206,7 +211,7 @@ def _in_units(part: _Part, crs: str) -> float:
     return part.resolution if systems[0] == systems[1] else part.resolution * own / wanted
 
 
-def _outline(part: _Part, crs: str) -> Any:
+def _outline(part: Part, crs: str) -> Any:
     import numpy as np
     import pyproj
     import shapely
@@ -238,7 +243,7 @@ def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
-def _cut(part: _Part, owner: str, target: Path) -> _Part:
+def _cut(part: Part, owner: str, target: Path) -> Part:
     """Write a VRT that shows only a tile's own part, and return it as a part that lies on top."""
     import rasterio
 
@@ -251,7 +256,7 @@ def _cut(part: _Part, owner: str, target: Path) -> _Part:
         text = _cut_vrt(dataset, owner, _relative(part.path, path.parent))
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return _Part(part.tile, path, part.crs, part.bounds, part.resolution, rank=1)
+    return Part(part.tile, path, part.crs, part.bounds, part.resolution, rank=1)
 
 
 def _cut_vrt(dataset: Any, owner: str, source: str) -> str:

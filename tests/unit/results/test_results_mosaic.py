@@ -23,7 +23,7 @@ def collection_of(folder: Path, tiles: list[tuple[str, Path, dict[str, Any]]]) -
     """Just what a mosaic reads of a collection."""
     links = []
     for tile, path, facts in tiles:
-        item = {"id": tile, "properties": facts, "assets": {"data": {"href": f"./{path.name}"}}}
+        item = {"id": tile, "geometry": None, "properties": facts, "assets": {"data": {"href": f"./{path.name}"}}}
         (path.parent / "item.json").write_text(json.dumps(item))
         links.append({"rel": "item", "href": f"./tiles/{tile}/item.json"})
     (folder / "collection.json").write_text(json.dumps({"links": links}))

@@ -1,0 +1,242 @@
+"""Is the whole whole: tiles missing, there twice, apart or on top of each other, seams between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from upscaling.results.mosaic import Part, read_parts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Pair", "Quality", "Seam", "check_whole"]
+
+# Neighbours further apart than this share of a tile are no neighbours; a real gap is a few pixels.
+NEAR = 0.1
+# Relative to a tile's width: what is left of a common edge after it has been through floating point.
+SAME_EDGE = 1e-7
+# Jumps across edges this many times those inside the tiles are visible.
+VISIBLE_SEAM = 2.0
+
+
+class Pair(NamedTuple):
+    """Two tiles and how far apart (metres, or units of their CRS), or how much on top of each other (its square)."""
+
+    first: str
+    second: str
+    amount: float
+
+
+class Seam(NamedTuple):
+    """Jumps of the first band across the edges that tiles share, compared with those one pixel inside.
+
+    ``score`` is their ratio: about 1 where nobody could tell the edges. ``worst`` is the pair with the highest one.
+    """
+
+    score: float
+    pairs: int
+    worst: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What was found over all tiles of a collection, for one asset.
+
+    Attributes
+    ----------
+    tiles
+        With this asset.
+    missing
+        Planned tiles without an item.
+    duplicates
+        Tiles with the same bounds in the same CRS.
+    gaps, overlaps
+        Neighbours in one CRS whose edges do not meet.
+    coverage
+        Share, 0 to 1, of the AOI's area (in degrees squared) under tiles; None where no AOI was given.
+    seam
+        None where no two tiles share an edge with valid pixels on both sides.
+    """
+
+    asset: str
+    tiles: int
+    missing: tuple[str, ...] = ()
+    duplicates: tuple[tuple[str, str], ...] = ()
+    gaps: tuple[Pair, ...] = ()
+    overlaps: tuple[Pair, ...] = ()
+    coverage: float | None = None
+    seam: Seam | None = None
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each thing that a user of the product should know."""
+        if self.missing:
+            yield f"{len(self.missing)} planned tiles are missing: {_some(self.missing)}"
+        if self.duplicates:
+            yield f"{len(self.duplicates)} pairs of tiles lie in the same place: {_some(self.duplicates)}"
+        for name, pairs in (("gaps", self.gaps), ("overlaps", self.overlaps)):
+            if pairs:
+                yield f"{len(pairs)} {name} between neighbouring tiles: {_some(pairs)}"
+        if self.coverage is not None and self.coverage < 1 - 1e-6:
+            yield f"tiles cover {self.coverage:.2%} of the area of interest"
+        if self.seam and self.seam.score > VISIBLE_SEAM:
+            worst = self.seam.worst
+            yield (
+                f"asset {self.asset} jumps {self.seam.score:.1f} times as much across tile edges as inside tiles; "
+                f"worst between {worst.first} and {worst.second}"
+            )
+
+
+def _some(values: Sequence[Any], limit: int = 3) -> str:
+    shown = [
+        "/".join(str(part) for part in value[:2]) if isinstance(value, tuple) else value for value in values[:limit]
+    ]
+    return ", ".join(shown) + (" …" if len(values) > limit else "")
+
+
+def check_whole(
+    collection: Path, *, asset: str, planned: Sequence[str] = (), aoi: Any = None, seam_pairs: int = 200
+) -> Quality:
+    """Check the tiles of a collection against each other; assets are not opened but for the seams.
+
+    Parameters
+    ----------
+    collection
+        A ``collection.json`` with relative links.
+    planned
+        Ids of all tiles there should be.
+    aoi
+        Shapely geometry in EPSG:4326.
+    seam_pairs
+        Read the edges of so many pairs of neighbours at most, spread evenly; 0 opens no file.
+    """
+    parts, footprints, names = read_parts(collection, asset)
+    duplicates: list[tuple[str, str]] = []
+    gaps: list[Pair] = []
+    overlaps: list[Pair] = []
+    edges: list[tuple[Part, Part]] = []
+    for crs in sorted({part.crs for part in parts}):
+        _compare([part for part in parts if part.crs == crs], duplicates, gaps, overlaps, edges)
+    return Quality(
+        asset=asset,
+        tiles=len(parts),
+        missing=tuple(sorted(set(planned) - set(names))),
+        duplicates=tuple(duplicates),
+        gaps=tuple(gaps),
+        overlaps=tuple(overlaps),
+        coverage=None if aoi is None else _coverage(aoi, footprints),
+        seam=_seam(edges, seam_pairs) if seam_pairs else None,
+    )
+
+
+def _compare(
+    parts: list[Part],
+    duplicates: list[tuple[str, str]],
+    gaps: list[Pair],
+    overlaps: list[Pair],
+    edges: list[tuple[Part, Part]],
+) -> None:
+    """Look at every two tiles of one CRS that are near each other."""
+    import numpy as np
+    import shapely
+
+    parts = sorted(parts, key=lambda part: part.tile)
+    boxes = shapely.box(*np.array([part.bounds for part in parts]).T)
+    width = min(part.bounds.east - part.bounds.west for part in parts)
+    first, second = shapely.STRtree(boxes).query(boxes, predicate="dwithin", distance=NEAR * width)
+    keep = first < second
+    first, second = first[keep], second[keep]
+    distances = shapely.distance(boxes[first], boxes[second])
+    areas = shapely.area(shapely.intersection(boxes[first], boxes[second]))
+    order = np.lexsort((second, first))
+    for one, other, distance, area in zip(first[order], second[order], distances[order], areas[order], strict=True):
+        a, b = parts[one], parts[other]
+        if a.bounds == b.bounds:
+            duplicates.append((a.tile, b.tile))
+        elif area > (SAME_EDGE * width) * width:
+            overlaps.append(Pair(a.tile, b.tile, float(area)))
+        elif not _face(a, b):
+            continue
+        elif distance > SAME_EDGE * width:
+            gaps.append(Pair(a.tile, b.tile, float(distance)))
+        elif a.resolution == b.resolution:
+            edges.append((a, b))
+
+
+def _face(a: Part, b: Part) -> bool:
+    """Tell neighbours with facing edges from those that meet in a corner."""
+    across = min(a.bounds.east, b.bounds.east) - max(a.bounds.west, b.bounds.west)
+    along = min(a.bounds.north, b.bounds.north) - max(a.bounds.south, b.bounds.south)
+    return max(across, along) > a.resolution
+
+
+def _coverage(aoi: Any, footprints: list[dict[str, Any]]) -> float:
+    import orjson
+    import shapely
+
+    union = shapely.union_all(shapely.from_geojson([orjson.dumps(outline).decode() for outline in footprints]))
+    return float(shapely.intersection(aoi, union).area / aoi.area)
+
+
+def _seam(edges: list[tuple[Part, Part]], limit: int) -> Seam | None:
+    step = max(1, -(-len(edges) // limit))
+    across_all = inside_all = 0.0
+    used, worst = 0, Pair("", "", 0.0)
+    for a, b in edges[::step]:
+        across, inside = _jumps(a, b)
+        if across is None or inside is None:
+            continue
+        used += 1
+        across_all, inside_all = across_all + across, inside_all + inside
+        ratio = _ratio(across, inside)
+        if ratio > worst.amount:
+            worst = Pair(a.tile, b.tile, ratio)
+    if not used:
+        return None
+    return Seam(_ratio(across_all, inside_all), used, worst)
+
+
+def _ratio(across: float, inside: float) -> float:
+    """Return how much more the edge jumps than the inside; flat tiles of one value have no seam."""
+    if inside:
+        return across / inside
+    return math.inf if across else 1.0
+
+
+def _jumps(a: Part, b: Part) -> tuple[float | None, float | None]:
+    """Return the mean jump across the edge of two tiles, and one pixel inside of it on both sides."""
+    import numpy as np
+
+    if abs(a.bounds.east - b.bounds.west) < a.resolution / 2 or abs(b.bounds.east - a.bounds.west) < a.resolution / 2:
+        left, right = (a, b) if a.bounds.west < b.bounds.west else (b, a)
+        south, north = max(a.bounds.south, b.bounds.south), min(a.bounds.north, b.bounds.north)
+        edge, two = left.bounds.east, 2 * a.resolution
+        one = _read(left, (edge - two, south, edge, north))
+        other = _read(right, (edge, south, edge + two, north))
+        lines = [one[:, 0], one[:, 1], other[:, 0], other[:, 1]]
+    else:
+        lower, upper = (a, b) if a.bounds.south < b.bounds.south else (b, a)
+        west, east = max(a.bounds.west, b.bounds.west), min(a.bounds.east, b.bounds.east)
+        edge, two = lower.bounds.north, 2 * a.resolution
+        one = _read(upper, (west, edge, east, edge + two))
+        other = _read(lower, (west, edge - two, east, edge))
+        lines = [one[0], one[1], other[0], other[1]]
+    jumps = np.abs(np.diff(np.array(lines), axis=0))
+    valid = np.isfinite(jumps).all(axis=0)
+    if not valid.any():
+        return None, None
+    return float(jumps[1, valid].mean()), float(jumps[[0, 2]][:, valid].mean())
+
+
+def _read(part: Part, bounds: tuple[float, float, float, float]) -> np.ndarray[Any, Any]:
+    """Read the first band in a window, NaN where there is no data."""
+    import rasterio
+
+    with rasterio.open(part.path) as dataset:
+        window = dataset.window(*bounds).round_offsets().round_lengths()
+        values = dataset.read(1, window=window, masked=True).astype("float64")
+    filled: np.ndarray[Any, Any] = values.filled(float("nan"))
+    return filled

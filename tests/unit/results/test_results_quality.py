@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from results_helpers import TILES, cut, ndvi, write_raster
+
+from upscaling.results.footprint import footprint
+from upscaling.results.quality import check_whole
+from upscaling.tiles import Bounds, Tile
+
+NAMES = [tile.id for tile in TILES]
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path, scene: Path) -> Make:
+    """The twelve tiles of the real scene as a collection, with changes to single tiles."""
+
+    def build(change: dict[int, Callable[[np.ndarray], np.ndarray]] | None = None, tiles: list[Tile] = TILES) -> Path:
+        links = []
+        for number, tile in enumerate(tiles):
+            values = (change or {}).get(number, lambda same: same)(cut(scene, ndvi(scene), TILES[number % 12]))
+            folder = tmp_path / "tiles" / tile.id
+            write_raster(folder / "a.tif", values, tile.bounds.west, tile.bounds.north, nodata=np.nan, crs=tile.crs)
+            transform = [10, 0, tile.bounds.west, 0, -10, tile.bounds.north]
+            facts: dict[str, Any] = {"proj:code": tile.crs, "proj:bbox": tile.bounds, "proj:transform": transform}
+            outline = footprint(tile.bounds, tile.crs)
+            item = {"id": tile.id, "geometry": outline, "properties": facts, "assets": {"data": {"href": "./a.tif"}}}
+            (folder / "item.json").write_text(json.dumps(item))
+            links.append({"rel": "item", "href": f"./tiles/{tile.id}/item.json"})
+        (tmp_path / "collection.json").write_text(json.dumps({"links": links}))
+        return tmp_path / "collection.json"
+
+    return build
+
+
+def moved(tile: Tile, east: float) -> Tile:
+    west, south, right, north = tile.bounds
+    return replace(tile, bounds=Bounds(west + east, south, right + east, north))
+
+
+def test_real_tiles_have_no_problem(make: Make) -> None:
+    area = shapely.box(11.3, 46.47, 11.38, 46.51)
+    quality = check_whole(make(), asset="data", planned=NAMES, aoi=area)
+    assert list(quality.problems()) == []
+    assert quality.tiles == 12 and quality.coverage == pytest.approx(1)
+    assert quality.seam is not None and quality.seam.pairs == 17  # 3 rows of 4: 9 + 8 edges
+    assert 0.8 < quality.seam.score < 1.25
+
+
+def test_seam_score_is_the_ratio_of_jumps(make: Make, scene: Path) -> None:
+    seam = check_whole(make(), asset="data").seam
+    with rasterio.open(scene) as dataset:
+        column, row = round((676000 - dataset.bounds.left) / 10), round((dataset.bounds.top - 5154000) / 10)
+    whole = ndvi(scene)[row : row + 600, column : column + 800].astype("float64")
+    across = inside = 0.0
+    for axis, count, length in ((1, 4, 3), (0, 3, 4)):
+        jumps = np.abs(np.diff(whole if axis == 1 else whole.T, axis=1))
+        for edge in range(200, 200 * count, 200):
+            for start in range(0, 200 * length, 200):
+                lines = jumps[start : start + 200, edge - 2 : edge + 1]
+                across += lines[:, 1].mean()
+                inside += lines[:, [0, 2]].mean()
+    assert seam is not None and seam.score == pytest.approx(across / inside, rel=1e-9)
+
+
+def test_a_brighter_tile_shows(make: Make) -> None:
+    quality = check_whole(make({5: lambda values: values + 0.8}), asset="data")
+    assert quality.seam is not None and quality.seam.score > 2
+    assert NAMES[5] in quality.seam.worst[:2]
+    (problem,) = quality.problems()
+    assert "across tile edges" in problem and NAMES[5] in problem
+
+
+def test_missing_twice_apart_and_on_top(make: Make) -> None:
+    tiles = [*TILES[:3], moved(TILES[3], 20), *TILES[4:7], moved(TILES[7], -30), *TILES[8:11]]
+    tiles.append(replace(TILES[0], id="again"))
+    quality = check_whole(make(tiles=tiles), asset="data", planned=NAMES, aoi=shapely.box(11.3, 46.47, 11.5, 46.51))
+    assert quality.missing == (NAMES[11],)
+    assert quality.duplicates == (("again", NAMES[0]),)
+    assert (NAMES[2], NAMES[3], 20.0) in quality.gaps and len(quality.gaps) == 1
+    assert (NAMES[6], NAMES[7], 30 * 2000.0) in quality.overlaps
+    assert quality.coverage is not None and 0.3 < quality.coverage < 0.6
+    told = " | ".join(quality.problems())
+    for word in ("1 planned tiles are missing", "same place", "1 gaps", "overlaps", "cover"):
+        assert word in told
+
+
+def test_another_zone_is_not_compared_and_no_data_has_no_seam(make: Make) -> None:
+    other = [replace(tile, id=f"{tile.id}-33", crs="EPSG:32633") for tile in TILES]
+    quality = check_whole(make(tiles=[*TILES, *other]), asset="data", seam_pairs=0)
+    assert quality.tiles == 24 and not quality.duplicates and quality.seam is None
+    empty = {number: (lambda values: values * np.nan) for number in range(12)}
+    assert check_whole(make(empty), asset="data").seam is None
