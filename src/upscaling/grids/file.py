@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from upscaling.aoi import AOI
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
-from upscaling.grids.lattice import Floors, floors, least_of
 from upscaling.grids.lonlat import lonlat_bounds, polygons_of, to_lonlat
+from upscaling.grids.shapes import overlaps
 from upscaling.grids.vector import crs_name, read_vector
 
 __all__ = ["FileGrid", "make"]
@@ -62,28 +62,13 @@ class FileGrid(BaseGrid):
             why = "no geometry" if lacking[wrong][0] else "a geometry that is not a valid polygon"
             raise ConfigError(f"feature {ids[np.argmax(wrong)]!r} has {why}", key=_KEY, file=path)
         geometry = shapely.force_2d(geometry)
-        size = shapely.area(geometry)
-
-        polygons = aoi.polygons_in(crs)
-        rows, hit = shapely.STRtree(polygons).query(geometry, predicate="intersects")
-        pieces = shapely.intersection(geometry[rows], polygons[hit])
-        area, length = shapely.area(pieces), shapely.length(pieces)
-        unit, least = 1.0, floors(polygons)
-        if frame.crs.is_geographic:
-            unit = 111_320.0  # degrees to metres, along a meridian: for floors only
-            least = least_of(
-                Floors(np.zeros(len(polygons)), np.zeros(len(polygons))), np.arange(len(polygons)), polygons
-            )
-        passed = least.passed(hit, area * unit**2, length * unit)
-        share = np.bincount(rows, weights=area, minlength=len(geometry))
-        good = np.bincount(rows, weights=passed, minlength=len(geometry)) > 0
-        touched = share > 0
-        kept = good & (share >= min_overlap * size * (1 - 1e-9))
-        found = np.flatnonzero(kept)
-        found = found[np.argsort(ids[found])]
+        shared = overlaps(geometry, aoi.polygons_in(crs), geographic=frame.crs.is_geographic, min_overlap=min_overlap)
+        order = np.argsort(ids[shared.found])
+        found, share = shared.found[order], shared.share[order]
         geometry, bounds = geometry[found], shapely.bounds(geometry[found])
         box = shapely.box(*bounds.T)
-        whole = size[found] >= shapely.area(box) * (1 - 1e-9)
+        filled = shapely.area(geometry) / shapely.area(box)
+        whole = filled >= 1 - 1e-9
         outline = geometry if crs == "EPSG:4326" else self._outlines(geometry, crs, path)
         return Selection(
             tile_id=ids[found],
@@ -92,16 +77,18 @@ class FileGrid(BaseGrid):
             bounds=bounds,
             i=found,
             j=np.zeros(len(found), dtype=np.int64),
-            fraction=share[found] / shapely.area(box),
-            owner_wkt=np.where(whole, "", shapely.to_wkt(geometry, rounding_precision=9)),
+            fraction=share * filled,
+            owner_wkt=np.where(whole, "", shapely.to_wkt(shapely.normalize(geometry), rounding_precision=9)),
             outline=outline,
             lonlat=lonlat_bounds(outline),
-            dropped=int((touched & ~kept).sum()),
-            dropped_area=float(share[touched & ~kept].sum() * unit**2),
+            dropped=shared.dropped,
+            dropped_area=shared.dropped_area,
             notices=_overlaps(geometry, ids[found], path),
         )
 
     def _outlines(self, geometry: NDArray[Any], crs: str, path: Path) -> NDArray[Any]:
+        if not len(geometry):
+            return geometry
         parts, index = shapely.get_parts(geometry, return_index=True)
         span = float(np.median(np.ptp(shapely.bounds(parts).reshape(-1, 2, 2), axis=1)))
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,51 +15,18 @@ from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.lattice import Lattice, cover, floors, least_of
 from upscaling.grids.lonlat import lonlat_bounds, rolled, transformer
+from upscaling.grids.owners import OwnedCells, owned
+from upscaling.grids.planar import rings
 from upscaling.grids.utm_aoi import aoi_in_zones
 from upscaling.grids.utm_zones import false_northing, owned_cells, utm_zones
 
-__all__ = ["UtmCells", "UtmGrid", "make", "outlines", "utm_cells"]
+__all__ = ["UtmGrid", "make", "outlines", "utm_cells"]
 
 _RADIUS = 6.46e6  # m: no place on the ellipsoid, at any scale of UTM, is farther from the axis
-_POLAR_SEGMENTS = 32
+_CHUNK = 50_000  # outlines made at once: their rings take as much memory again
 
 
-@dataclass(frozen=True)
-class UtmCells:
-    """Lattice cells under an AOI, over all zones, in the order of zone, hemisphere, i, j.
-
-    Attributes
-    ----------
-    zone
-        Index into ``utm_zones()``.
-    fraction
-        Share of the cell within the AOI.
-    owner
-        The part of the cell within its zone; None where that is all of it.
-    """
-
-    zone: NDArray[np.int64]
-    i: NDArray[np.int64]
-    j: NDArray[np.int64]
-    fraction: NDArray[np.float64]
-    owner: NDArray[Any]
-    dropped: int
-    dropped_area: float
-
-    @property
-    def crs(self) -> NDArray[Any]:
-        """EPSG code of each cell's zone."""
-        return np.array([zone.crs for zone in utm_zones()], dtype=object)[self.zone]
-
-    def owner_wkt(self) -> NDArray[Any]:
-        """Return the owned part as WKT with a tenth of a millimetre; empty where that is the whole cell."""
-        out = np.full(len(self.zone), "", dtype=object)
-        part = self.owner != np.array(None)
-        out[part] = shapely.to_wkt(self.owner[part], rounding_precision=4)
-        return out
-
-
-def utm_cells(aoi: AOI, size: float, min_overlap: float = 0.0) -> UtmCells:
+def utm_cells(aoi: AOI, size: float, min_overlap: float = 0.0) -> OwnedCells:
     """Find the cells of side ``size`` (m) whose owned part shares more than a touch with the AOI.
 
     Every place on the globe is owned by one cell: cells at a zone's border overlap their neighbours', but what
@@ -69,49 +35,15 @@ def utm_cells(aoi: AOI, size: float, min_overlap: float = 0.0) -> UtmCells:
     zones = utm_zones()
     zone_index, part, polygons = aoi_in_zones(aoi, size)
     cells = cover(polygons, Lattice(size, size), _near_zone(zone_index))
-    least = least_of(floors(polygons), part, aoi.parts)
-    row_zone = zone_index[cells.polygon]
-    key = (cells.i << 32) + cells.j
-    overlap, length = cells.area.copy(), np.full(len(cells.area), 4 * size)
-    partial = cells.piece != np.array(None)
-    length[partial] = shapely.length(cells.piece[partial])
-    owner = np.full(len(cells.area), None, dtype=object)
-    owned_area = np.full(len(cells.area), size * size)
-    lat = shapely.total_bounds(list(aoi.parts))[[1, 3]]
-    for index in np.unique(row_zone).tolist():
-        rows = np.flatnonzero(row_zone == index)
-        known, owned = owned_cells(zones[index], size, *lat)
-        at = np.minimum(np.searchsorted(known, key[rows]), len(known) - 1)
-        there = known[at] == key[rows]
-        overlap[rows[~there]] = 0
-        rows, at = rows[there], at[there]
-        owner[rows], owned_area[rows] = owned.piece[at], owned.area[at]
-    shared = np.flatnonzero((owner != np.array(None)) & (overlap > 0))
-    inner = owner[shared]
-    cut = partial[shared]
-    inner[cut] = shapely.intersection(cells.piece[shared[cut]], inner[cut])
-    overlap[shared], length[shared] = shapely.area(inner), shapely.length(inner)
-    good = least.passed(cells.polygon, overlap, length)
-
-    touched = np.flatnonzero(overlap > 0)
-    if not len(touched):
-        none = np.empty(0, dtype=np.int64)
-        return UtmCells(none, none, none, np.empty(0), np.empty(0, dtype=object), 0, 0.0)
-    order = touched[np.lexsort((cells.j[touched], cells.i[touched], _rank()[row_zone[touched]]))]
-    step = (np.diff(row_zone[order]) != 0) | (np.diff(key[order]) != 0)
-    first = np.concatenate([[0], np.flatnonzero(step) + 1])
-    area, within = np.add.reduceat(overlap[order], first), np.add.reduceat(cells.area[order], first)
-    head = order[first]
-    kept = np.logical_or.reduceat(good[order], first) & (area >= min_overlap * owned_area[head] * (1 - 1e-9))
-    head = head[kept]
-    return UtmCells(
-        row_zone[head],
-        cells.i[head],
-        cells.j[head],
-        within[kept] / (size * size),
-        owner[head],
-        int((~kept).sum()),
-        float(area[~kept].sum()),
+    low, high = shapely.total_bounds(list(aoi.parts))[[1, 3]]
+    return owned(
+        cells,
+        zone_index,
+        least_of(floors(polygons), part, aoi.parts),
+        size * size,
+        region=lambda index: owned_cells(zones[index], size, low, high),
+        min_overlap=min_overlap,
+        rank=np.argsort(np.argsort([zone.label for zone in zones])),
     )
 
 
@@ -134,14 +66,11 @@ def _near_zone(zone_index: NDArray[np.int64]) -> Callable[[NDArray[np.int64], ND
     return keep
 
 
-def _rank() -> NDArray[np.int64]:
-    """Return the place of every zone in the order of tile ids."""
-    labels = [zone.label for zone in utm_zones()]
-    return np.argsort(np.argsort(labels))
+def outlines(cells: OwnedCells, bounds: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return outlines in EPSG:4326 and their boxes.
 
-
-def outlines(cells: UtmCells, bounds: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return outlines in EPSG:4326 (8 points on the long-way edges, 2 on the others; 32 in UPS) and their boxes.
+    A point every 2.5 km along edges of constant northing and every 10 km along the others keeps an outline within
+    some decimetres of the tile.
 
     Parameters
     ----------
@@ -154,23 +83,29 @@ def outlines(cells: UtmCells, bounds: NDArray[np.float64]) -> tuple[NDArray[Any]
     polar = np.array([not zone.number for zone in zones])[cells.zone]
     fn = np.array([false_northing(zone.south) for zone in zones])[cells.zone]
     plain = np.flatnonzero(~polar)
-    if len(plain):
+    if len(plain):  # tiles that lie alike in their zones are projected once
         relative = bounds[plain] - fn[plain, None] * np.array([0, 1, 0, 1])
-        unique, inverse = np.unique(relative, axis=0, return_inverse=True)
-        xy = _densified(unique, 8, 2)
-        lon, lat = transformer("EPSG:32631", "EPSG:4326").transform(xy[..., 0].ravel(), xy[..., 1].ravel())
-        ring = np.stack([lon, lat], axis=-1).reshape(xy.shape)[inverse.ravel()]
-        ring[..., 0] += np.array([zone.central_meridian - 3 for zone in zones])[cells.zone[plain], None]
-        out[plain] = shapely.polygons(ring)
-        lonlat[plain] = np.column_stack([ring.min(axis=1), ring.max(axis=1)])
+        key = (relative[:, 0].astype(np.int64) << 32) + relative[:, 1].astype(np.int64)
+        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        side = float(bounds[0, 2] - bounds[0, 0])
+        ring = _unprojected(relative[first], "EPSG:32631", int(np.ceil(side / 2500)), int(np.ceil(side / 10_000)))
+        shift = np.array([zone.central_meridian - 3.0 for zone in zones])[cells.zone[plain]]
+        lonlat[plain] = np.column_stack([ring.min(axis=1), ring.max(axis=1)])[inverse]
+        lonlat[plain] += shift[:, None] * np.array([1, 0, 1, 0])
+        for start in range(0, len(plain), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            part = ring[inverse[rows]]
+            part[..., 0] += shift[rows, None]
+            out[plain[rows]] = shapely.polygons(part)
+    away = np.hypot(*(bounds[:, :2] + bounds[:, 2:] - 4e6).T) / 2  # from the pole; a kilometre bends most there
     for south in (False, True):
-        rows = np.flatnonzero(polar & (fn > 0 if south else fn == 0))
-        if len(rows):
-            xy = _densified(bounds[rows], _POLAR_SEGMENTS, _POLAR_SEGMENTS)
-            change = transformer(f"EPSG:{5041 + south}", "EPSG:4326")
-            lon, lat = change.transform(xy[..., 0].ravel(), xy[..., 1].ravel())
-            out[rows] = rolled(shapely.polygons(np.stack([lon, lat], axis=-1).reshape(xy.shape)))
-            lonlat[rows] = lonlat_bounds(out[rows])
+        for near in (False, True):
+            rows_at_pole = np.flatnonzero(polar & ((fn > 0) == south) & ((away < 400e3) == near))
+            if len(rows_at_pole):
+                n = int(np.ceil((bounds[0, 2] - bounds[0, 0]) / (600 if near else 1200)))
+                ring = _unprojected(bounds[rows_at_pole], f"EPSG:{5041 + south}", n, n)
+                out[rows_at_pole] = rolled(shapely.polygons(ring))
+                lonlat[rows_at_pole] = lonlat_bounds(out[rows_at_pole])
     over = np.flatnonzero((lonlat[:, 0] < -180) | (lonlat[:, 2] > 180))
     if len(over):
         out[over] = rolled(out[over])
@@ -178,14 +113,11 @@ def outlines(cells: UtmCells, bounds: NDArray[np.float64]) -> tuple[NDArray[Any]
     return out, lonlat
 
 
-def _densified(bounds: NDArray[np.float64], across: int, up: int) -> NDArray[np.float64]:
-    """Return closed rings (n, 2 * (across + up) + 1, 2) around boxes, anticlockwise."""
-    s, t = np.linspace(0, 1, across + 1)[:-1], np.linspace(0, 1, up + 1)[:-1]
-    u = np.concatenate([s, np.ones(up), 1 - s, np.zeros(up), [0.0]])
-    v = np.concatenate([np.zeros(across), t, np.ones(across), 1 - t, [0.0]])
-    x = bounds[:, [0]] * (1 - u) + bounds[:, [2]] * u
-    y = bounds[:, [1]] * (1 - v) + bounds[:, [3]] * v
-    return np.stack([x, y], axis=-1)
+def _unprojected(bounds: NDArray[np.float64], crs: str, across: int, up: int) -> NDArray[np.float64]:
+    """Return closed lon/lat rings around boxes."""
+    xy = rings(bounds, across, up)
+    lon, lat = transformer(crs, "EPSG:4326").transform(xy[..., 0].ravel(), xy[..., 1].ravel())
+    return np.stack([lon, lat], axis=-1).reshape(xy.shape)
 
 
 class UtmGrid(BaseGrid):
@@ -212,18 +144,11 @@ class UtmGrid(BaseGrid):
         cells = utm_cells(aoi, self.size, min_overlap)
         bounds = Lattice(self.size, self.size).bounds(cells.i, cells.j)
         outline, lonlat = outlines(cells, bounds)
-        labels = [zone.label for zone in utm_zones()]
-        east = (cells.i * self.size // self._unit).tolist()
-        north = (cells.j * self.size // self._unit).tolist()
-        d = self._digits
-        places = [
-            f"{labels[z]}_e{e:0{d}d}_n{n:0{d}d}" for z, e, n in zip(cells.zone.tolist(), east, north, strict=True)
-        ]
-        prefix, code = self.name + "_", self.name.replace("-", "").upper() + "-"
+        ids, codes = self._names(cells)
         return Selection(
-            tile_id=np.array([prefix + place for place in places], dtype=object),
-            grid_code=np.array([code + place.upper() for place in places], dtype=object),
-            crs=cells.crs,
+            tile_id=ids,
+            grid_code=codes,
+            crs=np.array([zone.crs for zone in utm_zones()], dtype=object)[cells.zone],
             bounds=bounds,
             i=cells.i,
             j=cells.j,
@@ -234,6 +159,21 @@ class UtmGrid(BaseGrid):
             dropped=cells.dropped,
             dropped_area=cells.dropped_area,
         )
+
+    def _names(self, cells: OwnedCells) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return ids and codes; every part is spelled once, for there may be a million tiles."""
+        digits, unit = self._digits, self._unit
+        zone = [f"{zone.label}_e" for zone in utm_zones()]
+        first_i, first_j = int(cells.i.min(initial=0)), int(cells.j.min(initial=0))
+        east = [f"{i * self.size // unit:0{digits}d}_n" for i in range(first_i, int(cells.i.max(initial=0)) + 1)]
+        north = [f"{j * self.size // unit:0{digits}d}" for j in range(first_j, int(cells.j.max(initial=0)) + 1)]
+        where = list(zip(cells.zone.tolist(), (cells.i - first_i).tolist(), (cells.j - first_j).tolist(), strict=True))
+        out = []
+        for prefix, upper in ((f"{self.name}_", False), (f"{self.name.replace('-', '').upper()}-", True)):
+            z_, e_, n_ = ([text.upper() if upper else text for text in texts] for texts in (zone, east, north))
+            z_ = [prefix + text for text in z_]
+            out.append(np.array([z_[z] + e_[i] + n_[j] for z, i, j in where], dtype=object))
+        return out[0], out[1]
 
 
 def make(name: str) -> UtmGrid:

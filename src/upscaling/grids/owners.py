@@ -1,0 +1,137 @@
+"""From overlaps of polygons and lattice cells to tiles: what a cell owns, what is more than a touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from upscaling.grids.lattice import Cells, Floats, Floors, Ints
+
+__all__ = ["OwnedCells", "key_of", "owned", "sorted_cells"]
+
+
+@dataclass(frozen=True)
+class OwnedCells:
+    """Cells under an AOI, each once, in the order of zone, i, j.
+
+    Attributes
+    ----------
+    zone
+        Which lattice the cell is of (zero where there is but one).
+    fraction
+        Share of the cell within the AOI.
+    owner
+        The part of the cell that it owns; None where that is all of it.
+    dropped, dropped_area
+        Cells left out since they share a touch, or less than ``min_overlap``: how many, and the shared area in m2.
+    """
+
+    zone: Ints
+    i: Ints
+    j: Ints
+    fraction: Floats
+    owner: NDArray[Any]
+    dropped: int
+    dropped_area: float
+
+    def owner_wkt(self) -> NDArray[Any]:
+        """Return the owned part as WKT with a tenth of a millimetre; empty where that is the whole cell."""
+        out = np.full(len(self.zone), "", dtype=object)
+        part = self.owner != np.array(None)
+        out[part] = shapely.to_wkt(self.owner[part], rounding_precision=4)
+        return out
+
+
+def key_of(i: Ints, j: Ints) -> Ints:
+    """Return one number per cell that sorts like (i, j)."""
+    return (i << 32) + j
+
+
+def sorted_cells(cells: Cells) -> tuple[Ints, Cells]:
+    """Sort the cells of a region by key; return the keys too. Pieces are brought to one way of writing them."""
+    key = key_of(cells.i, cells.j)
+    order = np.argsort(key)
+    piece = shapely.normalize(cells.piece[order])
+    return key[order], Cells(cells.polygon[order], cells.i[order], cells.j[order], cells.area[order], piece)
+
+
+def owned(
+    cells: Cells,
+    zone: Ints,
+    least: Floors,
+    cell_area: float,
+    *,
+    region: Callable[[int], tuple[Ints, Cells]] | None = None,
+    min_overlap: float = 0.0,
+    rank: Ints | None = None,
+    metres: Floats | None = None,
+) -> OwnedCells:
+    """Keep the cells whose owned part shares more than a touch with the AOI.
+
+    Parameters
+    ----------
+    cells
+        Overlaps of the AOI's polygons with lattice cells.
+    zone
+        The lattice of every polygon.
+    least
+        What each polygon's overlaps must exceed.
+    cell_area
+        Of a whole cell, in units of ``cells.area``.
+    region
+        Gives the sorted keys and cells of what a zone owns; None if every cell owns all of itself.
+    min_overlap
+        Least share of what a cell owns.
+    rank
+        Place of every zone in the order of tiles.
+    metres
+        Metres per unit of the lattice, per row of ``cells``; None if the lattice is in metres.
+    """
+    row_zone, key = zone[cells.polygon], key_of(cells.i, cells.j)
+    overlap, length = cells.area.copy(), np.full(len(cells.area), 4 * np.sqrt(cell_area))
+    partial = cells.piece != np.array(None)
+    length[partial] = shapely.length(cells.piece[partial])
+    owner, owned_area = np.full(len(overlap), None, dtype=object), np.full(len(overlap), cell_area)
+    if region is not None:
+        for index in np.unique(row_zone).tolist():
+            rows = np.flatnonzero(row_zone == index)
+            known, theirs = region(index)
+            at = np.minimum(np.searchsorted(known, key[rows]), len(known) - 1)
+            there = known[at] == key[rows]
+            overlap[rows[~there]] = 0
+            rows, at = rows[there], at[there]
+            owner[rows], owned_area[rows] = theirs.piece[at], theirs.area[at]
+        shared = np.flatnonzero((owner != np.array(None)) & (overlap > 0))
+        inner, cut = owner[shared], partial[shared]
+        inner[cut] = shapely.intersection(cells.piece[shared[cut]], inner[cut])
+        overlap[shared], length[shared] = shapely.area(inner), shapely.length(inner)
+    unit = np.ones(len(overlap)) if metres is None else metres
+    good = least.passed(cells.polygon, overlap * unit**2, length * unit)
+
+    touched = np.flatnonzero(overlap > 0)
+    if not len(touched):
+        none = np.empty(0, dtype=np.int64)
+        return OwnedCells(none, none, none, np.empty(0), np.empty(0, dtype=object), 0, 0.0)
+    place = row_zone[touched] if rank is None else rank[row_zone[touched]]
+    order = touched[np.lexsort((cells.j[touched], cells.i[touched], place))]
+    step = (np.diff(row_zone[order]) != 0) | (np.diff(key[order]) != 0)
+    first = np.concatenate([[0], np.flatnonzero(step) + 1])
+    area, within = np.add.reduceat(overlap[order], first), np.add.reduceat(cells.area[order], first)
+    head = order[first]
+    kept = np.logical_or.reduceat(good[order], first) & (area >= min_overlap * owned_area[head] * (1 - 1e-9))
+    lost = area[~kept] * unit[head[~kept]] ** 2
+    head = head[kept]
+    return OwnedCells(
+        row_zone[head],
+        cells.i[head],
+        cells.j[head],
+        within[kept] / cell_area,
+        owner[head],
+        int((~kept).sum()),
+        float(lost.sum()),
+    )

@@ -1,0 +1,189 @@
+"""Grids of one CRS and one lattice: the EEA reference grid, whole degrees, and what else is laid out like that."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from upscaling.aoi import AOI
+from upscaling.errors import ConfigError
+from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.lattice import Cells, Ints, Lattice, cover, floors, least_of
+from upscaling.grids.lonlat import ground_area, lonlat_bounds, rolled, transformer
+from upscaling.grids.owners import owned
+
+__all__ = ["DegreeGrid", "LaeaGrid", "PlanarGrid", "make", "rings", "within_domain"]
+
+_METRES_PER_DEGREE = 111_320.0
+
+
+def within_domain(aoi: AOI, domain: tuple[float, float, float, float], name: str) -> None:
+    """Raise ConfigError if the AOI reaches out of a grid's domain (west, south, east, north in degrees)."""
+    box = shapely.box(*domain)
+    outside = [part for part in aoi.parts if not shapely.covers(box, part)]
+    lost: Any = shapely.difference(outside, box) if outside else []
+    if shapely.area(lost).sum() > 1e-12:
+        west, south, east, north = domain
+        raise ConfigError(
+            f"{aoi.source} reaches beyond the grid {name}, which ends at {west:g}..{east:g} E, {south:g}..{north:g} N: "
+            "choose another grid, or cut the AOI with area.mask",
+            key="area.grid",
+        )
+
+
+def rings(bounds: NDArray[np.float64], across: int, up: int) -> NDArray[np.float64]:
+    """Return closed rings (n, 2 * (across + up) + 1, 2) around boxes, anticlockwise."""
+    s, t = np.linspace(0, 1, across + 1)[:-1], np.linspace(0, 1, up + 1)[:-1]
+    u = np.concatenate([s, np.ones(up), 1 - s, np.zeros(up), [0.0]])
+    v = np.concatenate([np.zeros(across), t, np.ones(across), 1 - t, [0.0]])
+    x = bounds[:, [0]] * (1 - u) + bounds[:, [2]] * u
+    y = bounds[:, [1]] * (1 - v) + bounds[:, [3]] * v
+    return np.stack([x, y], axis=-1)
+
+
+class PlanarGrid(BaseGrid):
+    """One lattice in one CRS.
+
+    Attributes
+    ----------
+    lattice
+        In units of ``epsg``.
+    domain
+        West, south, east, north in degrees: the grid is defined there.
+    """
+
+    epsg: str
+    lattice: Lattice
+    domain: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
+
+    def names(self, i: Ints, j: Ints) -> tuple[list[str], list[str]]:
+        """Return tile ids and STAC grid codes."""
+        raise NotImplementedError
+
+    def select(self, aoi: AOI, min_overlap: float) -> Selection:
+        """Find the tiles under an AOI."""
+        within_domain(aoi, self.domain, self.name)
+        polygons = aoi.polygons_in(self.epsg)
+        cells, metres = self.measured(cover(polygons, self.lattice))
+        least = floors(polygons)
+        if metres is not None:
+            least = least_of(least, np.arange(len(polygons)), polygons)
+        zone = np.zeros(len(polygons), dtype=np.int64)
+        size = self.lattice.dx * self.lattice.dy
+        found = owned(cells, zone, least, size, min_overlap=min_overlap, metres=metres)
+        ids, codes = self.names(found.i, found.j)
+        bounds = self.lattice.bounds(found.i, found.j)
+        outline = self.outlines(bounds)
+        return Selection(
+            tile_id=np.array(ids, dtype=object),
+            grid_code=np.array(codes, dtype=object),
+            crs=np.full(len(ids), self.epsg, dtype=object),
+            bounds=bounds,
+            i=found.i,
+            j=found.j,
+            fraction=found.fraction,
+            owner_wkt=found.owner_wkt(),
+            outline=outline,
+            lonlat=lonlat_bounds(outline),
+            dropped=found.dropped,
+            dropped_area=found.dropped_area,
+        )
+
+    def measured(self, cells: Cells) -> tuple[Cells, NDArray[np.float64] | None]:
+        """Return cells with true areas, and metres per unit of the lattice where that is not one."""
+        return cells, None
+
+    def outlines(self, bounds: NDArray[np.float64]) -> NDArray[Any]:
+        """Return outlines in EPSG:4326: a point at least every 2.5 km, 8 to an edge where tiles are small."""
+        if not len(bounds):
+            return np.empty(0, dtype=object)
+        n = max(8, int(np.ceil((bounds[0, 2] - bounds[0, 0]) / 2500)))
+        xy = rings(bounds, n, n)
+        lon, lat = transformer(self.epsg, "EPSG:4326").transform(xy[..., 0].ravel(), xy[..., 1].ravel())
+        return rolled(shapely.polygons(np.stack([lon, lat], axis=-1).reshape(xy.shape)))
+
+
+class LaeaGrid(PlanarGrid):
+    """EEA reference grid: ETRS89-LAEA, origin 0/0, cells named by their lower left corner.
+
+    Source: EEA, Guide to geographical data and maps, "EEA reference grids"; INSPIRE D2.8.I.2.
+    """
+
+    epsg = "EPSG:3035"
+    crs = "EPSG:3035"
+    authority = "European Environment Agency"
+    domain = (-35.58, 24.6, 44.83, 84.73)  # area of use of EPSG:3035
+
+    def __init__(self, size: int) -> None:
+        km, metres = divmod(size, 1000)
+        self.size, self.lattice = size, Lattice(size, size)
+        self.cell_size = f"{km} km" if not metres else f"{size} m"
+        label = self.cell_size.replace(" ", "")
+        self.name, self.title = f"laea-{label}", f"EEA reference grid, {self.cell_size}"
+        digits = len(str(size)) - len(str(size).rstrip("0"))
+        self._unit, self._prefix = 10**digits, f"{label}E"
+        standard = size in {25, 100, 250, 500, 1000, 5000, 10_000, 25_000, 50_000, 100_000}
+        self.definition = f"Squares of {self.cell_size} in ETRS89-LAEA Europe, lattice at 0/0" + (
+            "" if standard else " (not one of the standard sizes of the EEA)"
+        )
+        self._id = (1, 7) if metres else (1000, 4)
+
+    def names(self, i: Ints, j: Ints) -> tuple[list[str], list[str]]:
+        """Return ids with the corner in km (m where the size is no whole km), and the EEA's cell codes."""
+        unit, d = self._id
+        pairs = list(zip((i * self.size).tolist(), (j * self.size).tolist(), strict=True))
+        ids = [f"{self.name}_e{x // unit:0{d}d}_n{y // unit:0{d}d}" for x, y in pairs]
+        return ids, [f"EEA-{self._prefix}{x // self._unit}N{y // self._unit}" for x, y in pairs]
+
+
+class DegreeGrid(PlanarGrid):
+    """Cells of whole degrees, named by their lower left corner as Copernicus DEM and WorldCover name theirs."""
+
+    epsg = "EPSG:4326"
+    crs = "EPSG:4326"
+
+    def __init__(self, size: int) -> None:
+        self.size, self.lattice = size, Lattice(size, size)
+        self.name = f"deg-{size}"
+        product, self._code = ("Copernicus DEM", "CDEM") if size == 1 else ("ESA WorldCover", "WCOVER")
+        self.title = f"{size} x {size} degrees"
+        self.authority = product
+        self.cell_size = f"{size} degree" + ("s" if size > 1 else "")
+        self.definition = f"Cells of {size} x {size} degrees, named by their lower left corner as in {product}"
+
+    def names(self, i: Ints, j: Ints) -> tuple[list[str], list[str]]:
+        """Return ids and codes such as deg-1_n51w001 and CDEM-N51W001."""
+        places = [
+            f"{'n' if y >= 0 else 's'}{abs(y):02d}{'e' if x >= 0 else 'w'}{abs(x):03d}"
+            for x, y in zip((i * self.size).tolist(), (j * self.size).tolist(), strict=True)
+        ]
+        return [f"{self.name}_{p}" for p in places], [f"{self._code}-{p.upper()}" for p in places]
+
+    def measured(self, cells: Cells) -> tuple[Cells, NDArray[np.float64] | None]:
+        """Weigh areas by latitude; a cell that is half covered in degrees is not half covered on the ground."""
+        partial = cells.piece != np.array(None)
+        boxes = np.asarray(shapely.box(*self.lattice.bounds(cells.i[partial], cells.j[partial]).T), dtype=object)
+        area = cells.area.copy()
+        area[partial] = ground_area(cells.piece[partial]) / ground_area(boxes) * self.size**2
+        middle = np.minimum(np.abs((cells.j + 0.5) * self.size), 90.0)
+        metres = _METRES_PER_DEGREE * np.sqrt(np.cos(np.radians(middle)))
+        return Cells(cells.polygon, cells.i, cells.j, area, cells.piece), metres
+
+    def outlines(self, bounds: NDArray[np.float64]) -> NDArray[Any]:
+        """Return the cells themselves: their edges are straight in longitude/latitude."""
+        return np.asarray(shapely.box(*bounds.T), dtype=object)
+
+
+def make(name: str) -> PlanarGrid:
+    """Return ``laea-<N>km`` (0.025 to 500 km, whole metres), ``deg-1`` or ``deg-3``."""
+    if name.lower().startswith("deg-"):
+        return DegreeGrid(int(name[4:]))
+    match = re.fullmatch(r"laea-([\d.]+)(k?)m", name.lower())
+    metres = float(match.group(1)) * (1000 if match.group(2) else 1) if match else 0.0
+    if not 25 <= metres <= 500_000 or abs(metres - round(metres)) > 1e-6:
+        raise ConfigError(f"{name}: cells of 25 m to 500 km, in whole metres, are possible", key="area.grid")
+    return LaeaGrid(round(metres))
