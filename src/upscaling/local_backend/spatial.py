@@ -219,7 +219,7 @@ def _clipped(data: xr.DataArray, columns: np.ndarray, rows: np.ndarray) -> xr.Da
     x, y = np.flatnonzero(columns), np.flatnonzero(rows)
     cut = data.isel(x=slice(x[0], x[-1] + 1), y=slice(y[0], y[-1] + 1))
     t = transform_of(data)
-    located: xr.DataArray = cut.rio.write_transform(t * t.translation(x[0], y[0]))
+    located: xr.DataArray = cut.rio.write_transform(t @ t.translation(x[0], y[0]))
     return located
 
 
