@@ -13,7 +13,7 @@ from upscaling.files import sha256_file
 from upscaling.results.cog import COG_MEDIA_TYPE, CogInfo, ensure_cog, is_tiff, move
 from upscaling.tiles import FetchedAsset, TileJob
 
-__all__ = ["PlacedAsset", "asset_names", "place_assets"]
+__all__ = ["PlacedAsset", "asset_names", "place_assets", "plain_text"]
 
 MEDIA_TYPES = {
     ".csv": "text/csv",
@@ -116,7 +116,7 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
         "href": "",
         "type": "",
         "title": _title(fetched, name),
-        "roles": list(fetched.roles) or ["data"],
+        "roles": [plain_text(role) for role in fetched.roles] or ["data"],
     }
     extension = source.suffix.lower()
     cog = None
@@ -136,9 +136,15 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
     return PlacedAsset(name, asset, cog, fetched)
 
 
+def plain_text(value: Any, limit: int = 200) -> str:
+    """Return what a platform wrote as one printable line: it may hold anything, also halves of characters."""
+    words = " ".join(str(value).split())
+    return "".join(character for character in words if character.isprintable())[:limit]
+
+
 def _title(fetched: FetchedAsset, name: str) -> str:
-    title = " ".join((fetched.title or name).split())
-    return title if title.isprintable() and "://" not in title else name
+    title = plain_text(fetched.title or name)
+    return title if title and "://" not in title else name
 
 
 def _media_type(extension: str, said: str) -> str:
@@ -152,8 +158,8 @@ def _raster_fields(cog: CogInfo, fetched: FetchedAsset) -> dict[str, Any]:
     given = fetched.bands if len(fetched.bands) == len(cog.bands) else ({},) * len(cog.bands)
     bands = []
     for number, (own, said) in enumerate(zip(cog.bands, given, strict=True), start=1):
-        name = str(said.get("name") or own["name"] or f"b{number}")
-        text = {key: said[key] for key in ("description", "unit") if isinstance(said.get(key), str)}
+        name = plain_text(said.get("name") or own["name"]) or f"b{number}"
+        text = {key: plain_text(said[key]) for key in ("description", "unit") if isinstance(said.get(key), str)}
         bands.append({**text, **own, "name": name})
     return {"bands": bands, "raster:spatial_resolution": _resolution(cog)}
 

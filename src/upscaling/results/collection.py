@@ -110,8 +110,12 @@ def collect(
             elif item.get("properties", {}).get("upscaling:key") != keys.get(tile):
                 missing[tile] = "its item was made with another algorithm, area or parameters than the plan's"
             else:
-                gathered.add(item)
-                yield _seen_from_run(item)
+                try:
+                    gathered.add(item)
+                    seen = _seen_from_run(item)
+                except (KeyError, TypeError, AttributeError) as error:
+                    raise UpscalingError(f"item.json of tile {tile} is not one of ours: {error!r}") from error
+                yield seen
 
     parquet = run_folder / "items.parquet"
     with written_whole(parquet) as temporary, _no_cycles():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from upscaling.results.assets import PlacedAsset, place_assets
+from upscaling.results.assets import PlacedAsset, place_assets, plain_text
 from upscaling.results.cog import CogInfo
 from upscaling.results.footprint import bbox_of, footprint
 from upscaling.tiles import Algorithm, Outcome, TileJob
@@ -156,8 +156,8 @@ def _times(placed: list[PlacedAsset], temporal: Temporal | None, now: str) -> di
 
 def _moment(text: str | None) -> str | None:
     try:
-        return rfc3339(text) if text else None
-    except ValueError:
+        return rfc3339(text) if isinstance(text, str) else None
+    except (ValueError, OverflowError):
         return None  # what a platform sends as a time may be anything
 
 
@@ -186,7 +186,7 @@ def _processing(job: TileJob, outcome: Outcome, level: str, now: str) -> dict[st
     from upscaling import __version__
 
     algorithm = job.algorithm
-    software = {str(name): str(version) for name, version in outcome.software.items()}
+    software = {plain_text(name): plain_text(version) for name, version in outcome.software.items()}
     name = f"{algorithm.id} {algorithm.version}".strip()
     fields: dict[str, Any] = {
         "processing:level": level,
@@ -227,7 +227,7 @@ def _number(value: Any) -> float | None:
 
 
 def _job_facts(job: dict[str, Any]) -> dict[str, Any]:
-    facts: dict[str, Any] = {key: str(job[key])[:200] for key in JOB_TEXTS if job.get(key)}
+    facts: dict[str, Any] = {key: plain_text(job[key]) for key in JOB_TEXTS if job.get(key)}
     if _host(job.get("backend")):
         facts["backend"] = _host(job["backend"])
     for key in JOB_NUMBERS:
@@ -235,11 +235,12 @@ def _job_facts(job: dict[str, Any]) -> dict[str, Any]:
         if value is not None:
             facts[key] = value
     usage = {}
-    for name, entry in (job.get("usage") or {}).items():
+    said = job.get("usage")
+    for name, entry in said.items() if isinstance(said, dict) else ():
         value = _number(entry.get("value") if isinstance(entry, dict) else entry)
         if value is not None:
-            unit = str(entry.get("unit") or "") if isinstance(entry, dict) else ""
-            usage[str(name)] = {"value": value, "unit": unit}
+            unit = plain_text(entry.get("unit") or "") if isinstance(entry, dict) else ""
+            usage[plain_text(name)] = {"value": value, "unit": unit}
     return {**facts, "usage": usage} if usage else facts
 
 

@@ -106,19 +106,19 @@ def validate_collection(path: Path, schemas: Path | None = None) -> list[str]:
     if collection is None:
         return problems
     problems += [f"{path.name}: {problem}" for problem in validator.problems(collection)]
-    problems += _asset_problems(path, path, collection)
+    problems += _asset_problems(path.name, path, collection)
     seen: set[str] = set()
     for link in collection.get("links", []):
         if link.get("rel") != "item":
             continue
-        file = path.parent / link["href"]
+        name = str(link.get("href", "")).removeprefix("./")
+        file = path.parent / name
         item, unreadable = _read(file)
-        name = file.relative_to(path.parent).as_posix()
         if item is None:
             problems += unreadable
             continue
         problems += [f"{name}: {problem}" for problem in validator.problems(item)]
-        problems += _asset_problems(path, file, item)
+        problems += _asset_problems(name, file, item)
         if item.get("collection") != collection.get("id"):
             problems.append(f"{name}: names collection {item.get('collection')!r}, not {collection.get('id')!r}")
         if item.get("id") in seen:
@@ -137,9 +137,8 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
     return (value, []) if isinstance(value, dict) else (None, [f"{path}: is not a JSON object"])
 
 
-def _asset_problems(collection: Path, file: Path, stac: Mapping[str, Any]) -> Iterator[str]:
+def _asset_problems(name: str, file: Path, stac: Mapping[str, Any]) -> Iterator[str]:
     """Check that relative assets are there, in the size that is stated."""
-    name = file.relative_to(collection.parent).as_posix()
     for key, asset in stac.get("assets", {}).items():
         href = str(asset.get("href", ""))
         if "://" in href:

@@ -5,16 +5,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from results_helpers import TEMPORAL, TILES, cut, ndvi, outcome_of, tile_at, write_raster
 
 from upscaling.errors import TileFailedError
+from upscaling.files import write_json
 from upscaling.results.assets import asset_names
 from upscaling.results.footprint import bbox_of, footprint, union_bbox
 from upscaling.results.item import build_item
-from upscaling.tiles import Bounds, FetchedAsset, Tile, TileJob
+from upscaling.results.validate import Validator
+from upscaling.tiles import Bounds, FetchedAsset, Outcome, Tile, TileJob
 
 JobOf = Callable[[Tile], TileJob]
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -79,6 +82,20 @@ def test_no_secret_and_no_path_of_this_machine_gets_out(job_of: JobOf, tmp_path:
     }
     assert [link["href"] for link in item["links"] if link["rel"] == "derived_from"] == ["https://stac.example/items/a"]
     assert [link["href"] for link in item["links"] if link["rel"] == "about"] == ["https://catalogue.example/ndvi.json"]
+
+
+def test_anything_a_platform_writes_becomes_an_item_that_can_be_saved(job_of: JobOf, tmp_path: Path) -> None:
+    job = job_of(TILES[0])
+    path = write_raster(job.scratch / "a.tif", np.ones((200, 200), "uint8"), 676000, 5150000)
+    odd: Any = "a\n\ud800\x00" + "b" * 999
+    band: Any = {"name": odd, "unit": odd, "description": 7}
+    asset = FetchedAsset(path, odd, odd, (odd,), odd, (band,), datetime=7, start_datetime=odd)  # type: ignore[arg-type]
+    facts = {"id": odd, "backend": "http://[", "costs": float("nan"), "usage": [1], "title": {"a": odd}}
+    item = build_item(job, Outcome((asset,), facts, ("http://[", odd), {odd: odd}), temporal=TEMPORAL)
+    write_json(tmp_path / "item.json", item)
+    assert list(Validator().problems(item)) == []
+    assert item["properties"]["upscaling:datetime_from"] == "parameters"
+    assert item["assets"][next(iter(item["assets"]))]["bands"][0]["name"].startswith("a bbb")
 
 
 def test_tile_without_data_is_an_item(job_of: JobOf) -> None:
