@@ -124,6 +124,8 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
         target = job.folder / f"{job.tile.id}_{name}.tif"
         cog = ensure_cog(source, target, expect=job.tile if exact else None)
         asset |= {"type": COG_MEDIA_TYPE, **_raster_fields(cog, fetched)}
+        if not fetched.title:
+            asset["title"] = plain_text(", ".join(band["name"] for band in asset["bands"]), 80)
         size, checksum = cog.size, cog.sha256
     else:
         target = job.folder / f"{job.tile.id}_{name}{extension if extension in MEDIA_TYPES else '.bin'}"

@@ -185,7 +185,7 @@ class _Gathered:
         self.boxes: list[list[float]] = []
         self.start, self.end = "9999", ""
         self.values: dict[str, set[Any]] = {"proj:code": set(), "processing:level": set()}
-        self.software: dict[str, set[str]] = {}
+        self.software: set[bytes] = set()
         self.assets: dict[str, dict[bytes, tuple[str, dict[str, Any]]]] = {}
         self.counts: dict[str, int] = {}
         self.links: list[dict[str, Any]] = []
@@ -205,8 +205,7 @@ class _Gathered:
         for name, seen in self.values.items():
             if properties.get(name) is not None:
                 seen.add(properties[name])
-        for name, version in properties.get("processing:software", {}).items():
-            self.software.setdefault(name, set()).add(version)
+        self.software.add(orjson.dumps(properties.get("processing:software", {}), option=orjson.OPT_SORT_KEYS))
         for key, asset in item["assets"].items():
             template = {
                 name: asset[name] for name in asset if name != "href" and not name.startswith(("file:", "proj:"))
@@ -228,6 +227,8 @@ class _Gathered:
     def collection(
         self, metadata: CollectionMetadata, parquet: Path, *, planned: int, missing: dict[str, str]
     ) -> dict[str, Any]:
+        import orjson
+
         item_assets = {key: next(iter(self.assets[key].values()))[1] for key in sorted(self.assets)}
         extensions = {EXTENSIONS[name] for name in ("file", "processing", "projection")}
         if any("raster:spatial_resolution" in asset for asset in item_assets.values()):
@@ -235,7 +236,7 @@ class _Gathered:
         extra = dict(metadata.extra)
         extensions |= set(extra.pop("stac_extensions", ()))
         summaries: dict[str, Any] = {name: sorted(seen) for name, seen in self.values.items() if seen}
-        summaries["processing:software"] = [{name: max(seen) for name, seen in sorted(self.software.items())}]
+        summaries["processing:software"] = [orjson.loads(versions) for versions in sorted(self.software)]
         collection = {
             "type": "Collection",
             "stac_version": "1.1.0",

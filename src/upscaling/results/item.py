@@ -27,7 +27,7 @@ EXTENSIONS = {
     "raster": "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
 }
 # A longer expression is only linked: it is the same in every item of a collection.
-LONGEST_EXPRESSION = 2_000
+LONGEST_EXPRESSION = 1_000
 # What may be known of a job in public. A platform's own record can hold tokens and names.
 JOB_NUMBERS, JOB_TEXTS = ("costs", "duration"), ("id", "title", "currency", "created", "updated")
 REMOTE = re.compile(r"(https?|s3)://")

@@ -86,6 +86,9 @@ def test_collection_of_real_pixels(run: Path, shared_data: Path, pystac_offline:
     assert facts["upscaling:missing"] == []
     assert facts["item_assets"]["data"]["bands"] == [{"name": "NDVI", "data_type": "float32", "nodata": "nan"}]
     assert facts["summaries"]["proj:code"] == ["EPSG:32632"]
+    software = json.loads((run / "tiles" / TILES[0].id / "item.json").read_text())["properties"]["processing:software"]
+    assert facts["summaries"]["processing:software"] == [software]
+    assert facts["item_assets"]["data"]["title"] == "NDVI"
     assert facts["license"] == "CC-BY-4.0" and "providers" not in facts
 
 
