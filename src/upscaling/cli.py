@@ -53,7 +53,7 @@ def main() -> None:
 @app.command()
 def plan(config: ConfigFile, results: Results = Path("results")) -> None:
     """Make the plan of a run: pin the algorithm, choose the tiles, bind their parameters. Sends nothing."""
-    from upscaling.plan import make_plan
+    from upscaling.planning import make_plan
 
     settings = _load(config)
     make_plan(settings, results / settings.run, say=typer.echo)

@@ -8,11 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from upscaling.errors import ConfigError
 
 __all__ = ["Algorithm", "Area", "Collection", "Config", "CwlBackendConfig", "OpenEOBackendConfig", "load_config"]
+
+
+_MISSING_AREA = "missing_area"
 
 
 class _Block(BaseModel):
@@ -57,6 +61,14 @@ class Area(_Block):
     """For grid `file`: the column with the tile ids (unique, made of letters, digits, `_` and `-`)."""
     min_overlap: float = Field(0.0, ge=0.0, lt=1.0)
     """Leave out tiles of which a smaller share than this lies in the area (0.01 = 1 %)."""
+    clip: bool = False
+    """Process only the part of a tile that lies in the area (its bounds, outward to the pixel lattice). Tiles at the
+    edge then depend on the area, and are not shared with a run over another one."""
+    buffer: float = Field(0.0, ge=0.0)
+    """Halo in metres that is processed around a tile and cut off again, for algorithms that look at neighbouring
+    pixels (kernels, focal statistics, segmentation). A multiple of the pixel size."""
+    mask: str | None = None
+    """Vector file; only tiles that lie partly in it are kept, e.g. land."""
 
     @field_validator("aoi", mode="before")
     @classmethod
@@ -65,6 +77,44 @@ class Area(_Block):
         if not (numbers or (isinstance(value, str) and value.strip())):
             raise ValueError("must be a vector file, a WKT string, or [west, south, east, north] in degrees")
         return value
+
+
+class Time(_Block):
+    """The time dimension: one job per tile and step. Fills the algorithm's temporal interval or its two dates."""
+
+    start: str | None = None
+    """First day, e.g. 2023-01-01."""
+    end: str | None = None
+    """First day that is no longer in it."""
+    step: str = "month"
+    """`day`, `dekad`, `month`, `year` or `<n> days`; steps of the calendar are cut to start and end."""
+    intervals: list[Annotated[list[str], Field(min_length=2, max_length=2)]] | None = Field(None, min_length=1)
+    """Instead of start, end and step: a list of [start, end) intervals."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Time:
+        if self.intervals is not None and (self.start or self.end):
+            raise ValueError("give either intervals, or start, end and step")
+        return self
+
+
+class ForEach(_Block):
+    """A dimension of parameter values: one job per tile, time step and row."""
+
+    parameters: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    """Parameter -> list of values; of several parameters every combination is run."""
+    table: str | None = None
+    """Instead: a table (CSV or Parquet) with one row per job and one column per parameter."""
+    id: str | None = None
+    """Column of the table that names its rows; the values make the name when left out."""
+    ignore: list[str] = []
+    """Columns of the table that are not parameters."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ForEach:
+        if bool(self.parameters) == bool(self.table):
+            raise ValueError("give either parameters or a table")
+        return self
 
 
 class OpenEOBackendConfig(_Block):
@@ -149,7 +199,12 @@ class Config(_Block):
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80, examples=["bolzano-ndvi"])
     """Name of the run; everything it writes lies below `results/<run>/`."""
     algorithm: Algorithm
-    area: Area
+    area: Area | None = None
+    """Where to run it; may be left out only with `for_each`, for algorithms that take no area."""
+    time: Time | None = None
+    """A time dimension."""
+    for_each: ForEach | None = None
+    """A dimension of parameter values."""
     backend: Annotated[OpenEOBackendConfig | CwlBackendConfig, Field(discriminator="kind")]
     collection: Collection = Collection()
     pathvars: dict[str, str] = {}
@@ -160,6 +215,12 @@ class Config(_Block):
     def file(self) -> str | None:
         """Where the configuration was read from, for messages."""
         return self._file
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Config:
+        if self.area is None and self.for_each is None:
+            raise PydanticCustomError(_MISSING_AREA, "is missing; only with for_each it may be left out")
+        return self
 
     @classmethod
     def parse(cls, values: Any, *, file: object = None) -> Config:
@@ -194,6 +255,8 @@ def _plain(value: Any) -> Any:
 
 
 def _location(error: ValidationError) -> list[str]:
+    if error.errors()[0]["type"] == _MISSING_AREA:
+        return ["area"]
     tags = {"openeo", "cwl"}  # pydantic names the chosen union member; a user never wrote it
     branches = ("str", "list[", "constrained-")
     return [
@@ -222,15 +285,17 @@ def _explain(error: ValidationError) -> str:
         return "kind must be one of: openeo, cwl"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    if first["loc"][-1] == "url":  # may hold a password: it must not reach a log
+    if first["loc"] and first["loc"][-1] == "url":  # may hold a password: it must not reach a log
+        return message
+    if isinstance(first["input"], Mapping):  # a whole block: the message says what is wrong in it
         return message
     shown = repr(first["input"])
     return f"{message} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
-    blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "collection": Collection}
-    blocks |= {"openeo": OpenEOBackendConfig, "cwl": CwlBackendConfig}
+    blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "time": Time, "for_each": ForEach}
+    blocks |= {"openeo": OpenEOBackendConfig, "cwl": CwlBackendConfig, "collection": Collection}
     block = next((blocks[str(part)] for part in reversed(location[:-1]) if str(part) in blocks), Config)
     yield from block.model_fields
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from upscaling.config import Algorithm, Area, Collection, Config, CwlBackendConfig, OpenEOBackendConfig
+from upscaling.config import Algorithm, Area, Collection, Config, CwlBackendConfig, ForEach, OpenEOBackendConfig, Time
 
 __all__ = ["drifted", "write_all"]
 
@@ -32,6 +32,7 @@ _DEMO: dict[str, Any] = {
     },
     "collection": {"title": "NDVI of the demo area", "license": "CC0-1.0"},
 }
+_LEFT_OUT: dict[str, type[BaseModel]] = {"time": Time, "for_each": ForEach}  # blocks that the demo does without
 _HEAD = """\
 # yaml-language-server: $schema=../workflow/schemas/config.schema.json
 #
@@ -82,6 +83,9 @@ def _commented() -> str:
             lines += _block(OpenEOBackendConfig, _DEMO["backend"], "  ")
             lines += ["", "  # Or, instead of all the above, an application package through Toil (config/README.md):"]
             lines += ["  # kind: cwl", *(f"  # {line}" for line in _defaults(CwlBackendConfig))]
+        elif name in _LEFT_OUT:
+            block = _LEFT_OUT[name]
+            lines += [f"# {line}" for line in (f"{name}: # {(block.__doc__ or '').strip()}", *_indented(block))]
         elif name == "run":
             lines += [*_comment(field, ""), f"run: {_DEMO['run']}"]
         else:
@@ -89,6 +93,12 @@ def _commented() -> str:
             block = blocks[name]
             lines += [f"# {(block.__doc__ or '').strip()}", f"{name}:", *_block(block, _DEMO[name], "  ")]
     return "\n".join(lines) + "\n"
+
+
+def _indented(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield from _comment(field, "  ")
+        yield f"  {name}: {json.dumps(field.get_default(call_default_factory=True))}"
 
 
 def _block(model: type[BaseModel], values: dict[str, Any], indent: str) -> Iterator[str]:
@@ -115,6 +125,8 @@ def _tables() -> Iterator[str]:
         ("", Config),
         ("algorithm", Algorithm),
         ("area", Area),
+        ("time", Time),
+        ("for_each", ForEach),
         ("backend, kind `openeo`", OpenEOBackendConfig),
         ("backend, kind `cwl`", CwlBackendConfig),
         ("collection", Collection),

@@ -5,8 +5,10 @@ A plan is a folder, made once, before any job is known to Snakemake, and keyed b
     plan.json       what was planned, from what, with which algorithm; written last: it means "complete"
     algorithm.*     the pinned copy of the algorithm's definition
     tiles.parquet   one row per tile with its outline, for people and GIS
-    tiles.csv       tile, key, offset: all that the Snakefile reads
-    jobs.ndjson     one line per tile: its place and its bound parameters; ``offset`` points into it
+    tiles.csv       target, key, offset, part: all that the Snakefile reads
+    jobs.ndjson     one line per target: its coordinates and its bound parameters; ``offset`` points into it
+
+A target is one job: a tile, at one time step, for one row of parameter values, as far as a run has these dimensions.
 """
 
 from __future__ import annotations
@@ -14,28 +16,27 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from upscaling.errors import ConfigError, UpscalingError
-from upscaling.files import digest, read_json, sha256_file, write_json, written_whole
+from upscaling.errors import UpscalingError
+from upscaling.files import digest, read_json, sha256_file
 from upscaling.tiles import Algorithm, Bounds, Parameter, Tile, TileJob
 
 if TYPE_CHECKING:
     from upscaling.config import Config
 
-__all__ = ["Plan", "PlanRow", "ensure_plan", "job_of", "load_plan", "make_plan", "plan_key"]
+__all__ = ["Plan", "PlanRow", "ensure_plan", "job_of", "load_plan", "plan_key"]
 
-_FORMAT = 2  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
+_FORMAT = 3  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
 
 
 class PlanRow(NamedTuple):
-    """What the Snakefile knows of a tile: the key of its work, and where its line in ``jobs.ndjson`` starts."""
+    """What the Snakefile knows of a target: the key of its work, its line in ``jobs.ndjson``, its part of the run."""
 
     key: str
     offset: int
+    part: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,21 +55,30 @@ class Plan:
         facts["parameters"] = tuple(Parameter(**entry) for entry in facts["parameters"])
         return Algorithm(**facts)
 
+    @property
+    def parts(self) -> dict[str, list[str]]:
+        """Part -> its targets, if the run is so large that its collection is made of parts; else empty."""
+        found: dict[str, list[str]] = {}
+        if self.facts["in_parts"]:
+            for tile, row in self.tiles.items():
+                found.setdefault(row.part, []).append(tile)
+        return found
+
 
 def plan_key(config: Config) -> str:
     """Hash everything that the plan depends on: cheap enough for every parse of the Snakefile."""
     from upscaling.backends import identity_of
     from upscaling.catalogue import source_fingerprint
 
-    area = config.area.model_dump()
-    files = [config.area.aoi if isinstance(config.area.aoi, str) else "", config.area.grid_file or ""]
+    area, each = config.area, config.for_each
+    files = [area.aoi if isinstance(area.aoi, str) else None, area.grid_file, area.mask] if area else []
+    files.append(each.table if each else None)
     return digest(
         [
             _FORMAT,
-            config.algorithm.model_dump(),
+            config.model_dump(include={"run", "algorithm", "area", "time", "for_each"}),
             source_fingerprint(config.algorithm),
-            area,
-            [_content(name) for name in files],
+            [_content(name) for name in files if name],
             identity_of(config.backend),
         ]
     )
@@ -78,7 +88,7 @@ def _content(name: str) -> list[str]:
     """Hash a vector file together with its siblings: a Shapefile is several files."""
     try:
         path = Path(name)
-        if not name or not path.is_file():
+        if not path.is_file():
             return []
         files = sorted(path.parent.glob(f"{path.stem}.*")) if path.suffix.lower() == ".shp" else [path]
         return [sha256_file(file) for file in files]
@@ -93,6 +103,8 @@ def ensure_plan(config: Config, run_folder: Path, *, say: Any = None) -> Plan:
         plan = load_plan(run_folder)
         if plan.facts.get("key") == plan_key(config):
             return plan
+    from upscaling.planning import make_plan
+
     return make_plan(config, run_folder, say=say)
 
 
@@ -110,139 +122,12 @@ def load_plan(run_folder: Path) -> Plan:
         with (folder / "tiles.csv").open(newline="") as stream:
             rows = csv.reader(stream)
             next(rows)
-            tiles = {tile: PlanRow(key, int(offset)) for tile, key, offset in rows}
+            tiles = {tile: PlanRow(key, int(offset), part) for tile, key, offset, part in rows}
     except FileNotFoundError as error:
         raise UpscalingError(f"no plan in {run_folder} ({Path(error.filename).name} is missing)") from None
     except (ValueError, StopIteration):
         raise UpscalingError(f"the plan in {folder} is damaged; delete the folder, nothing else is lost") from None
     return Plan(folder, facts, tiles)
-
-
-def make_plan(config: Config, run_folder: Path, *, say: Any = None) -> Plan:
-    """Make the plan of a run anew.
-
-    Raises
-    ------
-    ConfigError
-        For anything in the configuration, the algorithm or the area that would go wrong later.
-    """
-    from upscaling import __version__
-    from upscaling.aoi import read_aoi
-    from upscaling.backends import identity_of
-    from upscaling.catalogue import pin_algorithm
-    from upscaling.grids import get_grid
-
-    folder = run_folder / "plan"
-    folder.mkdir(parents=True, exist_ok=True)
-    pinned = pin_algorithm(config.algorithm, folder)
-    backend = identity_of(config.backend, service=pinned.service)
-    bind = _binder(config, pinned.algorithm)
-    aoi = read_aoi(config.area.aoi)
-    table = get_grid(config.area.grid, **_grid_options(config)).tiles(aoi, min_overlap=config.area.min_overlap)
-    if table.empty:
-        raise ConfigError(f"no tile of {config.area.grid} lies in the area", key="area.aoi")
-
-    with (
-        written_whole(folder / "jobs.ndjson") as jobs,
-        written_whole(folder / "tiles.csv") as tiles,
-        jobs.open("wb") as job_stream,
-        tiles.open("w", newline="") as tile_stream,
-    ):
-        writer = csv.writer(tile_stream, lineterminator="\n")
-        writer.writerow(("tile", "key", "offset"))
-        for tile in _tiles(table):
-            parameters = bind(tile)
-            key = _tile_key(backend, pinned.algorithm, config.algorithm.output_format, tile, parameters)
-            writer.writerow((tile.id, key, job_stream.tell()))
-            line = {**dataclasses.asdict(tile), "key": key, "parameters": parameters}
-            job_stream.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-    with written_whole(folder / "tiles.parquet") as temporary:
-        table.to_parquet(temporary)
-
-    algorithm = dataclasses.asdict(pinned.algorithm)
-    algorithm["file"] = algorithm.pop("path").name
-    notices = [*aoi.notices, *table.attrs.get("notices", [])]
-    write_json(
-        folder / "plan.json",
-        {
-            "key": plan_key(config),
-            "run": config.run,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "software": {"eo-upscaling": __version__},
-            "algorithm": algorithm,
-            "backend": backend,
-            "service": pinned.service,
-            "output_format": config.algorithm.output_format,
-            "area": {**config.area.model_dump(), "sha256": aoi.sha256},
-            "tiles": len(table),
-            "bbox": _bbox(table),
-            "dropped_slivers": int(table.attrs.get("dropped_slivers", 0)),
-            "notices": notices,
-        },
-    )
-    if say is not None:
-        for notice in notices:
-            say(f"plan: {notice}")
-        say(f"plan: {len(table)} tiles of {config.area.grid} for {pinned.algorithm.id}, in {folder}")
-    return load_plan(run_folder)
-
-
-def _grid_options(config: Config) -> dict[str, Any]:
-    options = {"path": config.area.grid_file, "id_column": config.area.grid_id}
-    given = {name: value for name, value in options.items() if value is not None}
-    if given and config.area.grid != "file":
-        raise ConfigError("belongs to grid `file`", key="area.grid_file" if "path" in given else "area.grid_id")
-    if config.area.grid == "file" and "path" not in given:
-        raise ConfigError("is required with grid `file`", key="area.grid_file")
-    return given
-
-
-def _binder(config: Config, algorithm: Algorithm) -> Any:
-    if config.backend.kind == "cwl":
-        if algorithm.kind != "cwl":
-            raise ConfigError(f"{algorithm.id} is an openEO process; it needs kind openeo", key="backend.kind")
-        from functools import partial
-
-        from upscaling.packages import bind_package
-
-        return partial(bind_package, algorithm, parameters=config.algorithm.parameters, bind=config.algorithm.bind)
-    if algorithm.kind != "openeo":
-        raise ConfigError(f"{algorithm.id} is an application package; it needs kind cwl", key="backend.kind")
-    from upscaling.binding import Binder
-
-    return Binder(algorithm, config.algorithm.parameters, config.algorithm.bind).arguments
-
-
-def _bbox(table: Any) -> list[float]:
-    """West, south, east, north of all tiles in degrees; the whole circle if one crosses the antimeridian."""
-    crosses = bool((table["west"] > table["east"]).any())
-    west, east = (-180.0, 180.0) if crosses else (float(table["west"].min()), float(table["east"].max()))
-    return [west, float(table["south"].min()), east, float(table["north"].max())]
-
-
-def _tiles(table: Any) -> Iterator[Tile]:
-    from shapely.geometry import mapping
-
-    for row in table.itertuples(index=False):
-        yield Tile(
-            id=row.tile_id,
-            crs=row.crs,
-            bounds=Bounds(row.xmin, row.ymin, row.xmax, row.ymax),
-            grid_code=row.grid_code or "",
-            geometry=json.loads(json.dumps(mapping(row.geometry))),
-        )
-
-
-def _tile_key(backend: str, algorithm: Algorithm, output_format: str, tile: Tile, parameters: dict[str, Any]) -> str:
-    return digest(
-        {
-            "backend": backend,
-            "algorithm": algorithm.sha256,
-            "format": output_format,
-            "tile": tile.id,
-            "parameters": parameters,
-        }
-    )
 
 
 def job_of(plan: Plan, run_folder: Path, tile: str) -> TileJob:
@@ -261,11 +146,13 @@ def job_of(plan: Plan, run_folder: Path, tile: str) -> TileJob:
         line = json.loads(stream.readline())
     return TileJob(
         run=plan.facts["run"],
-        tile=Tile(line["id"], line["crs"], Bounds(*line["bounds"]), line["grid_code"], line["geometry"]),
+        tile=Tile(**{**line["tile"], "bounds": Bounds(*line["tile"]["bounds"])}),
         key=row.key,
         parameters=line["parameters"],
         algorithm=plan.algorithm,
         folder=run_folder / "tiles" / tile,
         receipt=run_folder / "receipts" / f"{tile}.json",
         scratch=run_folder / "scratch" / tile,
+        id=tile,
+        time=tuple(line["time"]) if line["time"] else None,
     )

@@ -81,8 +81,9 @@ def _describe(job: TileJob, outcome: Outcome, facts: dict[str, Any]) -> dict[str
     from upscaling.results.item import build_item
 
     # Free polygons need not lie on a pixel lattice; the tiles of a grid do, and neighbours must abut to the pixel.
-    exact = facts["area"]["grid"] not in {"file", "none"}
-    return build_item(job, outcome, temporal=temporal_extent(job.algorithm, job.parameters), exact=exact)
+    exact = facts["area"]["grid"] not in {"file", "none", None}
+    temporal = job.time or temporal_extent(job.algorithm, job.parameters)
+    return build_item(job, outcome, temporal=temporal, exact=exact)
 
 
 def _done_meanwhile(item_path: Path, job: TileJob) -> bool:

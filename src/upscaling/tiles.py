@@ -43,6 +43,11 @@ class Tile:
     geometry: dict[str, Any] | None = None
 
     @property
+    def placeless(self) -> bool:
+        """True for the stand-in of a job without an area (a row of a ``for_each`` table)."""
+        return not self.crs
+
+    @property
     def epsg(self) -> int | None:
         """The EPSG code of ``crs``, or None where it has none."""
         authority, _, code = self.crs.partition(":")
@@ -86,10 +91,14 @@ class Algorithm:
 
 @dataclass(frozen=True, slots=True)
 class TileJob:
-    """Everything a backend needs to run one tile.
+    """Everything a backend needs to run one tile (at one time step, for one row of parameter values).
 
     Attributes
     ----------
+    id
+        The target's name: the tile's id and the labels of the other dimensions, joined by ``_``.
+    time
+        The job's time step, half-open, or None without a time dimension.
     key
         sha256 over backend, pinned algorithm, tile and parameters: the identity of this work everywhere.
     parameters
@@ -111,11 +120,18 @@ class TileJob:
     folder: Path
     receipt: Path
     scratch: Path
+    id: str = ""
+    time: tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Take the tile's id where there is no other dimension."""
+        if not self.id:
+            object.__setattr__(self, "id", self.tile.id)
 
     @property
     def title(self) -> str:
         """Title of the remote job; a restarted run finds its jobs by the key at its end."""
-        return f"{self.run} {self.tile.id} {self.key[:16]}"
+        return f"{self.run} {self.id} {self.key[:16]}"
 
 
 @dataclass(frozen=True, slots=True)

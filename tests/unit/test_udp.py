@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from upscaling.binding import Binder, temporal_extent
+from upscaling.binding import Binder, Coordinates, temporal_extent
 from upscaling.catalogue import pin_algorithm
 from upscaling.config import Algorithm as AlgorithmConfig
 from upscaling.errors import ConfigError
@@ -96,7 +96,7 @@ def test_every_udp_of_the_catalogue_is_read_and_binds_or_says_why_not(shared_dat
         algorithm = pinned(path, tmp_path)
         required = {p.name: _plausible(p) for p in algorithm.parameters if p.required and _plausible(p) is not None}
         try:
-            arguments = Binder(algorithm, required, {}).arguments(TILE)
+            arguments = Binder(algorithm, required, {}).arguments(Coordinates(TILE))
         except ConfigError as error:
             reasons[path.parts[-3]] = str(error)
             continue
@@ -118,7 +118,7 @@ def _plausible(parameter: Any) -> Any:
 
 def test_a_tile_goes_out_as_projected_bounds_with_its_crs(shared_data: Path, tmp_path: Path) -> None:
     algorithm = pinned(shared_data / "apex_catalogue/vito/max_ndvi/openeo_udp/max_ndvi.json", tmp_path)
-    arguments = Binder(algorithm, {"temporal_extent": TIME}, {}).arguments(TILE)
+    arguments = Binder(algorithm, {"temporal_extent": TIME}, {}).arguments(Coordinates(TILE))
     assert arguments == {
         "temporal_extent": TIME,
         "bbox": {"west": 676000.0, "south": 5150000.0, "east": 678000.0, "north": 5152000.0, "crs": 32632},
@@ -151,7 +151,7 @@ def test_a_spatial_parameter_never_stays_on_its_default(shared_data: Path, tmp_p
     path = next(shared_data.glob("apex_catalogue/developmentseed/bais2/../barren_soil/openeo_udp/*.json"))
     algorithm = pinned(path, tmp_path)
     assert not any(parameter.required for parameter in algorithm.parameters)
-    assert Binder(algorithm, {}, {}).arguments(TILE)["bounding_box"]["west"] == 676000.0
+    assert Binder(algorithm, {}, {}).arguments(Coordinates(TILE))["bounding_box"]["west"] == 676000.0
 
 
 def test_a_record_is_resolved_within_its_catalogue(shared_data: Path, tmp_path: Path) -> None:

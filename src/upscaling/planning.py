@@ -1,0 +1,281 @@
+"""Make a plan: pin the algorithm, choose the tiles, cross them with the other dimensions, bind every parameter."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from math import floor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upscaling.binding import TIME_FORMS, Binder, Coordinates
+from upscaling.dimensions import Row, Step, each_row, time_steps
+from upscaling.errors import ConfigError
+from upscaling.files import digest, read_json, write_json, written_whole
+from upscaling.plan import Plan, load_plan, plan_key
+from upscaling.tiles import Algorithm, Bounds, Tile
+
+if TYPE_CHECKING:
+    from upscaling.config import Area, Config
+
+__all__ = ["IN_PARTS_FROM", "make_plan"]
+
+IN_PARTS_FROM = 30_000
+"""Targets from which on a collection is made of parts, each of which can be run and gathered by itself."""
+_PART_METRES, _PART_DEGREES = 100_000, 10
+_ROWS_IN_A_PART = 10_000
+# Processes whose result at a pixel depends on its neighbours (openEO processes 2.0, and CDSE's own).
+_NEIGHBOURHOOD = {"apply_kernel", "apply_neighborhood", "to_scl_dilation_mask", "apply_polygon", "focal"}
+
+
+def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | None = None) -> Plan:
+    """Make the plan of a run anew.
+
+    Raises
+    ------
+    ConfigError
+        For anything in the configuration, the algorithm or the area that would go wrong later.
+    """
+    from upscaling import __version__
+    from upscaling.backends import identity_of
+    from upscaling.catalogue import pin_algorithm
+
+    folder = run_folder / "plan"
+    folder.mkdir(parents=True, exist_ok=True)
+    pinned = pin_algorithm(config.algorithm, folder)
+    backend = identity_of(config.backend, service=pinned.service)
+    known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
+    steps = time_steps(config.time) if config.time else None
+    rows = each_row(config.for_each, known) if config.for_each else None
+    bind = _binder(config, pinned.algorithm, rows)
+    area: dict[str, Any] = {"grid": None}
+    table, notices = None, _seams(config, pinned.algorithm)
+    if config.area is not None:
+        aoi, table = _tile_table(config.area)
+        area = {**config.area.model_dump(), "sha256": aoi.sha256}
+        notices += [*aoi.notices, *table.attrs.get("notices", [])]
+
+    every = _targets(table, steps, rows, halo=config.area.buffer if config.area else 0.0)
+    identity = {"backend": backend, "algorithm": pinned.algorithm.sha256, "format": config.algorithm.output_format}
+    targets = _write_targets(folder, every, bind, identity)
+    if table is not None:
+        with written_whole(folder / "tiles.parquet") as temporary:
+            table.to_parquet(temporary)
+
+    algorithm = dataclasses.asdict(pinned.algorithm)
+    algorithm["file"] = algorithm.pop("path").name
+    write_json(
+        folder / "plan.json",
+        {
+            "key": plan_key(config),
+            "run": config.run,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "software": {"eo-upscaling": __version__},
+            "algorithm": algorithm,
+            "backend": backend,
+            "service": pinned.service,
+            "output_format": config.algorithm.output_format,
+            "area": area,
+            "bbox": [-180.0, -90.0, 180.0, 90.0] if table is None else _bbox(table),
+            "tiles": 0 if table is None else len(table),
+            "steps": len(steps or []),
+            "rows": len(rows or []),
+            "targets": targets,
+            "in_parts": targets > IN_PARTS_FROM,
+            "dropped_slivers": 0 if table is None else int(table.attrs.get("dropped_slivers", 0)),
+            "notices": notices,
+        },
+    )
+    plan = load_plan(run_folder)
+    if say is not None:
+        for notice in notices:
+            say(f"plan: {notice}")
+        say(f"plan: {_in_words(plan)} for {pinned.algorithm.id}, in {folder}")
+    return plan
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Target:
+    id: str
+    part: str
+    tile: Tile
+    at: Coordinates
+
+
+def _targets(table: Any, steps: list[Step] | None, rows: list[Row] | None, *, halo: float) -> Iterator[_Target]:
+    """Yield the product of all dimensions; a target's name says all its coordinates."""
+    every_step: list[Step | None] = [*steps] if steps else [None]
+    every_row: list[Row | None] = [*rows] if rows else [None]
+    product = itertools.product(_tiles(table), every_step, every_row)
+    for number, (tile, step, row) in enumerate(product):
+        name = "_".join(part for part in (tile.id, step and step.label, row and row.label) if part)
+        values = row.values if row else {}
+        if tile.placeless:
+            part, at = f"rows-{number // _ROWS_IN_A_PART:04d}", Coordinates(None, step, values)
+        else:
+            part, at = _part_of(tile), Coordinates(_with_halo(tile, halo), step, values)
+        yield _Target(name, part, dataclasses.replace(tile, id=tile.id or name), at)
+
+
+def _write_targets(
+    folder: Path,
+    targets: Iterator[_Target],
+    bind: Callable[[Coordinates], dict[str, Any]],
+    identity: dict[str, str],
+) -> int:
+    """Write ``jobs.ndjson`` and ``tiles.csv``; return the number of targets."""
+    number = 0
+    with (
+        written_whole(folder / "jobs.ndjson") as jobs,
+        written_whole(folder / "tiles.csv") as table,
+        jobs.open("wb") as job_stream,
+        table.open("w", newline="") as tile_stream,
+    ):
+        writer = csv.writer(tile_stream, lineterminator="\n")
+        writer.writerow(("tile", "key", "offset", "part"))
+        for number, target in enumerate(targets, 1):  # noqa: B007 -- the last one is the count
+            step, parameters = target.at.step, bind(target.at)
+            key = digest({**identity, "tile": target.id, "parameters": parameters})
+            writer.writerow((target.id, key, job_stream.tell(), target.part))
+            line = {
+                "id": target.id,
+                "key": key,
+                "tile": dataclasses.asdict(target.tile),
+                "time": [step.start, step.end] if step else None,
+                "parameters": parameters,
+            }
+            job_stream.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+    return number
+
+
+def _in_words(plan: Plan) -> str:
+    facts = plan.facts
+    dimensions = [
+        f"{facts['tiles']} tiles of {facts['area']['grid']}" if facts["tiles"] else "",
+        f"{facts['steps']} time steps" if facts["steps"] else "",
+        f"{facts['rows']} rows" if facts["rows"] else "",
+    ]
+    said = " by ".join(filter(None, dimensions))
+    return said if " by " not in said else f"{facts['targets']} jobs: {said}"
+
+
+def _tile_table(area: Area) -> tuple[Any, Any]:
+    from upscaling.aoi import read_aoi
+    from upscaling.grids import get_grid
+
+    options = {"path": area.grid_file, "id_column": area.grid_id}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and area.grid != "file":
+        raise ConfigError("belongs to grid `file`", key="area.grid_file" if "path" in given else "area.grid_id")
+    if area.grid == "file" and "path" not in given:
+        raise ConfigError("is required with grid `file`", key="area.grid_file")
+    aoi = read_aoi(area.aoi)
+    mask = read_aoi(area.mask) if area.mask else None
+    grid = get_grid(area.grid, **given)
+    table = grid.tiles(aoi, min_overlap=area.min_overlap, clip=area.clip, buffer=area.buffer, mask=mask)
+    if table.empty:
+        raise ConfigError(f"no tile of {area.grid} lies in the area", key="area.aoi")
+    return aoi, table
+
+
+def _binder(config: Config, algorithm: Algorithm, rows: list[Row] | None) -> Callable[[Coordinates], dict[str, Any]]:
+    each = list(rows[0].values) if rows else []
+    parameters, bind = config.algorithm.parameters, config.algorithm.bind
+    if config.backend.kind != algorithm.kind:
+        what = "an openEO process" if algorithm.kind == "openeo" else "an application package"
+        raise ConfigError(f"{algorithm.id} is {what}; it needs kind {algorithm.kind}", key="backend.kind")
+    if algorithm.kind == "openeo":
+        space, in_time = config.area is not None, config.time is not None
+        return Binder(algorithm, parameters, bind, space=space, time=in_time, each=each).arguments
+    from upscaling.packages import bind_package
+
+    if config.area is None:
+        raise ConfigError("is required for an application package", key="area")
+    timed = {name: form for name, form in bind.items() if form in TIME_FORMS}
+    if bool(timed) != bool(config.time):
+        raise ConfigError(
+            f"the time dimension and the inputs that take it (forms {', '.join(TIME_FORMS)}) go together",
+            key="algorithm.bind",
+        )
+    spatial = {name: form for name, form in bind.items() if name not in timed}
+
+    def order(at: Coordinates) -> dict[str, Any]:
+        moments = {name: TIME_FORMS[form](_given(at.step)) for name, form in timed.items()}
+        return bind_package(algorithm, _given(at.tile), {**parameters, **at.values, **moments}, spatial)
+
+    return order
+
+
+def _given(value: Any) -> Any:
+    assert value is not None  # noqa: S101 -- the caller saw that the run has this dimension
+    return value
+
+
+def _tiles(table: Any) -> Iterator[Tile]:
+    from shapely.geometry import mapping
+
+    if table is None:
+        yield Tile(id="", crs="", bounds=Bounds(0, 0, 0, 0))
+        return
+    for row in table.itertuples(index=False):
+        yield Tile(
+            id=row.tile_id,
+            crs=row.crs,
+            bounds=Bounds(row.xmin, row.ymin, row.xmax, row.ymax),
+            grid_code=row.grid_code or "",
+            geometry=json.loads(json.dumps(mapping(row.geometry))),
+        )
+
+
+def _with_halo(tile: Tile, metres: float) -> Tile:
+    """Return the tile as it is sent to be processed: larger on every side; what comes back is cut to the tile."""
+    if not metres:
+        return tile
+    from pyproj import CRS
+
+    from upscaling.results.footprint import footprint
+
+    if CRS.from_user_input(tile.crs).axis_info[0].unit_name != "metre":
+        raise ConfigError(f"needs a grid in metres; {tile.crs} is not", key="area.buffer")
+    west, south, east, north = tile.bounds
+    bounds = Bounds(west - metres, south - metres, east + metres, north + metres)
+    return dataclasses.replace(tile, bounds=bounds, geometry=footprint(bounds, tile.crs))
+
+
+def _seams(config: Config, algorithm: Algorithm) -> list[str]:
+    """Warn where tiles would not fit together: a process that looks beyond a tile's edge needs a halo."""
+    if algorithm.kind != "openeo" or config.area is None or config.area.buffer:
+        return []
+    found = sorted(_processes(read_json(algorithm.path)["process_graph"]) & _NEIGHBOURHOOD)
+    if not found:
+        return []
+    return [f"{', '.join(found)} looks at neighbouring pixels: tiles will show seams; set area.buffer to its reach"]
+
+
+def _processes(value: Any) -> set[str]:
+    """Return the names of all processes in a graph, child graphs included."""
+    if isinstance(value, dict):
+        own = {value["process_id"]} if isinstance(value.get("process_id"), str) else set()
+        return own.union(*map(_processes, value.values()))
+    return set().union(*map(_processes, value)) if isinstance(value, list) else set()
+
+
+def _bbox(table: Any) -> list[float]:
+    """West, south, east, north of all tiles in degrees; the whole circle if one crosses the antimeridian."""
+    crosses = bool((table["west"] > table["east"]).any())
+    west, east = (-180.0, 180.0) if crosses else (float(table["west"].min()), float(table["east"].max()))
+    return [west, float(table["south"].min()), east, float(table["north"].max())]
+
+
+def _part_of(tile: Tile) -> str:
+    """Name the 100 km square (10 degrees where the CRS is in degrees) of the tile's CRS that its corner lies in."""
+    # The size of a tile tells the unit: no tile is under 360 m in metres, or over 360 in degrees.
+    in_degrees = max(abs(edge) for edge in tile.bounds) <= 360
+    size = _PART_DEGREES if in_degrees else _PART_METRES
+    column, row = floor(tile.bounds.west / size), floor(tile.bounds.south / size)
+    crs = tile.epsg if tile.epsg is not None else digest(tile.crs)[:8]
+    return f"{crs}_{column}_{row}".replace("-", "m")
