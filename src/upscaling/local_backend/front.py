@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from upscaling.local_backend.jobs import Job, JobStore, now
 from upscaling.local_backend.save import FORMATS
 from upscaling.local_backend.supervisor import SYNCHRONOUS, Supervisor
 from upscaling.local_backend.validation import validate_graph
-from upscaling.local_backend.worker import LOG_FILE, OUTPUT, RESULT_FILE
+from upscaling.local_backend.worker import OUTPUT, RESULT_FILE, log_entries
 
 __all__ = ["JOB_PARAMETERS", "BatchJobs", "Implementation", "Processes", "Processing", "api_error"]
 
@@ -164,7 +163,7 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
         for name, asset in assets.items():
             properties: dict[str, Any] = {"datetime": asset.get("datetime")}
             item = {"assets": {name: asset}, "properties": properties}
-            items[Path(name).stem] = item | (
+            items[name if Path(name).stem in items else Path(name).stem] = item | (
                 {"bbox": asset["bbox"], "geometry": _box(asset["bbox"])} if "bbox" in asset else {}
             )
         if (job.options or {}).get("stac-version") == "1.0":
@@ -178,9 +177,7 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
     ) -> Iterator[dict[str, Any]]:
         """Return log entries of at least the given level, after the entry whose id is ``offset``."""
         self.job(job_id, user_id)
-        file = self._supervisor.folder(job_id) / LOG_FILE
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        entries = [json.loads(line) for line in lines]
+        entries = log_entries(self._supervisor.folder(job_id))
         if offset:
             places = [n for n, entry in enumerate(entries) if entry["id"] == offset]
             entries = entries[places[0] + 1 :] if places else entries
@@ -275,7 +272,9 @@ class Processing(backend.Processing):  # type: ignore[misc]
             self._supervisor.expect(job.id)
             self._jobs.queue(job.id, user)
             self._supervisor.wait(job.id)
-            done = self._jobs.job(job.id, user)
+            done = self._store.get(job.id, user)
+            if done is None:
+                raise api_error(500, "Internal", "the back-end's worker process died; send the request again")
             if done.error:
                 raise api_error(400, *done.error)
             assets = self._jobs.get_result_assets(job.id, user)
@@ -284,7 +283,8 @@ class Processing(backend.Processing):  # type: ignore[misc]
             name, asset = next(iter(assets.items()))
             return flask.Response((Path(asset["output_dir"]) / name).read_bytes(), mimetype=asset["type"])
         finally:
-            self._jobs.delete_job(job.id, user)
+            if self._store.get(job.id) is not None:
+                self._jobs.delete_job(job.id, user)
 
 
 class Implementation(backend.OpenEoBackendImplementation):  # type: ignore[misc]

@@ -66,7 +66,7 @@ def now() -> str:
 
 
 class JobStore:
-    """Reads and writes jobs; every change is on disk before the call returns. Safe between threads."""
+    """Reads and writes jobs; every change is committed when the call returns. Safe between threads."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()

@@ -39,14 +39,18 @@ PR_SET_PDEATHSIG = 1
 
 def main(channel: socket.socket, data: Path) -> None:
     """Serve the front until its end of ``channel`` closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the front decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group: the front decides
+        signal.signal(number, signal.SIG_IGN)
     logging.getLogger("openeo_processes_dask").setLevel(logging.ERROR)  # warns of machine learning not installed
     try:
         nursery = Nursery(channel, data)
     except ConfigError as error:
         _send(channel, {"event": "failed", "message": str(error)})
         return
-    nursery.serve()
+    try:
+        nursery.serve()
+    except ConnectionError:  # the front died while something was being sent
+        nursery.kill_all()
 
 
 def die_with_parent() -> None:
@@ -98,7 +102,7 @@ class Nursery:
                 if key.fileobj is self._channel:
                     received = self._channel.recv(65536)
                     if not received:
-                        self._kill_all()
+                        self.kill_all()
                         return
                     *lines, pending = (pending + received).split(b"\n")
                     for line in lines:
@@ -113,7 +117,7 @@ class Nursery:
         elif message["do"] == "kill":
             for pid, (job, _) in self._running.items():
                 if job == message["job"]:
-                    os.killpg(pid, signal.SIGKILL)
+                    _kill_group(pid)
 
     def _fork(self, job: str, folder: Path, wake: tuple[int, int]) -> None:
         pid = os.fork()
@@ -121,7 +125,8 @@ class Nursery:
             status = 1
             try:
                 signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for number in (signal.SIGCHLD, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_DFL)
                 os.setpgid(0, 0)
                 die_with_parent()
                 self._channel.close()
@@ -167,9 +172,15 @@ class Nursery:
                 },
             )
 
-    def _kill_all(self) -> None:
+    def kill_all(self) -> None:
+        """Kill every job process."""
         for pid in self._running:
-            os.killpg(pid, signal.SIGKILL)
+            _kill_group(pid)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

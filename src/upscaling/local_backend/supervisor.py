@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from upscaling.errors import ConfigError, UpscalingError
 from upscaling.files import read_json, write_json
 from upscaling.local_backend.jobs import Job, JobStore, now
 from upscaling.local_backend.nursery import ENVIRONMENT
-from upscaling.local_backend.worker import LOG_FILE, RESULT_FILE, log_entry
+from upscaling.local_backend.worker import RESULT_FILE, log_entries, log_entry
 
 __all__ = ["SYNCHRONOUS", "Supervisor"]
 
@@ -60,9 +61,11 @@ class Supervisor:
     def recover(self) -> None:
         """Queue again what was queued or running when the back-end died."""
         for job in self.store.by_status("queued", "running"):
-            if job.user.startswith(SYNCHRONOUS):  # nobody waits for it any more
+            if job.user.startswith(SYNCHRONOUS):  # not worth another try: its request has ended, or can be sent again
                 self.store.delete(job.id)
                 shutil.rmtree(self.folder(job.id), ignore_errors=True)
+                if job.id in self._waiters:
+                    self._waiters[job.id].set()
                 continue
             if job.status == "running":
                 if job.attempts >= MAX_ATTEMPTS:
@@ -103,7 +106,8 @@ class Supervisor:
         """End the nursery and with it every job process; their jobs are run again at the next start."""
         with self._lock:
             self._closing = True
-        self._channel.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # it may be dead already
+            self._channel.shutdown(socket.SHUT_RDWR)
         try:
             self._nursery.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -214,8 +218,9 @@ class Supervisor:
             self._fail(job, *self._last_error(job.id), usage, logged=True)
 
     def _last_error(self, job_id: str) -> tuple[str, str]:
-        entries = [json.loads(line) for line in (self.folder(job_id) / LOG_FILE).read_text().splitlines()]
-        errors = [entry for entry in entries if entry["level"] == "error"] or [{"message": "no reason was logged"}]
+        errors = [entry for entry in log_entries(self.folder(job_id)) if entry["level"] == "error"] or [
+            {"message": "no reason was logged"}
+        ]
         return errors[-1].get("code", "Internal"), errors[-1]["message"]
 
     def _fail(self, job: Job, code: str, message: str, usage: Any = None, *, logged: bool = False) -> None:

@@ -18,7 +18,7 @@ from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import Evaluator
 from upscaling.local_backend.save import save
 
-__all__ = ["LOG_FILE", "OUTPUT", "RESULT_FILE", "data_sources", "log_entry", "run_job"]
+__all__ = ["OUTPUT", "RESULT_FILE", "data_sources", "log_entries", "log_entry", "run_job"]
 
 LOG_FILE = "log.jsonl"
 RESULT_FILE = "result.json"
@@ -38,6 +38,13 @@ def log_entry(folder: Path, level: str, message: str, code: str | None = None) -
     }
     with (folder / LOG_FILE).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry | ({"code": code} if code else {})) + "\n")
+
+
+def log_entries(folder: Path) -> list[dict[str, Any]]:
+    """Return the log entries of a job; a line that is still being written is left out."""
+    file = folder / LOG_FILE
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 class _JobLog(logging.Handler):

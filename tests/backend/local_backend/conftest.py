@@ -1,4 +1,4 @@
-"""A real back-end per test: a subprocess on a free port, and the unmodified openeo client."""
+"""Real back-ends: a subprocess on a free port, and the unmodified openeo client."""
 
 from __future__ import annotations
 
@@ -76,6 +76,14 @@ def backend(tmp_path: Path, collections: Path) -> Iterator[Backend]:
     yield running
     if running.process.poll() is None:
         running.kill()
+
+
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory, collections: Path) -> Iterator[Backend]:
+    """One back-end for all tests that leave it standing."""
+    running = Backend(collections, tmp_path_factory.mktemp("standing"), slots=2)
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

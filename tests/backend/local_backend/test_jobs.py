@@ -132,12 +132,12 @@ def test_nothing_is_left_after_a_clean_end(backend: Backend, gate: Gate) -> None
     assert psutil.wait_procs(left, timeout=10)[1] == []
 
 
-def test_one_thread_before_a_fork(backend: Backend) -> None:
-    assert psutil.Process(backend.process.pid).children()[0].num_threads() == 1
+def test_one_thread_before_a_fork(standing: Backend) -> None:
+    assert psutil.Process(standing.process.pid).children()[0].num_threads() == 1
 
 
-def test_describe_update_usage_costs_delete(backend: Backend, tmp_path: Path) -> None:
-    connection = backend.connect()
+def test_describe_update_usage_costs_delete(standing: Backend, tmp_path: Path) -> None:
+    connection = standing.connect()
     graph = {"load": {**load("SERIES", SERIES_BOX), "result": True}}
     job = connection.create_job(graph, title="first", description="why", job_options={"some": "option"})
     changes = {"title": "second", "description": None, "process": {"process_graph": graph}}
@@ -158,7 +158,7 @@ def test_describe_update_usage_costs_delete(backend: Backend, tmp_path: Path) ->
     assert set(levels) == {"info"}
     assert job.logs(offset=job.logs()[0]["id"]) == job.logs()[1:]
     job.delete()
-    assert not (backend.root / "jobs" / job.job_id).exists()
+    assert not (standing.root / "jobs" / job.job_id).exists()
     with pytest.raises(OpenEoApiError, match="JobNotFound"):
         job.status()
 
@@ -191,23 +191,23 @@ def test_users_do_not_see_each_other(backend: Backend) -> None:
     assert job.status() == "created"
 
 
-def test_who_may_ask(backend: Backend) -> None:
+def test_who_may_ask(standing: Backend) -> None:
     with pytest.raises(OpenEoApiError, match="CredentialsInvalid") as refused:
-        openeo.connect(backend.url).authenticate_basic("anna", "secret")
+        openeo.connect(standing.url).authenticate_basic("anna", "secret")
     assert refused.value.http_status_code == 403
-    jobs = f"{backend.url}/openeo/1.2/jobs"
+    jobs = f"{standing.url}/openeo/1.2/jobs"
     assert requests.get(jobs, timeout=10).status_code == 401
     made_up = "basic//" + "YW5uYQ=="  # what openeo_driver itself would take for anna's token
     assert requests.get(jobs, headers={"Authorization": f"Bearer {made_up}"}, timeout=10).status_code == 403
-    public = openeo.connect(backend.url)
+    public = openeo.connect(standing.url)
     assert set(public.list_collection_ids()) == {"SENTINEL2_L2A", "SERIES"}
     assert {"load_collection", "save_result", "ndvi", "apply_dimension"} <= {p["id"] for p in public.list_processes()}
     assert public.capabilities().supports_endpoint("/jobs/{job_id}", method="PATCH")
-    assert "secret" not in (backend.root / "backend.log").read_text()
+    assert "secret" not in (standing.root / "backend.log").read_text()
 
 
-def test_stored_processes(backend: Backend, max_ndvi, shared_data: Path, tmp_path: Path) -> None:
-    connection = backend.connect()
+def test_stored_processes(standing: Backend, max_ndvi, shared_data: Path, tmp_path: Path) -> None:
+    connection = standing.connect()
     udp = json.loads((shared_data / "apex_catalogue/vito/max_ndvi/openeo_udp/max_ndvi.json").read_text())
     arguments = {"bbox": box(676000, 5150000, 676100, 5150100), "temporal_extent": ["2022-06-01", "2022-07-01"]}
     (expected,) = run(connection, max_ndvi(*arguments.values()), tmp_path / "flat")
@@ -217,7 +217,7 @@ def test_stored_processes(backend: Backend, max_ndvi, shared_data: Path, tmp_pat
     assert connection.validate_process_graph(graph) == []
     (got,) = run(connection, graph, tmp_path / "stored")
     assert got.read_bytes() == expected.read_bytes()
-    assert [e["code"] for e in backend.connect("bert").validate_process_graph(graph)] == ["ProcessUnsupported"]
+    assert [e["code"] for e in standing.connect("bert").validate_process_graph(graph)] == ["ProcessUnsupported"]
     wrong = {"n": {"process_id": "my_ndvi", "arguments": {**arguments, "spatial_extent": 1}, "result": True}}
     job = connection.create_job(wrong)
     job.start()
@@ -229,7 +229,7 @@ def test_stored_processes(backend: Backend, max_ndvi, shared_data: Path, tmp_pat
     assert connection.list_user_defined_processes() == []
 
 
-def test_processes_by_url_come_from_this_host_only(backend: Backend, shared_data: Path, tmp_path: Path) -> None:
+def test_processes_by_url_come_from_this_host_only(standing: Backend, shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "apex_catalogue/vito/max_ndvi/openeo_udp"
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -240,7 +240,7 @@ def test_processes_by_url_come_from_this_host_only(backend: Backend, shared_data
             pass
 
     arguments = {"bbox": box(676000, 5150000, 676100, 5150100), "temporal_extent": ["2022-06-01", "2022-07-01"]}
-    connection = backend.connect()
+    connection = standing.connect()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/max_ndvi.json"
@@ -256,12 +256,12 @@ def test_processes_by_url_come_from_this_host_only(backend: Backend, shared_data
         connection.create_job(graph)
 
 
-def test_validation_names_the_faults(backend: Backend) -> None:
+def test_validation_names_the_faults(standing: Backend) -> None:
     graph = {
         "a": load("NONE", SERIES_BOX),
         "b": {"process_id": "magic", "arguments": {"data": {"from_node": "c"}}},
     }
-    codes = [error["code"] for error in backend.connect().validate_process_graph(graph)]
+    codes = [error["code"] for error in standing.connect().validate_process_graph(graph)]
     assert codes == ["ProcessGraphInvalid", "CollectionNotFound", "ProcessUnsupported", "ProcessGraphInvalid"]
 
 
@@ -301,15 +301,15 @@ def test_broken_data_is_one_line(tmp_path: Path, collections: Path, text: str, w
     assert words in done.stderr
 
 
-def test_refusals_to_start(backend: Backend, collections: Path, tmp_path: Path) -> None:
-    port = backend.url.rpartition(":")[2]
+def test_refusals_to_start(standing: Backend, collections: Path, tmp_path: Path) -> None:
+    port = standing.url.rpartition(":")[2]
     for arguments, words, password in (
         (
             ["--data", str(collections), "--root", str(tmp_path / "x"), "--port", port],
             f"port: cannot listen on 127.0.0.1:{port}",
             "p",
         ),
-        (["--data", str(collections), "--root", str(backend.root)], "another back-end is running", "p"),
+        (["--data", str(collections), "--root", str(standing.root)], "another back-end is running", "p"),
         (["--data", str(tmp_path / "none.yaml"), "--root", str(tmp_path / "x")], "there is no such file", "p"),
         (["--data", str(collections), "--root", str(tmp_path / "x")], "OPENEO_LOCAL_PASSWORD", ""),
     ):

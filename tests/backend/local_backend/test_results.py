@@ -34,9 +34,11 @@ def floats() -> np.ndarray:
     return values
 
 
-def test_max_ndvi_of_the_catalogue_is_numpy_to_the_bit(backend: Backend, scene: Path, max_ndvi, tmp_path: Path) -> None:
+def test_max_ndvi_of_the_catalogue_is_numpy_to_the_bit(
+    standing: Backend, scene: Path, max_ndvi, tmp_path: Path
+) -> None:
     graph = max_ndvi(box(676000, 5150000, 678000, 5152000), ["2022-06-01", "2022-07-01"])
-    (file,) = run(backend.connect(), graph, tmp_path)
+    (file,) = run(standing.connect(), graph, tmp_path)
     with rasterio.open(scene) as source:
         pixels = source.read(window=rasterio.windows.from_bounds(676000, 5150000, 678000, 5152000, source.transform))
     red, nir = pixels[0].astype("float32"), pixels[3].astype("float32")
@@ -48,10 +50,10 @@ def test_max_ndvi_of_the_catalogue_is_numpy_to_the_bit(backend: Backend, scene: 
     assert cog_validate(file)[0]
 
 
-def test_extent_over_the_edge_is_covered_whole_on_the_lattice(backend: Backend, scene: Path, tmp_path: Path) -> None:
+def test_extent_over_the_edge_is_covered_whole_on_the_lattice(standing: Backend, scene: Path, tmp_path: Path) -> None:
     """The scene begins at 674990, 5154960; the corner asked for lies 2 km outside, and between pixels."""
     extent = box(673004, 5154003, 676001, 5156007)
-    (file,) = run(backend.connect(), result(load("SENTINEL2_L2A", extent, bands=["B08", "B02"])), tmp_path)
+    (file,) = run(standing.connect(), result(load("SENTINEL2_L2A", extent, bands=["B08", "B02"])), tmp_path)
     with rasterio.open(file) as source:
         assert tuple(source.bounds) == (673000, 5154000, 676010, 5156010)
         assert source.descriptions == ("B08", "B02")
@@ -63,27 +65,27 @@ def test_extent_over_the_edge_is_covered_whole_on_the_lattice(backend: Backend, 
     np.testing.assert_array_equal(got, expected)
 
 
-def test_time_is_half_open_and_files_of_one_time_are_mosaicked(backend: Backend, tmp_path: Path) -> None:
+def test_time_is_half_open_and_files_of_one_time_are_mosaicked(standing: Backend, tmp_path: Path) -> None:
     time = ["2022-06-01T10:00:00Z", "2022-08-01T10:00:00Z"]
-    files = run(backend.connect(), result(load("SERIES", SERIES_BOX, time, bands=["SCL", "B04"])), tmp_path)
+    files = run(standing.connect(), result(load("SERIES", SERIES_BOX, time, bands=["SCL", "B04"])), tmp_path)
     assert [file.name for file in files] == ["openEO_2022-06-01Z.tif", "openEO_2022-07-01Z.tif"]
     for file, expected in zip(files, floats()[:2, [2, 0]], strict=True):
         with rasterio.open(file) as source:
             np.testing.assert_array_equal(source.read(), expected)
 
 
-def test_open_ends_dates_and_cloud_cover(backend: Backend, tmp_path: Path) -> None:
+def test_open_ends_dates_and_cloud_cover(standing: Backend, tmp_path: Path) -> None:
     """August is too cloudy, July says nothing of clouds and is kept."""
     low = {"lte": {"process_id": "lte", "arguments": {"x": {"from_parameter": "value"}, "y": 50}, "result": True}}
     node = load("SERIES", SERIES_BOX, ["2022-06-02", None], properties={"eo:cloud_cover": {"process_graph": low}})
-    assert [file.name for file in run(backend.connect(), result(node), tmp_path)] == ["openEO_2022-07-01Z.tif"]
+    assert [file.name for file in run(standing.connect(), result(node), tmp_path)] == ["openEO_2022-07-01Z.tif"]
 
 
-def test_lonlat_extent_holds_every_pixel_that_it_touches(backend: Backend, tmp_path: Path) -> None:
+def test_lonlat_extent_holds_every_pixel_that_it_touches(standing: Backend, tmp_path: Path) -> None:
     from pyproj import Transformer
 
     extent = box(11.30, 46.48, 11.32, 46.50, None)
-    (file,) = run(backend.connect(), result(load("SENTINEL2_L2A", extent, bands=["B04"])), tmp_path)
+    (file,) = run(standing.connect(), result(load("SENTINEL2_L2A", extent, bands=["B04"])), tmp_path)
     edge = np.linspace(0, 1, 500)
     west, south, east, north = 11.30, 46.48, 11.32, 46.50
     lon = np.concatenate([west + edge * (east - west)] * 2 + [np.full(500, west), np.full(500, east)])
@@ -94,11 +96,11 @@ def test_lonlat_extent_holds_every_pixel_that_it_touches(backend: Backend, tmp_p
         assert list(source.bounds) == [10 * edge for edge in expected]
 
 
-def test_geojson_extent_is_no_data_outside(backend: Backend, tmp_path: Path) -> None:
+def test_geojson_extent_is_no_data_outside(standing: Backend, tmp_path: Path) -> None:
     triangle = [[600000, 5000000], [600500, 5000000], [600000, 5000400], [600000, 5000000]]
     extent = {"type": "Polygon", "coordinates": [triangle], "crs": {"properties": {"name": "EPSG:32632"}}}
     time = ["2022-07-01", "2022-07-02"]
-    (file,) = run(backend.connect(), result(load("SERIES", extent, time, bands=["B04"])), tmp_path)
+    (file,) = run(standing.connect(), result(load("SERIES", extent, time, bands=["B04"])), tmp_path)
     rows, columns = np.mgrid[0:40, 0:50]
     inside = (columns + 0.5) / 50 + (39 - rows + 0.5) / 40 <= 1
     expected = np.where(inside, floats()[1, 0], np.nan)
@@ -108,7 +110,7 @@ def test_geojson_extent_is_no_data_outside(backend: Backend, tmp_path: Path) -> 
     np.testing.assert_array_equal(got[~on_edge], expected[~on_edge])
 
 
-def test_local_stac_collection_equals_the_files(backend: Backend, collections: Path, tmp_path: Path) -> None:
+def test_local_stac_collection_equals_the_files(standing: Backend, collections: Path, tmp_path: Path) -> None:
     import pystac
 
     extent = pystac.Extent(pystac.SpatialExtent([[10, 45, 11, 46]]), pystac.TemporalExtent([[None, None]]))
@@ -127,7 +129,7 @@ def test_local_stac_collection_equals_the_files(backend: Backend, collections: P
             "spatial_extent": SERIES_BOX,
         },
     }
-    (file,) = run(backend.connect(), result(node), tmp_path / "out")
+    (file,) = run(standing.connect(), result(node), tmp_path / "out")
     with rasterio.open(file) as source:
         np.testing.assert_array_equal(source.read(), floats()[0, [2]])
 
@@ -152,7 +154,7 @@ def test_netcdf_is_numpy_and_a_collection_again(backend: Backend, tmp_path: Path
             np.testing.assert_array_equal(source.read(1), expected)
 
 
-def test_means_over_polygons_as_csv(backend: Backend, tmp_path: Path) -> None:
+def test_means_over_polygons_as_csv(standing: Backend, tmp_path: Path) -> None:
     ring = [[600100, 5000100], [600200, 5000100], [600200, 5000200], [600100, 5000200], [600100, 5000100]]
     shapes = {"type": "Polygon", "coordinates": [ring], "crs": {"properties": {"name": "EPSG:32632"}}}
     mean = {"mean": {"process_id": "mean", "arguments": {"data": {"from_parameter": "data"}}, "result": True}}
@@ -160,7 +162,7 @@ def test_means_over_polygons_as_csv(backend: Backend, tmp_path: Path) -> None:
     graph = saved(load("SERIES", SERIES_BOX, bands=["B04"]), "CSV")
     graph["zones"] = {"process_id": "aggregate_spatial", "arguments": arguments}
     graph["save"]["arguments"]["data"] = {"from_node": "zones"}
-    (file,) = run(backend.connect(), graph, tmp_path)
+    (file,) = run(standing.connect(), graph, tmp_path)
     rows = list(csv.DictReader(file.read_text().splitlines()))
     assert [row["t"] for row in rows] == ["2022-06-01T10:00:00Z", "2022-07-01T10:00:00Z", "2022-08-01T10:00:00Z"]
     np.testing.assert_allclose(
@@ -168,10 +170,10 @@ def test_means_over_polygons_as_csv(backend: Backend, tmp_path: Path) -> None:
     )
 
 
-def test_result_documents_of_both_versions(backend: Backend, tmp_path: Path) -> None:
+def test_result_documents_of_both_versions(standing: Backend, tmp_path: Path) -> None:
     import requests
 
-    connection = backend.connect()
+    connection = standing.connect()
     job = connection.create_job(result(load("SERIES", SERIES_BOX)))
     job.start()
     wait(job)
@@ -187,7 +189,7 @@ def test_result_documents_of_both_versions(backend: Backend, tmp_path: Path) -> 
     assert requests.get(asset["href"].replace("expires=", "expires=9"), timeout=10).status_code == 403
     assert len([link for link in new["links"] if link["rel"] == "derived_from"]) == 4
     token = {"Authorization": connection.auth(requests.Request()).headers["Authorization"]}
-    old = requests.get(f"{backend.url}/openeo/1.0/jobs/{job.job_id}/results", headers=token, timeout=10).json()
+    old = requests.get(f"{standing.url}/openeo/1.0/jobs/{job.job_id}/results", headers=token, timeout=10).json()
     assert (old["type"], set(old["assets"])) == ("Feature", set(new["assets"]))
 
 
@@ -218,8 +220,8 @@ def test_synchronous_result(backend: Backend, tmp_path: Path) -> None:
         ({"process_id": "add", "arguments": {"x": 1, "z": 2}}, "ProcessParameterUnsupported", "no parameter z"),
     ],
 )
-def test_a_failing_graph_says_why(backend: Backend, node: dict, code: str, words: str) -> None:
-    connection = backend.connect()
+def test_a_failing_graph_says_why(standing: Backend, node: dict, code: str, words: str) -> None:
+    connection = standing.connect()
     job = connection.create_job(result(node))
     job.start()
     assert wait(job) == "error"
@@ -231,15 +233,15 @@ def test_a_failing_graph_says_why(backend: Backend, node: dict, code: str, words
     assert (answer.status_code, answer.json()["code"]) == (424, code)
 
 
-def test_empty_cubes_if_asked_for(backend: Backend, tmp_path: Path) -> None:
+def test_empty_cubes_if_asked_for(standing: Backend, tmp_path: Path) -> None:
     graph = result(load("SERIES", box(700000, 5000000, 700100, 5000100), bands=["B04"]))
-    (file,) = run(backend.connect(), graph, tmp_path, job_options={"allow_empty_cubes": True})
+    (file,) = run(standing.connect(), graph, tmp_path, job_options={"allow_empty_cubes": True})
     with rasterio.open(file) as source:
         assert source.shape == (10, 10)
         assert np.isnan(source.read()).all()
 
 
-def test_json_of_a_number(backend: Backend, tmp_path: Path) -> None:
+def test_json_of_a_number(standing: Backend, tmp_path: Path) -> None:
     graph = {"add": {"process_id": "add", "arguments": {"x": 1, "y": 2}, "result": True}}
-    (file,) = run(backend.connect(), graph, tmp_path)
+    (file,) = run(standing.connect(), graph, tmp_path)
     assert json.loads(file.read_text()) == 3
