@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from results_helpers import RUN
 
+from tests.unit.results.results_helpers import RUN
 from upscaling.tiles import Algorithm, Tile, TileJob
 
 

@@ -9,9 +9,9 @@ import pytest
 import rasterio
 from rasterio import Affine
 from rasterio.shutil import copy
-from results_helpers import TILES, cut, ndvi, tile_at, write_raster
 from rio_cogeo.cogeo import cog_validate
 
+from tests.unit.results.results_helpers import TILES, cut, ndvi, tile_at, write_raster
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.results.cog import ensure_cog
 

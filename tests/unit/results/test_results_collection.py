@@ -13,10 +13,10 @@ import pytest
 import rasterio
 from pystac.validation.local_validator import get_local_schema_cache
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
-from results_helpers import RUN, TEMPORAL, TILES, cut, ndvi, outcome_of, write_raster
 from rio_cogeo.cogeo import cog_validate
 from stac_geoparquet.arrow import stac_table_to_items
 
+from tests.unit.results.results_helpers import RUN, TEMPORAL, TILES, cut, ndvi, outcome_of, write_raster
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.files import write_json
 from upscaling.results.assemble import read_mosaic

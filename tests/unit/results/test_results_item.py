@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from results_helpers import TEMPORAL, TILES, cut, ndvi, outcome_of, tile_at, write_raster
 
+from tests.unit.results.results_helpers import TEMPORAL, TILES, cut, ndvi, outcome_of, tile_at, write_raster
 from upscaling.errors import TileFailedError
 from upscaling.files import write_json
 from upscaling.results.assets import asset_names

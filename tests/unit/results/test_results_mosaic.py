@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.warp import transform as warp_points
-from results_helpers import TILES, cut, ndvi, write_raster
 from rio_cogeo.cogeo import cog_validate
 
+from tests.unit.results.results_helpers import TILES, cut, ndvi, write_raster
 from upscaling.errors import UpscalingError
 from upscaling.results.mosaic import write_mosaic, write_mosaic_cog, write_quicklook
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from results_helpers import TILES, cut, ndvi, write_raster
 
+from tests.unit.results.results_helpers import TILES, cut, ndvi, write_raster
 from upscaling.results.footprint import footprint
 from upscaling.results.quality import check_whole
 from upscaling.tiles import Bounds, Tile
