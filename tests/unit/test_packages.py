@@ -147,6 +147,32 @@ def test_what_a_package_says_of_itself(tmp_path: Path) -> None:
     assert by_name["area"].description == "Where."
 
 
+def test_default_files_and_folders_come_along_or_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = """
+cwlVersion: v1.2
+class: CommandLineTool
+inputs:
+  folder: {type: Directory, default: {class: Directory, location: tables}}
+  gone: {type: File, default: {class: File, location: "file:///home/author/x.csv"}}
+  remote: {type: File, default: {class: File, location: "https://x.example/y.csv"}}
+  text: {type: File, default: {class: File, basename: a.txt, contents: a}}
+requirements: {DockerRequirement: {dockerPull: "localhost/needed:1"}}
+baseCommand: echo
+outputs: {o: stdout}
+"""
+    (tmp_path / "tables" / "deep").mkdir(parents=True)
+    (tmp_path / "tables" / "deep" / "t.csv").write_text("1")
+    (tmp_path / "tool.cwl").write_text(tool)
+    monkeypatch.chdir(tmp_path)
+    algorithm = pin_package("tool.cwl", Path("plan"))  # as `upscaling plan` calls it: relative to where it runs
+    by_name = {p.name: p for p in algorithm.parameters}
+    assert (tmp_path / "plan" / by_name["folder"].default["location"] / "deep" / "t.csv").read_text() == "1"
+    assert by_name["gone"].required
+    assert by_name["remote"].default["location"] == "https://x.example/y.csv"
+    assert by_name["text"].default["contents"] == "a"
+    assert images(read_json(algorithm.path), required=True) == ["localhost/needed:1"]
+
+
 def test_the_workflow_is_chosen_or_asked_for(tmp_path: Path) -> None:
     source = write_package(tmp_path / "p")
     with pytest.raises(ConfigError, match=r"app\.cwl: algorithm\.source: holds 2 workflows: other, water; choose one"):

@@ -94,6 +94,12 @@ class CwlBackend:
         engines = ENGINES.get(self.container, ())
         if engines and images(document) and not any(shutil.which(name, path=path) for name in engines):
             raise ConfigError(f"there is no {' or '.join(engines)} on PATH", key="backend.container")
+        if self.container == "none" and (needed := images(document, required=True)):
+            raise ConfigError(
+                f"{algorithm.id} runs in its image only ({needed[0]}, under requirements): choose docker, podman or"
+                " singularity, or make it a hint",
+                key="backend.container",
+            )
         if uses_javascript(document) and shutil.which("node", path=path) is None:
             raise ConfigError(
                 f"{algorithm.id} uses JavaScript expressions, but there is no `node` on PATH", key="algorithm.source"
@@ -228,7 +234,7 @@ class _Place:
         self.folder = scratch / f"cwl-{key}"
         self.store, self.work, self.out = self.folder / "store", self.folder / "work", self.folder / "out"
         self.inputs, self.printed = self.folder / "inputs.json", self.folder / "outputs.json"
-        self.log: Path = scratch.parent.parent / "logs" / f"{job.tile.id}.cwl.log"
+        self.log: Path = scratch.parent.parent / "logs" / f"{job.id}.cwl.log"
 
     def clear(self) -> None:
         """Remove what an earlier attempt left, all but the job store."""

@@ -20,6 +20,7 @@ ENDED = re.compile(
     r"\[job (?P<name>[^\]]+)\] (?:exited with status: (?P<status>-?\d+)|was terminated by signal: (?P<signal>SIG\w+))"
 )
 STARTED = re.compile(r"\[job [^\]]+\] .*\$ ")
+UNSUPPORTED = re.compile(r"(?:UnsupportedRequirement: |unsupported feature:\n)(.+)")
 WORKER_DIED = re.compile(r"Job failed with exit value (-9|137)\b")
 OVER_TIME = re.compile(r"\[job ([^\]]+)\] exceeded time limit of (\d+) seconds")
 TOO_BIG = re.compile(r"is requesting \d+ [^,]*, more than the maximum of \d+ (?:bytes of )?\w+")
@@ -65,7 +66,9 @@ def failure(status: int, log: str, path: Path) -> TileFailedError:
 def _reason(status: int, log: str) -> tuple[str, ErrorClass]:
     lines = log.splitlines()
     if status == UNSUPPORTED_STATUS:
-        return f"the package asks for what the runner does not have: {_last_words(lines)}", ErrorClass.PERMANENT
+        found = UNSUPPORTED.search(log)
+        words = found[1] if found else _last_words(lines)
+        return f"the package asks for what the runner does not have: {words}", ErrorClass.PERMANENT
     for number, line in enumerate(lines if not OVER_TIME.search(log) else []):
         if found := ENDED.search(line):
             return _tool_failure(found, _stderr(lines, number))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["MisfitError", "conform", "describe", "is_optional", "members", "plain_type", "short_name"]
+__all__ = ["REMOTE_SCHEMES", "MisfitError", "conform", "describe", "is_optional", "members", "plain_type", "short_name"]
 
 NUMBERS = {"int", "long", "float", "double"}
 REMOTE_SCHEMES = {"http", "https", "ftp", "s3", "gs"}

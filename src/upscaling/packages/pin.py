@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from upscaling.errors import ConfigError
-from upscaling.files import sha256_file, write_json
-from upscaling.packages.cwltypes import is_optional, plain_type, short_name
+from upscaling.files import digest, sha256_file, write_json
+from upscaling.packages.cwltypes import REMOTE_SCHEMES, is_optional, plain_type, short_name
 from upscaling.tiles import Algorithm, Parameter
 
 __all__ = ["images", "pin_package", "processes", "tool_path", "uses_javascript"]
@@ -90,14 +90,14 @@ def processes(document: Any) -> Iterator[dict[str, Any]]:
         stack += [step["run"] for step in process.get("steps", []) if isinstance(step["run"], dict)]
 
 
-def images(document: Any) -> list[str]:
-    """Return the container images that a packed document names, sorted."""
+def images(document: Any, *, required: bool = False) -> list[str]:
+    """Return the container images that a packed document names, sorted; only those it cannot do without, if asked."""
     found = set()
     for process in processes(document):
         for holder in [process, *process.get("steps", [])]:
-            for requirement in [*holder.get("requirements", []), *holder.get("hints", [])]:
-                if requirement.get("class") == "DockerRequirement" and requirement.get("dockerPull"):
-                    found.add(requirement["dockerPull"])
+            for entry in [*holder.get("requirements", []), *([] if required else holder.get("hints", []))]:
+                if entry.get("class") == "DockerRequirement":
+                    found.add(str(entry.get("dockerPull") or entry.get("dockerImageId") or "without a name"))
     return sorted(found)
 
 
@@ -239,13 +239,16 @@ def _normalised(packed: Any, metadata: dict[str, Any], location: str, into: Path
     document: dict[str, Any] = json.loads(text)
     if "$graph" not in document:
         document = {"$graph": [document]}
-    document["$graph"].sort(key=lambda process: (process["id"] != "#main", process["id"]))
     document.pop("$schemas", None)
     for process in document["$graph"]:
         for key in ("$schemas", "cwlVersion", "$namespaces"):
             value = process.pop(key, None)
             if value is not None and key != "$schemas":
                 document.setdefault(key, value)
+    for process in processes(document):
+        for entry in process["inputs"]:
+            if any(_is_gone(literal) for literal in _files(entry.get("default"))):
+                del entry["default"]  # of the author's own machine; the input is then required
     for literal in _files(document):
         _vendor(literal, location, into)
     return {"cwlVersion": document.pop("cwlVersion"), **metadata, **document}
@@ -262,24 +265,36 @@ def _files(node: Any) -> Iterator[dict[str, Any]]:
             yield from _files(value)
 
 
+def _place(literal: dict[str, Any]) -> tuple[str, Path]:
+    """Return scheme and path of a File or Directory object; no scheme for a literal."""
+    parts = urlsplit(literal.get("location") or literal.get("path") or "")
+    return parts.scheme, Path(unquote(parts.path))
+
+
+def _is_gone(literal: dict[str, Any]) -> bool:
+    scheme, path = _place(literal)
+    return scheme == "file" and not path.exists()
+
+
 def _vendor(literal: dict[str, Any], location: str, into: Path) -> None:
-    """Copy the file of a default value into the plan, under its sha256."""
-    where = literal.get("location") or literal.get("path")
-    if where is None:
+    """Copy the file or folder of a default value into the plan, under the sha256 of its content."""
+    scheme, path = _place(literal)
+    if not (literal.get("location") or literal.get("path")) or scheme in REMOTE_SCHEMES:
         return
-    path = Path(unquote(urlsplit(where).path))
-    if literal["class"] == "Directory" or urlsplit(where).scheme != "file" or not path.is_file():
+    if scheme != "file" or not path.exists():
         raise ConfigError(
-            f"has a default {literal['class']}, {where}, that cannot be copied into the plan; pass it as a parameter",
-            key=KEY,
-            file=location,
+            f"refers to a {literal['class']}, {path}, that cannot be copied into the plan", key=KEY, file=location
         )
-    digest = sha256_file(path)
-    copy = into / "files" / digest[:16] / path.name
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, copy)
+    if path.is_dir():
+        content = {str(p.relative_to(path)): sha256_file(p) for p in sorted(path.rglob("*")) if p.is_file()}
+        copy = into / "files" / digest(content)[:16] / path.name
+        shutil.copytree(path, copy, dirs_exist_ok=True)
+    else:
+        copy = into / "files" / sha256_file(path)[:16] / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     literal.pop("path", None)
-    literal["location"] = str(copy.relative_to(into))
+    literal["location"] = copy.relative_to(into).as_posix()
 
 
 def _refuse(document: dict[str, Any], location: str) -> None:

@@ -267,6 +267,16 @@ def test_what_is_missing_is_said_before_the_first_tile(
             CwlBackend(container=container).check(job.algorithm)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="cwltool runs on this machine only"):
         CwlBackend(engine="cwltool", batch_system="slurm").check(job.algorithm)
+    text = (
+        (PACKAGES / "tool.cwl")
+        .read_text()
+        .replace("ToolTimeLimit: {timelimit: 60}", "DockerRequirement: {dockerPull: x}")
+    )
+    (tmp_path / "image.cwl").write_text(text)
+    with pytest.raises(
+        ConfigError, match=r"backend\.container: image runs in its image only \(x, under requirements\)"
+    ):
+        CwlBackend().check(make_job(tmp_path / "image.cwl", {"command": "true"}).algorithm)
     shutil.copy(PACKAGES / "tool.cwl", job.algorithm.path)
     with pytest.raises(ConfigError, match="the pinned package cannot be read"):
         CwlBackend().check(job.algorithm)
