@@ -79,7 +79,7 @@ def open_receipt(job: TileJob) -> Iterator[Receipt]:
         If the receipt cannot be read; it is never overwritten blindly, as it may stand for paid work.
     """
     job.receipt.parent.mkdir(parents=True, exist_ok=True)
-    position = int(hashlib.sha256(job.tile.id.encode()).hexdigest()[:15], 16)
+    position = int(hashlib.sha256(job.id.encode()).hexdigest()[:15], 16)
     descriptor = os.open(job.receipt.parent / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, position)
@@ -93,7 +93,7 @@ def _read(job: TileJob) -> Receipt:
         content = json.loads(job.receipt.read_text(encoding="utf-8"))
         receipt = Receipt(path=job.receipt, **content)
     except FileNotFoundError:
-        return Receipt(job.receipt, job.tile.id, job.key)
+        return Receipt(job.receipt, job.id, job.key)
     except (ValueError, TypeError) as error:
         raise UpscalingError(
             f"receipt {job.receipt} cannot be read ({error}); it may stand for a job that was paid:"

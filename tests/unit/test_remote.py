@@ -239,7 +239,7 @@ def test_a_tile_is_locked_against_other_processes_and_other_tiles_are_not(job: T
     second_locked = context.Event()
     second = context.Process(target=_holds, args=(job, second_locked, release))
     other_locked = context.Event()
-    other_job = replace(job, tile=replace(job.tile, id="t2"), receipt=job.receipt.with_name("t2.json"))
+    other_job = replace(job, id="t2", receipt=job.receipt.with_name("t2.json"))
     other = context.Process(target=_holds, args=(other_job, other_locked, release))
     try:
         holder.start()

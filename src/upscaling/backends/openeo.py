@@ -131,7 +131,7 @@ class OpenEOBackend:
             created = self._connection.create_job(
                 self._graph(definition, job),
                 title=job.title,
-                description=f"eo-upscaling: tile {job.tile.id} of {job.run}; key {job.key}",
+                description=f"eo-upscaling: tile {job.id} of {job.run}; key {job.key}",
                 plan=self._config.plan,
                 job_options={**definition.get("default_job_options", {}), **self._config.job_options} or None,
                 validate=False,

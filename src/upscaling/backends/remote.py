@@ -161,7 +161,7 @@ def _run(job: TileJob, receipt: Receipt, platform: Platform, patience: Patience)
         if receipt.state != "done":
             receipt.advance("finished", facts=facts)
         return patiently(lambda: platform.fetch(job_id, job.scratch / "results"), patience)
-    log = job.receipt.parent.parent / "logs" / f"{job.tile.id}.platform.log"
+    log = job.receipt.parent.parent / "logs" / f"{job.id}.platform.log"
     reason = patiently(lambda: platform.reasons(job_id, log), patience)
     if state.status == "error" and is_no_data(reason):
         receipt.advance("finished", facts=facts)

@@ -82,7 +82,7 @@ def _plain(hint: str, noise: list[str]) -> str:
 
 
 def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str, exact: bool) -> list[PlacedAsset]:
-    """Check every file and move it to ``job.folder/<tile id>_<key><extension>``.
+    """Check every file and move it to ``job.folder/<job id>_<key><extension>``.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str,
     """
     home = job.scratch.resolve()
     job.folder.mkdir(parents=True, exist_ok=True)
-    names = asset_names((asset.key or asset.path.name for asset in assets), noise=(job.tile.id, job_id, job.key))
+    names = asset_names((asset.key or asset.path.name for asset in assets), noise=(job.id, job.tile.id, job_id, job.key))
     placed = []
     for name, fetched in zip(names, assets, strict=True):
         source = fetched.path.resolve()
@@ -121,14 +121,14 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
     extension = source.suffix.lower()
     cog = None
     if is_tiff(source) or extension in {".tif", ".tiff"}:
-        target = job.folder / f"{job.tile.id}_{name}.tif"
+        target = job.folder / f"{job.id}_{name}.tif"
         cog = ensure_cog(source, target, expect=job.tile if exact else None)
         asset |= {"type": COG_MEDIA_TYPE, **_raster_fields(cog, fetched)}
         if not fetched.title:
             asset["title"] = plain_text(", ".join(band["name"] for band in asset["bands"]), 80)
         size, checksum = cog.size, cog.sha256
     else:
-        target = job.folder / f"{job.tile.id}_{name}{extension if extension in MEDIA_TYPES else '.bin'}"
+        target = job.folder / f"{job.id}_{name}{extension if extension in MEDIA_TYPES else '.bin'}"
         size, checksum = source.stat().st_size, sha256_file(source)
         move(source, target)
         asset["type"] = _media_type(extension, fetched.media_type)

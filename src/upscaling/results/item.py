@@ -70,7 +70,7 @@ def build_item(
     placed = place_assets(job, outcome.assets, job_id=str(outcome.job.get("id") or ""), exact=exact)
     rasters = [asset.cog for asset in placed if asset.cog]
     properties: dict[str, Any] = {
-        **_times(placed, temporal, now),
+        **_times(placed, job.time or temporal, now, fixed=job.time is not None),
         "created": now,
         **_projection(job, rasters),
         **_processing(job, outcome, level, now),
@@ -95,9 +95,9 @@ def build_item(
         "type": "Feature",
         "stac_version": "1.1.0",
         "stac_extensions": sorted(extensions),
-        "id": job.tile.id,
+        "id": job.id,
         "geometry": geometry,
-        "bbox": bbox_of(geometry),
+        **({"bbox": bbox_of(geometry)} if geometry else {}),
         "properties": properties,
         "links": _links(job, outcome),
         "assets": {asset.key: asset.asset for asset in placed},
@@ -122,10 +122,11 @@ def public_url(href: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-def _times(placed: list[PlacedAsset], temporal: Temporal | None, now: str) -> dict[str, str]:
+def _times(placed: list[PlacedAsset], temporal: Temporal | None, now: str, *, fixed: bool) -> dict[str, str]:
     """Return ``start_datetime``, ``end_datetime`` and ``datetime`` (all three: STAC-REC-07) and where they are from.
 
-    An interval open at its end ends when it was processed; one open at its start has its end for a start.
+    An interval open at its end ends when it was processed; one open at its start has its end for a start. With
+    ``fixed`` the item is one of a time step's, and has the step's interval whatever its files say.
     """
     said = [
         (
@@ -136,7 +137,7 @@ def _times(placed: list[PlacedAsset], temporal: Temporal | None, now: str) -> di
     ]
     starts, ends = [start for start, _ in said if start], [end for _, end in said if end]
     source = "assets"
-    if starts and ends:
+    if starts and ends and not fixed:
         start, end = min(starts), max(ends)
     elif temporal and any(temporal):
         source = "parameters"
@@ -147,7 +148,7 @@ def _times(placed: list[PlacedAsset], temporal: Temporal | None, now: str) -> di
     moments = {_moment(asset.fetched.datetime) for asset in placed} - {None}
     middle = moments.pop() if len(moments) == 1 else None
     return {
-        "datetime": middle or start,
+        "datetime": middle if middle and start <= middle <= max(start, end) else start,
         "start_datetime": start,
         "end_datetime": max(start, end),
         "upscaling:datetime_from": source,
@@ -162,6 +163,8 @@ def _moment(text: str | None) -> str | None:
 
 
 def _projection(job: TileJob, rasters: list[CogInfo]) -> dict[str, Any]:
+    if not rasters and job.tile.placeless:
+        return {"proj:code": None}
     crs = rasters[0].crs if rasters else job.tile.crs
     named = crs.startswith("EPSG:")
     fields: dict[str, Any] = {"proj:code": crs if named else None}
@@ -249,10 +252,10 @@ def _algorithm_facts(algorithm: Algorithm) -> dict[str, str]:
     return {**facts, "version": algorithm.version} if algorithm.version else facts
 
 
-def _geometry(job: TileJob, rasters: list[CogInfo], *, exact: bool) -> dict[str, Any]:
+def _geometry(job: TileJob, rasters: list[CogInfo], *, exact: bool) -> dict[str, Any] | None:
     if rasters and not exact:
         return footprint(rasters[0].bounds, rasters[0].crs)
-    return job.tile.geometry or footprint(job.tile.bounds, job.tile.crs)
+    return None if job.tile.placeless else job.tile.geometry or footprint(job.tile.bounds, job.tile.crs)
 
 
 def _links(job: TileJob, outcome: Outcome) -> list[dict[str, str]]:
