@@ -11,10 +11,11 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from upscaling.errors import ConfigError
+from upscaling.errors import ConfigError, UpscalingError
 
 __all__ = ["driver_config", "serve"]
 
@@ -57,7 +58,12 @@ def serve(
     ------
     ConfigError
         The data cannot be read, the port is busy, ``root`` is in use by another back-end, or there is no user.
+    UpscalingError
+        The extra ``[local]`` is not installed.
     """
+    for package in ("openeo_driver", "openeo_processes_dask", "waitress"):
+        if find_spec(package) is None:
+            raise UpscalingError(f"needs {package}: install the extra, pip install 'eo-upscaling[local]'")
     if not users or not all(name and word and ":" not in name for name, word in users.items()):
         raise ConfigError("needs at least one user with a password; a user's name has no colon")
     if slots < 1:

@@ -117,8 +117,10 @@ class Supervisor:
         self._channel, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "upscaling.local_backend.nursery", str(theirs.fileno()), str(self._data)]
+            environment = {**os.environ, **ENVIRONMENT}
+            environment.pop("OPENEO_LOCAL_PASSWORD", None)
             self._nursery = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], env={**os.environ, **ENVIRONMENT}, stdin=subprocess.DEVNULL
+                command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
             )
         self._lines = self._channel.makefile("r", encoding="utf-8")
         first = self._lines.readline()

@@ -131,10 +131,10 @@ def test_if(evaluate: Any) -> None:
     """No-data in a condition is not true; a missing reject is no-data; scalars run one branch only."""
     chosen = callback(
         big=node("gt", False, x=given("x"), y=1),
-        out=node("if", value={"from_node": "big"}, accept=given("x")),
+        out=node("if", value={"from_node": "big"}, accept=9),
     )
     got = evaluate({"a": node("apply", data=given("cube"), process=chosen)}, cube=cube([[0, 2], [NAN, 3]], "y x"))
-    np.testing.assert_array_equal(got.values, [[NAN, 2], [NAN, 3]])
+    np.testing.assert_array_equal(got.values, [[NAN, 9], [NAN, 9]])
     lazy = {
         "broken": node("max", False, data="text"),
         "out": node("if", value=given("flag"), accept={"from_node": "broken"}, reject=5),
