@@ -98,7 +98,8 @@ def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str,
     """
     home = job.scratch.resolve()
     job.folder.mkdir(parents=True, exist_ok=True)
-    names = asset_names((asset.key or asset.path.name for asset in assets), noise=(job.id, job.tile.id, job_id, job.key))
+    noise = (job.id, job.tile.id, job_id, job.key)
+    names = asset_names((asset.key or asset.path.name for asset in assets), noise=noise)
     placed = []
     for name, fetched in zip(names, assets, strict=True):
         source = fetched.path.resolve()
