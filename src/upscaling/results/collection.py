@@ -19,6 +19,8 @@ __all__ = ["CollectSummary", "CollectionMetadata", "collect"]
 
 PARQUET_MEDIA_TYPE = "application/vnd.apache.parquet"
 SHOWN = 5
+# A collection must have a box, also one whose items have no place.
+EVERYWHERE = [-180.0, -90.0, 180.0, 90.0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,8 @@ class _Gathered:
             self.links = [{**link, "href": _from_run(tile, link["href"])} for link in algorithm]
         self.items.append(tile)
         self.nodata += bool(properties.get("upscaling:nodata"))
-        self.boxes.append(item["bbox"])
+        if item["geometry"] is not None:
+            self.boxes.append(item["bbox"])
         self.start = min(self.start, properties["start_datetime"])
         self.end = max(self.end, properties["end_datetime"])
         for name, seen in self.values.items():
@@ -248,7 +251,7 @@ class _Gathered:
             "license": metadata.license,
             "providers": list(metadata.providers),
             "extent": {
-                "spatial": {"bbox": [union_bbox(self.boxes)]},
+                "spatial": {"bbox": [union_bbox(self.boxes) if self.boxes else EVERYWHERE]},
                 "temporal": {"interval": [[self.start, self.end]]},
             },
             "summaries": summaries,

@@ -76,6 +76,7 @@ def build_item(
         **_processing(job, outcome, level, now),
         "upscaling:key": job.key,
         "upscaling:run": job.run,
+        "upscaling:tile": job.tile.id,
         "upscaling:job": _job_facts(outcome.job),
         "upscaling:algorithm": _algorithm_facts(job.algorithm),
         "upscaling:nodata": not placed,

@@ -27,8 +27,9 @@ RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One raster of a collection: where its file is, ``bounds`` and pixel size in ``crs``; the higher rank on top."""
+    """One raster of a collection: its file, ``bounds`` and pixel size in ``crs``; the higher rank lies on top."""
 
+    item: str
     tile: str
     path: Path
     crs: str
@@ -36,12 +37,18 @@ class Part:
     resolution: float
     rank: int = 0
 
+    @property
+    def step(self) -> str:
+        """What the item's id says besides the tile."""
+        return self.item.removeprefix(self.tile).strip("_")
+
 
 def write_mosaic(
     collection: Path,
     target: Path,
     *,
     asset: str,
+    step: str = "",
     crs: str | None = None,
     resolution: float | None = None,
     owners: Mapping[str, str] | None = None,
@@ -57,6 +64,8 @@ def write_mosaic(
         A ``collection.json`` with relative links.
     target
         Must end in ``.gti.gpkg``; that is how GDAL knows it.
+    step
+        Which time step (or row of parameters), where tiles have several: what item ids have after the tile's.
     crs
         Of the mosaic. The tiles' own by default; EPSG:4326 where they have several.
     resolution
@@ -69,7 +78,7 @@ def write_mosaic(
     Raises
     ------
     UpscalingError
-        No item has the asset, or ``target`` has another ending.
+        No item (of that step) has the asset, or ``target`` has another ending.
     """
     import geopandas as gpd
     import pyogrio
@@ -78,8 +87,11 @@ def write_mosaic(
     if not target.name.endswith(".gti.gpkg"):
         raise UpscalingError(f"a mosaic must be named *.gti.gpkg (found {target.name}), or GDAL does not open it")
     parts, _, _ = read_parts(collection, asset)
+    steps = sorted({part.step for part in parts} - {""})
+    parts = [part for part in parts if part.step == step]
     if not parts:
-        raise UpscalingError(f"no item of {collection} has a raster asset {asset}")
+        known = f" for step {step!r}; there are steps {', '.join(steps)}" if steps else ""
+        raise UpscalingError(f"no item of {collection} has a raster asset {asset}{known}")
     systems = {part.crs for part in parts}
     crs = crs or (systems.pop() if len(systems) == 1 else LONLAT)
     resolution = resolution or min(_in_units(part, crs) for part in parts)
@@ -98,7 +110,7 @@ def write_mosaic(
     frame = gpd.GeoDataFrame(
         {
             "location": [_relative(part.path, target.parent) for part in parts],
-            "tile": [part.tile for part in parts],
+            "tile": [part.item for part in parts],
             "rank": [part.rank for part in parts],
         },
         geometry=outlines,
@@ -196,9 +208,11 @@ def read_parts(collection: Path, asset: str) -> tuple[list[Part], list[dict[str,
         facts = {**item["properties"], **(described or {})}
         if described is None or "proj:transform" not in facts:
             continue
+        tile = facts.get("upscaling:tile", item["id"])
         crs = facts.get("proj:code") or facts["proj:wkt2"]
         bounds = Bounds(*facts["proj:bbox"])
-        parts.append(Part(item["id"], path.parent / described["href"], crs, bounds, facts["proj:transform"][0]))
+        path, resolution = path.parent / described["href"], facts["proj:transform"][0]
+        parts.append(Part(item["id"], tile, path, crs, bounds, resolution))
     return parts, outlines, names
 
 
@@ -252,11 +266,11 @@ def _cut(part: Part, owner: str, target: Path) -> Part:
             raise UpscalingError(
                 f"{part.path.name} has no nodata value, so its overlap with the next zone cannot be cut"
             )
-        path = target.with_name(target.name.removesuffix(".gti.gpkg")) / f"{part.tile}.vrt"
+        path = target.with_name(target.name.removesuffix(".gti.gpkg")) / f"{part.item}.vrt"
         text = _cut_vrt(dataset, owner, _relative(part.path, path.parent))
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return Part(part.tile, path, part.crs, part.bounds, part.resolution, rank=1)
+    return replace(part, path=path, rank=1)
 
 
 def _cut_vrt(dataset: Any, owner: str, source: str) -> str:

@@ -53,7 +53,7 @@ class Quality:
     missing
         Planned tiles without an item.
     duplicates
-        Tiles with the same bounds in the same CRS.
+        Tiles with the same bounds in the same CRS at the same time step.
     gaps, overlaps
         Neighbours in one CRS whose edges do not meet.
     coverage
@@ -118,8 +118,11 @@ def check_whole(
     gaps: list[Pair] = []
     overlaps: list[Pair] = []
     edges: list[tuple[Part, Part]] = []
-    for crs in sorted({part.crs for part in parts}):
-        _compare([part for part in parts if part.crs == crs], duplicates, gaps, overlaps, edges)
+    groups: dict[tuple[str, str], list[Part]] = {}
+    for part in parts:
+        groups.setdefault((part.crs, part.step), []).append(part)
+    for group in sorted(groups):
+        _compare(groups[group], duplicates, gaps, overlaps, edges)
     return Quality(
         asset=asset,
         tiles=len(parts),
@@ -143,7 +146,7 @@ def _compare(
     import numpy as np
     import shapely
 
-    parts = sorted(parts, key=lambda part: part.tile)
+    parts = sorted(parts, key=lambda part: part.item)
     boxes = shapely.box(*np.array([part.bounds for part in parts]).T)
     width = min(part.bounds.east - part.bounds.west for part in parts)
     first, second = shapely.STRtree(boxes).query(boxes, predicate="dwithin", distance=NEAR * width)
@@ -155,13 +158,13 @@ def _compare(
     for one, other, distance, area in zip(first[order], second[order], distances[order], areas[order], strict=True):
         a, b = parts[one], parts[other]
         if a.bounds == b.bounds:
-            duplicates.append((a.tile, b.tile))
+            duplicates.append((a.item, b.item))
         elif area > (SAME_EDGE * width) * width:
-            overlaps.append(Pair(a.tile, b.tile, float(area)))
+            overlaps.append(Pair(a.item, b.item, float(area)))
         elif not _face(a, b):
             continue
         elif distance > SAME_EDGE * width:
-            gaps.append(Pair(a.tile, b.tile, float(distance)))
+            gaps.append(Pair(a.item, b.item, float(distance)))
         elif a.resolution == b.resolution:
             edges.append((a, b))
 
@@ -177,7 +180,9 @@ def _coverage(aoi: Any, footprints: list[dict[str, Any]]) -> float:
     import orjson
     import shapely
 
-    union = shapely.union_all(shapely.from_geojson([orjson.dumps(outline).decode() for outline in footprints]))
+    union = shapely.union_all(
+        shapely.from_geojson([orjson.dumps(outline).decode() for outline in footprints if outline])
+    )
     return float(shapely.intersection(aoi, union).area / aoi.area)
 
 
@@ -193,7 +198,7 @@ def _seam(edges: list[tuple[Part, Part]], limit: int) -> Seam | None:
         across_all, inside_all = across_all + across, inside_all + inside
         ratio = _ratio(across, inside)
         if ratio > worst.amount:
-            worst = Pair(a.tile, b.tile, ratio)
+            worst = Pair(a.item, b.item, ratio)
     if not used:
         return None
     return Seam(_ratio(across_all, inside_all), used, worst)

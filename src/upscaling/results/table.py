@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["write_items"]
 
 BATCH = 2_000
+# GeoParquet has a box in every row; an item without a place has none.
+NO_PLACE = [math.nan] * 4
 
 
 def write_items(items: Iterable[dict[str, Any]], path: Path) -> int:
@@ -66,9 +69,10 @@ def _batch(items: list[dict[str, Any]]) -> pa.RecordBatch:
     import pyarrow as pa
     import shapely
 
-    outlines = [orjson.dumps(item["geometry"]).decode() for item in items]
+    outlines = [orjson.dumps(item["geometry"]).decode() if item["geometry"] else None for item in items]
     for item, wkb in zip(items, shapely.to_wkb(shapely.from_geojson(outlines), flavor="iso"), strict=True):
         item["geometry"] = wkb
+        item.setdefault("bbox", NO_PLACE)
         expression = item["properties"].get("processing:expression")
         if expression:
             expression["expression"] = orjson.dumps(expression["expression"], option=orjson.OPT_SORT_KEYS).decode()
@@ -76,7 +80,7 @@ def _batch(items: list[dict[str, Any]]) -> pa.RecordBatch:
 
 
 def _without_empty(schema: pa.Schema) -> pa.Schema:
-    """Leave out structs without fields (``assets`` if no item has any): Parquet cannot hold them."""
+    """Leave out structs without fields (``assets`` if no item has any), which Parquet cannot hold."""
     import pyarrow as pa
 
     def clean(kind: pa.DataType) -> pa.DataType | None:
@@ -86,6 +90,9 @@ def _without_empty(schema: pa.Schema) -> pa.Schema:
         kept = [field.with_type(inner) for field, inner in fields if inner is not None]
         return pa.struct(kept) if kept else None
 
+    # a batch of items without a place does not show the type
+    place = schema.get_field_index("geometry")
+    schema = schema.set(place, schema.field(place).with_type(pa.binary()))
     cleaned = [(field, clean(field.type)) for field in schema]
     return pa.schema([field.with_type(inner) for field, inner in cleaned if inner is not None])
 

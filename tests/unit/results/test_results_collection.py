@@ -253,3 +253,17 @@ def test_only_tiles_without_data(run: Path, tmp_path: Path) -> None:
     collect(tmp_path / "many", tiles=list(keys), keys=keys, metadata=METADATA)
     assert validate_collection(tmp_path / "many" / "collection.json") == []
     assert pq.read_table(tmp_path / "many" / "items.parquet").num_rows == 1
+
+
+def test_items_without_a_place(run: Path, tmp_path: Path, shared_data: Path) -> None:
+    source = run / "tiles" / TILES[-1].id / "item.json"
+    item = orjson.loads(source.read_bytes()) | {"geometry": None}
+    del item["bbox"], item["properties"]["proj:bbox"]
+    source.write_bytes(orjson.dumps(item))
+    keys = many(tmp_path / "many", source, 12)
+    summary = collect(tmp_path / "many", tiles=list(keys), keys=keys, metadata=METADATA)
+    assert validate_collection(summary.collection, shared_data / "stac_schemas") == []
+    assert json.loads(summary.collection.read_text())["extent"]["spatial"]["bbox"] == [[-180, -90, 180, 90]]
+    geopandas = pytest.importorskip("geopandas")
+    table = geopandas.read_parquet(tmp_path / "many" / "items.parquet")
+    assert len(table) == 12 and table.geometry.isna().all()

@@ -12,7 +12,9 @@ import rasterio
 import shapely
 
 from tests.unit.results.results_helpers import TILES, cut, ndvi, write_raster
+from upscaling.errors import UpscalingError
 from upscaling.results.footprint import footprint
+from upscaling.results.mosaic import write_mosaic
 from upscaling.results.quality import check_whole
 from upscaling.tiles import Bounds, Tile
 
@@ -92,6 +94,30 @@ def test_missing_twice_apart_and_on_top(make: Make) -> None:
     told = " | ".join(quality.problems())
     for word in ("1 planned tiles are missing", "same place", "1 gaps", "overlaps", "cover"):
         assert word in told
+
+
+def test_time_steps_are_looked_at_one_by_one(make: Make) -> None:
+    collection = make()
+    links = json.loads(collection.read_text())["links"]
+    for step in ("2022-06", "2022-07"):
+        for tile in TILES if step == "2022-06" else TILES[:6]:
+            item = json.loads((collection.parent / "tiles" / tile.id / "item.json").read_text())
+            item |= {"id": f"{tile.id}_{step}"}
+            item["properties"]["upscaling:tile"] = tile.id
+            item["assets"]["data"]["href"] = f"../{tile.id}/a.tif"
+            folder = collection.parent / "tiles" / item["id"]
+            folder.mkdir()
+            (folder / "item.json").write_text(json.dumps(item))
+            links.append({"rel": "item", "href": f"./tiles/{item['id']}/item.json"})
+    collection.write_text(json.dumps({"links": links}))
+    quality = check_whole(collection, asset="data")
+    assert quality.tiles == 30 and not quality.duplicates and not quality.overlaps
+    assert quality.seam is not None and quality.seam.pairs == 17 + 17 + 6
+    mosaic = write_mosaic(collection, collection.parent / "july.gti.gpkg", asset="data", step="2022-07")
+    with rasterio.open(mosaic) as dataset:
+        assert tuple(dataset.bounds) == (676000, 5148000, 684000, 5152000)
+    with pytest.raises(UpscalingError, match="there are steps 2022-06, 2022-07"):
+        write_mosaic(collection, collection.parent / "other.gti.gpkg", asset="data", step="2022-08")
 
 
 def test_another_zone_is_not_compared_and_no_data_has_no_seam(make: Make) -> None:
