@@ -179,6 +179,59 @@ def quantiles(data: Any, probabilities: Any = None, q: int | None = None, ignore
     return (np.nanquantile if ignore_nodata else np.quantile)(values, levels, axis=0).astype(values.dtype)
 
 
+def sort(data: Any, asc: bool = True, nodata: bool | None = None) -> Any:
+    """Sort along the first axis; no-data comes last, or first, or is left out where there is but one pixel."""
+    import numpy as np
+
+    values = _array(data)
+    return np.take_along_axis(values, order(values, asc, nodata), axis=0)
+
+
+def order(data: Any, asc: bool = True, nodata: bool | None = None) -> Any:
+    """Return the permutation that ``sort`` applies."""
+    import numpy as np
+
+    values = _array(data)
+    missing = np.isnan(values)
+    keys = np.where(missing, -np.inf if nodata is False else np.inf, values if asc else -values)
+    places = np.argsort(keys, axis=0, kind="stable")
+    return places[: np.count_nonzero(~missing)] if nodata is None and values.ndim == 1 else places
+
+
+def rearrange(data: Any, order: Any) -> Any:
+    """Put elements in the given order, which is the same for all pixels or one per pixel."""
+    import numpy as np
+
+    values, places = _array(data), np.asarray(order, int)
+    return values[places] if places.ndim == 1 else np.take_along_axis(values, places, axis=0)
+
+
+def array_filter(data: Any, condition: Callable[..., Any], context: Any = None, dim_labels: Any = None) -> Any:
+    """Keep the elements that a condition accepts; where it differs between pixels the others become no-data."""
+    import numpy as np
+
+    elements = _elements(data)
+    accepted = array_apply(data, condition, context, dim_labels) == 1
+    if np.ndim(accepted) <= 1:
+        return stacked([x for x, keep in zip(elements, accepted, strict=True) if keep])
+    return np.where(accepted, _array(data), np.nan)
+
+
+def array_interpolate_linear(data: Any, dim_labels: Any = None) -> Any:
+    """Fill no-data between valid elements, linearly along numbers or times that label them, else along the index."""
+    import numpy as np
+    import pandas as pd
+
+    values = _array(data)
+    labels = np.arange(len(values)) if dim_labels is None or len(dim_labels) != len(values) else np.asarray(dim_labels)
+    positions = labels.astype("int64") if labels.dtype.kind == "M" else labels
+    if positions.dtype.kind not in "if":
+        positions = np.arange(len(values))
+    table = pd.DataFrame(values.reshape(len(values), -1).astype("float64"), index=positions.astype("float64"))
+    filled = table.interpolate(method="index", limit_area="inside").to_numpy()
+    return filled.reshape(values.shape).astype(values.dtype, copy=False)
+
+
 def extrema(data: Any, ignore_nodata: bool = True) -> Any:
     """Return minimum and maximum along the first axis."""
     import numpy as np
@@ -241,7 +294,9 @@ PROCESSES: dict[str, Callable[..., Any]] = {
     "array_contains": array_contains,
     "array_create": array_create,
     "array_element": array_element,
+    "array_filter": array_filter,
     "array_find": array_find,
+    "array_interpolate_linear": array_interpolate_linear,
     "array_labels": array_labels,
     "array_modify": array_modify,
     "count": count,
@@ -252,6 +307,9 @@ PROCESSES: dict[str, Callable[..., Any]] = {
     "is_nodata": is_nodata,
     "is_valid": is_valid,
     "last": last,
+    "order": order,
     "quantiles": quantiles,
+    "rearrange": rearrange,
+    "sort": sort,
     "text_concat": text_concat,
 }

@@ -12,9 +12,26 @@ from functools import wraps
 from inspect import signature
 from typing import Any
 
+from upscaling.files import read_json
 from upscaling.local_backend import arrays, cube_processes, spatial, temporal
 
 __all__ = ["base_registry", "specifications"]
+
+
+# Upstream's that read from elsewhere, run code, are not openEO processes, or make arrays of another kind.
+LEFT_OUT = (
+    "load_stac",
+    "load_url",
+    "run_udf",
+    "inspect",
+    "create_data_cube",
+    "apply_neighborhood_intertwin",
+    "ddmc",
+    "rqadeforestation",
+    "array_create_labeled",
+    "array_find_label",
+    "nan",
+)
 
 
 def base_registry() -> dict[str, Callable[..., Any]]:
@@ -22,8 +39,8 @@ def base_registry() -> dict[str, Callable[..., Any]]:
     from openeo_processes_dask.process_implementations import core
 
     found: dict[str, Callable[..., Any]] = {f.__name__.strip("_"): f for f in core.standard_processes}
-    for broken in ("load_stac", "load_url", "run_udf", "create_raster_cube", "inspect"):
-        found.pop(broken, None)
+    for name in LEFT_OUT:
+        found.pop(name, None)
     found = {name: _with_arrays(f) for name, f in found.items()}
     return found | arrays.PROCESSES | cube_processes.PROCESSES | spatial.PROCESSES | temporal.PROCESSES
 
@@ -44,15 +61,15 @@ def _with_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def specifications(processes: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the openEO descriptions of the given processes, and of those that read and write data."""
+    from openeo_driver.specs import SPECS_ROOT
     from openeo_processes_dask import specs
 
     found = []
     for name in sorted({*processes, "load_collection", "load_stac", "save_result"}):
         spec = getattr(specs, name, None) or getattr(specs, f"_{name}", None)
-        if isinstance(spec, dict):
-            found.append(spec)
-        else:
-            found.append(
-                {"id": name, "description": f"{name} of this back-end.", "parameters": [], "returns": {"schema": {}}}
-            )
+        if not isinstance(spec, dict):
+            file = SPECS_ROOT / "openeo-processes" / "2.x" / f"{name}.json"
+            empty = {"id": name, "description": name, "parameters": [], "returns": {"schema": {}}}
+            spec = read_json(file) if file.exists() else empty
+        found.append(spec)
     return found

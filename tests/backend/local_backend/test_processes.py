@@ -162,6 +162,25 @@ def test_array_processes_on_pixels(evaluate: Any) -> None:
         np.testing.assert_array_equal(evaluate(graph, cube=cube(data, "t y x")).values, values, err_msg=process)
 
 
+def test_arrays_stay_beside_each_other_per_pixel(evaluate: Any) -> None:
+    """Upstream takes axis 0 for no axis at all here, and mixes pixels."""
+    data = np.array([[[NAN, 1]], [[4, NAN]], [[2, 8]]], "float32")  # t, y, x; t on the 10th of January, February, March
+    even = callback(a=node("gt", x=given("x"), y=1))
+    for process, arguments, expected in (
+        ("sort", {}, [[2, 1], [4, 8], [NAN, NAN]]),
+        ("sort", {"asc": False}, [[4, 8], [2, 1], [NAN, NAN]]),
+        ("sort", {"nodata": False}, [[NAN, NAN], [2, 1], [4, 8]]),
+        ("order", {"nodata": True}, [[2, 0], [1, 2], [0, 1]]),
+        ("rearrange", {"order": [2, 0, 1]}, [[2, 8], [NAN, 1], [4, NAN]]),
+        ("array_filter", {"condition": even}, [[NAN, NAN], [4, NAN], [2, 8]]),
+        ("array_interpolate_linear", {}, [[NAN, 1], [4, 1 + 7 * 31 / 59], [2, 8]]),
+        ("cumsum", {}, [[NAN, 1], [4, NAN], [6, 9]]),
+    ):
+        graph = {"a": node("apply_dimension", data=given("cube"), dimension="t", process=over(process, **arguments))}
+        got = evaluate(graph, cube=cube(data, "t y x")).values[:, 0]
+        np.testing.assert_allclose(got, np.array(expected), rtol=1e-6, err_msg=process)
+
+
 def test_reduce_spatial(evaluate: Any) -> None:
     got = evaluate({"a": node("reduce_spatial", data=given("cube"), reducer=over("max"))}, cube=cube(VALUES))
     np.testing.assert_array_equal(got.values, VALUES.max((2, 3)))
