@@ -103,9 +103,7 @@ class AOI:
         polygons = polygons_of(shapely.intersection(native[mine], theirs[found])) if len(mine) else native[:0]
         if not len(polygons):
             raise ConfigError(f"{self.source} and {other.source} have no area in common", key=_KEY)
-        return aoi_from_polygons(
-            polygons, self.crs, f"{self.source} within {other.source}", (*self.notices, *other.notices)
-        )
+        return aoi_from_polygons(polygons, self.crs, f"{self.source} within {other.source}", self.notices)
 
 
 def read_aoi(spec: str | Path | Sequence[float] | Mapping[str, Any], *, base: Path = Path()) -> AOI:

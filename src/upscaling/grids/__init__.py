@@ -35,6 +35,10 @@ class Family:
 
 _FAMILIES = (
     Family("utm-<N>km", r"utm-\d+(\.\d+)?k?m", "utm", "utm-20km"),
+    Family("s2", r"s2", "s2", "s2"),
+    Family("mgrs-100km", r"mgrs-100km", "mgrs", "mgrs-100km"),
+    Family("laea-<N>km", r"laea-\d+(\.\d+)?k?m", "planar", "laea-20km"),
+    Family("deg-1, deg-3", r"deg-[13]", "planar", "deg-1"),
     Family("file", r"file", "file", "file"),
     Family("none", r"none", "none", "none"),
 )

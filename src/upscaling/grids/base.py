@@ -127,7 +127,7 @@ class BaseGrid(ABC):
             tile's own ``crs``; ``i``, ``j`` the lattice index; ``west`` > ``east`` across the antimeridian;
             ``aoi_fraction`` the share of the tile's area within the AOI; ``owner_wkt`` the part of the tile that
             belongs to it alone, in ``crs``, empty where that is all of it. ``attrs``: ``grid``, ``buffer``,
-            ``dropped_slivers``, ``dropped_area_m2``, ``notices``.
+            ``dropped_slivers``, ``dropped_area_m2``, ``notices`` (of grid and mask; the AOI has its own).
 
         Raises
         ------
@@ -178,7 +178,7 @@ class BaseGrid(ABC):
             buffer=float(buffer),
             dropped_slivers=int(found.dropped),
             dropped_area_m2=float(found.dropped_area),
-            notices=[*aoi.notices, *found.notices],
+            notices=[*(mask.notices if mask else ()), *found.notices],
         )
         return frame
 

@@ -25,6 +25,8 @@ class OwnedCells:
         Which lattice the cell is of (zero where there is but one).
     fraction
         Share of the cell within the AOI.
+    overlap, owned
+        Area of the AOI within what the cell owns, and of what it owns.
     owner
         The part of the cell that it owns; None where that is all of it.
     dropped, dropped_area
@@ -35,6 +37,8 @@ class OwnedCells:
     i: Ints
     j: Ints
     fraction: Floats
+    overlap: Floats
+    owned: Floats
     owner: NDArray[Any]
     dropped: int
     dropped_area: float
@@ -116,7 +120,8 @@ def owned(
     touched = np.flatnonzero(overlap > 0)
     if not len(touched):
         none = np.empty(0, dtype=np.int64)
-        return OwnedCells(none, none, none, np.empty(0), np.empty(0, dtype=object), 0, 0.0)
+        void = np.empty(0)
+        return OwnedCells(none, none, none, void, void, void, np.empty(0, dtype=object), 0, 0.0)
     place = row_zone[touched] if rank is None else rank[row_zone[touched]]
     order = touched[np.lexsort((cells.j[touched], cells.i[touched], place))]
     step = (np.diff(row_zone[order]) != 0) | (np.diff(key[order]) != 0)
@@ -131,6 +136,8 @@ def owned(
         cells.i[head],
         cells.j[head],
         within[kept] / cell_area,
+        area[kept],
+        owned_area[head],
         owner[head],
         int((~kept).sum()),
         float(lost.sum()),

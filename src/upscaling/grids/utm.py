@@ -18,7 +18,7 @@ from upscaling.grids.lonlat import lonlat_bounds, rolled, transformer
 from upscaling.grids.owners import OwnedCells, owned
 from upscaling.grids.planar import rings
 from upscaling.grids.utm_aoi import aoi_in_zones
-from upscaling.grids.utm_zones import false_northing, owned_cells, utm_zones
+from upscaling.grids.utm_zones import Zone, false_northing, owned_cells, utm_zones
 
 __all__ = ["UtmGrid", "make", "outlines", "utm_cells"]
 
@@ -26,15 +26,14 @@ _RADIUS = 6.46e6  # m: no place on the ellipsoid, at any scale of UTM, is farthe
 _CHUNK = 50_000  # outlines made at once: their rings take as much memory again
 
 
-def utm_cells(aoi: AOI, size: float, min_overlap: float = 0.0) -> OwnedCells:
+def utm_cells(aoi: AOI, size: float, min_overlap: float = 0.0, zones: tuple[Zone, ...] = utm_zones()) -> OwnedCells:
     """Find the cells of side ``size`` (m) whose owned part shares more than a touch with the AOI.
 
     Every place on the globe is owned by one cell: cells at a zone's border overlap their neighbours', but what
     lies beyond the border belongs to the neighbour.
     """
-    zones = utm_zones()
-    zone_index, part, polygons = aoi_in_zones(aoi, size)
-    cells = cover(polygons, Lattice(size, size), _near_zone(zone_index))
+    zone_index, part, polygons = aoi_in_zones(aoi, size, zones)
+    cells = cover(polygons, Lattice(size, size), _near_zone(zone_index, zones))
     low, high = shapely.total_bounds(list(aoi.parts))[[1, 3]]
     return owned(
         cells,
@@ -47,9 +46,10 @@ def utm_cells(aoi: AOI, size: float, min_overlap: float = 0.0) -> OwnedCells:
     )
 
 
-def _near_zone(zone_index: NDArray[np.int64]) -> Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.bool_]]:
+def _near_zone(
+    zone_index: NDArray[np.int64], zones: tuple[Zone, ...]
+) -> Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.bool_]]:
     """Return what drops blocks that lie outside their polygon's zone for certain."""
-    zones = utm_zones()
     half = np.array([np.abs(np.array(zone.shape)[:, [0, 2]]).max() for zone in zones])[zone_index]
     fn = np.array([false_northing(zone.south) for zone in zones])[zone_index]
     south = np.array([zone.south for zone in zones])[zone_index]
@@ -66,7 +66,9 @@ def _near_zone(zone_index: NDArray[np.int64]) -> Callable[[NDArray[np.int64], ND
     return keep
 
 
-def outlines(cells: OwnedCells, bounds: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def outlines(
+    zone: NDArray[np.int64], bounds: NDArray[np.float64], zones: tuple[Zone, ...] = utm_zones()
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Return outlines in EPSG:4326 and their boxes.
 
     A point every 2.5 km along edges of constant northing and every 10 km along the others keeps an outline within
@@ -74,14 +76,15 @@ def outlines(cells: OwnedCells, bounds: NDArray[np.float64]) -> tuple[NDArray[An
 
     Parameters
     ----------
+    zone
+        Index into ``zones`` of every box.
     bounds
-        (n, 4) in each cell's CRS.
+        (n, 4) in the CRS of the zone; all of one width.
     """
-    zones = utm_zones()
     out = np.empty(len(bounds), dtype=object)
     lonlat = np.empty((len(bounds), 4))
-    polar = np.array([not zone.number for zone in zones])[cells.zone]
-    fn = np.array([false_northing(zone.south) for zone in zones])[cells.zone]
+    polar = np.array([not each.number for each in zones])[zone]
+    fn = np.array([false_northing(each.south) for each in zones])[zone]
     plain = np.flatnonzero(~polar)
     if len(plain):  # tiles that lie alike in their zones are projected once
         relative = bounds[plain] - fn[plain, None] * np.array([0, 1, 0, 1])
@@ -89,7 +92,7 @@ def outlines(cells: OwnedCells, bounds: NDArray[np.float64]) -> tuple[NDArray[An
         _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         side = float(bounds[0, 2] - bounds[0, 0])
         ring = _unprojected(relative[first], "EPSG:32631", int(np.ceil(side / 2500)), int(np.ceil(side / 10_000)))
-        shift = np.array([zone.central_meridian - 3.0 for zone in zones])[cells.zone[plain]]
+        shift = np.array([each.central_meridian - 3.0 for each in zones])[zone[plain]]
         lonlat[plain] = np.column_stack([ring.min(axis=1), ring.max(axis=1)])[inverse]
         lonlat[plain] += shift[:, None] * np.array([1, 0, 1, 0])
         for start in range(0, len(plain), _CHUNK):
@@ -143,7 +146,7 @@ class UtmGrid(BaseGrid):
         """Find the tiles under an AOI."""
         cells = utm_cells(aoi, self.size, min_overlap)
         bounds = Lattice(self.size, self.size).bounds(cells.i, cells.j)
-        outline, lonlat = outlines(cells, bounds)
+        outline, lonlat = outlines(cells.zone, bounds)
         ids, codes = self._names(cells)
         return Selection(
             tile_id=ids,

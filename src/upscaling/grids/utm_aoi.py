@@ -10,29 +10,28 @@ from numpy.typing import NDArray
 
 from upscaling.aoi import AOI
 from upscaling.grids.lonlat import MAX_STEP, polygons_of, valid_polygons
-from upscaling.grids.utm_zones import to_plane, utm_zones
+from upscaling.grids.utm_zones import Zone, to_plane
 
 __all__ = ["aoi_in_zones"]
 
 Ints = NDArray[np.int64]
 
 
-def aoi_in_zones(aoi: AOI, size: float) -> tuple[Ints, Ints, NDArray[Any]]:
+def aoi_in_zones(aoi: AOI, size: float, zones: tuple[Zone, ...]) -> tuple[Ints, Ints, NDArray[Any]]:
     """Bring an AOI into the plane of every zone it lies in, with a margin of a cell of ``size`` (m) around the zone.
 
     Returns
     -------
     zone, part, polygon
-        Indices into ``utm_zones()``; indices into ``aoi.parts``, or -1 where the AOI was given in that zone's CRS
+        Indices into ``zones``; indices into ``aoi.parts``, or -1 where the AOI was given in that zone's CRS
         and its polygons are taken as they are; valid polygons in the zone's CRS.
     """
-    zones = utm_zones()
     parts = np.asarray(aoi.parts, dtype=object)
     tree = shapely.STRtree(parts)
     regions = [shapely.union_all([shapely.box(*box) for box in zone.boxes]) for zone in zones]
     used = np.unique(tree.query(regions, predicate="intersects")[0])
     own = [index for index in used.tolist() if zones[index].crs == aoi.crs]
-    zone, turn, boxes = _windows([index for index in used.tolist() if index not in own], aoi, size)
+    zone, turn, boxes = _windows([index for index in used.tolist() if index not in own], aoi, size, zones)
 
     window, part = tree.query(boxes)
     clipped = shapely.intersection(shapely.segmentize(parts, MAX_STEP)[part], boxes[window])
@@ -40,7 +39,7 @@ def aoi_in_zones(aoi: AOI, size: float) -> tuple[Ints, Ints, NDArray[Any]]:
     ok = (shapely.get_type_id(flat) == 3) & ~shapely.is_empty(flat)
     flat, window, part = flat[ok], window[source[ok]], part[source[ok]]
     # edges of a window lie outside the zone: they only must not bend into it
-    zone, part, flat = _projected(zone[window], turn[window], part, shapely.segmentize(flat, 1.0))
+    zone, part, flat = _projected(zone[window], turn[window], part, shapely.segmentize(flat, 1.0), zones)
     for index in own:
         flat = np.append(flat, np.asarray(aoi.native, dtype=object))
         zone = np.append(zone, np.full(len(aoi.native), index))
@@ -48,9 +47,10 @@ def aoi_in_zones(aoi: AOI, size: float) -> tuple[Ints, Ints, NDArray[Any]]:
     return zone, part, flat
 
 
-def _windows(used: list[int], aoi: AOI, size: float) -> tuple[Ints, NDArray[np.float64], NDArray[Any]]:
+def _windows(
+    used: list[int], aoi: AOI, size: float, zones: tuple[Zone, ...]
+) -> tuple[Ints, NDArray[np.float64], NDArray[Any]]:
     """Return zone, turn (degrees) and lon/lat box of what a zone needs; two boxes for zones at the antimeridian."""
-    zones = utm_zones()
     high = min(84.5, float(np.abs(shapely.total_bounds(list(aoi.parts))[[1, 3]]).max()))
     up = 1.1 * size / 110e3 + 1.0
     side = min(60.0, 1.1 * size / 111e3 / np.cos(np.radians(high)) + 0.1)
@@ -70,10 +70,9 @@ def _windows(used: list[int], aoi: AOI, size: float) -> tuple[Ints, NDArray[np.f
 
 
 def _projected(
-    zone: Ints, turn: NDArray[np.float64], part: Ints, polygons: NDArray[Any]
+    zone: Ints, turn: NDArray[np.float64], part: Ints, polygons: NDArray[Any], zones: tuple[Zone, ...]
 ) -> tuple[Ints, Ints, NDArray[Any]]:
     """Project lon/lat polygons to their zones; what that makes invalid is mended and exploded."""
-    zones = utm_zones()
     xy, row = shapely.get_coordinates(polygons, return_index=True)
     xy[:, 0] -= (np.array([z.central_meridian for z in zones])[zone] + turn)[row]
     at_pole = np.array([not z.number for z in zones])[zone]

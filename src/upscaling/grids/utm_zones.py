@@ -19,7 +19,7 @@ from upscaling.grids.lattice import Cells, Lattice, cover
 from upscaling.grids.lonlat import transformer
 from upscaling.grids.owners import sorted_cells
 
-__all__ = ["Zone", "false_northing", "owned_cells", "to_plane", "utm_zones", "zone_of"]
+__all__ = ["Zone", "false_northing", "from_plane", "owned_cells", "to_plane", "utm_zones", "zone_of"]
 
 _EXCEPTIONS = {  # zone: (west, south, east, north) north of the equator
     31: [(0, 0, 6, 56), (0, 56, 3, 64), (0, 64, 6, 72), (0, 72, 9, 84)],
@@ -114,6 +114,12 @@ def to_plane(xy: NDArray[np.float64], *, polar: bool, south: bool) -> NDArray[np
         return np.column_stack(transformer("EPSG:4326", f"EPSG:{5041 + south}").transform(xy[:, 0], xy[:, 1]))
     x, y = transformer("EPSG:4326", "EPSG:32631").transform(xy[:, 0] + 3, xy[:, 1])
     return np.column_stack([x, y + false_northing(south)])
+
+
+def from_plane(xy: NDArray[np.float64], *, south: bool) -> NDArray[np.float64]:
+    """Return longitude relative to the central meridian, and latitude, of UTM coordinates (n, 2) in metres."""
+    lon, lat = transformer("EPSG:32631", "EPSG:4326").transform(xy[:, 0], xy[:, 1] - false_northing(south))
+    return np.column_stack([lon - 3, lat])
 
 
 def _region(shape: Boxes, *, polar: bool, south: bool) -> Any:
