@@ -117,20 +117,18 @@ def merge_cubes(
         ``OverlapResolverMissing``: pixels overlap and there is no resolver.
     """
     import numpy as np
-    import xarray as xr
 
     def resolve(x: Any, y: Any) -> Any:
         if overlap_resolver is None:
             raise ProcessError("OverlapResolverMissing", "the cubes overlap and there is no overlap_resolver")
         return call(overlap_resolver, x=x, y=y, context=context)
 
-    if set(cube1.dims) != set(cube2.dims):
-        wide, narrow = (cube1, cube2) if cube1.ndim >= cube2.ndim else (cube2, cube1)
-        dims = [*wide.dims, *(d for d in narrow.dims if d not in wide.dims)]
-        first, second = xr.broadcast(*xr.align(cube1, cube2, join="exact"))
-        first, second = first.transpose(*dims), second.transpose(*dims)
-        return rewrap(first, resolve(first.values, second.values), dims)
-    cube2 = cube2.transpose(*cube1.dims)
+    wide, narrow = (cube1, cube2) if cube1.ndim >= cube2.ndim else (cube2, cube1)
+    dims = [*wide.dims, *(d for d in narrow.dims if d not in wide.dims)]
+    cube1, cube2 = (
+        one.expand_dims({d: other[d].values for d in dims if d not in one.dims}).transpose(*dims)
+        for one, other in ((cube1, cube2), (cube2, cube1))
+    )
     labels = {d: _joined(str(d), cube1[d].values, cube2[d].values) for d in cube1.dims}
     places = [{d: [list(labels[d]).index(v) for v in c[d].values] for d in c.dims} for c in (cube1, cube2)]
     shape = [len(labels[d]) for d in cube1.dims]

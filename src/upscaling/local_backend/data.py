@@ -1,5 +1,14 @@
 """What the back-end serves: collections from a YAML list of files, or from a local STAC catalogue.
 
+A YAML list, whose relative paths start at its own folder; files of the same time are mosaicked, first file first::
+
+    collections:
+      SENTINEL2_L2A:
+        title: Scenes of one valley
+        items:
+          - {file: june.tif, datetime: 2022-06-12T10:00:00Z, bands: [B04, B08], properties: {eo:cloud_cover: 12}}
+          - {file: series.nc}
+
 The index is built once, by the process that workers are forked from: each file's header is read then, so that a
 broken file stops the start and not a job.
 """

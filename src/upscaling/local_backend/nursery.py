@@ -25,14 +25,14 @@ from upscaling.errors import ConfigError
 
 __all__ = ["ENVIRONMENT", "main"]
 
-# Read by the libraries when they are imported: no threads before a fork.
+# Read by the libraries when they are imported: no threads before a fork, and nothing fetched from elsewhere.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "GDAL_NUM_THREADS": "1",
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "PROJ_NETWORK": "OFF",
 }
 PR_SET_PDEATHSIG = 1
 

@@ -155,19 +155,18 @@ def _write_cog(path: Path, data: xr.DataArray, names: list[str] | None) -> dict[
             copy(
                 source, path, driver="COG", compress="DEFLATE", predictor=predictor, blocksize=512, resampling="NEAREST"
             )
-    statistics = [_statistics(band) for band in values]
     return {
         "type": "image/tiff; application=geotiff; profile=cloud-optimized",
         "roles": ["data"],
         "bands": [{"name": name} for name in names or []],
         "raster:bands": [
             {
-                "name": name,
+                **({"name": names[number]} if names else {}),
                 "data_type": str(values.dtype),
-                "nodata": "nan" if nodata is not None else None,
-                "statistics": found,
+                **({"nodata": "nan"} if nodata is not None else {}),
+                "statistics": _statistics(band),
             }
-            for name, found in zip(names or [path.stem] * count, statistics, strict=True)
+            for number, band in enumerate(values)
         ],
         **_projection(crs, transform, height, width),
         "file:size": path.stat().st_size,

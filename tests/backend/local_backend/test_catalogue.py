@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 import scipy.signal
 import xarray as xr
 
+from upscaling.local_backend.cubes import load_cube
 from upscaling.local_backend.data import Collection, load_data
 from upscaling.local_backend.definitions import Definitions
+from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import Evaluator
 from upscaling.local_backend.processes import base_registry
 from upscaling.local_backend.save import save
@@ -66,13 +69,17 @@ def udp(shared_data: Path, collections: dict[str, Collection]) -> Iterator[Any]:
     """Runs a UDP of the catalogue with the arguments that it knows of those given."""
 
     def run(path: str, **arguments: Any) -> xr.DataArray:
-        name = path.rpartition("/")[2]
-        definition = json.loads((shared_data / "apex_catalogue" / path / "openeo_udp" / f"{name}.json").read_text())
+        folder, name = path.split("/")[:2], path.rpartition("/")[2]
+        file = shared_data.joinpath("apex_catalogue", *folder, "openeo_udp", f"{name}.json")
+        definition = json.loads(file.read_text())
         known = {p["name"] for p in definition["parameters"]}
         common = {"temporal_extent": ["2022-06-01", "2022-08-01"], "time": ["2022-06-01", "2022-08-01"]}
         common |= dict.fromkeys(("bbox", "bounding_box", "spatial_extent"), EXTENT) | {"geometry": SQUARE}
+        remote = arguments.pop("remote", None)
         arguments = {key: value for key, value in (common | arguments).items() if key in known}
         sources = data_sources(collections, allow_empty=False, used=[])
+        if remote is not None:
+            sources["load_stac"] = lambda url, bands, spatial_extent: remote.assign_coords(bands=bands)
         evaluator = Evaluator(
             {**processes, **sources, "save_result": lambda data, **_: data}, Definitions({name: definition})
         )
@@ -252,3 +259,16 @@ def test_the_other_graphs_run_to_a_file(udp: Any, name: str, tmp_path: Path) -> 
     assert np.isfinite(got.values).any()
     file_format = "PNG" if name in {"bais2", "ndci_cyanobacteria"} else "GTiff"
     assert save(got, tmp_path, file_format)
+
+
+def test_scmap_runs_once_its_threshold_image_is_here(udp: Any, collections: dict[str, Collection]) -> None:
+    """189 nodes; on its own it ends at a STAC document of another host, which this back-end does not fetch."""
+    scene = load_cube(collections["SENTINEL2_L2A"], spatial_extent=EXTENT, bands=["B01"])
+    collections["ESA_WORLDCOVER_10M_2021_V2"] = replace(
+        collections["SENTINEL2_L2A"],
+        scenes=tuple(replace(s, bands={"MAP": s.bands["SCL"]}) for s in collections["SENTINEL2_L2A"].scenes[:1]),
+    )
+    with pytest.raises(ProcessError, match="is not on this host"):
+        udp("dlr/scmap/scmap_composite")
+    got = udp("dlr/scmap/scmap_composite", remote=scene)
+    assert got.sizes == {"bands": 44, "y": SIZE // 2, "x": SIZE // 2}

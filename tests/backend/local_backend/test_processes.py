@@ -202,6 +202,8 @@ def test_merge_cubes(evaluate: Any) -> None:
     np.testing.assert_array_equal(partly.values, expected)
     flat = evaluate(graph, one=cube(VALUES[0, 0], "y x"), two=two).transpose("t", "bands", "y", "x")
     np.testing.assert_array_equal(flat.values, np.maximum(VALUES[0, 0], -VALUES))
+    still = evaluate(bare, one=one, two=cube(VALUES[0, :1], "bands y x", bands=["C1"]))  # a band without time
+    np.testing.assert_array_equal(still.values, np.concatenate([VALUES, VALUES[[0, 0, 0], :1]], 1))
     later = cube(VALUES[:1], t=np.array(["2021-12-01"], "datetime64[ns]"))
     assert list(evaluate(bare, one=one, two=later)["t"].values) == sorted([*later["t"].values, *one["t"].values])
 
