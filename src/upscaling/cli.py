@@ -34,6 +34,7 @@ def _load(path: Path) -> Config:
 
 
 ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, e.g. results/demo.", show_default=False)]
 Results = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
 
 
@@ -73,17 +74,20 @@ def check(config: ConfigFile, results: Results = Path("results")) -> None:
     typer.echo(f"{settings.backend.kind} back-end: ready")
 
 
-@app.command()
-def tile(
-    config: ConfigFile,
-    tile: Annotated[str, typer.Argument(help="Id of a tile of the plan.")],
-    results: Results = Path("results"),
+@app.command("run-tile")
+def run_tile(
+    run: RunFolder,
+    tile: Annotated[str, typer.Argument(help="A target of the plan: a tile, or a tile and its other coordinates.")],
+    log: Annotated[Path | None, typer.Option(help="Log file; standard error when left out.")] = None,
 ) -> None:
     """Run one tile: submit it or attach to its job, wait, fetch, check, and write its item."""
-    from upscaling.tile import run_tile
+    from upscaling.plan import kept_config
+    from upscaling.snake import logged
+    from upscaling.tile import run_tile as see_through
 
-    settings = _load(config)
-    typer.echo(run_tile(tile, config=settings, run_folder=results / settings.run))
+    settings = kept_config(run)
+    with logged(str(log) if log else None, f"tile {tile}"):
+        see_through(tile, config=settings, run_folder=run)
 
 
 @app.command()

@@ -6,6 +6,7 @@ A plan is a folder, made once, before any job is known to Snakemake, and keyed b
     algorithm.*     the pinned copy of the algorithm's definition
     tiles.parquet   one row per tile with its outline, for people and GIS
     tiles.csv       target, key, offset, part: all that the Snakefile reads
+    config.json     the configuration that the run was last started with (it holds no secrets)
     jobs.ndjson     one line per target: its coordinates and its bound parameters; ``offset`` points into it
 
 A target is one job: a tile, at one time step, for one row of parameter values, as far as a run has these dimensions.
@@ -20,13 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from upscaling.errors import UpscalingError
-from upscaling.files import digest, read_json, sha256_file
+from upscaling.files import digest, read_json, sha256_file, write_json
 from upscaling.tiles import Algorithm, Bounds, Parameter, Tile, TileJob
 
 if TYPE_CHECKING:
     from upscaling.config import Config
 
-__all__ = ["Plan", "PlanRow", "ensure_plan", "job_of", "load_plan", "plan_key"]
+__all__ = ["Plan", "PlanRow", "ensure_plan", "job_of", "keep_config", "kept_config", "load_plan", "plan_key"]
 
 _FORMAT = 3  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
 
@@ -98,14 +99,43 @@ def _content(name: str) -> list[str]:
 
 def ensure_plan(config: Config, run_folder: Path, *, say: Any = None) -> Plan:
     """Return the plan of a run, making it if there is none or its inputs have changed."""
-    folder = run_folder / "plan"
-    if (folder / "plan.json").is_file():
-        plan = load_plan(run_folder)
-        if plan.facts.get("key") == plan_key(config):
-            return plan
+    path = run_folder / "plan" / "plan.json"
+    try:
+        if read_json(path).get("key") == plan_key(config):
+            return load_plan(run_folder)
+    except (OSError, ValueError, UpscalingError):
+        pass  # none yet, or damaged: it is made from the configuration again, and nothing is lost
     from upscaling.planning import make_plan
 
     return make_plan(config, run_folder, say=say)
+
+
+def keep_config(config: Config, run_folder: Path) -> None:
+    """Keep the run's whole configuration beside the plan, for processes that are told only the run's folder."""
+    path, content = run_folder / "plan" / "config.json", config.model_dump(mode="json")
+    try:
+        if read_json(path) == content:
+            return
+    except (OSError, ValueError):
+        pass
+    write_json(path, content)
+
+
+def kept_config(run_folder: Path) -> Config:
+    """Return the configuration that the run was last started with.
+
+    Raises
+    ------
+    UpscalingError
+        If the folder is not that of a run.
+    """
+    from upscaling.config import Config
+
+    path = run_folder / "plan" / "config.json"
+    try:
+        return Config.parse(read_json(path), file=path)
+    except FileNotFoundError:
+        raise UpscalingError(f"{run_folder} is not the folder of a run ({path} is missing)") from None
 
 
 def load_plan(run_folder: Path) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -13,12 +14,13 @@ from typing import Any, NoReturn
 
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.plan import Plan, ensure_plan
+from upscaling.plan import Plan, ensure_plan, keep_config
 
 __all__ = ["begin", "end", "logged", "plan", "read_config", "slots"]
 
 
 _SPARE_THREADS = 5
+_waiters: dict[str, subprocess.Popen[bytes]] = {}  # of this process, by run folder
 
 
 def _say(line: str) -> None:
@@ -43,9 +45,11 @@ def read_config(config: Any, files: Sequence[Any]) -> Config:
 def plan(config: Config, run_folder: str) -> Plan:
     """Return the run's plan, made if need be."""
     try:
-        return ensure_plan(config, Path(run_folder), say=_say)
+        made = ensure_plan(config, Path(run_folder), say=_say)
     except UpscalingError as error:
         _stop(error, config)
+    keep_config(config, Path(run_folder))
+    return made
 
 
 def slots(config: Config, cores: int | None) -> dict[str, int]:
@@ -64,20 +68,27 @@ def slots(config: Config, cores: int | None) -> dict[str, int]:
 
 def begin(config: Config, run_folder: str) -> None:
     """Check the platform before the first tile; the run ends here, with one line, if it is of no use."""
+    from upscaling import waiter
     from upscaling.tile import check_run
 
+    folder = Path(run_folder)
     try:
-        check_run(config, Path(run_folder))
+        check_run(config, folder)
     except UpscalingError as error:
         _stop(error, config)
+    if config.backend.kind == "openeo":
+        _waiters[run_folder] = waiter.start(folder)
 
 
 def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
     """After the last tile: clean up; if tiles failed, gather the others and say what is missing and why."""
+    from upscaling import waiter
     from upscaling.gather import by_reason, gather
     from upscaling.tile import finish_run
 
     folder = Path(run_folder)
+    if run_folder in _waiters:
+        waiter.stop(_waiters.pop(run_folder), folder)
     finish_run(config, folder)
     if not failed:
         return
@@ -92,7 +103,7 @@ def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
 
 
 @contextmanager
-def logged(log: str, what: str) -> Iterator[None]:
+def logged(log: str | None, what: str) -> Iterator[None]:
     """Send logging to a rule's log file; end the script with one line for whatever goes wrong."""
     logging.basicConfig(
         filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -1,4 +1,5 @@
-# One openEO batch job per tile. The process here only submits (or attaches), waits and fetches: it needs no core.
+# One openEO batch job per tile. One process of the run submits (or attaches), waits and fetches for all of them; a
+# tile's own shell only waits for its word, and needs no core.
 
 
 rule tile:
@@ -18,4 +19,4 @@ rule tile:
     message:
         "tile {wildcards.tile}: openEO batch job"
     script:
-        "../../scripts/tile.py"
+        "../../scripts/tile.sh"
