@@ -226,6 +226,37 @@ def test_a_broken_package_is_refused_in_one_line(tmp_path: Path, change: tuple[s
     assert not list(tmp_path.glob("plan/*.cwl"))
 
 
+def test_an_error_in_another_file_names_that_file(tmp_path: Path) -> None:
+    source = write_package(tmp_path / "p")
+    tool = source.parent / "tool.cwl"
+    tool.write_text(tool.read_text().replace("stdout: out.txt", "stdot: out.txt"))
+    with pytest.raises(ConfigError, match=r"app\.cwl: algorithm\.source: tool\.cwl, line 12, column 1: invalid "):
+        pin_package(f"{source}#water", tmp_path / "plan")
+
+
+def test_yaml_merge_keys_are_understood_and_names_must_differ(tmp_path: Path) -> None:
+    text = """
+cwlVersion: v1.2
+s:dateCreated: 2025-01-01
+$namespaces: {s: "https://schema.org/"}
+$graph:
+  - &echo {class: CommandLineTool, id: one, baseCommand: [echo, one], inputs: {bbox: string}, outputs: {o: stdout}}
+  - {<<: *echo, id: two, baseCommand: [echo, two]}
+  - class: Workflow
+    id: both
+    inputs: {bbox: string}
+    outputs: {first: {type: File, outputSource: a/o}, second: {type: File, outputSource: b/o}}
+    steps: {a: {run: "#one", in: {bbox: bbox}, out: [o]}, b: {run: "#two", in: {bbox: bbox}, out: [o]}}
+"""
+    (tmp_path / "app.cwl").write_text(text)
+    document = read_json(pin_package(tmp_path / "app.cwl", tmp_path / "plan").path)
+    commands = {process["id"]: process.get("baseCommand") for process in document["$graph"]}
+    assert commands == {"#main": None, "#one": ["echo", "one"], "#two": ["echo", "two"]}
+    (tmp_path / "app.cwl").write_text(text.replace("second: {type", "b: {type").replace("id: both", "id: zz"))
+    with pytest.raises(ConfigError, match=r"app\.cwl: algorithm\.source: uses the name b twice"):
+        pin_package(tmp_path / "app.cwl", tmp_path / "plan")
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from upscaling.errors import ConfigError
 from upscaling.files import digest, sha256_file, write_json
 from upscaling.packages.cwltypes import REMOTE_SCHEMES, is_optional, plain_type, short_name
+from upscaling.packages.load import KEY, load, loader_errors, preprocessed, processes_in
 from upscaling.tiles import Algorithm, Parameter
 
 __all__ = ["images", "pin_package", "processes", "tool_path", "uses_javascript"]
 
-KEY = "algorithm.source"
-FETCH_TIMEOUT_S = 60
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SOFTWARE_VERSION = ("s:softwareVersion", "https://schema.org/softwareVersion", "http://schema.org/softwareVersion")
 
@@ -54,19 +51,19 @@ def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) 
     if fragment and workflow and fragment != workflow:
         raise ConfigError(f"names workflow {fragment}, but {workflow} was asked for", key=KEY, file=source)
     uri = _document_uri(location)
-    with _loader_errors(location):
-        context, document = _load(uri)
-        candidates = _processes_of(context, uri)
+    with loader_errors(location):
+        context, document = load(uri)
+        candidates = processes_in(context, uri)
         entry = _entry(candidates, fragment or workflow, location)
-        packed = pack(context, entry["id"])
+        packed = pack(preprocessed(uri), entry["id"])
     name = short_name(entry["id"]) if "#" in entry["id"] else Path(urlsplit(uri).path).stem
     into.mkdir(parents=True, exist_ok=True)
     plain = _normalised(packed, _metadata(document), location, into)
     _refuse(plain, location)
     target = into / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.cwl"
     write_json(target, plain)
-    with _loader_errors(location):
-        _load(target.absolute().as_uri())  # what the runner gets is what was checked
+    with loader_errors(location):
+        load(target.absolute().as_uri())  # what the runner gets is what was checked
     main = next(process for process in plain["$graph"] if process["id"] == "#main")
     return Algorithm(
         kind="cwl",
@@ -136,75 +133,6 @@ def _document_uri(location: str) -> str:
     return path.as_uri()
 
 
-@contextmanager
-def _loader_errors(location: str) -> Iterator[None]:
-    """Turn whatever the CWL loader raises into its own most useful line; keep its loggers quiet."""
-    from schema_salad.exceptions import SchemaSaladException
-
-    loggers = [logging.getLogger(name) for name in ("cwltool", "salad", "rdflib.term")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    except ConfigError:
-        raise
-    except StopIteration:
-        raise ConfigError("is empty; expected a CWL document", key=KEY, file=location) from None
-    except SchemaSaladException as error:
-        raise ConfigError(_leaf(error), key=KEY, file=location) from None
-    except Exception as error:  # cwltool raises what it meets: UnicodeDecodeError, KeyError, WorkflowException ...
-        raise ConfigError(f"is not a CWL document that can be run: {error}", key=KEY, file=location) from None
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _leaf(error: Any) -> str:
-    """Return the first reason of a loader's error tree, with its line and column, without its guesses."""
-    leaf = next(iter(error.leaves()), error)
-    text = " ".join(str(leaf.message or leaf).split()).partition(", tried ")[0].partition(" Use the following")[0]
-    if "undefined reference" in text and "Field 'class'" in text:
-        wanted = text.rpartition("/")[2].strip("'")
-        text = f"{wanted} is no class of CWL; a vendor's own requirement cannot be run here"
-    return f"line {leaf.start[0]}, column {leaf.start[1]}: {text}" if leaf.start else text
-
-
-def _context() -> Any:
-    import requests
-    from cwltool.context import LoadingContext
-    from cwltool.workflow import default_make_tool
-    from schema_salad.fetcher import DefaultFetcher
-
-    class Session(requests.Session):
-        def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-            kwargs.setdefault("timeout", FETCH_TIMEOUT_S)  # a firewall that drops packets must not hang the plan
-            return super().request(*args, **kwargs)
-
-    context = LoadingContext()
-    context.skip_schemas = True
-    context.construct_tool_object = default_make_tool
-    context.fetcher_constructor = lambda cache, _session: DefaultFetcher(cache, Session())
-    return context
-
-
-def _load(uri: str) -> tuple[Any, Any]:
-    """Validate a document as a runner would: schema, links between steps, types, requirements."""
-    from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
-
-    context, document, uri = fetch_document(uri, _context())
-    metadata = dict(document) if isinstance(document, dict) else {}
-    context, uri = resolve_and_validate_document(context, document, uri)
-    for process in _processes_of(context, uri):
-        make_tool(process["id"], context)
-    return context, metadata
-
-
-def _processes_of(context: Any, uri: str) -> list[dict[str, Any]]:
-    resolved, _ = context.loader.resolve_ref(urldefrag(uri)[0])
-    return list(resolved) if isinstance(resolved, list) else [resolved]
-
-
 def _entry(candidates: list[dict[str, Any]], wanted: str | None, location: str) -> dict[str, Any]:
     """Return the process to run: the one asked for, ``main``, or the only workflow (or the only process)."""
     named = {short_name(process["id"]) if "#" in process["id"] else "": process for process in candidates}
@@ -239,6 +167,11 @@ def _normalised(packed: Any, metadata: dict[str, Any], location: str, into: Path
     document: dict[str, Any] = json.loads(text)
     if "$graph" not in document:
         document = {"$graph": [document]}
+    for process in document["$graph"]:
+        # pack takes the second thing of a name for a copy of the first
+        for entry in [*process.get("inputs", []), *process.get("outputs", []), *process.get("steps", [])]:
+            if "$import" in entry:
+                raise ConfigError(f"uses the name {short_name(entry['$import'])} twice", key=KEY, file=location)
     document.pop("$schemas", None)
     for process in document["$graph"]:
         for key in ("$schemas", "cwlVersion", "$namespaces"):

@@ -1,0 +1,123 @@
+"""Read CWL documents with cwltool's own loader: validated, quiet, with time-outs, and failing in one line."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urldefrag
+
+from upscaling.errors import ConfigError
+
+__all__ = ["KEY", "load", "loader_errors", "preprocessed", "processes_in"]
+
+KEY = "algorithm.source"
+FETCH_TIMEOUT_S = 60
+
+
+@contextmanager
+def loader_errors(location: str) -> Iterator[None]:
+    """Turn whatever the CWL loader raises into its own most useful line; keep its loggers quiet."""
+    from schema_salad.exceptions import SchemaSaladException
+
+    loggers = [logging.getLogger(name) for name in ("cwltool", "salad", "rdflib.term")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    except ConfigError:
+        raise
+    except StopIteration:
+        raise ConfigError("is empty; expected a CWL document", key=KEY, file=location) from None
+    except SchemaSaladException as error:
+        raise ConfigError(_leaf(error, location), key=KEY, file=location) from None
+    except Exception as error:  # cwltool raises what it meets: UnicodeDecodeError, KeyError, WorkflowException ...
+        if isinstance(error.__cause__, SchemaSaladException):
+            raise ConfigError(_leaf(error.__cause__, location), key=KEY, file=location) from None
+        words = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"is not a CWL document that can be run ({words})", key=KEY, file=location) from None
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _leaf(error: Any, location: str) -> str:
+    """Return the first reason of a loader's error tree, with its line and column, without its guesses."""
+    leaf = next(iter(error.leaves()), error)
+    text = " ".join(str(leaf.message or leaf).split()).partition(", tried ")[0].partition(" Use the following")[0]
+    if "undefined reference" in text and "Field 'class'" in text:
+        wanted = text.rpartition("/")[2].strip("'")
+        text = f"{wanted} is no class of CWL; a vendor's own requirement cannot be run here"
+    if not leaf.start:
+        return text
+    name = str(leaf.file or "").rpartition("/")[2]
+    elsewhere = f"{name}, " if name and name != location.rpartition("/")[2] else ""
+    return f"{elsewhere}line {leaf.start[0]}, column {leaf.start[1]}: {text}"
+
+
+def _context(*, merge_keys: bool = True) -> Any:
+    """Return a loading context; without merge keys, ``<<: *anchor`` is resolved before the loader sees it."""
+    import requests
+    from cwltool.context import LoadingContext
+    from cwltool.workflow import default_make_tool
+    from schema_salad.fetcher import DefaultFetcher
+
+    class Session(requests.Session):
+        def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+            kwargs.setdefault("timeout", FETCH_TIMEOUT_S)  # a firewall that drops packets must not hang the plan
+            return super().request(*args, **kwargs)
+
+    class Fetcher(DefaultFetcher):
+        def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
+            text = str(super().fetch_text(url, content_types))
+            return text if merge_keys or "<<:" not in text else _merged(text)
+
+    context = LoadingContext()
+    context.skip_schemas = True
+    context.construct_tool_object = default_make_tool
+    context.fetcher_constructor = lambda cache, _session: Fetcher(cache, Session())
+    return context
+
+
+def _merged(text: str) -> str:
+    """Return a YAML document with its merge keys resolved, on which cwltool's ``pack`` stumbles."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        document = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        return text  # an included program, not a document
+    return json.dumps(document, default=str) if isinstance(document, dict) else text
+
+
+def load(uri: str) -> tuple[Any, Any]:
+    """Validate a document as a runner would: schema, links between steps, types, requirements."""
+    from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
+
+    context, document, uri = fetch_document(uri, _context())
+    metadata = dict(document) if isinstance(document, dict) else {}
+    context, uri = resolve_and_validate_document(context, document, uri)
+    for process in processes_in(context, uri):
+        make_tool(process["id"], context)
+    return context, metadata
+
+
+def preprocessed(uri: str) -> Any:
+    """Load a document for ``pack``, which asks that nothing was brought up to the newest CWL version."""
+    from cwltool.load_tool import fetch_document, resolve_and_validate_document
+
+    context = _context(merge_keys=False)
+    context.do_update = False
+    context, document, uri = fetch_document(uri, context)
+    context, _ = resolve_and_validate_document(context, document, uri, preprocess_only=True)
+    return context
+
+
+def processes_in(context: Any, uri: str) -> list[dict[str, Any]]:
+    """Return the processes of a loaded document."""
+    resolved, _ = context.loader.resolve_ref(urldefrag(uri)[0])
+    return list(resolved) if isinstance(resolved, list) else [resolved]
