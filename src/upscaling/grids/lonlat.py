@@ -22,6 +22,7 @@ __all__ = [
     "MAX_STEP",
     "area_km2",
     "cut_at_antimeridian",
+    "folded",
     "ground_area",
     "jumps",
     "lonlat_bounds",
@@ -219,8 +220,16 @@ def project(polygons: NDArray[Any], crs: str) -> NDArray[Any]:
     change = transformer("EPSG:4326", crs)
     flat = shapely.transform(polygons, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1])))
     if not np.isfinite(shapely.get_coordinates(flat)).all():
-        raise ConfigError(f"the AOI has points that have no place in {crs}")
-    return valid_polygons(flat)
+        raise ConfigError(f"the AOI has points that have no place in {crs}", key="area.grid")
+    return valid_polygons(folded(flat, np.abs(shapely.bounds(polygons)[:, [1, 3]]).max(axis=1) >= _POLE))
+
+
+def folded(flat: NDArray[Any], polar: NDArray[np.bool_]) -> NDArray[Any]:
+    """Mend projected polygons that touch a pole: the map's edges there fold up to a point and a seam at +-180."""
+    if polar.any():
+        flat = flat.copy()
+        flat[polar] = shapely.set_precision(shapely.make_valid(flat[polar], method="structure"), 1e-3)
+    return flat
 
 
 def lonlat_bounds(geometries: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64]:

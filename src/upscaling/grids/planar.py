@@ -45,6 +45,20 @@ def rings(bounds: NDArray[np.float64], across: int, up: int) -> NDArray[np.float
     return np.stack([x, y], axis=-1)
 
 
+def _by_latitude(cells: Cells, lattice: Lattice) -> tuple[Cells, NDArray[np.float64]]:
+    """Weigh areas in degrees: a cell half covered in degrees is not half covered on the ground.
+
+    Returns the cells, and metres per degree (as the root of the area) for every row.
+    """
+    partial = cells.piece != np.array(None)
+    boxes = np.asarray(shapely.box(*lattice.bounds(cells.i[partial], cells.j[partial]).T), dtype=object)
+    area = cells.area.copy()
+    area[partial] = ground_area(cells.piece[partial]) / ground_area(boxes) * (lattice.dx * lattice.dy)
+    middle = np.minimum(np.abs(lattice.y0 + (cells.j + 0.5) * lattice.dy), 90.0)
+    metres = _METRES_PER_DEGREE * np.sqrt(np.cos(np.radians(middle)))
+    return Cells(cells.polygon, cells.i, cells.j, area, cells.piece), metres
+
+
 class PlanarGrid(BaseGrid):
     """One lattice in one CRS.
 
@@ -64,17 +78,22 @@ class PlanarGrid(BaseGrid):
         """Return tile ids and STAC grid codes."""
         raise NotImplementedError
 
+    def check(self, aoi: AOI, i: Ints, j: Ints) -> None:
+        """Raise ConfigError if a cell lies outside the grid."""
+
     def select(self, aoi: AOI, min_overlap: float) -> Selection:
         """Find the tiles under an AOI."""
         within_domain(aoi, self.domain, self.name)
         polygons = aoi.polygons_in(self.epsg)
-        cells, metres = self.measured(cover(polygons, self.lattice))
+        cells, metres = cover(polygons, self.lattice), None
         least = floors(polygons)
-        if metres is not None:
+        if self.epsg == "EPSG:4326":
+            cells, metres = _by_latitude(cells, self.lattice)
             least = least_of(least, np.arange(len(polygons)), polygons)
         zone = np.zeros(len(polygons), dtype=np.int64)
         size = self.lattice.dx * self.lattice.dy
         found = owned(cells, zone, least, size, min_overlap=min_overlap, metres=metres)
+        self.check(aoi, found.i, found.j)
         ids, codes = self.names(found.i, found.j)
         bounds = self.lattice.bounds(found.i, found.j)
         outline = self.outlines(bounds)
@@ -93,14 +112,10 @@ class PlanarGrid(BaseGrid):
             dropped_area=found.dropped_area,
         )
 
-    def measured(self, cells: Cells) -> tuple[Cells, NDArray[np.float64] | None]:
-        """Return cells with true areas, and metres per unit of the lattice where that is not one."""
-        return cells, None
-
     def outlines(self, bounds: NDArray[np.float64]) -> NDArray[Any]:
         """Return outlines in EPSG:4326: a point at least every 2.5 km, 8 to an edge where tiles are small."""
-        if not len(bounds):
-            return np.empty(0, dtype=object)
+        if not len(bounds) or self.epsg == "EPSG:4326":  # straight in longitude/latitude as they are
+            return np.asarray(shapely.box(*bounds.T), dtype=object)
         n = max(8, int(np.ceil((bounds[0, 2] - bounds[0, 0]) / 2500)))
         xy = rings(bounds, n, n)
         lon, lat = transformer(self.epsg, "EPSG:4326").transform(xy[..., 0].ravel(), xy[..., 1].ravel())
@@ -162,20 +177,6 @@ class DegreeGrid(PlanarGrid):
             for x, y in zip((i * self.size).tolist(), (j * self.size).tolist(), strict=True)
         ]
         return [f"{self.name}_{p}" for p in places], [f"{self._code}-{p.upper()}" for p in places]
-
-    def measured(self, cells: Cells) -> tuple[Cells, NDArray[np.float64] | None]:
-        """Weigh areas by latitude; a cell that is half covered in degrees is not half covered on the ground."""
-        partial = cells.piece != np.array(None)
-        boxes = np.asarray(shapely.box(*self.lattice.bounds(cells.i[partial], cells.j[partial]).T), dtype=object)
-        area = cells.area.copy()
-        area[partial] = ground_area(cells.piece[partial]) / ground_area(boxes) * self.size**2
-        middle = np.minimum(np.abs((cells.j + 0.5) * self.size), 90.0)
-        metres = _METRES_PER_DEGREE * np.sqrt(np.cos(np.radians(middle)))
-        return Cells(cells.polygon, cells.i, cells.j, area, cells.piece), metres
-
-    def outlines(self, bounds: NDArray[np.float64]) -> NDArray[Any]:
-        """Return the cells themselves: their edges are straight in longitude/latitude."""
-        return np.asarray(shapely.box(*bounds.T), dtype=object)
 
 
 def make(name: str) -> PlanarGrid:

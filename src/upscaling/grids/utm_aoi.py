@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from upscaling.aoi import AOI
-from upscaling.grids.lonlat import MAX_STEP, polygons_of, valid_polygons
+from upscaling.grids.lonlat import MAX_STEP, folded, polygons_of, valid_polygons
 from upscaling.grids.utm_zones import Zone, to_plane
 
 __all__ = ["aoi_in_zones"]
@@ -83,8 +83,7 @@ def _projected(
             if kind.any():
                 xy[kind] = to_plane(xy[kind], polar=polar, south=south)
     flat = shapely.set_coordinates(polygons.copy(), xy)
-    if at_pole.any():  # the map's edges at the pole and at +-180 fold up to a point and a line
-        flat[at_pole] = shapely.set_precision(shapely.make_valid(flat[at_pole], method="structure"), 1e-3)
+    flat = folded(flat, at_pole)
     bad = ~shapely.is_valid(flat) | (shapely.get_type_id(flat) != 3) | shapely.is_empty(flat)
     zone_of, part_of, out = [zone[~bad]], [part[~bad]], [flat[~bad]]
     for k in np.flatnonzero(bad):

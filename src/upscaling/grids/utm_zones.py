@@ -19,7 +19,7 @@ from upscaling.grids.lattice import Cells, Lattice, cover
 from upscaling.grids.lonlat import transformer
 from upscaling.grids.owners import sorted_cells
 
-__all__ = ["Zone", "false_northing", "from_plane", "owned_cells", "to_plane", "utm_zones", "zone_of"]
+__all__ = ["Zone", "false_northing", "from_plane", "owned_cells", "to_plane", "utm_zones", "zone_of", "zones_of"]
 
 _EXCEPTIONS = {  # zone: (west, south, east, north) north of the equator
     31: [(0, 0, 6, 56), (0, 56, 3, 64), (0, 64, 6, 72), (0, 72, 9, 84)],
@@ -93,14 +93,23 @@ def utm_zones() -> tuple[Zone, ...]:
     return tuple(zones)
 
 
+def zones_of(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the index into ``utm_zones()`` of the zone of every point (its west and south edges belong to a zone)."""
+    column = np.floor((np.asarray(lon, dtype=float) + 180) / 6).astype(np.int64) % 60
+    lat = np.asarray(lat, dtype=float)
+    zone = 2 * column + (lat < 0)
+    turned = (np.asarray(lon, dtype=float) + 180) % 360 - 180
+    for number, boxes in _EXCEPTIONS.items():
+        for west, south, east, north in boxes:
+            zone[(turned >= west) & (turned < east) & (lat >= south) & (lat < north)] = 2 * (number - 1)
+    zone[lat >= 84] = 120
+    zone[lat < -80] = 121
+    return np.asarray(zone, dtype=np.int64)
+
+
 def zone_of(lon: float, lat: float) -> Zone:
-    """Return the zone that a point lies in (west and south edges belong to it)."""
-    lon = (lon + 180) % 360 - 180
-    for zone in utm_zones():
-        for west, south, east, north in zone.boxes:
-            if west <= lon < east and (south <= lat < north or lat == north == 90):
-                return zone
-    raise ValueError(f"({lon}, {lat}) is not on the globe")
+    """Return the zone that a point lies in."""
+    return utm_zones()[int(zones_of(np.array([lon]), np.array([lat]))[0])]
 
 
 def false_northing(south: bool) -> float:
