@@ -47,6 +47,13 @@ JOB_PARAMETERS: list[dict[str, Any]] = [
         "default": "1.1",
         "schema": {"type": "string", "enum": ["1.0", "1.1"]},
     },
+    {
+        "name": "executor-memory",
+        "description": "What the job may allocate, like 512m or 2g, plus executor-memoryOverhead; default: no limit.",
+        "optional": True,
+        "default": None,
+        "schema": {"type": ["string", "null"]},
+    },
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -77,7 +78,8 @@ def run_job(folder: Path, collections: Mapping[str, Collection], processes: Mapp
     except ProcessError as error:
         log_entry(folder, "error", str(error), error.code)
     except MemoryError:
-        log_entry(folder, "error", "the job ran out of memory: use smaller tiles, or allow it more", "OutOfMemory")
+        message = "the job ran out of memory: use smaller tiles, or a larger job option executor-memory"
+        log_entry(folder, "error", message, "OutOfMemory")
     except Exception as error:  # the job's owner must see why; the traceback goes with it
         log.debug("traceback", exc_info=True)
         log_entry(folder, "error", f"internal error: {type(error).__name__}: {error}", "Internal")
@@ -101,6 +103,7 @@ def _run(
         assets.update(save(data, folder / OUTPUT, format, options))
         return data
 
+    _limit_memory(options)
     used: list[Scene] = []
     sources = data_sources(collections, allow_empty=bool(options.get("allow_empty_cubes")), used=used)
     evaluator = Evaluator({**processes, **sources, "save_result": save_result}, Definitions(job["definitions"]))
@@ -112,6 +115,23 @@ def _run(
     log.info("saved %s", ", ".join(assets))
     hrefs = list(dict.fromkeys(scene.href for scene in used))
     return {"assets": assets, "derived_from": hrefs, **_extent(assets, used)}
+
+
+def _limit_memory(options: Mapping[str, Any]) -> None:
+    """Bound what the job may allocate beyond an idle worker to executor-memory + executor-memoryOverhead, if given."""
+    import resource
+
+    given = {name: str(options[name]) for name in ("executor-memory", "executor-memoryOverhead") if name in options}
+    sizes = []
+    for name, text in given.items():
+        match = re.fullmatch(r"(\d+)([kmgt])b?", text.lower())
+        if match is None:
+            raise ProcessError("JobOptionInvalid", f"job option {name} must be like 512m or 2g, not {text!r}")
+        sizes.append(int(match[1]) << {"k": 10, "m": 20, "g": 30, "t": 40}[match[2]])
+    statistics = Path("/proc/self/statm")
+    if sizes and statistics.exists():
+        taken = int(statistics.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + sum(sizes),) * 2)
 
 
 def data_sources(

@@ -241,6 +241,16 @@ def test_empty_cubes_if_asked_for(standing: Backend, tmp_path: Path) -> None:
         assert np.isnan(source.read()).all()
 
 
+def test_a_job_that_needs_more_memory_than_it_may_have(standing: Backend) -> None:
+    connection = standing.connect()
+    graph = result(load("SERIES", box(600000, 4990000, 610000, 5000400), bands=["B04"]))  # 1000 x 1040 x 3 x 4 bytes
+    for memory, code in (("2m", "OutOfMemory"), ("64m", None), ("plenty", "JobOptionInvalid")):
+        job = connection.create_job(graph, job_options={"executor-memory": memory, "executor-memoryOverhead": "1m"})
+        job.start()
+        wait(job)
+        assert [entry["code"] for entry in job.logs(level="error")] == ([code] if code else []), memory
+
+
 def test_json_of_a_number(standing: Backend, tmp_path: Path) -> None:
     graph = {"add": {"process_id": "add", "arguments": {"x": 1, "y": 2}, "result": True}}
     (file,) = run(standing.connect(), graph, tmp_path)
