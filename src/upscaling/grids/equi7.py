@@ -79,8 +79,8 @@ class Equi7Grid(BaseGrid):
         self.name, self.cell_size = f"equi7-T{level}", f"{level * 100} km"
         self.title = f"Equi7Grid T{level}"
         self.definition = (
-            f"Squares of {self.cell_size} in the azimuthal equidistant projection of a continent; a tile at a zone's border "
-            "owns its part within the zone"
+            f"Squares of {self.cell_size} in the azimuthal equidistant projection of a continent; a tile at "
+            "a zone's border owns its part within the zone"
         )
 
     def select(self, aoi: AOI, min_overlap: float) -> Selection:

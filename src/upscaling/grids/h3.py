@@ -35,8 +35,8 @@ class H3Grid(BaseGrid):
         self.cell_size = f"about {area:.3g} km2"
         self.title = f"H3, resolution {resolution}"
         self.definition = (
-            "H3 cells with edges straight in longitude/latitude; a tile is the box around its cell in UTM, outward to 10 m, "
-            "and owns the cell"
+            "H3 cells with edges straight in longitude/latitude; a tile is the box around its cell in UTM, "
+            "outward to 10 m, and owns the cell"
         )
         self._area = area
 

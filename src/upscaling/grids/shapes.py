@@ -19,7 +19,6 @@ from upscaling.grids.utm_zones import to_plane, utm_zones, zones_of
 __all__ = ["Overlaps", "overlaps", "ring_selection"]
 
 _METRES_PER_DEGREE = 111_320.0
-_SEGMENTS = 16  # of an edge, before it is projected
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,10 @@ def _in_utm(unrolled: NDArray[np.float64], anchor: NDArray[np.float64]) -> tuple
     planes = np.empty(len(unrolled), dtype=object)
     following = np.roll(unrolled, -1, axis=1)
     following[:, -1, 0] -= 360 * np.round((following[:, -1, 0] - unrolled[:, -1, 0]) / 360)
-    t = np.linspace(0, 1, _SEGMENTS + 1)[:-1, None]
+    # chords of neighbours differ where their zones or corners do: by less than a millionth of a cell
+    edge = float(np.max(np.ptp(unrolled[..., 1], axis=1), initial=0.01)) * _METRES_PER_DEGREE
+    bend = np.tan(np.radians(min(max(float(np.abs(unrolled[..., 1]).max(initial=0)), 45), 80)))
+    t = np.linspace(0, 1, int(np.ceil(np.sqrt(edge * bend / 51))) + 1)[:-1, None]
     dense = unrolled[:, :, None] * (1 - t) + following[:, :, None] * t
     dense = dense.reshape(len(unrolled), -1, 2)
     for one in np.unique(index).tolist():
