@@ -23,17 +23,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from upscaling.errors import ConfigError
-from upscaling.local_backend.definitions import check_local
 from upscaling.tiles import Bounds
 
 if TYPE_CHECKING:
-    import pystac
     from affine import Affine
 
 # pydantic resolves annotations by name, and the model has a field of that name
 Datetime = datetime
 
-__all__ = ["BandFile", "Collection", "Raster", "Scene", "file_scenes", "load_data", "read_stac", "stac_scenes"]
+__all__ = ["BandFile", "Collection", "Raster", "Scene", "as_utc", "file_scenes", "load_data", "read_header"]
 
 
 class CollectionItem(BaseModel):
@@ -187,7 +185,9 @@ def load_data(path: Path) -> dict[str, Collection]:
     if not path.is_file():
         raise ConfigError("there is no such file", file=path)
     if path.suffix.lower() == ".json":
-        return _from_stac(path)
+        from upscaling.local_backend.stac import load_catalogue
+
+        return load_catalogue(path)
     if path.suffix.lower() in {".yaml", ".yml"}:
         return _from_yaml(path)
     raise ConfigError("data must be a .yaml list of collections, or a STAC catalog.json or collection.json", file=path)
@@ -212,7 +212,7 @@ def _from_yaml(path: Path) -> dict[str, Collection]:
         scenes: list[Scene] = []
         for number, item in enumerate(entry.items):
             key = f"collections.{name}.items.{number}"
-            time = item.datetime and _utc(item.datetime)
+            time = item.datetime and as_utc(item.datetime)
             try:
                 scenes += file_scenes(path.parent / item.file, time, item.bands, item.properties)
             except ConfigError as error:
@@ -237,7 +237,7 @@ def file_scenes(
         return _netcdf_scenes(file, time, names, properties or {})
     if time is None:
         raise ConfigError(f"missing, and {file.name} has no time axis of its own", key="datetime")
-    raster, kinds, nodata, descriptions = _header(str(file))
+    raster, kinds, nodata, descriptions = read_header(str(file))
     if names is None:
         names = [text or f"B{number}" for number, text in enumerate(descriptions, 1)]
     if len(names) != len(kinds) or len(set(names)) != len(names):
@@ -262,7 +262,7 @@ def _netcdf_scenes(
         if time is None:
             raise ConfigError(f"missing, and {file.name} has no time axis of its own", key="datetime")
         steps = [time]
-    headers = {name: _header(paths[name]) for name in names}
+    headers = {name: read_header(paths[name]) for name in names}
     scenes = []
     for number, step in enumerate(steps):
         bands = {
@@ -296,10 +296,17 @@ def _netcdf_variables(file: Path) -> tuple[dict[str, str], list[datetime]]:
     except (RasterioError, OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{file} is not a readable netCDF: {error}", key="file") from error
     paths = {name.rpartition(":")[2]: name for name in found}
-    return paths, [_utc(time) for time in times.astype("datetime64[us]").tolist()]
+    return paths, [as_utc(time) for time in times.astype("datetime64[us]").tolist()]
 
 
-def _header(path: str) -> tuple[Raster, list[str], list[float | None], list[str | None]]:
+def read_header(path: str) -> tuple[Raster, list[str], list[float | None], list[str | None]]:
+    """Read a raster's lattice, and of each band dtype, nodata and description.
+
+    Raises
+    ------
+    ConfigError
+        With ``key="file"``: not readable, without CRS or geotransform, rotated or stored south-up.
+    """
     import rasterio
     from rasterio.errors import RasterioError
 
@@ -317,92 +324,8 @@ def _header(path: str) -> tuple[Raster, list[str], list[float | None], list[str 
         raise ConfigError(f"{path} is not a readable raster: {error}", key="file") from error
 
 
-def _from_stac(path: Path) -> dict[str, Collection]:
-    import pystac
-
-    try:
-        top = read_stac(str(path))
-    except (pystac.STACError, ValueError, KeyError, OSError) as error:
-        raise ConfigError(f"not a readable STAC document: {error}", file=path) from error
-    if not isinstance(top, pystac.Catalog):
-        raise ConfigError("must be a STAC Catalog or Collection", file=path)
-    found = [top] if isinstance(top, pystac.Collection) else list(top.get_all_collections())
-    collections = {}
-    for entry in found:
-        scenes = stac_scenes(entry)
-        if scenes:
-            collections[entry.id] = Collection(
-                entry.id, entry.title or "", entry.description or "", entry.license or "other", tuple(scenes)
-            )
-    if not collections:
-        raise ConfigError("holds no collection with raster items", file=path)
-    return collections
-
-
-def read_stac(href: str) -> pystac.STACObject:
-    """Read a STAC document that, like all that it links to, is a local file or on this host.
-
-    Raises
-    ------
-    ConfigError, pystac.STACError, ValueError, KeyError, OSError
-    """
-    import pystac
-    from pystac.stac_io import DefaultStacIO
-
-    class LocalIO(DefaultStacIO):
-        def read_text_from_href(self, href: str, **arguments: Any) -> str:
-            if "://" in href and not href.startswith("file://"):
-                check_local(href)
-            return super().read_text_from_href(href, **arguments)
-
-    return pystac.read_file(href, stac_io=LocalIO())
-
-
-def stac_scenes(entry: pystac.Catalog | pystac.Item) -> list[Scene]:
-    """Read a local STAC item, or every item below a catalogue, into scenes.
-
-    Raises
-    ------
-    ConfigError
-        An item or an asset is missing or broken.
-    """
-    import pystac
-
-    try:
-        items = [entry] if isinstance(entry, pystac.Item) else list(entry.get_items(recursive=True))
-    except (pystac.STACError, ValueError, KeyError, OSError) as error:
-        raise ConfigError(f"an item of {entry.id} cannot be read: {error}", file=entry.get_self_href()) from error
-    return [scene for item in items if (scene := _stac_scene(item)) is not None]
-
-
-def _stac_scene(item: pystac.Item) -> Scene | None:
-    bands: dict[str, BandFile] = {}
-    for key, asset in item.assets.items():
-        href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
-        if {"thumbnail", "overview", "metadata"} & set(asset.roles or ()) or not _is_raster(href, asset.media_type):
-            continue
-        if "://" in href:
-            check_local(href)
-        elif not Path(href).is_file():
-            raise ConfigError(f"asset {key}: there is no file {href}", file=item.get_self_href())
-        raster, kinds, nodata, descriptions = _header(href)
-        stated = asset.extra_fields.get("bands") or asset.extra_fields.get("eo:bands") or []
-        names = [str(band.get("name") or "") for band in stated]
-        if len(names) != len(kinds) or not all(names):
-            names = [key] if len(kinds) == 1 else [text or f"{key}-{n}" for n, text in enumerate(descriptions, 1)]
-        for number, name in enumerate(names, 1):
-            bands.setdefault(name, BandFile(href, number, kinds[number - 1], nodata[number - 1], raster))
-    time = item.datetime or item.common_metadata.start_datetime
-    if not bands or time is None:
-        return None
-    return Scene(item.id, _utc(time), bands, dict(item.properties), item.get_self_href() or "")
-
-
-def _is_raster(href: str, media_type: str | None) -> bool:
-    return "tiff" in (media_type or "") or href.lower().endswith((".tif", ".tiff"))
-
-
-def _utc(time: datetime) -> datetime:
+def as_utc(time: datetime) -> datetime:
+    """Return a time in UTC; one without a zone is UTC already."""
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

@@ -180,7 +180,7 @@ def stac_collection(url: str) -> Collection:
     import pystac
 
     from upscaling.errors import ConfigError
-    from upscaling.local_backend.data import read_stac, stac_scenes
+    from upscaling.local_backend.stac import read_stac, stac_scenes
 
     try:
         entry = read_stac(url.removeprefix("file://"))
