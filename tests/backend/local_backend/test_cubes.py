@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from upscaling.errors import ConfigError
 from upscaling.local_backend.cubes import load_cube
 from upscaling.local_backend.data import Collection, load_data
 from upscaling.local_backend.errors import ProcessError
@@ -104,3 +105,25 @@ def test_a_cube_that_cannot_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProcessError, match="use smaller tiles") as refused:
         load_cube(made, spatial_extent=box(0, 0, 900000, 9000000))
     assert refused.value.code == "CubeTooLarge"
+
+
+def test_a_stac_catalogue_is_served_by_its_collections(tmp_path: Path) -> None:
+    import pystac
+
+    write(tmp_path / "b04.tif", FINE, 10, 600000, 5000060, 32632)
+    catalogue = pystac.Catalog("top", "top")
+    extent = pystac.Extent(pystac.SpatialExtent([[10, 45, 11, 46]]), pystac.TemporalExtent([[None, None]]))
+    inner = pystac.Collection("INNER", "inner", extent)
+    catalogue.add_child(inner)
+    item = pystac.Item("june", None, None, pystac.utils.str_to_datetime(TIME), {"eo:cloud_cover": 3})
+    item.add_asset("B04", pystac.Asset(str(tmp_path / "b04.tif"), media_type=pystac.MediaType.COG))
+    item.add_asset("preview", pystac.Asset(str(tmp_path / "none.tif"), roles=["thumbnail"]))
+    inner.add_item(item)
+    catalogue.normalize_and_save(str(tmp_path / "stac"), pystac.CatalogType.SELF_CONTAINED)
+    collections = load_data(tmp_path / "stac" / "catalog.json")
+    assert list(collections) == ["INNER"]
+    assert collections["INNER"].metadata()["extent"]["temporal"]["interval"] == [["2022-06-01T10:00:00Z"] * 2]
+    np.testing.assert_array_equal(load_cube(collections["INNER"], bands=["B04"]).values.squeeze(), FINE)
+    (tmp_path / "b04.tif").unlink()
+    with pytest.raises(ConfigError, match=r"june\.json: asset B04: there is no file"):
+        load_data(tmp_path / "stac" / "catalog.json")
