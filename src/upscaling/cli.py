@@ -107,6 +107,38 @@ def collect(
 
 
 @app.command()
+def status(
+    run: RunFolder,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every few seconds until Ctrl-C.")] = False,
+) -> None:
+    """Show how far a run is: counts, rate, time left, cost so far and expected, failures by reason."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from upscaling.status import render, summarize
+
+    console = Console()
+    if not watch:
+        console.print(render(summarize(run)))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(render(summarize(run)), refresh=True)
+            time.sleep(5)
+
+
+@app.command()
+def logs(run: RunFolder, tile: Annotated[str, typer.Argument(help="A target of the plan.")]) -> None:
+    """Show what is known of one tile: its state, the reason if it failed, and the end of each of its logs."""
+    from upscaling.status import logs_of
+
+    for line in logs_of(run, tile):
+        typer.echo(line)
+
+
+@app.command()
 def grids() -> None:
     """List the grids that can be laid over an area."""
     from upscaling.grids import list_grids

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from upscaling import config_collection as of_collection
+from upscaling.config_collection import Collection
 from upscaling.errors import ConfigError
 
 __all__ = ["Algorithm", "Area", "Collection", "Config", "CwlBackendConfig", "OpenEOBackendConfig", "load_config"]
@@ -22,7 +24,7 @@ _MISSING_AREA = "missing_area"
 class _Block(BaseModel):
     """A block of the configuration: unknown keys are errors, values never change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = of_collection.Block.model_config
 
 
 class Algorithm(_Block):
@@ -137,6 +139,10 @@ class OpenEOBackendConfig(_Block):
     """Passed on as `job_options`, e.g. `{executor-memory: 4G}`. Not part of a tile's identity."""
     plan: str | None = None
     """Billing plan, where the platform has several."""
+    run_budget: float | None = Field(None, gt=0)
+    """Launch no more tiles when the run has cost this much, in the platform's own credits or currency."""
+    stop_after: int = Field(5, ge=0)
+    """Launch no more tiles when this many failed for the same reason before any succeeded; 0 for never."""
     timeout_hours: float = Field(24.0, gt=0)
     """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
     poll_seconds: Annotated[list[float], Field(min_length=2, max_length=2)] = [1.0, 60.0]
@@ -176,21 +182,6 @@ class CwlBackendConfig(_Block):
     """Cores a tile may use; also what Snakemake reserves for it."""
     memory_mb: int = Field(2000, ge=256)
     """Memory a tile may use, in MB; also what Snakemake reserves for it."""
-
-
-class Collection(_Block):
-    """What the resulting STAC collection says of itself."""
-
-    title: str | None = None
-    """Title; the algorithm's title when left out."""
-    description: str | None = None
-    """Description; the algorithm's description when left out."""
-    license: str = "other"
-    """SPDX identifier of the result's licence, or `other`."""
-    keywords: list[str] = []
-    """Keywords for search."""
-    providers: list[dict[str, Any]] = []
-    """STAC provider objects (`name`, `roles`, `url`)."""
 
 
 class Config(_Block):
@@ -296,6 +287,8 @@ def _explain(error: ValidationError) -> str:
 def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
     blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "time": Time, "for_each": ForEach}
     blocks |= {"openeo": OpenEOBackendConfig, "cwl": CwlBackendConfig, "collection": Collection}
+    blocks |= {"assets": of_collection.AssetDescription, "bands": of_collection.Band, "renders": of_collection.Render}
+    blocks |= {"classes": of_collection.ClassValue, "expect": of_collection.Expect, "prr": of_collection.Prr}
     block = next((blocks[str(part)] for part in reversed(location[:-1]) if str(part) in blocks), Config)
     yield from block.model_fields
 

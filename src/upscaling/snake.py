@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.plan import Plan, ensure_plan, keep_config
+from upscaling.runlock import take_run
 
 __all__ = ["begin", "end", "logged", "plan", "read_config", "slots"]
 
@@ -73,6 +74,7 @@ def begin(config: Config, run_folder: str) -> None:
 
     folder = Path(run_folder)
     try:
+        take_run(folder)
         check_run(config, folder)
     except UpscalingError as error:
         _stop(error, config)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -21,8 +22,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from upscaling.brakes import Brakes
 from upscaling.errors import UpscalingError
+from upscaling.files import read_json
 from upscaling.plan import kept_config
+from upscaling.progress import read_states
 
 __all__ = ["serve", "start", "stop"]
 
@@ -50,6 +54,7 @@ def stop(process: subprocess.Popen[bytes], run_folder: Path) -> None:
 def serve(run_folder: Path) -> None:
     """Serve until the parent ends or SIGTERM."""
     token = secrets.token_hex(16)
+    brakes = _brakes(run_folder)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         address = run_folder / _ADDRESS
         address.unlink(missing_ok=True)
@@ -60,7 +65,7 @@ def serve(run_folder: Path) -> None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         while True:
             connection, _ = listener.accept()
-            threading.Thread(target=_answer, args=(connection, token, run_folder), daemon=True).start()
+            threading.Thread(target=_answer, args=(connection, token, run_folder, brakes), daemon=True).start()
 
 
 def _end_with_parent() -> None:
@@ -68,29 +73,66 @@ def _end_with_parent() -> None:
     os._exit(0)  # at once: receipts are always whole on disk, and threads may wait for hours
 
 
-def _answer(connection: socket.socket, token: str, run_folder: Path) -> None:
+def _brakes(run_folder: Path) -> Brakes:
+    backend, states = kept_config(run_folder).backend, read_states(run_folder)
+    spent = [state.costs for state in states if state.costs is not None]
+    good = any(state.state == "finished" for state in states)
+    if backend.kind != "openeo":
+        return Brakes(spent=spent, good=good)
+    return Brakes(alike=backend.stop_after, budget=backend.run_budget, spent=spent, good=good)
+
+
+def _answer(connection: socket.socket, token: str, run_folder: Path, brakes: Brakes) -> None:
     with connection, suppress(OSError):  # a shell that was killed does not listen any more
         said = connection.makefile("rb").readline(_LINE).decode(errors="replace").split()
         if len(said) != 2 or not secrets.compare_digest(said[0], token):
             return
-        status, message = _see_through(said[1], run_folder)
+        held_back = brakes.launch()
+        if held_back is None:
+            status, message = _see_through(said[1], run_folder, brakes)
+        else:
+            status, message = 1, f"not submitted: {held_back}"
+            _stop_launching(held_back)
         connection.sendall(f"{status} {message}\n".encode())
 
 
-def _see_through(tile: str, run_folder: Path) -> tuple[int, str]:
+def _see_through(tile: str, run_folder: Path, brakes: Brakes) -> tuple[int, str]:
     from upscaling.tile import run_tile
 
     log = run_folder / "logs" / f"{tile}.log"
+    error: str | None = None
     with _logged_to(log):
         try:
             run_tile(tile, config=kept_config(run_folder), run_folder=run_folder)
-        except UpscalingError as error:
-            logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 -- the line says all; a traceback hides it
-            return 1, str(error)
-        except Exception as error:
+        except UpscalingError as refused:
+            logging.getLogger(__name__).error("%s", refused)  # noqa: TRY400 -- the line says all
+            error = str(refused)
+        except Exception as unexpected:
             logging.getLogger(__name__).exception("unexpected")
-            return 1, f"{type(error).__name__}: {error} (this is a fault of eo-upscaling; traceback in {log})"
-    return 0, "done"
+            error = f"{type(unexpected).__name__}: {unexpected} (a fault of eo-upscaling; traceback in {log})"
+        finally:
+            brakes.ended(error=error, costs=_costs(run_folder, tile))
+    return (0, "done") if error is None else (1, " ".join(error.split()))
+
+
+def _costs(run_folder: Path, tile: str) -> float | None:
+    try:
+        costs = read_json(run_folder / "receipts" / f"{tile}.json")["facts"].get("costs")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+    return float(costs) if isinstance(costs, int | float) else None
+
+
+_stopped = threading.Event()
+
+
+def _stop_launching(reason: str) -> None:
+    """Tell Snakemake, once, to end after the tiles that are under way; it does so on SIGTERM."""
+    if not _stopped.is_set():
+        _stopped.set()
+        sys.stderr.write(f"stopping: {reason}\n")
+        sys.stderr.flush()
+        os.kill(os.getppid(), signal.SIGTERM)
 
 
 @contextmanager

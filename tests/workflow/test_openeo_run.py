@@ -98,6 +98,22 @@ def test_killed_in_the_middle_and_run_again_there_is_one_job_per_tile(
     np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
 
 
+def test_a_run_whose_first_tiles_fail_alike_stops_submitting(
+    backend: EmbeddedBackend, scene_run: Callable[..., Run]
+) -> None:
+    run = scene_run(backend)
+    definition = json.loads(Path(run.config["algorithm"]["source"]).read_text())
+    definition["process_graph"]["loadcollection1"]["arguments"]["bands"] = ["B04", "B99"]
+    (run.folder / "broken.json").write_text(json.dumps(definition))
+    run.config["algorithm"] = {**run.config["algorithm"], "source": "broken.json"}
+    run.config["backend"] = {**run.config["backend"], "stop_after": 4}
+    done = run.snakemake()
+    assert done.returncode != 0
+    assert "stopping: the first 4 tiles failed alike" in done.stderr
+    assert 4 <= len(backend.jobs()) <= 4 + backend.slots
+    assert "Traceback" not in done.stderr
+
+
 def test_a_failing_tile_leaves_the_others_and_says_why(backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
     """An AOI that reaches beyond the data: with a graph that cannot work there, those tiles fail, the others stand."""
     run = scene_run(backend)

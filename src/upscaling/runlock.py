@@ -1,0 +1,55 @@
+"""Only one Snakemake works on a run's folder at a time: two would fight over the same tiles and slots."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import IO
+
+from upscaling.errors import UpscalingError
+
+__all__ = ["take_run"]
+
+_held: dict[Path, IO[str]] = {}  # open files hold the locks until this process ends, however it ends
+
+
+def take_run(run_folder: Path) -> None:
+    """Lock a run for this process; taking it again is allowed.
+
+    A POSIX record lock: it is gone with its process, also after ``kill -9``, and works on NFS.
+
+    Raises
+    ------
+    UpscalingError
+        If another process holds it; the message names its holder.
+    """
+    path = (run_folder / ".lock").resolve()
+    if path in _held:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.seek(0)
+        holder = stream.read().strip()
+        stream.close()
+        raise UpscalingError(f"{run_folder} is being worked on by {_in_words(holder)}") from None
+    stream.truncate(0)
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    json.dump({"user": getpass.getuser(), "host": socket.gethostname(), "pid": os.getpid(), "since": since}, stream)
+    stream.flush()
+    _held[path] = stream
+
+
+def _in_words(holder: str) -> str:
+    try:
+        said = json.loads(holder)
+        return f"{said['user']} on {said['host']}, process {said['pid']}, since {said['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
