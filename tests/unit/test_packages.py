@@ -11,7 +11,7 @@ import pytest
 
 from upscaling.errors import ConfigError
 from upscaling.files import read_json, sha256_file
-from upscaling.packages import bind_package, images, pin_package, uses_javascript
+from upscaling.packages import bind_package, describe_package, images, pin_package, uses_javascript
 from upscaling.tiles import Algorithm, Bounds, Parameter, Tile
 
 UTM = Tile("utm32n_1", "EPSG:32632", Bounds(674000.0, 5150000.0, 676000.0, 5152000.0))
@@ -430,3 +430,24 @@ def test_a_crs_without_a_code_is_refused_where_a_code_is_taken() -> None:
     tile = Tile("t", "LOCAL_CS", Bounds(0, 0, 1, 1))
     with pytest.raises(ConfigError, match="the tiles' CRS has no EPSG code, which epsg takes"):
         bind_package(package_of(bbox="string", epsg="int"), tile, {})
+
+
+def test_a_package_is_described_before_it_is_run(tmp_path: Path) -> None:
+    algorithm = pin_package(f"{write_package(tmp_path / 'p')}#water", tmp_path / "plan")
+    facts = describe_package(algorithm, {"limit": 3})
+    assert json.loads(json.dumps(facts)) == facts
+    sources = {name: entry["from"] for name, entry in facts["inputs"].items()}
+    assert sources == {
+        "area": "tile (eoap-bbox)",
+        "mode": "default",
+        "table": "default",
+        "limit": "parameters",
+        "day": "left out",
+    }
+    types = {name: entry["type"] for name, entry in facts["inputs"].items()}
+    assert types == {"area": "BBox", "mode": "one of fast, slow", "table": "File", "limit": "int", "day": "Date"}
+    assert facts["outputs"] == {"note": "File", "out": "File"}
+    assert [tool["command"] for tool in facts["tools"].values()] == [["cat"], ["echo"]]
+    assert (facts["images"], facts["images_required"], facts["javascript"]) == (["localhost/tool:1"], [], False)
+    assert facts["problem"] is None
+    assert "no input of water takes the tile" in describe_package(algorithm, {"area": None})["problem"]

@@ -10,7 +10,7 @@ from upscaling.errors import ConfigError
 from upscaling.packages.cwltypes import MisfitError, conform, describe, members
 from upscaling.tiles import Algorithm, Bounds, Parameter, Tile
 
-__all__ = ["FORMS", "bind_package"]
+__all__ = ["FORMS", "bind_package", "tile_inputs"]
 
 BBOX_NAMES = {
     "aoi",
@@ -59,6 +59,31 @@ def bind_package(
         if no input takes the tile.
     """
     inputs = {parameter.name: parameter for parameter in algorithm.parameters}
+    chosen = tile_inputs(algorithm, parameters, bind)
+    order = {name: _given(inputs[name], value) for name, value in parameters.items()}
+    projected = _is_projected(inputs, chosen, order, tile)
+    for name, form in chosen.items():
+        order[name] = _bound(inputs[name], form, tile, projected)
+    missing = [parameter for parameter in inputs.values() if parameter.required and parameter.name not in order]
+    if missing:
+        first = missing[0]
+        raise ConfigError(
+            f"{algorithm.id} needs a value of type {describe(first.schema)}", key=f"algorithm.parameters.{first.name}"
+        )
+    return order
+
+
+def tile_inputs(
+    algorithm: Algorithm, parameters: Mapping[str, Any], bind: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the inputs that the tile fills, and the form that each gets.
+
+    Raises
+    ------
+    ConfigError
+        For a name or a form that does not exist, or if no input takes the tile.
+    """
+    inputs = {parameter.name: parameter for parameter in algorithm.parameters}
     chosen = dict(bind or {})
     for prefix, names in (("algorithm.parameters", parameters), ("algorithm.bind", chosen)):
         for name in names:
@@ -70,28 +95,18 @@ def bind_package(
             raise ConfigError(f"no form {form}; choose one of {', '.join(FORMS)}", key=f"algorithm.bind.{name}")
         if name in parameters:
             raise ConfigError(f"also has a value in algorithm.parameters.{name}", key=f"algorithm.bind.{name}")
-    order = {name: _given(inputs[name], value) for name, value in parameters.items()}
     for name, parameter in inputs.items():
         automatic = _form_of(parameter)
-        if name not in order and name not in chosen and automatic:
+        if name not in parameters and name not in chosen and automatic:
             chosen[name] = automatic
     if not any(form != "epsg" for form in chosen.values()):
-        areas = [name for name in order if _form_of(inputs[name]) not in (None, "epsg")]
+        areas = [name for name in parameters if _form_of(inputs[name]) not in (None, "epsg")]
         held = f"; {areas[0]} has a fixed value in algorithm.parameters" if areas else ""
         raise ConfigError(
             f"no input of {algorithm.id} takes the tile{held}; name one and its form ({', '.join(FORMS)})",
             key="algorithm.bind",
         )
-    projected = _is_projected(inputs, chosen, order, tile)
-    for name, form in chosen.items():
-        order[name] = _bound(inputs[name], form, tile, projected)
-    missing = [parameter for parameter in inputs.values() if parameter.required and parameter.name not in order]
-    if missing:
-        first = missing[0]
-        raise ConfigError(
-            f"{algorithm.id} needs a value of type {describe(first.schema)}", key=f"algorithm.parameters.{first.name}"
-        )
-    return order
+    return chosen
 
 
 def _given(parameter: Parameter, value: Any) -> Any:

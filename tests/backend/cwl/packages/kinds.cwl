@@ -24,7 +24,7 @@ $graph:
         out: [catalogue, everything, report, parts, left_out]
         run:
           class: CommandLineTool
-          requirements: {ShellCommandRequirement: {}}
+          requirements: {ShellCommandRequirement: {}, InlineJavascriptRequirement: {}}
           hints: {DockerRequirement: {dockerPull: "localhost/none:1"}}
           inputs:
             aoi: {type: File, inputBinding: {position: 1}}
@@ -41,6 +41,7 @@ $graph:
                 shift 3; echo "$*" >> report.txt
                 for n in a b; do echo $n > parts/$n.txt; done
             - {position: 0, valueFrom: sh}
+            - {position: 8, valueFrom: "${ return inputs.names.length * 21; }"}
           outputs:
             catalogue: {type: Directory, outputBinding: {glob: output}}
             everything: {type: Directory, outputBinding: {glob: .}}
