@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from upscaling import config_collection as of_collection
 from upscaling.config import Algorithm, Area, Collection, Config, CwlBackendConfig, ForEach, OpenEOBackendConfig, Time
 
 __all__ = ["drifted", "write_all"]
@@ -130,6 +131,12 @@ def _tables() -> Iterator[str]:
         ("backend, kind `openeo`", OpenEOBackendConfig),
         ("backend, kind `cwl`", CwlBackendConfig),
         ("collection", Collection),
+        ("collection.assets.&lt;key&gt;", of_collection.AssetDescription),
+        ("collection.assets.&lt;key&gt;.bands[]", of_collection.Band),
+        ("collection.assets.&lt;key&gt;.bands[].classes[]", of_collection.ClassValue),
+        ("collection.renders.&lt;name&gt;", of_collection.Render),
+        ("collection.expect", of_collection.Expect),
+        ("collection.prr", of_collection.Prr),
     ]
     for title, model in blocks:
         yield f"\n### {title or 'Top level'}\n\n{' '.join((model.__doc__ or '').split())}\n\n"

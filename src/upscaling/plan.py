@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,7 +57,7 @@ class Plan:
         facts["parameters"] = tuple(Parameter(**entry) for entry in facts["parameters"])
         return Algorithm(**facts)
 
-    @property
+    @cached_property
     def parts(self) -> dict[str, list[str]]:
         """Part -> its targets, if the run is so large that its collection is made of parts; else empty."""
         found: dict[str, list[str]] = {}
@@ -78,6 +79,7 @@ def plan_key(config: Config) -> str:
         [
             _FORMAT,
             config.model_dump(include={"run", "algorithm", "area", "time", "for_each"}),
+            config.collection.parts_from,
             source_fingerprint(config.algorithm),
             [_content(name) for name in files if name],
             identity_of(config.backend),
@@ -185,4 +187,5 @@ def job_of(plan: Plan, run_folder: Path, tile: str) -> TileJob:
         scratch=run_folder / "scratch" / tile,
         id=tile,
         time=tuple(line["time"]) if line["time"] else None,
+        part=row.part if plan.facts["in_parts"] else "",
     )

@@ -22,10 +22,8 @@ from upscaling.tiles import Algorithm, Bounds, Tile
 if TYPE_CHECKING:
     from upscaling.config import Area, Config
 
-__all__ = ["IN_PARTS_FROM", "make_plan"]
+__all__ = ["make_plan"]
 
-IN_PARTS_FROM = 30_000
-"""Targets from which on a collection is made of parts, each of which can be run and gathered by itself."""
 _PART_METRES, _PART_DEGREES = 100_000, 10
 _ROWS_IN_A_PART = 10_000
 # Processes whose result at a pixel depends on its neighbours (openEO processes 2.0, and CDSE's own).
@@ -85,7 +83,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
             "steps": len(steps or []),
             "rows": len(rows or []),
             "targets": targets,
-            "in_parts": targets > IN_PARTS_FROM,
+            "in_parts": targets > config.collection.parts_from,
             "dropped_slivers": 0 if table is None else int(table.attrs.get("dropped_slivers", 0)),
             "notices": notices,
         },

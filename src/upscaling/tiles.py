@@ -99,6 +99,8 @@ class TileJob:
         The target's name: the tile's id and the labels of the other dimensions, joined by ``_``.
     time
         The job's time step, half-open, or None without a time dimension.
+    part
+        The sub-collection that the item belongs to, or empty where a run's collection has no parts.
     key
         sha256 over backend, pinned algorithm, tile and parameters: the identity of this work everywhere.
     parameters
@@ -122,6 +124,7 @@ class TileJob:
     scratch: Path
     id: str = ""
     time: tuple[str, str] | None = None
+    part: str = ""
 
     def __post_init__(self) -> None:
         """Take the tile's id where there is no other dimension."""
