@@ -4,43 +4,27 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from upscaling.errors import UpscalingError
 from upscaling.files import written_whole
+from upscaling.results.parts import Part, read_parts
 from upscaling.tiles import Bounds
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Part", "read_parts", "write_mosaic", "write_mosaic_cog", "write_quicklook"]
+__all__ = ["mosaic_parts", "write_mosaic", "write_mosaic_cog", "write_quicklook"]
 
 LONLAT = "EPSG:4326"
 METRES_PER_DEGREE = 111_320.0
 # Anchors of a colour ramp from dark blue over green to yellow, even in lightness (after viridis).
 RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One raster of a collection: its file, ``bounds`` and pixel size in ``crs``; the higher rank lies on top."""
-
-    item: str
-    tile: str
-    path: Path
-    crs: str
-    bounds: Bounds
-    resolution: float
-    rank: int = 0
-
-    @property
-    def step(self) -> str:
-        """What the item's id says besides the tile."""
-        return self.item.removeprefix(self.tile).strip("_")
 
 
 def write_mosaic(
@@ -80,18 +64,38 @@ def write_mosaic(
     UpscalingError
         No item (of that step) has the asset, or ``target`` has another ending.
     """
-    import geopandas as gpd
-    import pyogrio
-    import shapely
-
-    if not target.name.endswith(".gti.gpkg"):
-        raise UpscalingError(f"a mosaic must be named *.gti.gpkg (found {target.name}), or GDAL does not open it")
     parts, _, _ = read_parts(collection, asset)
     steps = sorted({part.step for part in parts} - {""})
     parts = [part for part in parts if part.step == step]
     if not parts:
         known = f" for step {step!r}; there are steps {', '.join(steps)}" if steps else ""
         raise UpscalingError(f"no item of {collection} has a raster asset {asset}{known}")
+    return mosaic_parts(parts, target, crs=crs, resolution=resolution, owners=owners)
+
+
+def mosaic_parts(
+    parts: Sequence[Part],
+    target: Path,
+    *,
+    crs: str | None = None,
+    resolution: float | None = None,
+    resampling: str = "nearest",
+    owners: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the mosaic of these rasters; see `write_mosaic`.
+
+    Parameters
+    ----------
+    resampling
+        For tiles in another CRS than the mosaic's, or of another resolution: a name that GDAL knows.
+    """
+    import geopandas as gpd
+    import pyogrio
+    import shapely
+
+    if not target.name.endswith(".gti.gpkg"):
+        raise UpscalingError(f"a mosaic must be named *.gti.gpkg (found {target.name}), or GDAL does not open it")
+    parts = list(parts)
     systems = {part.crs for part in parts}
     crs = crs or (systems.pop() if len(systems) == 1 else LONLAT)
     resolution = resolution or min(_in_units(part, crs) for part in parts)
@@ -117,6 +121,7 @@ def write_mosaic(
         crs=crs,
     )
     facts = {"LOCATION_FIELD": "location", "SORT_FIELD": "rank", "SORT_FIELD_ASC": "YES", "SRS": crs}
+    facts["RESAMPLING"] = resampling.upper()
     facts |= {"RESX": repr(resolution), "RESY": repr(resolution)}
     facts |= {name: repr(value) for name, value in zip(("MINX", "MINY", "MAXX", "MAXY"), bounds, strict=True)}
     with written_whole(target) as temporary:
@@ -125,17 +130,52 @@ def write_mosaic(
     return target
 
 
-def write_mosaic_cog(mosaic: Path, target: Path) -> Path:
-    """Write a mosaic as one COG, in its CRS and resolution."""
+def write_mosaic_cog(
+    mosaic: Path, target: Path, *, crs: str | None = None, resolution: float | None = None, resampling: str = "nearest"
+) -> Path:
+    """Write a mosaic as one COG, in its own CRS and resolution or in others.
+
+    Parameters
+    ----------
+    crs, resolution
+        Reproject to these; pixels then lie on whole multiples of ``resolution`` (units of ``crs``).
+    resampling
+        A name that GDAL knows, for that reprojection.
+    """
     import rasterio
     from rasterio.shutil import copy
 
-    with written_whole(target) as temporary, rasterio.open(mosaic) as dataset:
+    with written_whole(target) as temporary, ExitStack() as stack:
+        dataset = stack.enter_context(rasterio.open(mosaic))
         floating = dataset.dtypes[0].startswith("float")
-        resampling = "AVERAGE" if floating else "NEAREST"
-        options = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BLOCKSIZE": 512, "OVERVIEW_RESAMPLING": resampling}
+        if crs or resolution:
+            dataset = stack.enter_context(_warped(dataset, crs, resolution, resampling))
+        overviews = "AVERAGE" if floating else "NEAREST"
+        options = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BLOCKSIZE": 512, "OVERVIEW_RESAMPLING": overviews}
         copy(dataset, temporary, driver="COG", BIGTIFF="IF_SAFER", **options)
     return target
+
+
+def _warped(dataset: Any, crs: str | None, resolution: float | None, resampling: str) -> Any:
+    """Return a view of a dataset in another CRS and on another lattice, anchored at zero."""
+    import numpy as np
+    from rasterio import Affine
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+    from rasterio.warp import calculate_default_transform
+
+    given = {"resolution": resolution} if resolution else {}
+    system = crs or dataset.crs
+    wide, width, height = calculate_default_transform(
+        dataset.crs, system, dataset.width, dataset.height, *dataset.bounds, **given
+    )
+    pixel = resolution or wide.a
+    low = np.floor(np.array([wide.c, wide.f - height * pixel]) / pixel + 1e-9)
+    high = np.ceil(np.array([wide.c + width * pixel, wide.f]) / pixel - 1e-9)
+    columns, rows = (high - low).astype(int).tolist()
+    transform = Affine(pixel, 0, float(low[0]) * pixel, 0, -pixel, float(high[1]) * pixel)
+    method = Resampling[resampling]
+    return WarpedVRT(dataset, crs=system, transform=transform, width=columns, height=rows, resampling=method)
 
 
 def write_quicklook(raster: Path, target: Path, *, size: int = 1024) -> Path:
@@ -190,30 +230,6 @@ def _coloured(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
     places = np.linspace(0, 1, len(RAMP))
     return np.array([np.interp(values, places, [colour[channel] for colour in RAMP]) for channel in range(3)])
-
-
-def read_parts(collection: Path, asset: str) -> tuple[list[Part], list[dict[str, Any]], list[str]]:
-    """Return the rasters of one asset, and the outlines (GeoJSON) and ids of all items, with or without it."""
-    import orjson
-
-    parts, outlines, names = [], [], []
-    for link in orjson.loads(collection.read_bytes())["links"]:
-        if link["rel"] != "item":
-            continue
-        path = collection.parent / link["href"]
-        item = orjson.loads(path.read_bytes())
-        names.append(item["id"])
-        outlines.append(item["geometry"])
-        described = item["assets"].get(asset)
-        facts = {**item["properties"], **(described or {})}
-        if described is None or "proj:transform" not in facts:
-            continue
-        tile = facts.get("upscaling:tile", item["id"])
-        crs = facts.get("proj:code") or facts["proj:wkt2"]
-        bounds = Bounds(*facts["proj:bbox"])
-        path, resolution = path.parent / described["href"], facts["proj:transform"][0]
-        parts.append(Part(item["id"], tile, path, crs, bounds, resolution))
-    return parts, outlines, names
 
 
 def _in_units(part: Part, crs: str) -> float:

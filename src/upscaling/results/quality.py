@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from upscaling.results.mosaic import Part, read_parts
+from upscaling.results.parts import Part, Rasters, read_rasters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,14 +98,14 @@ def _some(values: Sequence[Any], limit: int = 3) -> str:
 
 
 def check_whole(
-    collection: Path, *, asset: str, planned: Sequence[str] = (), aoi: Any = None, seam_pairs: int = 200
+    collection: Path | Rasters, *, asset: str, planned: Sequence[str] = (), aoi: Any = None, seam_pairs: int = 200
 ) -> Quality:
     """Check the tiles of a collection against each other; assets are not opened but for the seams.
 
     Parameters
     ----------
     collection
-        A ``collection.json`` with relative links.
+        A ``collection.json`` with relative links, or what was read of it.
     planned
         Ids of all tiles there should be.
     aoi
@@ -113,7 +113,8 @@ def check_whole(
     seam_pairs
         Read the edges of so many pairs of neighbours at most, spread evenly; 0 opens no file.
     """
-    parts, footprints, names = read_parts(collection, asset)
+    rasters = read_rasters(collection) if isinstance(collection, Path) else collection
+    parts = rasters.parts.get(asset, [])
     duplicates: list[tuple[str, str]] = []
     gaps: list[Pair] = []
     overlaps: list[Pair] = []
@@ -126,11 +127,11 @@ def check_whole(
     return Quality(
         asset=asset,
         tiles=len(parts),
-        missing=tuple(sorted(set(planned) - set(names))),
+        missing=tuple(sorted(set(planned) - set(rasters.names))),
         duplicates=tuple(duplicates),
         gaps=tuple(gaps),
         overlaps=tuple(overlaps),
-        coverage=None if aoi is None else _coverage(aoi, footprints),
+        coverage=None if aoi is None else _coverage(aoi, rasters.outlines),
         seam=_seam(edges, seam_pairs) if seam_pairs else None,
     )
 
@@ -176,7 +177,7 @@ def _face(a: Part, b: Part) -> bool:
     return max(across, along) > a.resolution
 
 
-def _coverage(aoi: Any, footprints: list[dict[str, Any]]) -> float:
+def _coverage(aoi: Any, footprints: list[dict[str, Any] | None]) -> float:
     import orjson
     import shapely
 

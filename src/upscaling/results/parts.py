@@ -1,0 +1,122 @@
+"""The rasters of a collection: where each lies, read off its table of items or, without one, off the items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from upscaling.tiles import Bounds
+
+__all__ = ["Part", "Rasters", "read_parts", "read_rasters"]
+
+_FIELDS = ("proj:code", "proj:wkt2", "proj:bbox", "proj:transform", "upscaling:tile")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One raster of a collection: its file, ``bounds`` and pixel size in ``crs``; the higher rank lies on top."""
+
+    item: str
+    tile: str
+    path: Path
+    crs: str
+    bounds: Bounds
+    resolution: float
+    rank: int = 0
+
+    @property
+    def step(self) -> str:
+        """What the item's id says besides the tile."""
+        return self.item.removeprefix(self.tile).strip("_")
+
+
+@dataclass(slots=True)
+class Rasters:
+    """All rasters of a collection.
+
+    Attributes
+    ----------
+    parts
+        Asset -> its rasters.
+    outlines, names
+        GeoJSON geometries (or None) and ids of all items, with or without a raster.
+    """
+
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    outlines: list[dict[str, Any] | None] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+
+def read_rasters(collection: Path) -> Rasters:
+    """Return the rasters of all assets of a collection, and the outlines and ids of its items."""
+    found = Rasters()
+    for item, folder in _items(collection):
+        found.names.append(item["id"])
+        found.outlines.append(item["geometry"])
+        for key, described in (item["assets"] or {}).items():
+            facts = {**item["properties"], **_given(described or {})}
+            if not described or "proj:transform" not in facts or not _is_raster(described):
+                continue
+            tile = facts.get("upscaling:tile", item["id"])
+            crs = facts.get("proj:code") or facts["proj:wkt2"]
+            path = folder / described["href"]
+            bounds, pixel = Bounds(*facts["proj:bbox"]), facts["proj:transform"][0]
+            found.parts.setdefault(key, []).append(Part(item["id"], tile, path, crs, bounds, pixel))
+    return found
+
+
+def read_parts(collection: Path, asset: str) -> tuple[list[Part], list[dict[str, Any] | None], list[str]]:
+    """Return the rasters of one asset, and the outlines (GeoJSON) and ids of all items, with or without it."""
+    found = read_rasters(collection)
+    return found.parts.get(asset, []), found.outlines, found.names
+
+
+def _is_raster(asset: dict[str, Any]) -> bool:
+    """Tell GeoTIFFs from the other files of an item; what says no media type is taken for one."""
+    kind = asset.get("type")
+    return not kind or str(kind).startswith("image/tiff")
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _items(collection: Path) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Yield the items and the folder that their links are relative to."""
+    import orjson
+
+    content = orjson.loads(collection.read_bytes())
+    for asset in (content.get("assets") or {}).values():
+        table = collection.parent / asset["href"]
+        if "stac-items" in (asset.get("roles") or ()) and table.is_file():
+            yield from ((item, collection.parent) for item in _rows(table))
+            return
+    for link in content["links"]:
+        path = collection.parent / link["href"]
+        if link["rel"] == "child":
+            yield from _items(path)
+        elif link["rel"] == "item":
+            yield orjson.loads(path.read_bytes()), path.parent
+
+
+def _rows(table: Path) -> Iterator[dict[str, Any]]:
+    """Yield what a mosaic needs of every item from STAC GeoParquet: a thousand files are slow to open."""
+    import orjson
+    import pyarrow.parquet as pq
+    import shapely
+
+    with pq.ParquetFile(table) as source:
+        there = source.schema_arrow.names
+        columns = [name for name in ("id", "geometry", "assets", *_FIELDS) if name in there]
+        for batch in source.iter_batches(columns=columns):
+            rows = batch.to_pylist()
+            outlines = shapely.to_geojson(shapely.from_wkb([row["geometry"] for row in rows]))
+            for row, outline in zip(rows, outlines, strict=True):
+                yield {
+                    "id": row["id"],
+                    "geometry": orjson.loads(outline) if outline else None,
+                    "properties": _given({name: row.get(name) for name in _FIELDS}),
+                    "assets": {key: _given(asset) for key, asset in (row.get("assets") or {}).items() if asset},
+                }
