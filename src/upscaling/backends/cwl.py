@@ -117,8 +117,8 @@ class CwlBackend:
             With the tool's last words and the path of the full log.
         """
         place = _Place(job, self._store_key(job))
-        with alone(job.scratch):
-            for stale in job.scratch.glob("cwl-*"):
+        with alone(place.folder.parent):
+            for stale in place.folder.parent.glob("cwl-*"):
                 if stale != place.folder:  # other parameters, another package or other containers
                     shutil.rmtree(stale, ignore_errors=True)
             if receipt.state == "finished" and (outcome := self._finished(job, place)):

@@ -23,7 +23,7 @@ STOP_TIMEOUT_S = 30
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process; end what an earlier, killed process left running on it.
+    """Hold ``folder`` (absolute) for this process; end what an earlier, killed process left running in or below it.
 
     Raises
     ------
@@ -35,11 +35,13 @@ def alone(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "an unknown process"
             raise TileFailedError(
                 f"{folder} is in use by {holder}; one process runs a tile at a time", error_class=ErrorClass.TRANSIENT
             ) from None
+        except OSError:
+            pass  # a file system without locks (Lustre, mounted so): the receipt's own lock has to do
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
         _kill_survivors(folder)
@@ -54,7 +56,7 @@ def run_alone(command: Sequence[str], *, folder: Path, environment: Mapping[str,
     Whatever ends this call (Ctrl-C, an error, a signal, ``kill -9``), the command and all it started end too; Toil
     gets the time to stop its jobs and leaves a job store that can be restarted.
     """
-    marked = {**environment, MARK: str(folder)}
+    marked = {**environment, MARK: f"{folder}/"}
     guarded = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), *command]
     with stdout.open("wb") as out, log.open("ab") as err:
         process = subprocess.Popen(
@@ -74,16 +76,17 @@ def run_alone(command: Sequence[str], *, folder: Path, environment: Mapping[str,
 
 
 def survivors(folder: Path) -> list[int]:
-    """Return the processes that a run in ``folder`` started and that are still there, whatever their parent is.
+    """Return the processes that a run in or below ``folder`` started and that are still there, whatever their parent.
 
     The runner and its workers carry a mark in their environment. Tools get a clean one from the runner, in which HOME
     and TMPDIR lie below the folder. A tool inside a container is seen by neither.
     """
-    mark, homes = f"{MARK}={folder}".encode(), (f"HOME={folder}/".encode(), f"TMPDIR={folder}/".encode())
+    places = {folder, folder.resolve()}  # runners resolve symbolic links
+    marks = tuple(f"{name}={place}/".encode() for name in (MARK, "HOME", "TMPDIR") for place in places)
     found = []
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if any(value == mark or value.startswith(homes) for value in entry.read_bytes().split(b"\0")):
+            if any(value.startswith(marks) for value in entry.read_bytes().split(b"\0")):
                 found.append(int(entry.parent.name))
         except OSError:
             continue  # ended meanwhile, or another user's

@@ -238,6 +238,33 @@ def test_a_tile_that_another_process_runs_is_left_alone(make_job: Make, run_job:
     assert len(run_job(job, engine="cwltool").assets) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("name", ["UPSCALING_CWL_RUN", "HOME", "TMPDIR"])
+def test_what_an_earlier_run_left_is_ended_and_nothing_else(tmp_path: Path, name: str) -> None:
+    """A leader or a tool of another package's run on the same tile, and a person's process in that folder."""
+    (tmp_path / "real").mkdir()
+    folder = tmp_path / "link"
+    folder.symlink_to(tmp_path / "real")
+    (folder / "cwl-1").mkdir()
+    sleep = ["sleep", "60"]
+    left = [
+        subprocess.Popen(sleep, env={name: f"{place}/cwl-1/x"}, start_new_session=True)
+        for place in (folder, tmp_path / "real")
+    ]
+    others = [
+        subprocess.Popen(sleep, env={"PWD": str(folder / "cwl-1")}, cwd=folder / "cwl-1"),
+        subprocess.Popen(sleep, env={name: f"{folder}2/cwl-1/x"}),
+    ]
+    try:
+        with alone(folder):
+            assert [process.wait(10) for process in left] == [-9, -9]
+            assert [process.poll() for process in others] == [None, None]
+    finally:
+        for process in [*left, *others]:
+            process.kill()
+            process.wait()
+
+
 def test_stale_and_broken_job_stores_are_begun_anew(make_job: Make, run_job: Run) -> None:
     job = make_job(PACKAGES / "tool.cwl", {"command": "mkdir out; echo 1 > out/a.txt"})
     stale = job.scratch / "cwl-0123456789abcdef"
