@@ -139,6 +139,63 @@ def logs(run: RunFolder, tile: Annotated[str, typer.Argument(help="A target of t
 
 
 @app.command()
+def retry(
+    run: RunFolder,
+    only: Annotated[str | None, typer.Option(help="Only tiles of this error class, e.g. out-of-memory.")] = None,
+    snakefile: Annotated[Path, typer.Option(help="The workflow.")] = Path("Snakefile"),
+    profile: Annotated[Path, typer.Option(help="Snakemake profile.")] = Path("workflow/profiles/local"),
+) -> None:
+    """Run the tiles again that failed, and nothing else, with the run's last configuration."""
+    import subprocess
+
+    from upscaling.status import failed_tiles
+
+    tiles = failed_tiles(run, only)
+    if not tiles:
+        typer.echo("no tile failed" + (f" for the reason {only}" if only else ""))
+        return
+    typer.echo(f"{len(tiles)} tiles")
+    targets = [f"{run}/tiles/{tile}/item.json" for tile in tiles]
+    command = ["snakemake", "--snakefile", str(snakefile), "--profile", str(profile)]
+    command += ["--configfile", f"{run}/plan/config.json", "--", *targets]
+    raise SystemExit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def cancel(run: RunFolder) -> None:
+    """Cancel the run's jobs on the platform; what is done stays done. Stop Snakemake first."""
+    from upscaling.remote_jobs import cancel_run
+
+    number = 0
+    for name in cancel_run(run):
+        number += 1
+        typer.echo(f"canceled: {name}")
+    typer.echo(f"{number} jobs canceled")
+
+
+@app.command()
+def clean(
+    run: RunFolder,
+    remote: Annotated[bool, typer.Option("--remote", help="Look at the platform's jobs of this run.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them; without it they are only listed.")] = False,
+) -> None:
+    """List, and with --yes delete, jobs on the platform that carry the run's name but that no receipt knows."""
+    from upscaling.remote_jobs import orphans, remove_jobs
+
+    if not remote:
+        raise UpscalingError("say what to clean: --remote for jobs on the platform that nobody waits for")
+    found = orphans(run)
+    for job in found:
+        typer.echo(f"{job['id']}  {job.get('status')}  {job.get('created', '')}  {job.get('title')}")
+    if not yes:
+        typer.echo(f"{len(found)} orphans" + ("; --yes deletes them and their results" if found else ""))
+        return
+    for _ in remove_jobs(run, [job["id"] for job in found]):
+        pass
+    typer.echo(f"{len(found)} orphans deleted")
+
+
+@app.command()
 def grids() -> None:
     """List the grids that can be laid over an area."""
     from upscaling.grids import list_grids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -26,6 +27,7 @@ __all__ = ["OpenEOBackend"]
 _SESSION = "UPSCALING_SESSION"  # set by ``prepare``; tile processes inherit it and find the snapshot of its start
 _USABLE = {"created", "queued", "running", "finished"}
 _UNKNOWN_OUTCOME = {408, *range(500, 600)}  # the platform, or what stands behind its gateway, may have acted
+_RUN_TITLE = re.compile(r"\S+ \S+ [0-9a-f]{16}")  # as TileJob.title
 _ERROR_LINES = 5
 _REQUEST_SECONDS = 120
 
@@ -194,6 +196,26 @@ class OpenEOBackend:
     def _software(self) -> dict[str, str]:
         version = str(self._connection.capabilities().get("backend_version") or "")
         return {self._url: version} if version else {}
+
+    # --- what people ask for by hand ---
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job on the platform; what it has cost by then is paid."""
+        with _translated(self._url):
+            self._connection.delete(f"/jobs/{job_id}/results", expected_status=(200, 202, 204))
+
+    def remove(self, job_id: str) -> None:
+        """Delete a job and its results from the platform."""
+        with _translated(self._url):
+            self._connection.delete(f"/jobs/{job_id}", expected_status=204)
+
+    def jobs_of_run(self, run: str) -> list[dict[str, Any]]:
+        """Return the platform's entries of all jobs that carry a run's name and a key in their title."""
+        return [
+            job
+            for job in self._list_jobs()
+            if _RUN_TITLE.fullmatch(str(job.get("title") or "")) and job["title"].startswith(f"{run} ")
+        ]
 
     # --- the connection ---
 

@@ -1,0 +1,84 @@
+"""What a person does to a run's jobs on the platform: cancel them, find and remove those that nobody waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from upscaling.backends.remote import PlatformError
+from upscaling.errors import ErrorClass, UpscalingError
+from upscaling.files import read_json
+from upscaling.plan import job_of, kept_config, load_plan
+from upscaling.progress import read_states
+from upscaling.receipts import open_receipt
+from upscaling.runlock import take_run
+
+__all__ = ["cancel_run", "orphans", "remove_jobs"]
+
+_ACTIVE = {"created", "queued", "running"}
+
+
+@contextmanager
+def _said_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except PlatformError as error:
+        raise UpscalingError(str(error)) from None
+
+
+def _backend(run_folder: Path) -> Any:
+    from upscaling.backends import get_backend
+
+    config = kept_config(run_folder)
+    if config.backend.kind == "cwl":
+        raise UpscalingError("a run of an application package has no jobs elsewhere; stop Snakemake, and its tiles end")
+    return get_backend(config.backend, load_plan(run_folder).facts, run_folder)
+
+
+def cancel_run(run_folder: Path) -> Iterator[str]:
+    """Cancel every job of the run that has not ended, and yield the targets whose jobs were.
+
+    Raises
+    ------
+    UpscalingError
+        If Snakemake still works on the run: it would submit the tiles again. Or if the platform is out of reach.
+    """
+    take_run(run_folder)
+    backend, plan = _backend(run_folder), load_plan(run_folder)
+    with _said_in_one_line():
+        for state in read_states(run_folder, plan):
+            if state.job_id is None or state.state in {"finished", "failed", "canceled"}:
+                continue
+            found = backend.state(state.job_id)
+            if found is None or found.status not in _ACTIVE:
+                continue
+            with open_receipt(job_of(plan, run_folder, state.tile)) as receipt:
+                backend.cancel(state.job_id)
+                message = f"job {state.job_id} was canceled on the platform by `upscaling cancel`"
+                receipt.advance("failed", error={"class": ErrorClass.PERMANENT, "message": message})
+            yield state.tile
+
+
+def orphans(run_folder: Path) -> list[dict[str, Any]]:
+    """Return the platform's jobs of this run that no receipt knows: left by a lost folder or an abandoned plan.
+
+    Jobs of earlier attempts, which the receipts' histories name, are not orphans: their logs may still be wanted.
+    """
+    known = set()
+    for path in (run_folder / "receipts").glob("*.json"):
+        content = read_json(path)
+        known |= {content.get("job_id"), *(attempt.get("job_id") for attempt in content.get("history", []))}
+    with _said_in_one_line():
+        jobs: list[dict[str, Any]] = _backend(run_folder).jobs_of_run(load_plan(run_folder).facts["run"])
+    return [job for job in jobs if job["id"] not in known]
+
+
+def remove_jobs(run_folder: Path, job_ids: list[str]) -> Iterator[str]:
+    """Delete jobs and their results from the platform; yield each id when it is gone."""
+    backend = _backend(run_folder)
+    with _said_in_one_line():
+        for job_id in job_ids:
+            backend.remove(job_id)
+            yield job_id

@@ -1,0 +1,95 @@
+"""The commands around a run: status, logs, retry, cancel, clean; and that two cannot work on one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.servers import EmbeddedBackend
+from tests.workflow.conftest import Run
+
+SMALL = {"aoi": [11.295, 46.483, 11.32, 46.493], "grid": "utm-2km"}
+
+
+def upscaling(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["upscaling", *arguments],
+        cwd=run.folder,
+        env={**run.environment, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_what_failed_is_told_and_retried_alone(backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
+    run = scene_run(backend, area=SMALL)
+    definition = json.loads(Path(run.config["algorithm"]["source"]).read_text())
+    definition["process_graph"]["loadcollection1"]["arguments"]["bands"] = ["B04", "B99"]
+    (run.folder / "udp.json").write_text(json.dumps(definition))
+    run.config["algorithm"] = {**run.config["algorithm"], "source": "udp.json"}
+    assert run.snakemake().returncode != 0
+    folder = "results/real"
+    failed = [path.stem for path in run.results.glob("receipts/*.json")]
+    said = upscaling(run, "status", folder).stdout
+    assert f"{len(failed)} failed" in said
+    assert "B99" in said
+    told = upscaling(run, "logs", folder, failed[0]).stdout
+    assert "B99" in told
+    assert "platform.log" in told
+    assert upscaling(run, "logs", folder, "nonsense").stderr.startswith("error: results/real has no tile 'nonsense'")
+    assert "no tile failed" in upscaling(run, "retry", folder, "--only", "out-of-memory").stdout
+
+    jobs = len(backend.jobs())
+    places = ["--snakefile", str(ROOT / "Snakefile"), "--profile", str(ROOT / "workflow/profiles/local")]
+    again = upscaling(run, "retry", folder, *places)
+    assert again.returncode != 0, again.stderr
+    assert len(backend.jobs()) == jobs + len(failed), again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_orphans_are_found_and_removed_only_on_demand(backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
+    run = scene_run(backend, area=SMALL)
+    assert run.snakemake().returncode == 0
+    assert "0 orphans" in upscaling(run, "clean", "results/real", "--remote").stdout
+    lost = next(run.results.glob("receipts/*.json"))
+    job_id = json.loads(lost.read_text())["job_id"]
+    lost.unlink()
+    listed = upscaling(run, "clean", "results/real", "--remote").stdout
+    assert job_id in listed
+    assert "1 orphans; --yes deletes them" in listed
+    before = len(backend.jobs())
+    assert "1 orphans deleted" in upscaling(run, "clean", "results/real", "--remote", "--yes").stdout
+    assert job_id not in {job["id"] for job in backend.jobs()}
+    assert len(backend.jobs()) == before - 1
+
+
+def test_a_run_belongs_to_one_snakemake_and_can_be_canceled(
+    backend: EmbeddedBackend, scene_run: Callable[..., Run]
+) -> None:
+    run = scene_run(backend)
+    first = run.start()
+    deadline = time.monotonic() + 60
+    while not list(run.results.glob("receipts/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = run.snakemake()
+    assert second.returncode != 0
+    assert "error: results/real is being worked on by" in second.stderr
+    assert f"process {first.pid}" in second.stderr
+    refused = upscaling(run, "cancel", "results/real")
+    assert refused.returncode != 0
+    assert "is being worked on by" in refused.stderr
+
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    done = upscaling(run, "cancel", "results/real")
+    assert done.returncode == 0, done.stderr
+    assert not [job for job in backend.jobs() if job["status"] in {"created", "queued", "running"}]
+    assert run.snakemake().returncode == 0
