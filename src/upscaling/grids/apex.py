@@ -74,9 +74,7 @@ class ApexGrid(BaseGrid):
             lonlat=boxed,
             dropped=found.dropped,
             dropped_area=found.dropped_area,
-            notices=[
-                f"{self.name} is not aligned to pixels, and its tiles change with the AOI: prefer utm-{self.size}km"
-            ],
+            notices=[f"{self.name} is not pixel-aligned, and its tiles change with the AOI: prefer utm-{self.size}km"],
         )
 
 

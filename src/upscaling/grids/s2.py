@@ -105,7 +105,7 @@ class S2Grid(BaseGrid):
 
 def _fractions(aoi: AOI, zone: NDArray[np.int64], bounds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the share of footprints within the AOI."""
-    zone_of, _, polygons = aoi_in_zones(aoi, FOOTPRINT, tiling.s2_zones())
+    zone_of, _, polygons = aoi_in_zones(aoi, FOOTPRINT, tiling.s2_zones(), also=np.unique(zone))
     out = np.zeros(len(bounds))
     for index in np.unique(zone).tolist():
         here = polygons[zone_of == index]

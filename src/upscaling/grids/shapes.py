@@ -145,6 +145,16 @@ def ring_selection(
     )
 
 
+def _segments(rings: NDArray[np.float64]) -> Ints:
+    """Return into how many chords (a power of two) edges are cut so that none is more than a centimetre off.
+
+    It follows from the tile alone: neighbours in different zones then agree on their common edge, from any AOI.
+    """
+    height = np.ptp(rings[..., 1], axis=1) * _METRES_PER_DEGREE
+    bend = np.tan(np.radians(np.clip(np.abs(rings[..., 1]).max(axis=1), 30, 89)))
+    return np.asarray(2 ** np.ceil(np.log2(np.maximum(height / 714 * np.sqrt(bend), 1))), dtype=np.int64)
+
+
 def _in_utm(unrolled: NDArray[np.float64], anchor: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the CRS of every anchor's zone, and the polygons in it, edges densified."""
     zones = utm_zones()
@@ -153,15 +163,14 @@ def _in_utm(unrolled: NDArray[np.float64], anchor: NDArray[np.float64]) -> tuple
     planes = np.empty(len(unrolled), dtype=object)
     following = np.roll(unrolled, -1, axis=1)
     following[:, -1, 0] -= 360 * np.round((following[:, -1, 0] - unrolled[:, -1, 0]) / 360)
-    # chords of neighbours differ where their zones or corners do: by less than a millionth of a cell
-    edge = float(np.max(np.ptp(unrolled[..., 1], axis=1), initial=0.01)) * _METRES_PER_DEGREE
-    bend = np.tan(np.radians(min(max(float(np.abs(unrolled[..., 1]).max(initial=0)), 45), 80)))
-    t = np.linspace(0, 1, int(np.ceil(np.sqrt(edge * bend / 51))) + 1)[:-1, None]
-    dense = unrolled[:, :, None] * (1 - t) + following[:, :, None] * t
-    dense = dense.reshape(len(unrolled), -1, 2)
+    segments = _segments(unrolled)
     for one in np.unique(index).tolist():
-        rows, zone = np.flatnonzero(index == one), zones[one]
-        relative = dense[rows] - np.array([zone.central_meridian, 0.0])
-        flat = to_plane(relative.reshape(-1, 2), polar=not zone.number, south=zone.south)
-        planes[rows] = shapely.make_valid(shapely.polygons(flat.reshape(relative.shape)), method="structure")
+        for n in np.unique(segments[index == one]).tolist():
+            rows, zone = np.flatnonzero((index == one) & (segments == n)), zones[one]
+            t = np.linspace(0, 1, n + 1)[:-1, None]
+            dense = unrolled[rows][:, :, None] * (1 - t) + following[rows][:, :, None] * t
+            relative = dense.reshape(len(rows), -1, 2) - np.array([zone.central_meridian, 0.0])
+            flat = to_plane(relative.reshape(-1, 2), polar=not zone.number, south=zone.south)
+            made = np.asarray(shapely.polygons(flat.reshape(relative.shape)), dtype=object)
+            planes[rows] = made if zone.number else shapely.make_valid(made, method="structure")
     return crs, planes

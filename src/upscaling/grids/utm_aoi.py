@@ -17,8 +17,15 @@ __all__ = ["aoi_in_zones"]
 Ints = NDArray[np.int64]
 
 
-def aoi_in_zones(aoi: AOI, size: float, zones: tuple[Zone, ...]) -> tuple[Ints, Ints, NDArray[Any]]:
+def aoi_in_zones(
+    aoi: AOI, size: float, zones: tuple[Zone, ...], also: Ints | None = None
+) -> tuple[Ints, Ints, NDArray[Any]]:
     """Bring an AOI into the plane of every zone it lies in, with a margin of a cell of ``size`` (m) around the zone.
+
+    Parameters
+    ----------
+    also
+        Indices of zones that are wanted even if the AOI lies only in their margin.
 
     Returns
     -------
@@ -30,6 +37,8 @@ def aoi_in_zones(aoi: AOI, size: float, zones: tuple[Zone, ...]) -> tuple[Ints, 
     tree = shapely.STRtree(parts)
     regions = [shapely.union_all([shapely.box(*box) for box in zone.boxes]) for zone in zones]
     used = np.unique(tree.query(regions, predicate="intersects")[0])
+    if also is not None:
+        used = np.union1d(used, also)
     own = [index for index in used.tolist() if zones[index].crs == aoi.crs]
     zone, turn, boxes = _windows([index for index in used.tolist() if index not in own], aoi, size, zones)
 

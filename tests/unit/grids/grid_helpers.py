@@ -73,12 +73,10 @@ def owned_areas(frame: gpd.GeoDataFrame, aoi: AOI) -> tuple[float, float]:
         parts.append(part)
         boxes = [shapely.box(b[0] - 0.3, b[1] - 0.3, b[2] + 0.3, b[3] + 0.3) for b in shapely.bounds(outline)]
         boxes += [shapely.affinity.translate(box, turn) for box in boxes for turn in (-360, 360)]
-        for box in boxes:
-            here = shapely.intersection(aoi_parts, box)
-            here = here[shapely.area(here) > 0]
-            if len(here):
-                flat = _moved(shapely.segmentize(here, 0.01), "EPSG:4326", plane)
-                within += shapely.area(shapely.intersection(flat, part)).sum()
+        here = shapely.intersection(aoi_parts, shapely.union_all(boxes))
+        here = here[shapely.area(here) > 0]
+        flat = _moved(shapely.segmentize(here, 0.01), "EPSG:4326", plane)
+        within += shapely.area(shapely.intersection(flat, part)).sum()
     double = 0.0
     left, right = shapely.STRtree(frame.geometry.values).query(frame.geometry.values, predicate="intersects")
     for k, m in zip(left.tolist(), right.tolist(), strict=True):
