@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from upscaling import config_collection as of_collection
 from upscaling.config_collection import Collection
+from upscaling.config_products import Mosaic, Publish
 from upscaling.errors import ConfigError
 
 __all__ = ["Algorithm", "Area", "Collection", "Config", "CwlBackendConfig", "OpenEOBackendConfig", "load_config"]
@@ -198,6 +199,9 @@ class Config(_Block):
     """A dimension of parameter values."""
     backend: Annotated[OpenEOBackendConfig | CwlBackendConfig, Field(discriminator="kind")]
     collection: Collection = Collection()
+    mosaic: Mosaic = Mosaic()
+    publish: Publish | None = None
+    """Where to publish the result."""
     pathvars: dict[str, str] = {}
     """Snakemake's own: other places for `results` and so on."""
     _file: str | None = PrivateAttr(None)
@@ -286,7 +290,13 @@ def _explain(error: ValidationError) -> str:
 
 def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
     blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "time": Time, "for_each": ForEach}
-    blocks |= {"openeo": OpenEOBackendConfig, "cwl": CwlBackendConfig, "collection": Collection}
+    blocks |= {
+        "openeo": OpenEOBackendConfig,
+        "cwl": CwlBackendConfig,
+        "collection": Collection,
+        "mosaic": Mosaic,
+        "publish": Publish,
+    }
     blocks |= {"assets": of_collection.AssetDescription, "bands": of_collection.Band, "renders": of_collection.Render}
     blocks |= {"classes": of_collection.ClassValue, "expect": of_collection.Expect, "prr": of_collection.Prr}
     block = next((blocks[str(part)] for part in reversed(location[:-1]) if str(part) in blocks), Config)

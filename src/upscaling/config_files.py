@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from upscaling import config_collection as of_collection
 from upscaling.config import Algorithm, Area, Collection, Config, CwlBackendConfig, ForEach, OpenEOBackendConfig, Time
+from upscaling.config_products import Mosaic, Publish
 
 __all__ = ["drifted", "write_all"]
 
@@ -33,7 +34,8 @@ _DEMO: dict[str, Any] = {
     },
     "collection": {"title": "NDVI of the demo area", "license": "CC0-1.0"},
 }
-_LEFT_OUT: dict[str, type[BaseModel]] = {"time": Time, "for_each": ForEach}  # blocks that the demo does without
+# blocks that the demo does without
+_LEFT_OUT: dict[str, type[BaseModel]] = {"time": Time, "for_each": ForEach, "mosaic": Mosaic, "publish": Publish}
 _HEAD = """\
 # yaml-language-server: $schema=../workflow/schemas/config.schema.json
 #
@@ -99,7 +101,8 @@ def _commented() -> str:
 def _indented(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield from _comment(field, "  ")
-        yield f"  {name}: {json.dumps(field.get_default(call_default_factory=True))}"
+        value = (field.examples or [""])[0] if field.is_required() else field.get_default(call_default_factory=True)
+        yield f"  {name}: {json.dumps(value)}"
 
 
 def _block(model: type[BaseModel], values: dict[str, Any], indent: str) -> Iterator[str]:
@@ -131,6 +134,8 @@ def _tables() -> Iterator[str]:
         ("backend, kind `openeo`", OpenEOBackendConfig),
         ("backend, kind `cwl`", CwlBackendConfig),
         ("collection", Collection),
+        ("mosaic", Mosaic),
+        ("publish", Publish),
         ("collection.assets.&lt;key&gt;", of_collection.AssetDescription),
         ("collection.assets.&lt;key&gt;.bands[]", of_collection.Band),
         ("collection.assets.&lt;key&gt;.bands[].classes[]", of_collection.ClassValue),
