@@ -10,6 +10,7 @@ configfile: "config/config.yaml"
 include: "workflow/rules/plan.smk"
 include: f"workflow/rules/{CONFIG.backend.kind}.smk"
 include: "workflow/rules/collect.smk"
+include: "workflow/rules/products.smk"
 
 
 wildcard_constraints:
@@ -22,6 +23,8 @@ rule all:
         # Every tile by name: a collection alone would hide that a tile's files were deleted.
         tiles=every_item,
         collection="<run>/collection.json",
+        mosaic="<run>/mosaic",
+        quality="<run>/quality.json",
     message:
         "all tiles and their collection, {input.collection}"
 

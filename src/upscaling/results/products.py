@@ -1,0 +1,186 @@
+"""What is made of a finished collection: mosaics with their pictures, and the verdict on the whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upscaling.errors import ConfigError, UpscalingError
+from upscaling.files import read_json, write_json
+from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog, write_quicklook
+from upscaling.results.parts import Part, read_rasters
+from upscaling.results.quality import check_whole
+
+if TYPE_CHECKING:
+    from upscaling.config import Config
+    from upscaling.config_products import Mosaic
+
+__all__ = ["check_quality", "make_mosaics", "read_mosaics"]
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_INDEX = "mosaics.json"
+
+
+def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
+    """Write the mosaics of a run's collection into ``<run>/mosaic``: one per asset and time step, as far as rasters go.
+
+    For each there are ``<asset>[_<step>].gti.gpkg``, a picture ``.png``, with ``mosaic.cog`` also ``.tif``; and
+    ``mosaics.json``, which lists them and is written last.
+
+    Returns
+    -------
+    The content of ``mosaics.json``: ``asset``, ``step``, ``tiles``, ``index``, ``quicklook`` and ``cog`` (file names,
+    or None), ``crs`` and ``bounds`` of the index, ``bbox`` in degrees, ``notices``.
+    """
+    import rasterio
+
+    folder = run_folder / "mosaic"
+    folder.mkdir(parents=True, exist_ok=True)
+    owners = _owners(run_folder)
+    made = []
+    for (asset, step), parts in sorted(_groups(run_folder / "collection.json").items()):
+        name = _UNSAFE.sub("-", f"{asset}_{step}" if step else asset)
+        notices: list[str] = []
+        index = _index(parts, folder / f"{name}.gti.gpkg", owners, notices)
+        cog = _cog(config.mosaic, parts, index, folder / f"{name}.tif", owners) if config.mosaic.cog else None
+        picture = write_quicklook(cog or index, folder / f"{name}.png")
+        with rasterio.open(index) as dataset:
+            crs, bounds, bbox = dataset.crs.to_string(), list(dataset.bounds), _bbox(dataset)
+        made.append(
+            {
+                "asset": asset,
+                "step": step,
+                "tiles": len(parts),
+                "index": index.name,
+                "quicklook": picture.name,
+                "cog": cog.name if cog else None,
+                "crs": crs,
+                "bounds": bounds,
+                "bbox": bbox,
+                "notices": notices,
+            }
+        )
+    write_json(folder / _INDEX, made)
+    return made
+
+
+def read_mosaics(run_folder: Path) -> list[dict[str, Any]]:
+    """Return what ``mosaics.json`` lists; nothing if there is none (yet)."""
+    try:
+        found = read_json(run_folder / "mosaic" / _INDEX)
+    except (OSError, ValueError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+def check_quality(config: Config, run_folder: Path) -> dict[str, Any]:
+    """Check a run's collection as a whole and write ``<run>/quality.json``.
+
+    Returns
+    -------
+    Its content: ``problems`` (one line each, those of all assets), and under ``assets`` the numbers behind them.
+
+    Raises
+    ------
+    UpscalingError
+        If there is no collection.
+    """
+    from upscaling.plan import load_plan
+
+    rasters = read_rasters(_existing(run_folder / "collection.json"))
+    planned, aoi = list(load_plan(run_folder).tiles), _aoi(config)
+    assets = sorted(rasters.parts) or [""]
+    found = [check_whole(rasters, asset=asset, planned=planned, aoi=aoi) for asset in assets]
+    problems = [line for quality in found for line in quality.problems()]
+    content = {
+        "problems": list(dict.fromkeys(problems)),  # missing tiles are missing from every asset
+        "planned": len(planned),
+        "items": len(rasters.names),
+        "assets": {quality.asset: _plain(dataclasses.asdict(quality)) for quality in found if quality.asset},
+    }
+    write_json(run_folder / "quality.json", content)
+    return content
+
+
+def _existing(collection: Path) -> Path:
+    if not collection.is_file():
+        raise UpscalingError(
+            f"there is no {collection}: run `snakemake`, or gather what is done with `collect --partial`"
+        )
+    return collection
+
+
+def _groups(collection: Path) -> dict[tuple[str, str], list[Part]]:
+    found: dict[tuple[str, str], list[Part]] = {}
+    for asset, parts in read_rasters(_existing(collection)).parts.items():
+        for part in parts:
+            found.setdefault((asset, part.step), []).append(part)
+    return found
+
+
+def _owners(run_folder: Path) -> dict[str, str]:
+    """Return tile -> what it owns (WKT in its CRS), of the tiles that reach into a neighbouring zone."""
+    import pyarrow.parquet as pq
+
+    path = run_folder / "plan" / "tiles.parquet"
+    if not path.is_file():
+        return {}
+    table = pq.read_table(path, columns=["tile_id", "owner_wkt"]).to_pydict()
+    return {tile: wkt for tile, wkt in zip(table["tile_id"], table["owner_wkt"], strict=True) if wkt}
+
+
+def _index(parts: list[Part], target: Path, owners: Mapping[str, str], notices: list[str]) -> Path:
+    try:
+        return mosaic_parts(parts, target, owners=owners)
+    except UpscalingError as error:
+        # A product without a nodata value can still be looked at; which tile lies on top in an overlap is then chance.
+        notices.append(str(error))
+        logging.getLogger(__name__).warning("%s", error)
+        return mosaic_parts(parts, target)
+
+
+def _cog(settings: Mosaic, parts: list[Part], index: Path, target: Path, owners: Mapping[str, str]) -> Path:
+    if len({part.crs for part in parts}) == 1:
+        # One view over the mosaic, so that resampling sees across the edges of tiles.
+        return write_mosaic_cog(
+            index, target, crs=settings.crs, resolution=settings.resolution, resampling=settings.resampling
+        )
+    own = target.with_name(f"{target.stem}.cog.gti.gpkg")
+    grid = {"crs": settings.crs, "resolution": settings.resolution, "resampling": settings.resampling}
+    return write_mosaic_cog(mosaic_parts(parts, own, owners=owners, **grid), target)  # type: ignore[arg-type]
+
+
+def _bbox(dataset: Any) -> list[float]:
+    from rasterio.warp import transform_bounds
+
+    return list(transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds, densify_pts=21))
+
+
+def _aoi(config: Config) -> Any:
+    from upscaling.aoi import read_aoi
+
+    if config.area is None:
+        return None
+    try:
+        return read_aoi(config.area.aoi).geometry
+    except ConfigError as error:
+        logging.getLogger(__name__).warning("coverage of the area is not checked: %s", error)
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """Make named tuples objects, and numbers that JSON has no word for None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
