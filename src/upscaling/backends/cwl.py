@@ -179,7 +179,11 @@ class CwlBackend:
         return status, text
 
     def _command(self, job: TileJob, place: _Place, *, restart: bool) -> list[str]:
-        containers = {"none": ["--no-container"], "docker": []}.get(self.container, [f"--{self.container}"])
+        containers = {
+            # Environment modules and conda put what their programs need into LD_LIBRARY_PATH, GDAL_DATA, PROJ_DATA ...
+            "none": ["--no-container", "--preserve-entire-environment"],
+            "docker": [],
+        }.get(self.container, [f"--{self.container}"])
         if self.engine == "cwltool":
             temporary = [f"--tmpdir-prefix={place.work}/t", f"--tmp-outdir-prefix={place.work}/o"]
             options = [*containers, "--disable-color", "--skip-schemas", f"--outdir={place.out}", *temporary]

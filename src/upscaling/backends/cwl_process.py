@@ -78,8 +78,8 @@ def run_alone(command: Sequence[str], *, folder: Path, environment: Mapping[str,
 def survivors(folder: Path) -> list[int]:
     """Return the processes that a run in or below ``folder`` started and that are still there, whatever their parent.
 
-    The runner and its workers carry a mark in their environment. Tools get a clean one from the runner, in which HOME
-    and TMPDIR lie below the folder. A tool inside a container is seen by neither.
+    The runner and its workers carry a mark in their environment. A tool may get a clean one from the runner, in which
+    HOME and TMPDIR lie below the folder. A tool inside a container is not seen.
     """
     places = {folder, folder.resolve()}  # runners resolve symbolic links
     marks = tuple(f"{name}={place}/".encode() for name in (MARK, "HOME", "TMPDIR") for place in places)

@@ -57,7 +57,10 @@ def write_catalogue(folder: Path, *items: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["toil", "cwltool"])
-def test_every_kind_of_input_and_output(tmp_path: Path, make_job: Make, run_job: Run, engine: str) -> None:
+def test_every_kind_of_input_and_output(
+    tmp_path: Path, make_job: Make, run_job: Run, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_A_MODULE", "loaded")
     write_catalogue(tmp_path / "in", "first", "second")
     (tmp_path / "extra.txt").write_text("extra")
     parameters = {"folder": str(tmp_path / "in"), "names": ["x", "y z"], "extra": [str(tmp_path / "extra.txt")]}
@@ -80,6 +83,7 @@ def test_every_kind_of_input_and_output(tmp_path: Path, make_job: Make, run_job:
     assert assets["everything_first_index"].path.read_text() == "first"
     tile = index.path.parent / "tile.txt"
     assert json.loads(tile.read_text())["type"] == "Polygon"
+    assert (tile.parent / "env").read_text() == "loaded\n"
     assert outcome.derived_from == ("https://stac.example/items/S2A",)
     assert all(asset.path.is_relative_to(job.scratch) for asset in outcome.assets)
 

@@ -38,7 +38,7 @@ $graph:
             - position: 0
               valueFrom: |
                 mkdir output parts && cp "$1" output/tile.txt && echo "$2" > report.txt && cp -r "$3"/. output
-                shift 3; echo "$*" >> report.txt
+                shift 3; echo "$*" >> report.txt; echo "$OF_A_MODULE" > output/env
                 for n in a b; do echo $n > parts/$n.txt; done
             - {position: 0, valueFrom: sh}
             - {position: 8, valueFrom: "${ return inputs.names.length * 21; }"}
