@@ -119,6 +119,7 @@ def test_pinned_file_needs_nothing_else_and_does_not_depend_on_where_it_was(tmp_
     first, second = pinned
     assert first.sha256 == second.sha256 == sha256_file(second.path)
     assert str(tmp_path) not in second.path.read_text()
+    assert "schema.invalid" not in second.path.read_text()
     again = pin_package(second.path, tmp_path / "again")  # loads with nothing beside it but the default file
     assert {p.name for p in again.parameters} == {p.name for p in second.parameters}
     default = next(p.default for p in second.parameters if p.name == "table")

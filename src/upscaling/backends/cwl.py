@@ -153,7 +153,7 @@ class CwlBackend:
         place.log.write_bytes(b"")
         restart = self.engine == "toil" and place.store.exists()
         status, text = self._attempt(job, place, restart=restart)
-        if status and restart and not tool_ran(text):
+        if status > 0 and restart and not tool_ran(text):
             # The store itself is of no use, as after a kill while it was being made: begin anew.
             shutil.rmtree(place.store, ignore_errors=True)
             status, text = self._attempt(job, place, restart=False)
