@@ -42,6 +42,7 @@ class EmbeddedBackend:
     root: Path
     slots: int = 2
     port: int = field(default_factory=free_port)
+    simulate: tuple[float, float] | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,6 +59,7 @@ class EmbeddedBackend:
         self.root.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "upscaling", "local-backend", "--data", str(self.data)]
         command += ["--root", str(self.root), "--port", str(self.port), "--slots", str(self.slots)]
+        command += ["--simulate", *map(str, self.simulate)] if self.simulate else []
         environment = {**self.environment, "OPENEO_LOCAL_USER": USER, "OPENEO_LOCAL_PASSWORD": PASSWORD}
         with (self.root.parent / "backend.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

@@ -224,6 +224,10 @@ def local_backend(
     root: Annotated[Path, typer.Option(help="Folder for jobs and their results.")],
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8787,
     slots: Annotated[int, typer.Option(min=1, help="Jobs at the same time.")] = 2,
+    simulate: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="MIN MAX", help="For load tests: jobs take MIN to MAX seconds and give rasters of ones."),
+    ] = None,
 ) -> None:
     """Serve the embedded openEO back-end. User and password: OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD."""
     try:
@@ -233,7 +237,7 @@ def local_backend(
     user, password = os.environ.get("OPENEO_LOCAL_USER"), os.environ.get("OPENEO_LOCAL_PASSWORD")
     if not user or not password:
         raise UpscalingError("set OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD for the user of the back-end")
-    serve(data=data, root=root, port=port, slots=slots, users={user: password})
+    serve(data=data, root=root, port=port, slots=slots, users={user: password}, simulate=simulate)
 
 
 @app.command()

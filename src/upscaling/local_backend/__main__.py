@@ -19,6 +19,13 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--slots", type=int, default=2, help="jobs at the same time, and active jobs per user")
+    parser.add_argument(
+        "--simulate",
+        type=float,
+        nargs=2,
+        metavar=("MIN", "MAX"),
+        help="for load tests: jobs take MIN to MAX seconds, evaluate nothing, and give rasters of ones",
+    )
     given = parser.parse_args()
     user, password = os.environ.get("OPENEO_LOCAL_USER", ""), os.environ.pop("OPENEO_LOCAL_PASSWORD", "")
     if not user or not password:

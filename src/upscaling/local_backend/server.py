@@ -38,6 +38,7 @@ def serve(
     slots: int = 2,
     users: Mapping[str, str],
     threads: int = 8,
+    simulate: tuple[float, float] | None = None,
 ) -> None:
     """Serve openEO until SIGTERM or SIGINT; print the URL on one line when ready.
 
@@ -53,6 +54,9 @@ def serve(
         Job processes at the same time, and active jobs that a user may have.
     users
         Passwords by user name.
+    simulate
+        For load tests: jobs take this long, shortest and longest in seconds, and give rasters of ones
+        (`upscaling.local_backend.simulate`).
 
     Raises
     ------
@@ -68,12 +72,14 @@ def serve(
         raise ConfigError("needs at least one user with a password; a user's name has no colon")
     if slots < 1:
         raise ConfigError(f"slots must be at least 1, not {slots}")
+    if simulate is not None and not 0 <= simulate[0] <= simulate[1]:
+        raise ConfigError(f"must be two durations, shortest and longest, in seconds, not {simulate}", key="simulate")
     data, root = data.resolve(), root.resolve()
     root.mkdir(parents=True, exist_ok=True)
     listening = _listen(host, port)
     with listening, _locked(root):
         _log_to(root / "backend.log")
-        app, supervisor = _build(data, root, slots, users)
+        app, supervisor = _build(data, root, slots, users, simulate)
         _run(app, supervisor, listening, threads)
 
 
@@ -113,7 +119,9 @@ def _log_to(path: Path) -> None:
     logging.getLogger("upscaling").setLevel(logging.INFO)
 
 
-def _build(data: Path, root: Path, slots: int, users: Mapping[str, str]) -> tuple[Any, Any]:
+def _build(
+    data: Path, root: Path, slots: int, users: Mapping[str, str], simulate: tuple[float, float] | None
+) -> tuple[Any, Any]:
     os.environ["OPENEO_BACKEND_CONFIG"] = str(Path(__file__).with_name("driver_config.py"))
     from upscaling.local_backend.auth import Passwords, Signer, auth_handler_class, read_secret
 
@@ -143,7 +151,7 @@ def _build(data: Path, root: Path, slots: int, users: Mapping[str, str]) -> tupl
     views.HttpAuthHandler = auth_handler_class(passwords)
     processgraph.get_process_definition_from_url = _definition_of_this_host
     store = JobStore(root / "jobs.sqlite")
-    supervisor = Supervisor(store, data, root, slots)
+    supervisor = Supervisor(store, data, root, slots, simulate)
     jobs = BatchJobs(store, supervisor, slots)
     implementation = Implementation(
         catalog=CollectionCatalog(supervisor.collections),

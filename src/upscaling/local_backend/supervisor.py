@@ -41,13 +41,17 @@ class Supervisor:
     ----------
     slots
         Job processes that run at the same time; further queued jobs wait.
+    simulate
+        Shortest and longest duration, in seconds, of jobs that are not run but simulated.
     """
 
-    def __init__(self, store: JobStore, data: Path, root: Path, slots: int) -> None:
+    def __init__(
+        self, store: JobStore, data: Path, root: Path, slots: int, simulate: tuple[float, float] | None = None
+    ) -> None:
         self.store = store
         self.collections: list[dict[str, Any]] = []
         self.processes: list[dict[str, Any]] = []
-        self._data, self._root, self._slots = data, root, slots
+        self._data, self._root, self._slots, self._simulate = data, root, slots, simulate
         self._lock = threading.RLock()
         self._active: set[str] = set()
         self._waiters: dict[str, threading.Event] = {}
@@ -116,7 +120,9 @@ class Supervisor:
     def _start_nursery(self) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "upscaling.local_backend.nursery", str(theirs.fileno()), str(self._data)]
+            module = "nursery" if self._simulate is None else "simulate"
+            command = [sys.executable, "-m", f"upscaling.local_backend.{module}", str(theirs.fileno()), str(self._data)]
+            command += map(str, self._simulate or ())
             environment = {**os.environ, **ENVIRONMENT}
             environment.pop("OPENEO_LOCAL_PASSWORD", None)
             self._nursery = subprocess.Popen(

@@ -19,7 +19,7 @@ from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import Evaluator
 from upscaling.local_backend.save import save
 
-__all__ = ["OUTPUT", "RESULT_FILE", "data_sources", "log_entries", "log_entry", "run_job"]
+__all__ = ["OUTPUT", "RESULT_FILE", "data_sources", "extent_of", "log_entries", "log_entry", "run_job"]
 
 LOG_FILE = "log.jsonl"
 RESULT_FILE = "result.json"
@@ -114,7 +114,7 @@ def _run(
         assets = save(result, folder / OUTPUT, "GTiff" if is_raster else "JSON")
     log.info("saved %s", ", ".join(assets))
     hrefs = list(dict.fromkeys(scene.href for scene in used))
-    return {"assets": assets, "derived_from": hrefs, **_extent(assets, used)}
+    return {"assets": assets, "derived_from": hrefs, **extent_of(assets, used)}
 
 
 def _limit_memory(options: Mapping[str, Any]) -> None:
@@ -203,7 +203,7 @@ def _predicates(properties: Any) -> dict[str, Callable[[Any], bool]]:
     return {name: accepts(process) for name, process in (properties or {}).items()}
 
 
-def _extent(assets: Mapping[str, Any], used: list[Scene]) -> dict[str, Any]:
+def extent_of(assets: Mapping[str, Any], used: list[Scene]) -> dict[str, Any]:
     """Return ``bbox`` in EPSG:4326 of all assets, the time of all scenes read, and the area that costs go by."""
     from pyproj import CRS, Geod, Transformer
 

@@ -1,0 +1,169 @@
+"""Jobs without pixels, to try how many of them a client bears: ``upscaling local-backend --simulate MIN MAX``.
+
+A job takes MIN to MAX seconds, always the same for the same job id, and has no process of its own. Queue, limit, logs,
+costs and results are those of real jobs. No graph is evaluated: the result is one raster of ones, in pixels of 10 m,
+that covers exactly the extent of the graph's ``load_collection`` or ``load_stac``, so that whatever checks places and
+sizes is content.
+
+This process stands in the nursery's place and speaks its protocol.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import random
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from upscaling.errors import ConfigError
+from upscaling.files import read_json
+from upscaling.local_backend.errors import ProcessError
+from upscaling.local_backend.worker import OUTPUT, RESULT_FILE, extent_of, log_entry
+
+__all__ = ["duration_of", "main", "write_result"]
+
+PIXEL = 10.0  # m
+METRES_PER_DEGREE = 111_320.0
+MOST_PIXELS = 10_000 * 10_000
+LOADERS = {"load_collection", "load_stac"}
+
+
+def main(channel: socket.socket, data: Path, seconds: tuple[float, float]) -> None:
+    """Serve the front until its end of ``channel`` closes."""
+    from upscaling.local_backend.data import load_data
+    from upscaling.local_backend.processes import base_registry, specifications
+
+    for number in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group: the front decides
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        collections = [collection.metadata() for collection in load_data(data).values()]
+    except ConfigError as error:
+        _send(channel, event="failed", message=str(error))
+        return
+    _send(channel, event="ready", collections=collections, processes=specifications(base_registry()))
+    try:
+        _serve(channel, seconds)
+    except ConnectionError:  # the front died while something was being sent
+        return
+
+
+def duration_of(job: str, seconds: tuple[float, float]) -> float:
+    """Return how many seconds a job takes."""
+    return random.Random(job).uniform(*seconds)  # noqa: S311 (nothing to guess)
+
+
+def _serve(channel: socket.socket, seconds: tuple[float, float]) -> None:
+    due: list[tuple[float, str, Path, float]] = []  # heap of (end, job, folder, duration)
+    selector = selectors.DefaultSelector()
+    selector.register(channel, selectors.EVENT_READ)
+    pending = b""
+    while True:
+        if selector.select(max(0.0, due[0][0] - time.monotonic()) if due else None):
+            received = channel.recv(65536)
+            if not received:
+                return
+            *lines, pending = (pending + received).split(b"\n")
+            for message in map(json.loads, lines):
+                job = str(message["job"])
+                if message["do"] == "run":
+                    duration = duration_of(job, seconds)
+                    heapq.heappush(due, (time.monotonic() + duration, job, Path(message["folder"]), duration))
+                    _send(channel, event="started", job=job)
+                elif killed := [entry for entry in due if entry[1] == job]:
+                    due = [entry for entry in due if entry[1] != job]
+                    heapq.heapify(due)
+                    _ended(channel, job, -signal.SIGKILL, killed[0][3])
+        while due and due[0][0] <= time.monotonic():
+            _, job, folder, duration = heapq.heappop(due)
+            _ended(channel, job, _finish(folder), duration)
+
+
+def _finish(folder: Path) -> int:
+    try:
+        write_result(read_json(folder / "job.json")["process_graph"], folder)
+    except ProcessError as error:
+        log_entry(folder, "error", str(error), error.code)
+        return 1
+    except OSError:  # deleted in this moment
+        return 1
+    return 0
+
+
+def _ended(channel: socket.socket, job: str, status: int, duration: float) -> None:
+    _send(channel, event="ended", job=job, status=status, cpu=0.0, memory_mb=0.0, duration=duration)
+
+
+def _send(channel: socket.socket, **message: Any) -> None:
+    channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def write_result(graph: Mapping[str, Any], folder: Path) -> None:
+    """Write the raster of ones and the ``result.json`` of a job's graph.
+
+    Raises
+    ------
+    ProcessError
+        ``SimulationUnsupported``: there is no loader with a bounding box or geometry, or it is too large.
+    """
+    import numpy as np
+    import rasterio
+    from affine import Affine
+    from rasterio.crs import CRS
+    from rasterio.shutil import copy
+
+    west, south, east, north, crs = _extent(graph)
+    unit = METRES_PER_DEGREE if CRS.from_user_input(crs).is_geographic else 1.0
+    width, height = (max(1, round(size * unit / PIXEL)) for size in (east - west, north - south))
+    if not (west < east and south < north) or width * height > MOST_PIXELS:
+        raise ProcessError("SimulationUnsupported", f"cannot make a raster of {width} x {height} pixels")
+    profile = {"count": 1, "width": width, "height": height, "dtype": "uint8", "crs": crs}
+    transform = Affine((east - west) / width, 0, west, 0, (south - north) / height, north)
+    path = folder / OUTPUT / "openEO.tif"
+    path.parent.mkdir(parents=True)
+    with rasterio.MemoryFile() as memory:
+        with memory.open(driver="GTiff", transform=transform, **profile) as target:
+            target.write(np.ones((1, height, width), "uint8"))
+        with memory.open() as source:
+            copy(source, path, driver="COG", compress="DEFLATE")
+    asset = {
+        "type": "image/tiff; application=geotiff; profile=cloud-optimized",
+        "roles": ["data"],
+        "bands": [{"name": "ones"}],
+        "proj:bbox": [west, south, east, north],
+        "proj:shape": [height, width],
+        "proj:transform": list(transform)[:6],
+        **({"proj:epsg": crs} if isinstance(crs, int) else {"proj:wkt2": crs}),
+        "file:size": path.stat().st_size,
+    }
+    assets = {path.name: asset}
+    # The front reads this file only once the job has ended, so it need not be written by rename.
+    (folder / RESULT_FILE).write_text(json.dumps({"assets": assets, **extent_of(assets, [])}))
+
+
+def _extent(graph: Mapping[str, Any]) -> tuple[float, float, float, float, int | str]:
+    """Return the edges of the first loader's spatial extent and their CRS: an EPSG code, or WKT2."""
+    import shapely
+
+    for node in graph.values():
+        extent = (node.get("arguments") or {}).get("spatial_extent") if node.get("process_id") in LOADERS else None
+        if not isinstance(extent, dict):
+            continue
+        if "west" in extent:
+            west, south, east, north = (float(extent[edge]) for edge in ("west", "south", "east", "north"))
+            return west, south, east, north, extent.get("crs") or 4326
+        outline = shapely.from_geojson(json.dumps(extent), on_invalid="ignore")
+        if outline is not None and not outline.is_empty:
+            return *outline.bounds, 4326
+    raise ProcessError("SimulationUnsupported", "no load_collection or load_stac has a spatial extent to simulate")
+
+
+if __name__ == "__main__":
+    _, descriptor, where, shortest, longest = sys.argv
+    main(socket.socket(fileno=int(descriptor)), Path(where), (float(shortest), float(longest)))
