@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import gc
-import posixpath
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import UpscalingError
-from upscaling.files import sha256_file, written_whole
+from upscaling.files import sha256_file, write_json, written_whole
+from upscaling.results.cache import ItemCache, runs
+from upscaling.results.describe import describe
 from upscaling.results.footprint import union_bbox
-from upscaling.results.item import EXTENSIONS
+from upscaling.results.gathered import Gathered
+from upscaling.results.item import EXTENSIONS, collection_href, collection_id
+from upscaling.results.profile import collection_problems
 
-__all__ = ["CollectSummary", "CollectionMetadata", "collect"]
+if TYPE_CHECKING:
+    from upscaling.config_collection import AssetDescription, Expect
+
+__all__ = [
+    "CollectSummary",
+    "CollectionMetadata",
+    "about_links",
+    "build_collection",
+    "cannot_collect",
+    "collect",
+    "write_collection",
+]
 
 PARQUET_MEDIA_TYPE = "application/vnd.apache.parquet"
 SHOWN = 5
+# Problems that a collection lists; a log has them all.
+KEPT_PROBLEMS = 100
 # A collection must have a box, also one whose items have no place.
 EVERYWHERE = [-180.0, -90.0, 180.0, 90.0]
+
+
+class NothingDoneError(UpscalingError):
+    """There is not a single item to gather."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +51,15 @@ class CollectionMetadata:
     Attributes
     ----------
     id
-        ``[A-Za-z0-9._-]+``; it must be the ``collection`` that the items name.
+        ``[A-Za-z0-9._-]+``: the run's name.
     license
         SPDX identifier, or ``other`` with a link of relation ``license``.
     providers, links
         STAC objects as they are to be written.
+    assets
+        Asset key → what is said of it in every item.
+    expect
+        What every raster must be like.
     extra
         Further top-level fields (``sci:doi``, ``osc:project`` …) and, under ``stac_extensions``, their schemas.
     """
@@ -46,6 +71,8 @@ class CollectionMetadata:
     providers: tuple[dict[str, Any], ...] = ()
     keywords: tuple[str, ...] = ()
     links: tuple[dict[str, Any], ...] = ()
+    assets: Mapping[str, AssetDescription] = field(default_factory=dict)
+    expect: Expect | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -58,7 +85,7 @@ class CollectSummary:
     missing
         Tile → why it is not in the collection; empty unless the collection is partial.
     problems
-        One line for each way in which the items are not alike.
+        One line for each way in which the items are not alike, not as expected, or not as APEx recommends.
     """
 
     collection: Path
@@ -76,63 +103,88 @@ def collect(
     metadata: CollectionMetadata,
     partial: bool = False,
     reasons: Mapping[str, str] | None = None,
+    part: str = "",
 ) -> CollectSummary:
     """Write ``items.parquet`` and then ``collection.json`` into ``run_folder``, each by rename.
 
-    Items are read from ``tiles/<tile>/item.json`` in batches, so memory does not grow with their number. The same items
-    give the same bytes.
+    Items are read from ``tiles/<tile>/item.json`` in batches, so memory does not grow with their number; those that
+    have not changed since they were gathered last are not read again. An item that names another collection, or is
+    described otherwise than ``metadata`` has it, is brought up to date on disk. The same items give the same bytes.
 
     Parameters
     ----------
     tiles
-        Ids of all planned tiles.
+        Ids of all planned tiles (of the part).
     keys
         Tile → the key that the plan gives its work; an item made with another key is out of date.
     partial
         Gather what is there, and list the rest under ``upscaling:missing``.
     reasons
         Tile → why it failed, for that list.
+    part
+        Write the sub-collection of this part, into ``parts/<part>``, instead of the run's collection.
 
     Raises
     ------
     UpscalingError
-        A tile is missing or out of date (unless ``partial``), an item cannot be read, or there is none at all.
+        A tile is missing or out of date (unless ``partial``), or an item cannot be read.
+    NothingDoneError
+        There is none at all.
     """
-    from upscaling.results.table import write_items
+    from upscaling.results.table import write_rows
 
-    gathered = _Gathered()
-    missing: dict[str, str] = {}
-    reasons = reasons or {}
+    home = run_folder / "parts" / part if part else run_folder
+    home.mkdir(parents=True, exist_ok=True)
+    planned = sorted(set(tiles))
+    expect = metadata.expect
+    said = [metadata.id, part, {key: asset.model_dump() for key, asset in metadata.assets.items()}]
+    cache = ItemCache(home / "cache", [*said, expect.model_dump() if expect else None])
+    gathered = Gathered()
 
-    def stream() -> Iterator[dict[str, Any]]:
-        for tile in sorted(set(tiles)):
-            item = _read_item(run_folder, tile)
-            if item is None:
-                missing[tile] = reasons.get(tile) or "not done"
-            elif item.get("properties", {}).get("upscaling:key") != keys.get(tile):
-                missing[tile] = "its item was made with another algorithm, area or parameters than the plan's"
-            else:
-                try:
-                    gathered.add(item)
-                    seen = _seen_from_run(item)
-                except (KeyError, TypeError, AttributeError) as error:
-                    raise UpscalingError(f"item.json of tile {tile} is not one of ours: {error!r}") from error
-                yield seen
+    def stream() -> Iterator[bytes]:
+        for run in runs(planned):
+            name = cache.name(run_folder, run, keys)
+            known = cache.load(name)
+            if known is None:
+                known, changed = _gather_run(run_folder, run, keys, metadata, part)
+                cache.store(cache.name(run_folder, run, keys) if changed else name, *known)
+            gathered.merge(known[0])
+            yield known[1]
 
-    parquet = run_folder / "items.parquet"
+    parquet = home / "items.parquet"
     with written_whole(parquet) as temporary, _no_cycles():
-        write_items(stream(), temporary)
+        write_rows(stream(), temporary)
+        cache.prune()
+        missing = {tile: (reasons or {}).get(tile) or why for tile, why in gathered.missing.items()}
         if missing and not partial:
-            shown = "; ".join(f"{tile}: {why}" for tile, why in list(missing.items())[:SHOWN])
-            more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-            raise UpscalingError(f"{len(missing)} of {len(set(tiles))} tiles cannot be collected: {shown}{more}")
+            raise UpscalingError(cannot_collect(missing, len(planned)))
         if not gathered.items:
-            raise UpscalingError(f"no tile of {run_folder.name} is done: there is nothing to collect")
-    collection = gathered.collection(metadata, parquet, planned=len(set(tiles)), missing=missing)
-    _write(run_folder / "collection.json", collection)
-    return CollectSummary(
-        run_folder / "collection.json", len(gathered.items), gathered.nodata, missing, tuple(gathered.problems())
-    )
+            raise NothingDoneError(f"no tile of {home.name} is done: there is nothing to collect")
+    problems = list(gathered.problems(expect=expect))
+    collection = build_collection(metadata, gathered, planned=len(planned), missing=missing, problems=problems)
+    collection["id"] = collection_id(metadata.id, part)
+    collection["assets"] = {"items": _table_asset(parquet)}
+    up = "../../" if part else "./"
+    if part:
+        collection["title"] = f"{metadata.title}, part {part}"
+    parent = [{"rel": "parent", "href": f"{up}collection.json", "type": "application/json"}] if part else []
+    collection["links"] = [
+        {"rel": "root", "href": f"{up}collection.json", "type": "application/json"},
+        *parent,
+        *about_links(metadata, gathered),
+        *(
+            {"rel": "item", "href": f"{up}tiles/{tile}/item.json", "type": "application/geo+json"}
+            for tile in gathered.items
+        ),
+    ]
+    return write_collection(home, collection, gathered, missing, problems)
+
+
+def cannot_collect(missing: Mapping[str, str], planned: int) -> str:
+    """Say how many of the planned tiles are missing, and why the first of them are."""
+    shown = "; ".join(f"{tile}: {why}" for tile, why in list(missing.items())[:SHOWN])
+    more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    return f"{len(missing)} of {planned} tiles cannot be collected: {shown}{more}"
 
 
 @contextmanager
@@ -145,6 +197,41 @@ def _no_cycles() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def _gather_run(
+    run_folder: Path, tiles: list[str], keys: Mapping[str, str], metadata: CollectionMetadata, part: str
+) -> tuple[tuple[Gathered, bytes], bool]:
+    """Read the items of some tiles; return facts and rows, and whether any was brought up to date on disk."""
+    from upscaling.results.table import item_rows
+
+    gathered, items, changed = Gathered(), [], False
+    for tile in tiles:
+        item = _read_item(run_folder, tile)
+        try:
+            if item is None:
+                gathered.missing[tile] = "not done"
+                continue
+            if item.get("properties", {}).get("upscaling:key") != keys.get(tile):
+                gathered.missing[tile] = "its item was made with another algorithm, area or parameters than the plan's"
+                continue
+            if describe(item, run=metadata.id, part=part, assets=metadata.assets):
+                _put_back(run_folder, tile, item)
+                changed = True
+            seen = _seen_from(item, part)
+            gathered.add(seen, expect=metadata.expect)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UpscalingError(f"item.json of tile {tile} is not one of ours: {error!r}") from error
+        items.append(seen)
+    return (gathered, item_rows(items)), changed
+
+
+def _put_back(run_folder: Path, tile: str, item: dict[str, Any]) -> None:
+    """Write an item with the time it had: to Snakemake nothing was made anew."""
+    path = run_folder / "tiles" / tile / "item.json"
+    before = path.stat()
+    write_json(path, item)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _read_item(run_folder: Path, tile: str) -> dict[str, Any] | None:
@@ -162,128 +249,96 @@ def _read_item(run_folder: Path, tile: str) -> dict[str, Any] | None:
     return item
 
 
-def _from_run(tile: str, href: str) -> str:
-    """Return a link of an item as seen from the folder of the collection."""
-    if "://" in href or href.startswith("/"):
-        return href
-    if href.startswith("../../"):
-        return f"./{href[6:]}"
-    return f"./{posixpath.normpath(f'tiles/{tile}/{href}')}"
-
-
-def _seen_from_run(item: dict[str, Any]) -> dict[str, Any]:
-    """Make the relative links of an item right for a table that lies beside the collection."""
+def _seen_from(item: dict[str, Any], part: str) -> dict[str, Any]:
+    """Make the relative links of an item right for a table that lies beside its collection."""
+    up = "../../" if part else "./"
+    here = f"{up}tiles/{item['id']}/"
+    own = collection_href(part)
     for entry in (*item["links"], *item["assets"].values()):
-        entry["href"] = _from_run(item["id"], entry["href"])
+        href = entry["href"]
+        if href == own:
+            entry["href"] = "./collection.json"
+        elif href.startswith("../../"):
+            entry["href"] = f"{up}{href[6:]}"
+        elif "://" not in href and not href.startswith("/"):
+            entry["href"] = here + href.removeprefix("./")
     return item
 
 
-class _Gathered:
-    """What the collection says about its items, kept while they stream by."""
-
-    def __init__(self) -> None:
-        self.items: list[str] = []
-        self.nodata = 0
-        self.boxes: list[list[float]] = []
-        self.start, self.end = "9999", ""
-        self.values: dict[str, set[Any]] = {"proj:code": set(), "processing:level": set()}
-        self.software: set[bytes] = set()
-        self.assets: dict[str, dict[bytes, tuple[str, dict[str, Any]]]] = {}
-        self.counts: dict[str, int] = {}
-        self.links: list[dict[str, Any]] = []
-
-    def add(self, item: dict[str, Any]) -> None:
-        import orjson
-
-        properties, tile = item["properties"], item["id"]
-        if not self.items:
-            algorithm = (link for link in item["links"] if link["rel"] in {"processing-expression", "about"})
-            self.links = [{**link, "href": _from_run(tile, link["href"])} for link in algorithm]
-        self.items.append(tile)
-        self.nodata += bool(properties.get("upscaling:nodata"))
-        if item["geometry"] is not None:
-            self.boxes.append(item["bbox"])
-        self.start = min(self.start, properties["start_datetime"])
-        self.end = max(self.end, properties["end_datetime"])
-        for name, seen in self.values.items():
-            if properties.get(name) is not None:
-                seen.add(properties[name])
-        self.software.add(orjson.dumps(properties.get("processing:software", {}), option=orjson.OPT_SORT_KEYS))
-        for key, asset in item["assets"].items():
-            template = {
-                name: asset[name] for name in asset if name != "href" and not name.startswith(("file:", "proj:"))
-            }
-            known = self.assets.setdefault(key, {})
-            known.setdefault(orjson.dumps(template, option=orjson.OPT_SORT_KEYS), (tile, template))
-            self.counts[key] = self.counts.get(key, 0) + 1
-
-    def problems(self) -> Iterator[str]:
-        """Say in which ways the items are not homogeneous (STAC-REC-03)."""
-        with_data = len(self.items) - self.nodata
-        for key in sorted(self.assets):
-            if len(self.assets[key]) > 1:
-                (first, _), (second, _) = list(self.assets[key].values())[:2]
-                yield f"asset {key} is described in {len(self.assets[key])} ways, first in tiles {first} and {second}"
-            if self.counts[key] < with_data:
-                yield f"asset {key} is in {self.counts[key]} of {with_data} tiles with data"
-
-    def collection(
-        self, metadata: CollectionMetadata, parquet: Path, *, planned: int, missing: dict[str, str]
-    ) -> dict[str, Any]:
-        import orjson
-
-        item_assets = {key: next(iter(self.assets[key].values()))[1] for key in sorted(self.assets)}
-        extensions = {EXTENSIONS[name] for name in ("file", "processing", "projection")}
-        if any("raster:spatial_resolution" in asset for asset in item_assets.values()):
-            extensions.add(EXTENSIONS["raster"])
-        extra = dict(metadata.extra)
-        extensions |= set(extra.pop("stac_extensions", ()))
-        summaries: dict[str, Any] = {name: sorted(seen) for name, seen in self.values.items() if seen}
-        summaries["processing:software"] = [orjson.loads(versions) for versions in sorted(self.software)]
-        collection = {
-            "type": "Collection",
-            "stac_version": "1.1.0",
-            "stac_extensions": sorted(extensions),
-            "id": metadata.id,
-            "title": metadata.title,
-            "description": metadata.description,
-            "keywords": list(metadata.keywords),
-            "license": metadata.license,
-            "providers": list(metadata.providers),
-            "extent": {
-                "spatial": {"bbox": [union_bbox(self.boxes) if self.boxes else EVERYWHERE]},
-                "temporal": {"interval": [[self.start, self.end]]},
-            },
-            "summaries": summaries,
-            "item_assets": item_assets,
-            "assets": {
-                "items": {
-                    "href": f"./{parquet.name}",
-                    "type": PARQUET_MEDIA_TYPE,
-                    "title": "All items as STAC GeoParquet",
-                    "roles": ["stac-items"],
-                    "file:size": parquet.stat().st_size,
-                    "file:checksum": f"1220{sha256_file(parquet)}",
-                }
-            },
-            "upscaling:tiles": {"planned": planned, "collected": len(self.items), "nodata": self.nodata},
-            "upscaling:missing": [{"tile": tile, "reason": reason} for tile, reason in sorted(missing.items())],
-            **extra,
-            "links": [
-                {"rel": "root", "href": "./collection.json", "type": "application/json"},
-                *metadata.links,
-                *self.links,
-                *(
-                    {"rel": "item", "href": f"./tiles/{tile}/item.json", "type": "application/geo+json"}
-                    for tile in self.items
-                ),
-            ],
-        }
-        return {name: value for name, value in collection.items() if value or name not in {"keywords", "providers"}}
-
-
-def _write(path: Path, value: Any) -> None:
+def build_collection(
+    metadata: CollectionMetadata, gathered: Gathered, *, planned: int, missing: Mapping[str, str], problems: list[str]
+) -> dict[str, Any]:
+    """Return all of a collection but its id, assets and links."""
     import orjson
 
+    item_assets = {key: next(iter(ways.values())).asset for key, ways in sorted(gathered.assets.items())}
+    extra = dict(metadata.extra)
+    extensions = {EXTENSIONS[name] for name in ("file", "processing", "projection")}
+    extensions |= set(extra.pop("stac_extensions", ()))
+    if any("raster:spatial_resolution" in asset for asset in item_assets.values()):
+        extensions.add(EXTENSIONS["raster"])
+    bands = [band for asset in item_assets.values() for band in asset.get("bands", ())]
+    if any("classification:classes" in band for band in bands):
+        extensions.add(EXTENSIONS["classification"])
+    summaries: dict[str, Any] = {name: sorted(seen) for name, seen in gathered.values.items() if seen}
+    summaries["processing:software"] = [orjson.loads(versions) for versions in sorted(gathered.software)]
+    collection = {
+        "type": "Collection",
+        "stac_version": "1.1.0",
+        "stac_extensions": sorted(extensions),
+        "id": metadata.id,
+        "title": metadata.title,
+        "description": metadata.description,
+        "keywords": list(metadata.keywords),
+        "license": metadata.license,
+        "providers": list(metadata.providers),
+        "extent": {
+            "spatial": {"bbox": [union_bbox(gathered.boxes) if gathered.boxes else EVERYWHERE]},
+            "temporal": {"interval": [[gathered.start, gathered.end]]},
+        },
+        "summaries": summaries,
+        "item_assets": item_assets,
+        "upscaling:tiles": {
+            "planned": planned,
+            "collected": len(gathered.items),
+            "nodata": gathered.nodata,
+            "processed": gathered.processed,
+        },
+        "upscaling:missing": [{"tile": tile, "reason": reason} for tile, reason in sorted(missing.items())],
+        "upscaling:problems": problems[:KEPT_PROBLEMS],
+        **extra,
+    }
+    if any(name.startswith("osc:") for name in extra):  # the PRR wants to know
+        collection["processing:datetime"] = gathered.processed
+    optional = {"keywords", "providers", "upscaling:problems"}
+    return {name: value for name, value in collection.items() if value or name not in optional}
+
+
+def _table_asset(parquet: Path) -> dict[str, Any]:
+    return {
+        "href": f"./{parquet.name}",
+        "type": PARQUET_MEDIA_TYPE,
+        "title": "All items as STAC GeoParquet",
+        "roles": ["stac-items"],
+        "file:size": parquet.stat().st_size,
+        "file:checksum": f"1220{sha256_file(parquet)}",
+    }
+
+
+def about_links(metadata: CollectionMetadata, gathered: Gathered) -> list[dict[str, Any]]:
+    """Return the links of the collection and of its algorithm, each address once for a relation."""
+    links = {(link["rel"], link["href"]): link for link in reversed((*metadata.links, *gathered.links))}
+    return [*reversed(links.values())]
+
+
+def write_collection(
+    home: Path, collection: dict[str, Any], gathered: Gathered, missing: dict[str, str], problems: list[str]
+) -> CollectSummary:
+    """Write ``collection.json`` into ``home`` and say what was gathered."""
+    import orjson
+
+    problems = [*collection_problems(collection), *problems]
+    path = home / "collection.json"
     with written_whole(path) as temporary:
-        temporary.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        temporary.write_bytes(orjson.dumps(collection, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return CollectSummary(path, len(gathered.items), gathered.nodata, missing, tuple(problems))

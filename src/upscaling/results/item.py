@@ -17,14 +17,20 @@ from upscaling.results.cog import CogInfo
 from upscaling.results.footprint import bbox_of, footprint
 from upscaling.tiles import Algorithm, Outcome, TileJob
 
-__all__ = ["EXTENSIONS", "build_item", "public_url", "rfc3339"]
+__all__ = ["EXTENSIONS", "build_item", "collection_href", "collection_id", "public_url", "rfc3339"]
 
 EXTENSIONS = {
+    "classification": "https://stac-extensions.github.io/classification/v1.1.0/schema.json",
+    "datacube": "https://stac-extensions.github.io/datacube/v2.3.0/schema.json",
     "file": "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "grid": "https://stac-extensions.github.io/grid/v1.1.0/schema.json",
     "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
     "projection": "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "raster": "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+    "render": "https://stac-extensions.github.io/render/v2.0.0/schema.json",
+    "scientific": "https://stac-extensions.github.io/scientific/v1.0.0/schema.json",
+    "table": "https://stac-extensions.github.io/table/v1.2.0/schema.json",
+    "themes": "https://stac-extensions.github.io/themes/v1.0.0/schema.json",
 }
 # A longer expression is only linked: it is the same in every item of a collection.
 LONGEST_EXPRESSION = 1_000
@@ -102,8 +108,18 @@ def build_item(
         "properties": properties,
         "links": _links(job, outcome),
         "assets": {asset.key: asset.asset for asset in placed},
-        "collection": job.run,
+        "collection": collection_id(job.run, job.part),
     }
+
+
+def collection_id(run: str, part: str = "") -> str:
+    """Return the id of a run's collection, or of one of its parts."""
+    return f"{run}-{part}" if part else run
+
+
+def collection_href(part: str = "") -> str:
+    """Return the way from a tile's folder to its collection."""
+    return f"../../parts/{part}/collection.json" if part else "../../collection.json"
 
 
 def rfc3339(text: str) -> str:
@@ -260,8 +276,9 @@ def _geometry(job: TileJob, rasters: list[CogInfo], *, exact: bool) -> dict[str,
 
 
 def _links(job: TileJob, outcome: Outcome) -> list[dict[str, str]]:
-    collection = {"href": "../../collection.json", "type": "application/json"}
-    links = [{"rel": rel, **collection} for rel in ("root", "parent", "collection")]
+    own = collection_href(job.part)
+    home = {"root": collection_href(), "parent": own, "collection": own}
+    links = [{"rel": rel, "href": href, "type": "application/json"} for rel, href in home.items()]
     algorithm = job.algorithm
     run_folder = job.folder.resolve().parent.parent
     if algorithm.path.resolve().is_relative_to(run_folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,21 @@ from upscaling.errors import UpscalingError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["write_items"]
+__all__ = ["item_rows", "write_rows"]
 
+# Rows that are turned into GeoParquet at a time.
 BATCH = 2_000
+# Maps whose keys are data: as columns they would be another schema in every tile.
+AS_TEXT = {"cube:dimensions", "cube:variables"}
 # GeoParquet has a box in every row; an item without a place has none.
 NO_PLACE = [math.nan] * 4
 
 
-def write_items(items: Iterable[dict[str, Any]], path: Path) -> int:
-    """Write STAC items, which are used up, as STAC GeoParquet; return their number.
+def item_rows(items: list[dict[str, Any]]) -> bytes:
+    """Return STAC items, which are used up, as one batch of rows (Arrow IPC); nothing for no items.
 
-    Columns are those of stac-geoparquet. Items need not have the same fields: every batch goes to a temporary Arrow
-    file first, and the columns are the union of all batches. A ``processing:expression`` becomes JSON text, since a
-    process graph has no columns. Nothing is written if there are no items.
+    A ``processing:expression`` becomes JSON text, since a process graph has no columns; so do the dimensions of a
+    cube, whose names differ.
 
     Raises
     ------
@@ -34,30 +36,51 @@ def write_items(items: Iterable[dict[str, Any]], path: Path) -> int:
         A field has values that no one column can hold (text in one item, a number in another).
     """
     import pyarrow as pa
+
+    if not items:
+        return b""
+    try:
+        batch = _batch(items)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise UpscalingError(f"a field of the items has values of different types: {error}") from error
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def write_rows(batches: Iterable[bytes], path: Path) -> None:
+    """Write rows of `item_rows` as STAC GeoParquet; nothing is written if there are none.
+
+    Columns are those of stac-geoparquet. Items need not have the same fields: the columns are the union of all batches,
+    which wait in a temporary file, so memory does not grow with their number.
+
+    Raises
+    ------
+    UpscalingError
+        A field has values that no one column can hold.
+    """
+    import pyarrow as pa
     from stac_geoparquet.arrow import to_parquet
 
     schemas: list[pa.Schema] = []
-    count = 0
-    stream = iter(items)
-    with tempfile.TemporaryDirectory(prefix=".items-", dir=path.parent) as folder:
-        parts: list[Path] = []
+    with tempfile.TemporaryFile(prefix=".items-", dir=path.parent) as kept:
+        sizes = []
+        for rows in filter(None, batches):
+            schema = pa.ipc.open_stream(rows).schema
+            if schema not in schemas:
+                schemas.append(schema)
+            sizes.append(len(rows))
+            kept.write(rows)
+        if not sizes:
+            return
         try:
-            while chunk := list(islice(stream, BATCH)):
-                batch = _batch(chunk)
-                parts.append(Path(folder) / f"{len(parts)}.arrow")
-                with pa.OSFile(str(parts[-1]), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-                    writer.write_batch(batch)
-                if batch.schema not in schemas:
-                    schemas.append(batch.schema)
-                count += len(chunk)
-            if not parts:
-                return 0
             schema = _without_empty(pa.unify_schemas(schemas, promote_options="permissive"))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise UpscalingError(f"a field of the items has values of different types: {error}") from error
-        reader = pa.RecordBatchReader.from_batches(*_final(parts, schema))
+        kept.seek(0)
+        reader = pa.RecordBatchReader.from_batches(*_final((kept.read(size) for size in sizes), schema))
         to_parquet(reader, path, compression="zstd")
-    return count
 
 
 def _batch(items: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -76,6 +99,9 @@ def _batch(items: list[dict[str, Any]]) -> pa.RecordBatch:
         expression = item["properties"].get("processing:expression")
         if expression:
             expression["expression"] = orjson.dumps(expression["expression"], option=orjson.OPT_SORT_KEYS).decode()
+        for holder in (item["properties"], *item["assets"].values()):
+            for name in AS_TEXT & holder.keys():
+                holder[name] = orjson.dumps(holder[name], option=orjson.OPT_SORT_KEYS).decode()
     return pa.RecordBatch.from_struct_array(pa.array(items))
 
 
@@ -97,20 +123,26 @@ def _without_empty(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(inner) for field, inner in cleaned if inner is not None])
 
 
-def _final(parts: list[Path], schema: pa.Schema) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+def _final(batches: Iterator[bytes], schema: pa.Schema) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """Return the batches as stac-geoparquet has them, all with the same columns, and their schema."""
-    from itertools import chain
-
     import pyarrow as pa
     from stac_geoparquet.arrow._batch import StacJsonBatch
 
-    def convert() -> Iterator[pa.RecordBatch]:
-        for part in parts:
-            with pa.ipc.open_file(str(part)) as reader:
-                raw = pa.Table.from_batches([reader.get_batch(0)], reader.schema)
-            for batch in raw.select(schema.names).cast(schema).to_batches():
-                yield StacJsonBatch(batch).to_arrow_batch().inner
+    def converted(raw: pa.Table) -> pa.RecordBatch:
+        (batch,) = raw.combine_chunks().to_batches()
+        return StacJsonBatch(batch).to_arrow_batch().inner
 
-    batches = convert()
-    first = next(batches)
-    return first.schema, chain([first], batches)
+    def convert() -> Iterator[pa.RecordBatch]:
+        waiting: list[pa.Table] = []
+        for rows in batches:
+            table = pa.ipc.open_stream(rows).read_all().select(schema.names).cast(schema)
+            waiting.append(table)
+            if sum(map(len, waiting)) >= BATCH:
+                yield converted(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            yield converted(pa.concat_tables(waiting))
+
+    batches_out = convert()
+    first = next(batches_out)
+    return first.schema, chain([first], batches_out)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import orjson
@@ -82,7 +83,12 @@ def test_collection_of_real_pixels(run: Path, shared_data: Path, pystac_offline:
     west, south, east, north = collection.extent.spatial.bboxes[0]
     assert 11.29 < west < 11.30 and 11.39 < east < 11.41 and 46.46 < south < 46.47 and 46.51 < north < 46.53
     facts = json.loads((run / "collection.json").read_text())
-    assert facts["upscaling:tiles"] == {"planned": 12, "collected": 12, "nodata": 1}
+    assert facts["upscaling:tiles"] == {
+        "planned": 12,
+        "collected": 12,
+        "nodata": 1,
+        "processed": facts["upscaling:tiles"]["processed"],
+    }
     assert facts["upscaling:missing"] == []
     assert facts["item_assets"]["data"]["bands"] == [{"name": "NDVI", "data_type": "float32", "nodata": "nan"}]
     assert facts["summaries"]["proj:code"] == ["EPSG:32632"]
@@ -203,11 +209,14 @@ def test_tiles_that_are_not_alike_are_told(run: Path, job_of: JobOf) -> None:
         job.folder / "item.json", build_item(job, outcome_of(FetchedAsset(path, "other.tif")), temporal=TEMPORAL)
     )
     summary = collect(run, tiles=list(KEYS), keys=KEYS, metadata=METADATA)
-    assert [problem.split(",")[0] for problem in summary.problems] == [
-        "asset data is described in 2 ways",
-        "asset data is in 10 of 11 tiles with data",
-        "asset other is in 1 of 11 tiles with data",
-    ]
+    assert summary.problems == (
+        f"STAC-REC-03: asset data is described in 2 ways, first in tiles {TILES[0].id} and {sorted(KEYS)[1]}: "
+        "bands[1].data_type uint8 (1) / float32 (9); bands[1].name b1 (1) / NDVI (9); "
+        "bands[1].nodata none (1) / nan (9); title b1 (1) / NDVI (9)",
+        "STAC-REC-03: asset data is in 10 of 11 tiles with data",
+        "STAC-REC-03: asset other is in 1 of 11 tiles with data",
+    )
+    assert json.loads(summary.collection.read_text())["upscaling:problems"] == list(summary.problems)
 
 
 def _corner(tile: Tile) -> tuple[float, float]:
