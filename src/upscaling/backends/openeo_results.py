@@ -14,7 +14,7 @@ from upscaling.backends.remote import PlatformError
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.tiles import FetchedAsset
 
-__all__ = ["fetch_results"]
+__all__ = ["download", "fetch_results"]
 
 _BLOCK = 1 << 20
 _SHA256_MULTIHASH = "1220"  # multihash prefix of a sha2-256 digest of 32 bytes
@@ -55,7 +55,7 @@ def fetch_results(connection: Any, job_id: str, folder: Path) -> tuple[tuple[Fet
         # The platform's name is only a hint: it repeats between tiles and must not choose a place on this disk.
         suffix = re.sub(r"[^a-z0-9.]", "", Path(urlsplit(asset["href"]).path).suffix.lower())[:12]
         target = folder / f"asset-{position:04d}{suffix}"
-        _download(connection, asset, target)
+        download(connection, asset, target)
         assets.append(
             FetchedAsset(
                 path=target,
@@ -119,8 +119,21 @@ def _derived_from(document: Mapping[str, Any]) -> Iterator[str]:
             yield link["href"]
 
 
-def _download(connection: Any, asset: Mapping[str, Any], target: Path) -> None:
-    """Fetch one file: into ``.part``, continued where an earlier try broke off, checked, then renamed."""
+def download(connection: Any, asset: Mapping[str, Any], target: Path) -> None:
+    """Fetch one file: into ``.part``, continued where an earlier try broke off, checked, then renamed.
+
+    Parameters
+    ----------
+    connection
+        Has ``get(url, *, stream, headers, expected_status)`` as the openeo client has it.
+    asset
+        A STAC asset with an absolute ``href``; its ``file:size`` and ``file:checksum`` are held against the file.
+
+    Raises
+    ------
+    PlatformError
+        If the file does not arrive whole; calling again continues it.
+    """
     size = asset["file:size"] if isinstance(asset.get("file:size"), int) else None
     checksum = str(asset.get("file:checksum") or "")
     if size is not None and size > _LARGEST_ASSET:
