@@ -1,10 +1,20 @@
-"""Gather the items of a run's tiles into its STAC collection."""
+"""Gather the items of a run's tiles, or of one of its parts, into a STAC collection."""
 
+import logging
 from pathlib import Path
 
 from upscaling.gather import gather
 from upscaling.snake import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], "collection"):
-        gather(config=snakemake.config, run_folder=Path(snakemake.output.collection).parent)
+    folder = Path(snakemake.output.collection).parent
+    part = dict(snakemake.wildcards).get("part")
+    with logged(snakemake.log[0], f"collection of part {part}" if part else "collection"):
+        summary = gather(
+            config=snakemake.config,
+            run_folder=folder.parents[1] if part else folder,
+            part=part,
+            parts_done=True,
+        )
+        for problem in summary.problems:
+            logging.warning("%s", problem)

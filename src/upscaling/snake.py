@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.files import digest
 from upscaling.plan import Plan, ensure_plan, keep_config
 from upscaling.runlock import take_run
 
-__all__ = ["begin", "end", "logged", "plan", "read_config", "slots"]
+__all__ = ["begin", "end", "logged", "plan", "read_config", "said_of_collection", "slots", "tiles_of_part"]
 
 
 _SPARE_THREADS = 5
@@ -51,6 +52,19 @@ def plan(config: Config, run_folder: str) -> Plan:
         _stop(error, config)
     keep_config(config, Path(run_folder))
     return made
+
+
+def tiles_of_part(plan: Plan, part: str) -> list[str]:
+    """Return the targets of a part of the run; without such a part the run ends with one line."""
+    if part not in plan.parts:
+        known = f"its parts are {', '.join(list(plan.parts)[:5])} …" if plan.parts else "it is too small to have parts"
+        _stop(UpscalingError(f"run {plan.facts['run']} has no part {part!r}: {known}"))
+    return plan.parts[part]
+
+
+def said_of_collection(config: Config) -> str:
+    """Return a hash of what the configuration says of the result: when it changes, Snakemake gathers again."""
+    return digest(config.collection.model_dump(exclude={"exact", "parts_from"}))
 
 
 def slots(config: Config, cores: int | None) -> dict[str, int]:

@@ -1,17 +1,41 @@
-# Tiles -> one STAC collection.
+# Tiles -> one STAC collection; beyond some ten thousand tiles -> one per part, each of which can be run by itself
+# (`snakemake <run>/parts/<part>/collection.json`), and one over them. There each part has a table, the whole has none.
+
+
+rule collect_part:
+    input:
+        tiles=items_of_part,
+    output:
+        collection="<run>/parts/{part}/collection.json",
+        table="<run>/parts/{part}/items.parquet",
+    log:
+        "<run>/logs/parts/{part}.log",
+    wildcard_constraints:
+        part="[A-Za-z0-9_-]+",
+    localrule: True
+    conda:
+        "../envs/upscaling.yaml"
+    params:
+        said=snake.said_of_collection(CONFIG),
+    message:
+        "the STAC collection of part {wildcards.part}, {output.collection}"
+    script:
+        "../../scripts/collect.py"
 
 
 rule collect_items:
     input:
-        tiles=every_item,
+        tiles=items_or_parts,
     output:
+        **({} if PLAN.facts["in_parts"] else {"table": "<run>/items.parquet"}),
         collection="<run>/collection.json",
-        table="<run>/items.parquet",
     log:
         "<run>/logs/collect.log",
     localrule: True
     conda:
         "../envs/upscaling.yaml"
+    params:
+        said=snake.said_of_collection(CONFIG),
     message:
         "the STAC collection, {output.collection}"
     script:

@@ -25,3 +25,18 @@ def key_of(wildcards):
 def every_item(wildcards):
     """Name every tile's item. A function, as a list would cost half a second at each parse, which remote jobs repeat."""
     return [f"{RUN}/tiles/{tile}/item.json" for tile in PLAN.tiles]
+
+
+def items_of_part(wildcards):
+    """Name the items of one part of the run."""
+    return [
+        f"{RUN}/tiles/{tile}/item.json"
+        for tile in snake.tiles_of_part(PLAN, wildcards.part)
+    ]
+
+
+def items_or_parts(wildcards):
+    """Name what the run's collection is made of: its parts' collections if it has parts, else every item."""
+    return [f"{RUN}/parts/{part}/collection.json" for part in PLAN.parts] or every_item(
+        wildcards
+    )

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest.mock import ANY
 
 import numpy as np
 import orjson
