@@ -148,7 +148,7 @@ def test_intersection() -> None:
         ('{"type": "Polygon", "coordinates": [[[0, 0], "x"]]}', "not valid GeoJSON"),
         ('{"type": "Nonsense"}', "not valid GeoJSON"),
         ('{"type": ', "not JSON"),
-        (shapely.box(0, 0, 1, 1).__geo_interface__ | {"crs": {"properties": {"name": "EPSG:x"}}}, "CRS that is not known"),
+        ({**shapely.box(0, 0, 1, 1).__geo_interface__, "crs": {"properties": {"name": "EPSG:x"}}}, "CRS that is not"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(spec: object, words: str, tmp_path: Path) -> None:

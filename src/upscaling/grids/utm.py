@@ -170,12 +170,12 @@ class UtmGrid(BaseGrid):
         first_i, first_j = int(cells.i.min(initial=0)), int(cells.j.min(initial=0))
         east = [f"{i * self.size // unit:0{digits}d}_n" for i in range(first_i, int(cells.i.max(initial=0)) + 1)]
         north = [f"{j * self.size // unit:0{digits}d}" for j in range(first_j, int(cells.j.max(initial=0)) + 1)]
-        where = list(zip(cells.zone.tolist(), (cells.i - first_i).tolist(), (cells.j - first_j).tolist(), strict=True))
+        where = cells.zone.tolist(), (cells.i - first_i).tolist(), (cells.j - first_j).tolist()
         out = []
         for prefix, upper in ((f"{self.name}_", False), (f"{self.name.replace('-', '').upper()}-", True)):
             z_, e_, n_ = ([text.upper() if upper else text for text in texts] for texts in (zone, east, north))
             z_ = [prefix + text for text in z_]
-            out.append(np.array([z_[z] + e_[i] + n_[j] for z, i, j in where], dtype=object))
+            out.append(np.array([z_[z] + e_[i] + n_[j] for z, i, j in zip(*where, strict=True)], dtype=object))
         return out[0], out[1]
 
 

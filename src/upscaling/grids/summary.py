@@ -1,0 +1,144 @@
+"""A tile table at a glance: counts, area, a map in text, and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from upscaling.files import written_whole
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from upscaling.aoi import AOI
+
+__all__ = ["describe_tiles", "plot_tiles", "text_map"]
+
+_SHADES = ".:+#"
+_COLOURS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189), (140, 86, 75))
+_LINES = 30  # of the map, at most
+_PICTURE = 1200  # pixels along the longer side
+
+
+def describe_tiles(tiles: gpd.GeoDataFrame, aoi: AOI | None = None, *, width: int = 72) -> str:
+    """Describe a tile table in some lines of text.
+
+    Parameters
+    ----------
+    tiles
+        As ``Grid.tiles`` returns it.
+    aoi
+        Adds its area.
+    width
+        Characters per line of the map; 0 leaves the map out.
+
+    Returns
+    -------
+    str
+        Number of tiles, CRS by number of tiles, extent, areas, tiles that were dropped, notices, a map.
+    """
+    from upscaling.grids.lonlat import area_km2
+
+    grid = tiles.attrs.get("grid") or tiles["grid"].iloc[0]
+    zones = tiles["crs"].value_counts()
+    named = ", ".join(f"{crs if len(crs) < 20 else 'its own CRS'} ({count:,})" for crs, count in zones.head(6).items())
+    more = f" and {len(zones) - 6} more" if len(zones) > 6 else ""
+    # tiles of geographic grids have no size in km2 of their own: outlines have
+    area = area_km2(shapely.get_parts(tiles.geometry.values))
+    share = tiles["aoi_fraction"]
+    west, east = _around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
+    lines = [
+        f"{len(tiles):,} tiles of {grid}",
+        f"CRS        {named}{more}",
+        f"extent     {west:.4g} to {east:.4g} E, {tiles['south'].min():.4g} to {tiles['north'].max():.4g} N",
+        f"area       {area:,.0f} km2 in tiles" + (f", {aoi.area_km2:,.0f} km2 in the AOI" if aoi else ""),
+        f"AOI share  mean {share.mean():.0%}, {int((share < 0.1).sum()):,} tiles under 10%",
+        f"shared     {int((tiles['owner_wkt'] != '').sum()):,} tiles own only a part of themselves",
+    ]
+    if dropped := tiles.attrs.get("dropped_slivers"):
+        lost = tiles.attrs.get("dropped_area_m2", 0.0) / 1e6
+        lines.append(f"dropped    {dropped:,} tiles that touch the AOI or stay under min_overlap ({lost:.6g} km2)")
+    if buffer := tiles.attrs.get("buffer"):
+        lines.append(f"halo       {buffer:g} m around every tile, cut off again")
+    lines += [f"notice     {text}" for text in tiles.attrs.get("notices", [])]
+    return "\n".join([*lines, "", text_map(tiles, width)] if width else lines)
+
+
+def text_map(tiles: gpd.GeoDataFrame, width: int = 72) -> str:
+    """Draw tiles as characters, north up: the darker, the more tiles lie in a place; ``.`` is the fewest."""
+    west, east = _around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
+    south, north = float(tiles["south"].min()), float(tiles["north"].max())
+    span = (tiles["east"].to_numpy() - tiles["west"].to_numpy()) % 360
+    x = (tiles["west"].to_numpy() + span / 2 - west) % 360 / max(east - west, 1e-9)
+    y = ((tiles["south"] + tiles["north"]).to_numpy() / 2 - south) / max(north - south, 1e-9)
+    middle = max(float(np.cos(np.radians((south + north) / 2))), 0.1)
+    # a character is about twice as high as wide, and no smaller than a tile
+    height = round(width * (north - south) / max((east - west) * middle, 1e-9) / 2)
+    if height > _LINES:
+        width, height = round(width * _LINES / height), _LINES
+    high = (tiles["north"] - tiles["south"]).median()
+    width = max(min(width, int((east - west) / np.median(span))), 2)
+    height = max(min(height, int((north - south) / high)), 1)
+    column = np.minimum((x * width).astype(int), width - 1)
+    row = np.minimum(((1 - y) * height).astype(int), height - 1)
+    count = np.zeros((height, width), dtype=int)
+    np.add.at(count, (row, column), 1)
+    most = max(int(count.max()), 1)
+    shade = np.ceil(count * len(_SHADES) / most).astype(int)
+    return "\n".join("".join((" " + _SHADES)[value] for value in line).rstrip() for line in shade)
+
+
+def plot_tiles(tiles: gpd.GeoDataFrame, aoi: AOI, path: Path) -> None:
+    """Write a PNG of tiles over the AOI, a colour for every CRS, in longitude/latitude.
+
+    Parameters
+    ----------
+    path
+        Written whole or not at all.
+    """
+    from PIL import Image, ImageDraw
+
+    west, east = _around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
+    south, north = float(tiles["south"].min()), float(tiles["north"].max())
+    stretch = max(float(np.cos(np.radians((south + north) / 2))), 0.1)
+    scale = _PICTURE / max((east - west) * stretch, north - south)
+    margin = 20
+    size = [max(round(v * scale), 1) + 2 * margin for v in ((east - west) * stretch, north - south)]
+    picture = Image.new("RGB", (size[0], size[1]), "white")
+    draw = ImageDraw.Draw(picture, "RGBA")
+
+    def pixels(ring: Any) -> list[tuple[float, float]]:
+        lon, lat = shapely.get_coordinates(ring).T
+        turned = lon + 360 * np.round((west + (east - west) / 2 - lon.mean()) / 360)
+        x, y = margin + (turned - west) * stretch * scale, margin + (north - lat) * scale
+        return list(zip(x.tolist(), y.tolist(), strict=True))
+
+    for part in aoi.parts:
+        draw.polygon(pixels(part.exterior), fill=(225, 225, 215))
+        for hole in part.interiors:
+            draw.polygon(pixels(hole), fill=(255, 255, 255))
+    colour = {crs: _COLOURS[k % len(_COLOURS)] for k, crs in enumerate(sorted(set(tiles["crs"])))}
+    for crs, outline in zip(tiles["crs"], tiles.geometry, strict=True):
+        for part in shapely.get_parts([outline]):
+            draw.polygon(pixels(part.exterior), fill=(*colour[crs], 40), outline=(*colour[crs], 255))
+    with written_whole(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def _around(west: NDArray[np.float64], east: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the narrowest span of longitude that holds all tiles; east may be beyond 180."""
+    span = np.where(west > east, east + 360 - west, east - west)
+    order = np.argsort(west)
+    start, reach = west[order], np.maximum.accumulate((west + span)[order])
+    # what tiles over the antimeridian cover at the start of the circle
+    wrapped = reach[-1] - 360
+    gaps = start[1:] - np.maximum(reach[:-1], wrapped)
+    outer = start[0] - wrapped
+    if len(gaps) and gaps.max() > max(outer, 0):
+        k = int(np.argmax(gaps))
+        return float(start[k + 1]), float(max(reach[k], wrapped) + 360)
+    return float(start[0]), float(min(reach[-1], start[0] + 360))
