@@ -4,8 +4,8 @@ Snakemake deletes a rule's outputs and logs before it runs the rule again; a rec
 would be paid for twice. States, in order:
 
     intent     about to be created remotely; the outcome is unknown until the next state is written
-    created    exists on the platform under ``job_id``, perhaps not started
-    started    the platform accepted the start
+    created    exists on the platform under ``job_id``, not started
+    started    a start was sent, and not refused
     finished   the platform says that it is done; results may still have to be fetched
     done       results were fetched, checked and described in ``item.json``
     failed     ended without a usable result; ``error`` says why
@@ -17,9 +17,10 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,10 +33,28 @@ __all__ = ["Receipt", "State", "open_receipt"]
 
 State = Literal["new", "intent", "created", "started", "finished", "done", "failed"]
 
+# A process gives up its POSIX locks of a file when it closes *any* descriptor of it. So there is one for each file,
+# never closed; and as such locks do not hold threads of one process apart, a set does.
+_descriptors: dict[Path, int] = {}
+_held: set[tuple[Path, int]] = set()
+_changed = threading.Condition()
+
 
 @dataclass
 class Receipt:
-    """The receipt of one tile; every change of state is on disk before the next request leaves."""
+    """The receipt of one tile; every change of state is on disk before the next request leaves.
+
+    Attributes
+    ----------
+    attempt
+        Jobs that were asked for, over all runs.
+    rung
+        How far up the memory ladder the work had to go.
+    unusable
+        Jobs of this work that are finished on the platform, or waiting there, and of no use: never attached to again.
+    history
+        Earlier attempts, oldest first, each with the reason why it was given up.
+    """
 
     path: Path
     tile: str
@@ -47,6 +66,8 @@ class Receipt:
     facts: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    rung: int = 0
+    unusable: list[str] = field(default_factory=list)
 
     def advance(self, state: State, **changes: Any) -> None:
         """Set the state and the given fields, and write the receipt."""
@@ -61,8 +82,16 @@ class Receipt:
     def start_over(self, reason: str) -> None:
         """Put the present attempt into the history and begin a new one (in memory; written with the next state)."""
         if self.state != "new":
-            past = {"key": self.key, "state": self.state, "job_id": self.job_id, "at": self.updated, "why": reason}
-            self.history.append(past | ({"error": self.error} if self.error else {}))
+            past: dict[str, Any] = {
+                "key": self.key,
+                "state": self.state,
+                "job_id": self.job_id,
+                "at": self.updated,
+                "why": reason,
+            }
+            past |= {"error": self.error} if self.error else {}
+            past |= {"costs": self.facts["costs"]} if "costs" in self.facts else {}
+            self.history.append(past)
         self.state, self.job_id, self.error, self.facts = "new", None, None, {}
 
 
@@ -70,8 +99,8 @@ class Receipt:
 def open_receipt(job: TileJob) -> Iterator[Receipt]:
     """Lock a tile against every other process that works on it, and yield its receipt.
 
-    A second process waits: after ``kill -9`` of Snakemake its tile processes live on, and end their work first.
-    The lock is a byte range of one file (POSIX record lock: it works on NFS and ends with its process).
+    A second process (or thread) waits: after ``kill -9`` of Snakemake its tile processes live on, and end their work
+    first. The lock is a byte range of one file (POSIX record lock: it works on NFS and ends with its process).
 
     Raises
     ------
@@ -79,13 +108,32 @@ def open_receipt(job: TileJob) -> Iterator[Receipt]:
         If the receipt cannot be read; it is never overwritten blindly, as it may stand for paid work.
     """
     job.receipt.parent.mkdir(parents=True, exist_ok=True)
+    path = job.receipt.parent.resolve() / ".lock"
     position = int(hashlib.sha256(job.id.encode()).hexdigest()[:15], 16)
-    descriptor = os.open(job.receipt.parent / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    with _changed:
+        _changed.wait_for(lambda: (path, position) not in _held)
+        descriptor = _descriptor(path)
+        _held.add((path, position))
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, position)
-        yield _read(job)
+        try:
+            yield _read(job)
+        finally:
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, position)
     finally:
-        os.close(descriptor)
+        with _changed:
+            _held.discard((path, position))
+            _changed.notify_all()
+
+
+def _descriptor(path: Path) -> int:
+    """Return this process's one descriptor of a lock file; a new one if the file was deleted with its run."""
+    if path in _descriptors:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(_descriptors[path])):
+                return _descriptors[path]
+    _descriptors[path] = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    return _descriptors[path]
 
 
 def _read(job: TileJob) -> Receipt:
@@ -101,5 +149,5 @@ def _read(job: TileJob) -> Receipt:
         ) from None
     if receipt.key != job.key:
         receipt.start_over("the tile's algorithm, parameters or platform changed")
-        receipt.key = job.key
+        receipt.key, receipt.rung, receipt.unusable = job.key, 0, []
     return receipt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -254,3 +255,38 @@ def test_a_tile_is_locked_against_other_processes_and_other_tiles_are_not(job: T
         release.set()
         for process in (holder, second, other):
             process.join(30)
+
+
+def test_threads_of_one_process_wait_for_each_other_and_keep_their_locks_when_another_tile_ends(job: TileJob) -> None:
+    """POSIX locks belong to a process: closing the file for one tile would give up those of all the others."""
+    others = [replace(job, id=f"t{number}", receipt=job.receipt.with_name(f"t{number}.json")) for number in range(2, 9)]
+    at_once = {"now": 0, "most": 0}
+
+    def work() -> None:
+        with open_receipt(job):
+            at_once["now"] += 1
+            at_once["most"] = max(at_once["most"], at_once["now"])
+            threading.Event().wait(0.02)
+            at_once["now"] -= 1
+
+    context = multiprocessing.get_context("spawn")
+    locked, release = context.Event(), context.Event()
+    with open_receipt(job):
+        for other in others:
+            with open_receipt(other):
+                pass
+        intruder = context.Process(target=_holds, args=(job, locked, release))
+        intruder.start()
+        assert not locked.wait(3)
+    try:
+        assert locked.wait(30)
+        release.set()
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert at_once == {"now": 0, "most": 1}
+    finally:
+        release.set()
+        intruder.join(30)
