@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from upscaling.dimensions import Step
 from upscaling.errors import ConfigError
+from upscaling.files import read_json
+from upscaling.forms import (
+    SPACE_FORMS,
+    TIME_FORMS,
+    Spelling,
+    alternatives,
+    date_pair,
+    space_form,
+    takes_polygons,
+    time_spelling,
+)
 from upscaling.tiles import Algorithm, Parameter, Tile
 from upscaling.udp import subtypes
 
-__all__ = ["FORMS", "TIME_FORMS", "Binder", "Coordinates", "refuse_unknown", "temporal_extent"]
+__all__ = [
+    "FORMS",
+    "TIME_FORMS",
+    "Binder",
+    "Coordinates",
+    "check_value",
+    "refuse_unknown",
+    "temporal_extent",
+    "time_forms",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,43 +45,8 @@ class Coordinates:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _bbox(tile: Tile) -> dict[str, Any]:
-    # Projected bounds with their CRS: a lon/lat box of a UTM tile grows by up to a fifth when it is projected back.
-    west, south, east, north = tile.bounds
-    return {"west": west, "south": south, "east": east, "north": north, "crs": tile.epsg or tile.crs}
-
-
-def _bbox_lonlat(tile: Tile) -> dict[str, Any]:
-    from pyproj import Transformer
-
-    transformer = Transformer.from_crs(tile.crs, "EPSG:4326", always_xy=True)
-    west, south, east, north = transformer.transform_bounds(*tile.bounds, densify_pts=21)
-    return {"west": west, "south": south, "east": east, "north": north, "crs": 4326}
-
-
-def _geojson(tile: Tile) -> dict[str, Any]:
-    if tile.geometry is None:
-        raise ConfigError(f"tile {tile.id} has no outline", key="area.grid")
-    return tile.geometry
-
-
-_SPACE_FORMS: dict[str, Callable[[Tile], Any]] = {
-    "bbox": _bbox,
-    "bbox-lonlat": _bbox_lonlat,
-    "geojson": _geojson,
-    "epsg": lambda tile: tile.epsg or tile.crs,
-    "tile-id": lambda tile: tile.id,
-}
-TIME_FORMS: dict[str, Callable[[Step], Any]] = {
-    "time": lambda step: [step.start, step.end],
-    "time-start": lambda step: step.start,
-    "time-end": lambda step: step.end,
-    "time-last-day": lambda step: (dt.date.fromisoformat(step.end) - dt.timedelta(days=1)).isoformat(),
-}
-FORMS = (*_SPACE_FORMS, *TIME_FORMS)
+FORMS = (*SPACE_FORMS, *TIME_FORMS)
 """What a parameter can take from a job's coordinates; ``algorithm.bind`` chooses by these names."""
-
-_BY_SUBTYPE = {"bounding-box": "bbox", "geojson": "geojson"}  # in order of preference
 
 
 class Binder:
@@ -97,17 +83,18 @@ class Binder:
         time: bool = False,
         each: Collection[str] = (),
     ) -> None:
-        known = {parameter.name: parameter for parameter in algorithm.parameters}
-        refuse_unknown(algorithm, parameters, known, "algorithm.parameters")
-        refuse_unknown(algorithm, bind, known, "algorithm.bind")
-        refuse_unknown(algorithm, each, known, "for_each")
+        self._known = {parameter.name: parameter for parameter in algorithm.parameters}
+        self._graph = read_json(algorithm.path)["process_graph"]
+        refuse_unknown(algorithm, parameters, self._known, "algorithm.parameters")
+        refuse_unknown(algorithm, bind, self._known, "algorithm.bind")
+        refuse_unknown(algorithm, each, self._known, "for_each")
         for name, value in parameters.items():
-            _check_value(known[name], value)
+            self._check(name, value, "algorithm.parameters")
         _check_forms(bind, [*parameters, *each], space=space, time=time)
         self._fixed = dict(parameters)
         taken = {*parameters, *each, *bind}
         free = [parameter for parameter in algorithm.parameters if parameter.name not in taken]
-        self.forms = dict(bind)
+        self.spellings = {name: self._bound(name, form) for name, form in bind.items()}
         self._take_space(algorithm, free, parameters, space=space)
         if time:
             self._take_time(algorithm, free, parameters)
@@ -115,45 +102,65 @@ class Binder:
             if name in parameters:
                 raise ConfigError("stands in for_each too; keep one", key=f"algorithm.parameters.{name}")
         for parameter in free:
-            if parameter.required and parameter.name not in self.forms:
-                hint = f" ({parameter.description.strip()})" if parameter.description.strip() else ""
-                raise ConfigError(f"is required by {algorithm.id}{hint}", key=f"algorithm.parameters.{parameter.name}")
+            if parameter.required and parameter.name not in self.spellings:
+                raise ConfigError(_wanted(algorithm, parameter), key=f"algorithm.parameters.{parameter.name}")
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """The form that each parameter gets which a coordinate fills."""
+        return {name: spelling.form for name, spelling in self.spellings.items()}
+
+    def _bound(self, name: str, form: str) -> Spelling:
+        parameter = self._known[name]
+        if form in TIME_FORMS:
+            return time_spelling(form, parameter, "algorithm.bind")
+        own = space_form(parameter, self._graph)
+        return own if own and own.form == form else Spelling(form, SPACE_FORMS[form])
 
     def _take_space(
         self, algorithm: Algorithm, free: list[Parameter], parameters: Mapping[str, Any], *, space: bool
     ) -> None:
-        spatial = {
-            parameter.name: form
-            for parameter in free
-            if (form := _form_by_subtype(parameter)) and parameter.name not in self.forms
-        }
+        spatial = {p.name: spelling for p in free if (spelling := space_form(p, self._graph))}
         if not space:
             if spatial:
                 name = next(iter(spatial))
-                raise ConfigError(f"{name} of {algorithm.id} would stay on its default: give an area", key="area")
+                stays = "has no value" if self._known[name].required else "would stay on its default"
+                raise ConfigError(f"{name} of {algorithm.id} {stays}: give an area", key="area")
             return
-        self.forms |= spatial
-        if not any(form in _SPACE_FORMS for form in self.forms.values()):
-            raise ConfigError(_no_spatial(algorithm, parameters), key="algorithm.parameters")
+        self.spellings |= spatial
+        if any(spelling.form in SPACE_FORMS for spelling in self.spellings.values()):
+            return
+        fixed = [name for name in parameters if space_form(self._known[name], self._graph)]
+        if fixed:
+            raise ConfigError(
+                f"{fixed[0]} is the area of {algorithm.id} and comes from the tile: leave it out here",
+                key=f"algorithm.parameters.{fixed[0]}",
+            )
+        has = ", ".join(self._known) or "none"
+        raise ConfigError(
+            f"{algorithm.id} has no spatial parameter that a tile could fill (it has: {has}); leave out the area and"
+            " run it over a for_each dimension, or name a parameter in algorithm.bind",
+            key="area",
+        )
 
     def _take_time(self, algorithm: Algorithm, free: list[Parameter], parameters: Mapping[str, Any]) -> None:
-        if any(form in TIME_FORMS for form in self.forms.values()):
+        if any(spelling.form in TIME_FORMS for spelling in self.spellings.values()):
             return
-        intervals = [parameter for parameter in free if "temporal-interval" in subtypes(parameter.schema)]
-        if intervals:
-            self.forms |= {parameter.name: "time" for parameter in intervals}
+        found = time_forms(free)
+        if found:
+            self.spellings |= found
             return
-        dates = [parameter.name for parameter in free if _is_date(parameter)]
-        starts, ends = ([name for name in dates if word in name.lower()] for word in ("start", "end"))
-        if len(starts) == len(ends) == 1:
-            self.forms |= {starts[0]: "time-start", ends[0]: "time-end"}
-            return
-        given = [
-            p.name for p in algorithm.parameters if p.name in parameters and "temporal-interval" in subtypes(p.schema)
-        ]
+        given = [p.name for p in algorithm.parameters if p.name in parameters and _is_interval(p)]
         if given:
             raise ConfigError(
                 "comes from the time dimension: leave it out here", key=f"algorithm.parameters.{given[0]}"
+            )
+        intervals = [parameter.name for parameter in free if _is_interval(parameter)]
+        if intervals:
+            raise ConfigError(
+                f"{algorithm.id} has {len(intervals)} temporal intervals ({', '.join(intervals)}): bind `time` to the"
+                " one that takes the steps, and give the others a value",
+                key="algorithm.bind",
             )
         raise ConfigError(
             f"{algorithm.id} has no temporal interval, and no start and end date; name them in algorithm.bind"
@@ -161,18 +168,62 @@ class Binder:
             key="time",
         )
 
+    def _check(self, name: str, value: Any, key: str) -> None:
+        parameter = self._known[name]
+        if _is_geojson(value) and takes_polygons(parameter, self._graph):
+            return
+        check_value(parameter, value, key=f"{key}.{name}")
+
     def arguments(self, at: Coordinates) -> dict[str, Any]:
-        """Return the arguments of one job: what is sent, and what its key is made of."""
-        filled = {name: _fill(form, at) for name, form in self.forms.items()}
+        """Return the arguments of one job: what is sent, and what its key is made of.
+
+        Raises
+        ------
+        ConfigError
+            If a value of a ``for_each`` dimension does not fit its schema, or a tile cannot be said in a form.
+        """
+        for name, value in at.values.items():
+            self._check(name, value, "for_each")
+        filled = {name: _fill(spelling, at) for name, spelling in self.spellings.items()}
         return {**self._fixed, **at.values, **filled}
 
 
-def _fill(form: str, at: Coordinates) -> Any:
-    if form in TIME_FORMS:
-        assert at.step is not None  # noqa: S101 -- _check_forms saw that the run has a time dimension
-        return TIME_FORMS[form](at.step)
-    assert at.tile is not None  # noqa: S101 -- and tiles
-    return _SPACE_FORMS[form](at.tile)
+def time_forms(parameters: Sequence[Parameter]) -> dict[str, Spelling]:
+    """Return which parameters a time dimension fills: the only temporal interval, else the start and end dates.
+
+    Empty if there is none, or more than one interval: a service that compares two periods must not get one twice.
+    """
+    intervals = [parameter for parameter in parameters if _is_interval(parameter)]
+    if intervals:
+        why = "its type is temporal-interval"
+        return {p.name: time_spelling("time", p, why) for p in intervals} if len(intervals) == 1 else {}
+    pair = date_pair(parameters)
+    if pair is None:
+        return {}
+    forms = zip(pair, ("time-start", "time-end"), strict=True)
+    return {parameter.name: time_spelling(form, parameter, "its name and type") for parameter, form in forms}
+
+
+def _is_interval(parameter: Parameter) -> bool:
+    return "temporal-interval" in subtypes(parameter.schema)
+
+
+def _is_geojson(value: Any) -> bool:
+    kinds = {"Polygon", "MultiPolygon", "GeometryCollection", "Feature", "FeatureCollection"}
+    return isinstance(value, Mapping) and value.get("type") in kinds
+
+
+def _wanted(algorithm: Algorithm, parameter: Parameter) -> str:
+    description = " ".join(parameter.description.split())
+    short = textwrap.shorten(description, 120, placeholder=" …")
+    also = "; a time dimension fills it too" if _is_interval(parameter) else ""
+    return f"is required by {algorithm.id}{f' ({short})' if short else ''}{also}"
+
+
+def _fill(spelling: Spelling, at: Coordinates) -> Any:
+    where = at.step if spelling.form in TIME_FORMS else at.tile
+    assert where is not None  # noqa: S101 -- the constructor saw that the run has this dimension
+    return spelling.write(where)
 
 
 def refuse_unknown(algorithm: Algorithm, given: Collection[str], known: Collection[str], key: str) -> None:
@@ -195,40 +246,53 @@ def _check_forms(bind: Mapping[str, str], given: Collection[str], *, space: bool
             raise ConfigError("has a value elsewhere too; keep one", key=key)
         if form in TIME_FORMS and not time:
             raise ConfigError(f"{form} needs a time dimension", key=key)
-        if form in _SPACE_FORMS and not space:
+        if form in SPACE_FORMS and not space:
             raise ConfigError(f"{form} needs an area", key=key)
 
 
-def _check_value(parameter: Parameter, value: Any) -> None:
+def check_value(parameter: Parameter, value: Any, *, key: str) -> None:
+    """Check a value against a parameter's schema; of several alternatives it must fit one.
+
+    Raises
+    ------
+    ConfigError
+        Names ``key`` and what is wrong; intervals must also be dates, in order.
+    """
     from jsonschema import Draft7Validator
     from jsonschema.exceptions import best_match
 
-    schemas = parameter.schema if isinstance(parameter.schema, list) else [parameter.schema]
-    error = best_match(Draft7Validator({"anyOf": schemas}).iter_errors(value))
-    if error is not None:
+    schemas = list(alternatives(parameter.schema))
+    failures = [best_match(Draft7Validator(schema).iter_errors(value)) for schema in schemas]
+    if failures and all(failures):
+        fitting = [error for error in failures if error.absolute_path or error.validator != "type"]
+        error = (fitting or failures)[0]
         path = "".join(f"[{part!r}]" for part in error.absolute_path)
-        message = f"{error.message}{f' (at {path})' if path else ''}"
-        raise ConfigError(message, key=f"algorithm.parameters.{parameter.name}")
+        kinds = [str(schema.get("subtype") or schema.get("type")) for schema in schemas]
+        if fitting or len(schemas) == 1:
+            raise ConfigError(f"{error.message}{f' (at {path})' if path else ''}", key=key)
+        raise ConfigError(f"{value!r} is none of: {', '.join(kinds)}", key=key)
+    if _is_interval(parameter) and isinstance(value, list) and len(value) == 2:
+        _check_interval(value, key)
 
 
-def _form_by_subtype(parameter: Parameter) -> str | None:
-    admitted = subtypes(parameter.schema)
-    return next((form for subtype, form in _BY_SUBTYPE.items() if subtype in admitted), None)
+def _check_interval(value: Sequence[Any], key: str) -> None:
+    moments = [_moment(text, key) for text in value]
+    if moments == [None, None]:
+        raise ConfigError("is open at both ends", key=key)
+    if None not in moments and moments[0] >= moments[1]:  # type: ignore[operator]  # neither is None
+        raise ConfigError(f"must be [start, end) with start before end (found {list(value)})", key=key)
 
 
-def _is_date(parameter: Parameter) -> bool:
-    schemas = parameter.schema if isinstance(parameter.schema, list) else [parameter.schema]
-    return any(schema.get("type") == "string" and "enum" not in schema for schema in schemas)
-
-
-def _no_spatial(algorithm: Algorithm, parameters: Mapping[str, Any]) -> str:
-    fixed = [p.name for p in algorithm.parameters if p.name in parameters and _form_by_subtype(p)]
-    if fixed:
-        return f"{fixed[0]} is the area of {algorithm.id} and comes from the tile: leave it out here"
-    return (
-        f"{algorithm.id} has no spatial parameter (bounding-box or geojson) that a tile could fill;"
-        " run it over a for_each dimension, without area"
-    )
+def _moment(text: Any, key: str) -> str | None:
+    """Return a date or date-time as a string that sorts; a year or a month stands for its first day."""
+    if text is None:
+        return None
+    try:
+        whole = str(text) + "-01-01"[len(str(text)) - 4 :] if len(str(text)) in (4, 7) else str(text)
+        found = dt.datetime.fromisoformat(whole)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no date (2023-06-01) or date-time (2023-06-01T00:00:00Z)", key=key) from None
+    return found.astimezone(dt.UTC).isoformat() if found.tzinfo else f"{found.isoformat()}+00:00"
 
 
 def temporal_extent(algorithm: Algorithm, arguments: Mapping[str, Any]) -> tuple[str | None, str | None] | None:
@@ -236,11 +300,16 @@ def temporal_extent(algorithm: Algorithm, arguments: Mapping[str, Any]) -> tuple
 
     Returns
     -------
-    (start, end) as openEO has them (half-open), or None if the process has no temporal interval.
+    (start, end) as openEO has them (half-open), or None if the process has no temporal interval, and no start and
+    end date.
     """
     for parameter in algorithm.parameters:
-        if "temporal-interval" in subtypes(parameter.schema):
+        if _is_interval(parameter):
             value = arguments.get(parameter.name, parameter.default)
             if isinstance(value, list) and len(value) == 2:
                 return value[0], value[1]
-    return None
+    pair = date_pair(algorithm.parameters)
+    if pair is None:
+        return None
+    start, end = (arguments.get(parameter.name, parameter.default) for parameter in pair)
+    return (start, end) if isinstance(start, str) and isinstance(end, str) else None

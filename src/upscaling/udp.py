@@ -9,11 +9,44 @@ from typing import Any
 from upscaling.errors import ConfigError
 from upscaling.tiles import Parameter
 
-__all__ = ["check_udp", "inline_graph", "loaded_collections", "namespace_graph", "read_parameters", "subtypes"]
+__all__ = [
+    "check_udp",
+    "inline_graph",
+    "loaded_collections",
+    "namespace_graph",
+    "nodes_of",
+    "read_parameters",
+    "saves_result",
+    "subtypes",
+    "uses_of",
+]
 
 # Parameters that a child process (a reducer, say) gets from its parent process; inside it they hide the UDP's own.
-# From the child-process definitions of openEO processes 2.0.0.
-_CHILD_PARAMETERS = frozenset({"x", "y", "data", "value", "context", "index", "label", "parent", "values"})
+# From the child-process definitions of openEO processes 2.0.0 and of the processes that CDSE adds.
+_CHILD_PARAMETERS = {
+    "apply": ("x", "context"),
+    "array_apply": ("x", "index", "label", "context"),
+    "array_filter": ("x", "index", "label", "context"),
+    "count": ("x", "context"),
+    "filter_labels": ("value", "context"),
+    "fit_curve": ("x", "parameters"),
+    "load_collection": ("value",),
+    "load_stac": ("value",),
+    "merge_cubes": ("x", "y", "context"),
+    "predict_curve": ("x", "parameters"),
+} | dict.fromkeys(
+    (
+        *("aggregate_spatial", "aggregate_spatial_window", "aggregate_temporal", "aggregate_temporal_period"),
+        *("apply_dimension", "apply_neighborhood", "apply_polygon", "chunk_polygon"),
+        *("reduce_dimension", "reduce_spatial"),
+    ),
+    ("data", "context"),
+)
+_OF_UNKNOWN_PROCESS = ("x", "y", "data", "value", "context", "index", "label", "parent", "values", "parameters")
+
+# Required by every predefined process that has them (openEO processes 2.0.0), so that they cannot be left out: there
+# null is a value, which `is_valid` or `if` asks about, or means "no limit".
+_NEVER_LEFT_OUT = frozenset({"x", "y", "value", "data", "accept", "spatial_extent", "temporal_extent", "period"})
 
 
 def check_udp(definition: Any, *, file: object) -> None:
@@ -39,9 +72,38 @@ def check_udp(definition: Any, *, file: object) -> None:
     results = [name for name, node in graph.items() if node.get("result")]
     if len(results) != 1:
         raise ConfigError(f"the process graph has {len(results)} result nodes; it needs one", file=file, key=key)
-    for position, parameter in enumerate(definition.get("parameters") or []):
+    _check_parameters(definition.get("parameters") or [], graph, file)
+
+
+def _check_parameters(parameters: Any, graph: Mapping[str, Any], file: object) -> None:
+    key, names = "algorithm.source", set()
+    if not isinstance(parameters, list):
+        raise ConfigError("`parameters` is no list", file=file, key=key)
+    for position, parameter in enumerate(parameters):
         if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
             raise ConfigError(f"parameter {position} has no `name`", file=file, key=key)
+        if parameter["name"] in names:
+            raise ConfigError(f"has two parameters {parameter['name']!r}", file=file, key=key)
+        names.add(parameter["name"])
+    for name, node in graph.items():
+        for parameter in _asked(node.get("arguments", {})):
+            if parameter not in names:
+                raise ConfigError(
+                    f"node {name!r} asks for a parameter {parameter!r} that is not declared", file=file, key=key
+                )
+
+
+def _asked(value: Any) -> Iterator[str]:
+    """Yield the parameters that an argument asks for, child graphs left out."""
+    if isinstance(value, Mapping):
+        if set(value) == {"from_parameter"}:
+            yield str(value["from_parameter"])
+        elif "process_graph" not in value:
+            for item in value.values():
+                yield from _asked(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _asked(item)
 
 
 def _references(value: Any) -> Iterator[str]:
@@ -57,11 +119,78 @@ def _references(value: Any) -> Iterator[str]:
             yield from _references(item)
 
 
+def nodes_of(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every node of a process graph, those of child graphs too."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("process_id"), str):
+            yield value
+        for item in value.values():
+            yield from nodes_of(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from nodes_of(item)
+
+
 def loaded_collections(graph: Mapping[str, Any]) -> list[str]:
     """Return the ids of the collections that a graph loads, as far as they stand in it (not in a parameter)."""
     nodes = (node for node in graph.values() if node.get("process_id") == "load_collection")
     named = (node.get("arguments", {}).get("id") for node in nodes)
     return sorted({name for name in named if isinstance(name, str)})
+
+
+def uses_of(graph: Mapping[str, Any], parameter: str) -> set[tuple[str, str]]:
+    """Return where a parameter goes as it is: pairs of process and argument.
+
+    It is followed into child graphs, under the name ``context`` where it was passed on as that, and through ``if`` and
+    ``constant``, which hand on what they get.
+    """
+    return set(_uses(graph, frozenset({parameter})))
+
+
+def _uses(graph: Mapping[str, Any], names: frozenset[str]) -> Iterator[tuple[str, str]]:
+    handed_on: set[str] = set()
+
+    def is_it(value: Any) -> bool:
+        if not isinstance(value, Mapping) or len(value) != 1:
+            return False
+        return value.get("from_parameter") in names or value.get("from_node") in handed_on
+
+    def arguments() -> Iterator[tuple[str, str, str, Any]]:
+        for name, node in graph.items():
+            process = str(node.get("process_id"))
+            yield from ((name, process, argument, value) for argument, value in node.get("arguments", {}).items())
+
+    while True:
+        found = {
+            name
+            for name, process, argument, value in arguments()
+            if (process, argument) in {("if", "accept"), ("if", "reject"), ("constant", "x")} and is_it(value)
+        }
+        if found <= handed_on:
+            break
+        handed_on |= found
+    for name, process, argument, value in arguments():
+        if is_it(value):
+            if name not in handed_on:
+                yield process, argument
+            continue
+        inside = names - set(_CHILD_PARAMETERS.get(process, _OF_UNKNOWN_PROCESS))
+        if is_it(graph[name]["arguments"].get("context")):
+            inside |= {"context"}
+        for child in _child_graphs(value):
+            yield from _uses(child, inside)
+
+
+def _child_graphs(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        if isinstance(value.get("process_graph"), Mapping):
+            yield value["process_graph"]
+        else:
+            for item in value.values():
+                yield from _child_graphs(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _child_graphs(item)
 
 
 def read_parameters(definition: Mapping[str, Any]) -> tuple[Parameter, ...]:
@@ -94,46 +223,79 @@ def inline_graph(
 ) -> dict[str, Any]:
     """Return the definition's graph with its parameters filled in, ending in ``save_result``.
 
-    Parameters that are not in ``arguments`` take their default (null where there is none). ``save_result`` is
-    added only where the graph has none: a second one makes some platforms write every file twice.
+    Parameters that are not in ``arguments`` take their default. One that is optional and has none leaves out the
+    arguments that it stands for, so that the called process takes its own default: platforms tell an absent argument
+    from null, which many schemas do not admit. ``save_result`` is added only where none leads to the graph's result:
+    a second one makes some platforms write every file twice. Namespaces of the nodes stay.
     """
-    values = {parameter.name: parameter.default for parameter in read_parameters(definition)}
-    values.update(arguments)
-    graph = {
-        name: {**node, "arguments": _fill(node.get("arguments", {}), values)}
-        for name, node in copy.deepcopy(dict(definition["process_graph"])).items()
-    }
+    declared = definition.get("parameters") or []
+    values = {entry["name"]: entry.get("default", _ABSENT) for entry in declared} | dict(arguments)
+    graph = _filled(definition["process_graph"], values)
     return _saved(graph, output_format)
 
 
-def _fill(value: Any, values: Mapping[str, Any]) -> Any:
+_ABSENT: Any = object()
+
+
+def _filled(graph: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {**node, "arguments": _fill_arguments(node.get("process_id"), node.get("arguments", {}), values)}
+        for name, node in graph.items()
+    }
+
+
+def _fill_arguments(process: Any, arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    hidden = _CHILD_PARAMETERS.get(process, _OF_UNKNOWN_PROCESS)
+    inside = {name: value for name, value in values.items() if name not in hidden}
+    return {
+        name: _fill(value, values, inside)
+        for name, value in arguments.items()
+        if name in _NEVER_LEFT_OUT or not _is_absent(value, values)
+    }
+
+
+def _is_absent(value: Any, values: Mapping[str, Any]) -> bool:
+    is_reference = isinstance(value, Mapping) and set(value) == {"from_parameter"}
+    return is_reference and values.get(value["from_parameter"]) is _ABSENT
+
+
+def _fill(value: Any, values: Mapping[str, Any], inside: Mapping[str, Any]) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {"from_parameter"} and value["from_parameter"] in values:
-            return copy.deepcopy(values[value["from_parameter"]])
+            return None if _is_absent(value, values) else copy.deepcopy(values[value["from_parameter"]])
         if isinstance(value.get("process_graph"), Mapping):
-            outer = {name: item for name, item in values.items() if name not in _CHILD_PARAMETERS}
-            return {key: _fill(item, outer) for key, item in value.items()}
-        return {key: _fill(item, values) for key, item in value.items()}
+            return {**value, "process_graph": _filled(value["process_graph"], inside)}
+        return {key: _fill(item, values, inside) for key, item in value.items()}
     if isinstance(value, list):
-        return [_fill(item, values) for item in value]
-    return value
+        return [_fill(item, values, inside) for item in value]
+    return copy.deepcopy(value)
 
 
 def namespace_graph(
     definition: Mapping[str, Any], url: str, arguments: Mapping[str, Any], *, output_format: str = "GTiff"
 ) -> dict[str, Any]:
     """Return a graph that calls the process at ``url`` (openEO's remote process definition extension)."""
-    node = {"process_id": definition["id"], "namespace": url, "arguments": dict(arguments), "result": True}
-    graph = {"process1": node}
-    return graph if _has_save_result(definition["process_graph"]) else _saved(graph, output_format)
+    process = definition.get("id") or url.rpartition("/")[2].removesuffix(".json")
+    graph = {"process1": {"process_id": process, "namespace": url, "arguments": dict(arguments), "result": True}}
+    return graph if saves_result(definition["process_graph"]) else _saved(graph, output_format)
 
 
-def _has_save_result(graph: Mapping[str, Any]) -> bool:
-    return any(node.get("process_id") == "save_result" for node in graph.values())
+def saves_result(graph: Mapping[str, Any]) -> bool:
+    """Return whether a ``save_result`` leads to the graph's result, or is it."""
+    waiting, seen = [name for name, node in graph.items() if node.get("result")], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in graph:
+            continue
+        if graph[name].get("process_id") == "save_result":
+            return True
+        seen.add(name)
+        waiting += _references(graph[name].get("arguments", {}))
+    return False
 
 
 def _saved(graph: dict[str, Any], output_format: str) -> dict[str, Any]:
-    if _has_save_result(graph):
+    if saves_result(graph):
         return graph
     last = next(name for name, node in graph.items() if node.get("result"))
     graph[last] = {key: value for key, value in graph[last].items() if key != "result"}
