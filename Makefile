@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: demo test check venv lock clean
+.PHONY: demo test check venv lock clean slurm-up slurm-down
 .DELETE_ON_ERROR:
 
 demo: venv
@@ -12,6 +12,13 @@ demo: venv
 
 test: check
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# A real SLURM of four nodes on this machine, for tests/cluster and to try things out; root on Debian only.
+slurm-up:
+	@bash scripts/slurm_up.sh
+
+slurm-down:
+	@bash scripts/slurm_down.sh
 
 # Everything that needs no running code: style, types, workflow style, generated files.
 check: venv
