@@ -29,6 +29,7 @@ __all__ = [
     "TIME_FORMS",
     "Binder",
     "Coordinates",
+    "check_arguments",
     "check_value",
     "refuse_unknown",
     "temporal_extent",
@@ -89,7 +90,7 @@ class Binder:
         refuse_unknown(algorithm, bind, self._known, "algorithm.bind")
         refuse_unknown(algorithm, each, self._known, "for_each")
         for name, value in parameters.items():
-            self._check(name, value, "algorithm.parameters")
+            check_value(self._known[name], value, self._graph, key=f"algorithm.parameters.{name}")
         _check_forms(bind, [*parameters, *each], space=space, time=time)
         self._fixed = dict(parameters)
         taken = {*parameters, *each, *bind}
@@ -168,12 +169,6 @@ class Binder:
             key="time",
         )
 
-    def _check(self, name: str, value: Any, key: str) -> None:
-        parameter = self._known[name]
-        if _is_geojson(value) and takes_polygons(parameter, self._graph):
-            return
-        check_value(parameter, value, key=f"{key}.{name}")
-
     def arguments(self, at: Coordinates) -> dict[str, Any]:
         """Return the arguments of one job: what is sent, and what its key is made of.
 
@@ -183,7 +178,7 @@ class Binder:
             If a value of a ``for_each`` dimension does not fit its schema, or a tile cannot be said in a form.
         """
         for name, value in at.values.items():
-            self._check(name, value, "for_each")
+            check_value(self._known[name], value, self._graph, key=f"for_each.{name}")
         filled = {name: _fill(spelling, at) for name, spelling in self.spellings.items()}
         return {**self._fixed, **at.values, **filled}
 
@@ -250,8 +245,30 @@ def _check_forms(bind: Mapping[str, str], given: Collection[str], *, space: bool
             raise ConfigError(f"{form} needs an area", key=key)
 
 
-def check_value(parameter: Parameter, value: Any, *, key: str) -> None:
+def check_arguments(algorithm: Algorithm, arguments: Mapping[str, Any], *, key: str) -> None:
+    """Check the arguments of one call, as a benchmark scenario makes it.
+
+    Raises
+    ------
+    ConfigError
+        For a name that the process does not have, a value that does not fit, or a required one that is missing.
+        A value from another node of the scenario's graph is not looked at.
+    """
+    known = {parameter.name: parameter for parameter in algorithm.parameters}
+    graph = read_json(algorithm.path)["process_graph"]
+    refuse_unknown(algorithm, arguments, known, key)
+    for name, value in arguments.items():
+        if not (isinstance(value, Mapping) and "from_node" in value):
+            check_value(known[name], value, graph, key=f"{key}.{name}")
+    for parameter in algorithm.parameters:
+        if parameter.required and parameter.name not in arguments:
+            raise ConfigError(_wanted(algorithm, parameter), key=f"{key}.{parameter.name}")
+
+
+def check_value(parameter: Parameter, value: Any, graph: Mapping[str, Any], *, key: str) -> None:
     """Check a value against a parameter's schema; of several alternatives it must fit one.
+
+    GeoJSON is taken for a bounding box where the parameter goes to a process of ``graph`` that takes polygons.
 
     Raises
     ------
@@ -261,6 +278,8 @@ def check_value(parameter: Parameter, value: Any, *, key: str) -> None:
     from jsonschema import Draft7Validator
     from jsonschema.exceptions import best_match
 
+    if _is_geojson(value) and takes_polygons(parameter, graph):
+        return
     schemas = list(alternatives(parameter.schema))
     failures = [best_match(Draft7Validator(schema).iter_errors(value)) for schema in schemas]
     if failures and all(failures):

@@ -3,30 +3,63 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import glob
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from upscaling.config import Algorithm as AlgorithmConfig
 from upscaling.errors import ConfigError
 from upscaling.files import digest, sha256_file, written_whole
+from upscaling.records import (
+    IN_CATALOGUE,
+    OgcProcess,
+    catalogue_root,
+    is_record,
+    is_scenarios,
+    link_of,
+    ogc_process,
+    runs_on_ogcapi,
+)
 from upscaling.tiles import Algorithm
+from upscaling.web import fetch_text
 
-__all__ = ["Pinned", "pin_algorithm", "source_fingerprint"]
+__all__ = [
+    "Pinned",
+    "definition_of",
+    "is_package",
+    "package_of",
+    "parse",
+    "pin_algorithm",
+    "pin_package_of",
+    "pin_udp",
+    "read_source",
+    "source_fingerprint",
+]
 
 _KEY = "algorithm.source"
-_LARGEST_DEFINITION = 20_000_000  # bytes; the catalogue's largest is 0.1 MB
-_IN_CATALOGUE = "/algorithm_catalog/"  # what precedes a definition's place in the APEx repository's URLs
+_REMOTE = ("http://", "https://")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pinned:
-    """An algorithm in the plan, and the platform its record names (None without a record)."""
+    """An algorithm in the plan, and where its record says that it runs.
+
+    Attributes
+    ----------
+    service
+        Address of the openEO platform; None without a record, or if it runs elsewhere.
+    process
+        The process of an OGC API - Processes platform; None if it runs elsewhere.
+    """
 
     algorithm: Algorithm
     service: str | None = None
+    process: OgcProcess | None = None
 
 
 def source_fingerprint(config: AlgorithmConfig) -> str:
@@ -46,31 +79,50 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
     ConfigError
         If it cannot be found or read, or is neither an openEO process nor an application package.
     """
-    if _is_package(config.source):
-        from upscaling.packages import pin_package
+    if is_package(config.source):
+        return Pinned(pin_package_of(config.source, into))
+    text, place = read_source(config)
+    content = parse(text, place)
+    if is_scenarios(content):
+        raise ConfigError(
+            "is a benchmark scenario: name the process that it calls, and its arguments in algorithm.parameters",
+            file=place,
+            key=_KEY,
+        )
+    if not is_record(content):
+        return Pinned(pin_udp(content, text, place, into=into, source=config.source))
+    service = link_of(content, "service").get("href")
+    if runs_on_ogcapi(content):
+        process = ogc_process(service or "")
+        try:
+            package = pin_package_of(package_of(content, place), into)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{content.get('id')} runs through OGC API - Processes ({service}), which this version cannot submit"
+                f" to; and its package cannot be run here instead: {error.file or 'it'}: {error.message}",
+                file=place,
+                key=_KEY,
+            ) from None
+        return Pinned(dataclasses.replace(package, record=content), process=process)
+    application = link_of(content, "application").get("href", "")
+    text, found = definition_of(content, place)
+    named = application if application.startswith(_REMOTE) else config.source
+    udp = pin_udp(parse(text, found), text, found, into=into, source=named, record=content)
+    return Pinned(udp, service)
 
-        return Pinned(pin_package(config.source, into))
-    text, place = _read(config)
-    content = _parse(text, place)
-    record: dict[str, Any] | None = None
-    service = None
-    if _is_record(content):
-        record, service = content, _link(content, "service")
-        application = _link(content, "application")
-        if application is None:
-            raise ConfigError("the record has no link with rel `application`", file=place, key=_KEY)
-        if _is_package(application) or "cwl" in str(_link_type(content, "application")):
-            from upscaling.packages import pin_package
 
-            return Pinned(dataclasses.replace(pin_package(application, into), record=record), service)
-        text, place = _definition_of(application, place)
-        content = _parse(text, place)
-    return Pinned(_pin_udp(content, text, place, into=into, source=config.source, record=record), service)
-
-
-def _pin_udp(
-    content: Any, text: str, place: str, *, into: Path, source: str, record: dict[str, Any] | None
+def pin_udp(
+    content: Any, text: str, place: str, *, into: Path, source: str, record: dict[str, Any] | None = None
 ) -> Algorithm:
+    """Check an openEO process and write it into the folder ``into``.
+
+    Parameters
+    ----------
+    content, text, place
+        The definition, as text, and the path or URL that it was read from.
+    source
+        What the user or the record calls it.
+    """
     from upscaling.udp import check_udp, read_parameters
 
     check_udp(content, file=place)
@@ -91,57 +143,119 @@ def _pin_udp(
     )
 
 
-def _is_package(source: str) -> bool:
+def pin_package_of(source: str, into: Path) -> Algorithm:
+    """Pin an application package; what the loader says of an address out of reach is cut to what helps."""
+    from upscaling.packages import pin_package
+
+    try:
+        return pin_package(source, into)
+    except ConfigError as error:
+        if "Error fetching" not in error.message:
+            raise
+        raise ConfigError("cannot be fetched", key=_KEY, file=source) from None
+
+
+def is_package(source: str) -> bool:
+    """Return whether a source is, by its name, an application package."""
     path = source.partition("#")[0].partition("?")[0]
     return path.endswith((".cwl", ".cwl.json", ".cwl.yaml")) or source.startswith("oci://")
 
 
-def _is_record(content: Any) -> bool:
-    return isinstance(content, Mapping) and content.get("type") == "Feature" and "links" in content
+def package_of(record: Mapping[str, Any], place: str) -> str:
+    """Return the path or URL of the package that a record at ``place`` links to."""
+    href = _application(record, place)
+    if place.startswith(_REMOTE):
+        found = urljoin(place, href)
+        if not found.startswith((*_REMOTE, "oci://")):
+            raise ConfigError(f"links to {href}, which is no address on the web", file=place, key=_KEY)
+        return found
+    return href if urlsplit(href).scheme else str(Path(place).parent / href)
 
 
-def _link(record: Mapping[str, Any], rel: str) -> str | None:
-    return next((link["href"] for link in record["links"] if link.get("rel") == rel and link.get("href")), None)
+def _application(record: Mapping[str, Any], place: str) -> str:
+    href = link_of(record, "application").get("href")
+    if href is None:
+        raise ConfigError("the record has no link with rel `application`", file=place, key=_KEY)
+    return str(href)
 
 
-def _link_type(record: Mapping[str, Any], rel: str) -> str | None:
-    return next((link.get("type") for link in record["links"] if link.get("rel") == rel), None)
+def read_source(config: AlgorithmConfig) -> tuple[str, str]:
+    """Return the text that ``source`` names (a definition, a record or scenarios), and the path or URL it came from.
 
-
-def _read(config: AlgorithmConfig) -> tuple[str, str]:
-    """Return the text that ``source`` names, and the path or URL it came from."""
+    Raises
+    ------
+    ConfigError
+        If there is no such thing, or it cannot be read.
+    """
     source, catalogue = config.source, config.catalogue
-    if source.startswith(("http://", "https://")):
-        return _fetch(source), source
+    if source.startswith(_REMOTE):
+        return fetch_text(source), source
     if catalogue is None or Path(source).is_file():
         return _load(Path(source)), source
-    provider, _, identifier = source.rpartition("/")
-    if catalogue.startswith(("http://", "https://")):
+    if catalogue.startswith(_REMOTE):
+        provider, _, identifier = source.rpartition("/")
         if not provider:
             raise ConfigError(f"with a catalogue URL write <provider>/{identifier}", key=_KEY)
         url = f"{catalogue.rstrip('/')}/{provider}/{identifier}/records/{identifier}.json"
-        return _fetch(url), url
-    found = sorted(Path(catalogue).glob(f"{provider or '*'}/*/records/{identifier}.json"))
-    if not Path(catalogue).is_dir():
-        raise ConfigError(f"no such folder: {catalogue}", key="algorithm.catalogue")
-    if len(found) != 1:
-        what = "no record" if not found else f"{len(found)} records ({', '.join(p.parts[-4] for p in found)})"
-        raise ConfigError(f"{what} with the id {identifier!r} in {catalogue}", key=_KEY)
-    return _load(found[0]), str(found[0])
+        return fetch_text(url), url
+    found = _in_catalogue(source, Path(catalogue))
+    return _load(found), str(found)
 
 
-def _definition_of(application: str, record_place: str) -> tuple[str, str]:
-    """Read a record's definition: from the same catalogue on disk where it has it, else from the link."""
-    if not record_place.startswith("http"):
-        if _IN_CATALOGUE in application:
-            # <catalogue>/<provider>/<id>/records/<id>.json
-            local = Path(record_place).resolve().parents[3] / application.partition(_IN_CATALOGUE)[2]
-            if local.is_file():
-                return _load(local), str(local)
-        if not application.startswith(("http://", "https://")):
-            local = Path(record_place).parent / application
-            return _load(local), str(local)
-    return _fetch(application), application
+def _in_catalogue(source: str, folder: Path) -> Path:
+    """Return the record with an id, else the UDP: the catalogue has some that are in no record."""
+    if not folder.is_dir():
+        raise ConfigError(f"no such folder: {folder}", key="algorithm.catalogue")
+    root = folder / IN_CATALOGUE.strip("/")
+    root = root if root.is_dir() else folder
+    provider, _, identifier = source.rpartition("/")
+    for kind in ("records", "openeo_udp"):
+        found = sorted(root.glob(f"{glob.escape(provider) or '*'}/*/{kind}/{glob.escape(identifier)}.json"))
+        if len(found) > 1:
+            providers = ", ".join(path.parts[-4] for path in found)
+            raise ConfigError(
+                f"{len(found)} {kind} with the id {identifier!r}: write <provider>/{identifier} ({providers})", key=_KEY
+            )
+        if found:
+            return found[0]
+    known = {path.stem for kind in ("records", "openeo_udp") for path in root.glob(f"*/*/{kind}/*.json")}
+    close = difflib.get_close_matches(identifier, sorted(known), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ConfigError(f"no record with the id {source!r} in {folder}{hint}", key=_KEY)
+
+
+def definition_of(record: Mapping[str, Any], place: str) -> tuple[str, str]:
+    """Read the openEO process of a record: from the same catalogue on disk where it has it, else from the link.
+
+    Returns
+    -------
+    Its text, and the path or URL that it came from.
+    """
+    return process_text(_application(record, place), place)
+
+
+def process_text(href: str, place: str) -> tuple[str, str]:
+    """Read the openEO process at a link that stands in a document of a catalogue at ``place``."""
+    if place.startswith(_REMOTE):
+        url = urljoin(place, href)
+        return fetch_text(url), url
+    local = _local_copy(href, place)
+    if local is not None:
+        return _load(local), str(local)
+    return fetch_text(href), href
+
+
+def _local_copy(href: str, place: str) -> Path | None:
+    """Return where a local catalogue has what a link names: at the place that the link tells, or in the same folder."""
+    if not href.startswith(_REMOTE):
+        return Path(place).parent / href
+    root = catalogue_root(place)
+    if root is None or "/apex_algorithms/" not in href.lower():
+        return None
+    beside = Path(place).resolve().parents[1] / "openeo_udp" / href.rpartition("/")[2]
+    told = [root / href.partition(IN_CATALOGUE)[2]] if IN_CATALOGUE in href else []
+    within = (path.resolve() for path in (*told, beside))
+    return next((path for path in within if path.is_relative_to(root) and path.is_file()), None)
 
 
 def _load(path: Path) -> str:
@@ -153,26 +267,8 @@ def _load(path: Path) -> str:
         raise ConfigError(f"cannot be read: {error}", file=path, key=_KEY) from None
 
 
-def _fetch(url: str) -> str:
-    import requests
-
-    try:
-        with requests.get(url, timeout=60, stream=True) as reply:
-            if not reply.ok:
-                raise ConfigError(f"the server answered {reply.status_code} {reply.reason}", file=url, key=_KEY)
-            body = bytearray()
-            for block in reply.iter_content(65536):
-                body += block
-                if len(body) > _LARGEST_DEFINITION:
-                    raise ConfigError("is larger than any process definition (20 MB)", file=url, key=_KEY)
-            return body.decode("utf-8")
-    except requests.RequestException as error:
-        raise ConfigError(f"cannot be fetched: {type(error).__name__}", file=url, key=_KEY) from None
-    except UnicodeDecodeError:
-        raise ConfigError("is no text", file=url, key=_KEY) from None
-
-
-def _parse(text: str, place: str) -> Any:
+def parse(text: str, place: str) -> Any:
+    """Return what a JSON text holds; ConfigError names ``place`` if it is none."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
