@@ -13,10 +13,20 @@ from pydantic_core import PydanticCustomError
 
 from upscaling import config_collection as of_collection
 from upscaling.config_collection import Collection
+from upscaling.config_ogcapi import OgcApiBackendConfig
 from upscaling.config_products import Mosaic, Publish
 from upscaling.errors import ConfigError
 
-__all__ = ["Algorithm", "Area", "Collection", "Config", "CwlBackendConfig", "OpenEOBackendConfig", "load_config"]
+__all__ = [
+    "Algorithm",
+    "Area",
+    "Collection",
+    "Config",
+    "CwlBackendConfig",
+    "OgcApiBackendConfig",
+    "OpenEOBackendConfig",
+    "load_config",
+]
 
 
 _MISSING_AREA = "missing_area"
@@ -138,8 +148,21 @@ class OpenEOBackendConfig(_Block):
     platform fetches it, so it floats if the URL does)."""
     job_options: dict[str, Any] = {}
     """Passed on as `job_options`, e.g. `{executor-memory: 4G}`. Not part of a tile's identity."""
+    memory_ladder: list[dict[str, Any]] = []
+    """Job options that are laid over `job_options`, one after another, when a job runs out of memory, e.g.
+    `[{executor-memory: 4G}, {executor-memory: 8G}]`. Each try is a job of its own, and costs as one."""
     plan: str | None = None
     """Billing plan, where the platform has several."""
+    job_budget: float | None = Field(None, gt=0)
+    """The most that one job may cost, sent to the platform with it; not every platform heeds it."""
+    log_level: Literal["error", "warning", "info", "debug"] | None = None
+    """Least severe entries that the platform should keep in a job's log; its own default when left out."""
+    filename_prefix: bool = False
+    """Ask the platform to begin the names of its result files with the tile's (option `filename_prefix` of
+    `save_result`); the files of this run are named after their tile in any case."""
+    delete_after_download: bool = False
+    """Delete a job and its results from the platform when its tile is done here. A tile whose files are lost after
+    that is submitted, and paid for, again."""
     run_budget: float | None = Field(None, gt=0)
     """Launch no more tiles when the run has cost this much, in the platform's own credits or currency."""
     stop_after: int = Field(5, ge=0)
@@ -148,6 +171,16 @@ class OpenEOBackendConfig(_Block):
     """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
     poll_seconds: Annotated[list[float], Field(min_length=2, max_length=2)] = [1.0, 60.0]
     """Shortest and longest time between two questions about a job's state; it grows with the job's age."""
+    outage_hours: float = Field(12.0, gt=0)
+    """Wait this long for a platform that is out of reach, overloaded or down before a tile is given up; its job is
+    left alone and found again by the next run."""
+    lag_seconds: float = Field(60.0, gt=0)
+    """How long a job that was created or started may take to show as such on the platform. After a request whose
+    outcome is unknown, this long is looked before it is sent again."""
+    request_seconds: float = Field(120.0, gt=0)
+    """Give up a request that the platform does not answer for this long."""
+    tile_gb: float = Field(20.0, gt=0)
+    """The most that is downloaded for one tile, in GB."""
 
     @field_validator("url")
     @classmethod
@@ -197,7 +230,7 @@ class Config(_Block):
     """A time dimension."""
     for_each: ForEach | None = None
     """A dimension of parameter values."""
-    backend: Annotated[OpenEOBackendConfig | CwlBackendConfig, Field(discriminator="kind")]
+    backend: Annotated[OpenEOBackendConfig | CwlBackendConfig | OgcApiBackendConfig, Field(discriminator="kind")]
     collection: Collection = Collection()
     mosaic: Mosaic = Mosaic()
     publish: Publish | None = None
@@ -252,7 +285,7 @@ def _plain(value: Any) -> Any:
 def _location(error: ValidationError) -> list[str]:
     if error.errors()[0]["type"] == _MISSING_AREA:
         return ["area"]
-    tags = {"openeo", "cwl"}  # pydantic names the chosen union member; a user never wrote it
+    tags = {"openeo", "cwl", "ogcapi"}  # pydantic names the chosen union member; a user never wrote it
     branches = ("str", "list[", "constrained-")
     return [
         str(part)
@@ -277,7 +310,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return "is missing"
     if first["type"].startswith("union_tag"):
-        return "kind must be one of: openeo, cwl"
+        return "kind must be one of: openeo, cwl, ogcapi"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if first["loc"] and first["loc"][-1] == "url":  # may hold a password: it must not reach a log
@@ -293,6 +326,7 @@ def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
     blocks |= {
         "openeo": OpenEOBackendConfig,
         "cwl": CwlBackendConfig,
+        "ogcapi": OgcApiBackendConfig,
         "collection": Collection,
         "mosaic": Mosaic,
         "publish": Publish,

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from upscaling import config_collection as of_collection
 from upscaling.config import Algorithm, Area, Collection, Config, CwlBackendConfig, ForEach, OpenEOBackendConfig, Time
+from upscaling.config_ogcapi import OgcApiBackendConfig
 from upscaling.config_products import Mosaic, Publish
 
 __all__ = ["drifted", "write_all"]
@@ -86,6 +87,8 @@ def _commented() -> str:
             lines += _block(OpenEOBackendConfig, _DEMO["backend"], "  ")
             lines += ["", "  # Or, instead of all the above, an application package through Toil (config/README.md):"]
             lines += ["  # kind: cwl", *(f"  # {line}" for line in _defaults(CwlBackendConfig))]
+            lines += ["", "  # Or a process on an OGC API - Processes server (config/README.md):"]
+            lines += ["  # kind: ogcapi", *(f"  # {line}" for line in _defaults(OgcApiBackendConfig))]
         elif name in _LEFT_OUT:
             block = _LEFT_OUT[name]
             lines += [f"# {line}" for line in (f"{name}: # {(block.__doc__ or '').strip()}", *_indented(block))]
@@ -133,6 +136,7 @@ def _tables() -> Iterator[str]:
         ("for_each", ForEach),
         ("backend, kind `openeo`", OpenEOBackendConfig),
         ("backend, kind `cwl`", CwlBackendConfig),
+        ("backend, kind `ogcapi`", OgcApiBackendConfig),
         ("collection", Collection),
         ("mosaic", Mosaic),
         ("publish", Publish),

@@ -77,7 +77,7 @@ class Parameter:
 class Algorithm:
     """An algorithm as it was pinned into the plan: a copy of its definition and the sha256 of that copy."""
 
-    kind: Literal["openeo", "cwl"]
+    kind: Literal["openeo", "cwl", "ogcapi"]
     id: str
     path: Path
     sha256: str
