@@ -53,5 +53,6 @@ for file in "$home/slurmdbd.pid" "$home/mysql/pid" "$home/munged.pid"; do # each
   end TERM "$file"
   gone 10 "$file"
 done
+[ "$(readlink /etc/slurm/slurm.conf 2>/dev/null)" != "$home/slurm.conf" ] || rm /etc/slurm/slurm.conf
 rm -rf "$home"
 echo "slurm-down: stopped"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real SLURM of four nodes on this one machine, for tests and for trying things out: munge, slurmdbd with MariaDB,
-# slurmctld, four slurmd. All of it lives in one folder, with a munge of its own, and listens on ports of its own.
-# As root on Debian only; without systemd.
+# slurmctld, four slurmd. All of it lives in one folder, with a munge of its own, and listens on ports of its own; the
+# only thing outside is a link to its configuration in /etc/slurm. As root on Debian only; without systemd.
 #   slurm_up.sh [folder]        then: export SLURM_CONF=<folder>/slurm.conf
 set -euo pipefail
 home=${1:-/var/tmp/eo-upscaling-slurm}
@@ -42,7 +42,7 @@ for program in slurmctld slurmd slurmdbd; do
   ! running "$program" || stop "$program runs on this machine, and is not ours; it is left as it is, use that SLURM"
 done
 for file in "${SLURM_CONF:-}" /etc/slurm/slurm.conf /etc/slurm-llnl/slurm.conf; do
-  if [ -f "$file" ] && [ "$file" != "$home/slurm.conf" ]; then
+  if [ -f "$file" ] && [ "$(readlink -f "$file")" != "$home/slurm.conf" ]; then
     stop "this machine belongs to a SLURM already ($file); it is left as it is, use that one"
   fi
 done
@@ -165,6 +165,9 @@ NodeName=n[1-$nodes] NodeHostname=$host NodeAddr=127.0.0.1 Port=[17001-$((17000 
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=500 OverTimeLimit=0 State=UP
 CONF
 export SLURM_CONF=$home/slurm.conf
+# srun inside a job of Snakemake's executor gets no SLURM_CONF (its jobstep plugin drops it): it looks here.
+mkdir -p /etc/slurm
+ln -sfn "$home/slurm.conf" /etc/slurm/slurm.conf
 
 slurmdbd
 wait_for 30 slurmdbd timeout 5 sacctmgr -n list cluster
