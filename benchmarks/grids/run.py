@@ -5,8 +5,8 @@
 Each case runs in a process of its own: wall and CPU seconds from the AOI in memory to tiles with ids and outlines (best
 of --repeat), and peak resident memory of the first run. The ratio is that of CPU seconds, which other work on the
 machine disturbs less. The peer is taken twice: as it comes (boxes and their indices, no outlines), and with the outline
-of every box in longitude/latitude, which is what our table holds. `sentinelhub` need not be in this environment: --peer PYTHON names another
-interpreter that has it (with shapely and pyproj). Prints a table and one JSON line.
+of every box in longitude/latitude, which is what our table holds. `sentinelhub` need not be in this environment:
+--peer PYTHON names another interpreter that has it. Prints a table and one JSON line.
 """
 
 from __future__ import annotations

@@ -79,7 +79,10 @@ class AOI:
         return area_km2(self.parts)
 
     def polygons_in(self, crs: str) -> NDArray[Any]:
-        """Return the polygons in ``crs``: as they were given if that is their CRS, else densified and reprojected."""
+        """Return the polygons in ``crs``: as they were given if that is their CRS, else densified and reprojected.
+
+        Edges then lie within about a centimetre of where they belong.
+        """
         import numpy as np
         import shapely
 
@@ -89,7 +92,7 @@ class AOI:
             return np.asarray(self.native, dtype=object)
         if crs == _LONLAT:
             return np.asarray(self.parts, dtype=object)
-        return project(shapely.segmentize(np.asarray(self.parts, dtype=object), MAX_STEP), crs)
+        return project(shapely.segmentize(np.asarray(self.parts, dtype=object), MAX_STEP / 5), crs)
 
     def intersection(self, other: AOI) -> AOI:
         """Return the area that both cover, in the CRS of this one."""
@@ -326,8 +329,10 @@ def aoi_from_polygons(polygons: NDArray[Any], crs: str, source: str, notices: tu
         definition = pyproj.CRS.from_user_input(crs)
         unit = definition.axis_info[0].unit_conversion_factor if definition.axis_info else 1.0
         step = np.degrees(unit) if definition.is_geographic else unit  # of one degree or metre
+        extent = float(np.ptp(shapely.total_bounds(native).reshape(2, 2), axis=0).max())
+        longest = max((0.025 if definition.is_geographic else 2000) / step, extent / 50_000)  # no end of points
         try:
-            parts = polygons_of(to_lonlat(native, crs, 0.025 / step if definition.is_geographic else 2000 / step))
+            parts = polygons_of(to_lonlat(native, crs, longest))
         except ConfigError as error:
             raise ConfigError(f"{source}: {error.message}", key=_KEY) from None
         if not len(parts):

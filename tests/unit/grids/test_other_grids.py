@@ -111,6 +111,7 @@ def test_sentinel2_tile_of_a_square_without_one() -> None:
     check_cover(frame, aoi)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("grid", "south", "north", "examples"),
     [
@@ -158,6 +159,20 @@ def test_the_same_tile_from_any_aoi(grid: str) -> None:
     assert set(small["tile_id"]) < set(big["tile_id"])
     fixed = ["tile_id", "grid_code", "crs", "xmin", "ymin", "xmax", "ymax", "i", "j", "west", "north", "owner_wkt"]
     assert big[big["tile_id"].isin(small["tile_id"])][fixed].reset_index(drop=True).equals(small[fixed])
+
+
+@pytest.mark.parametrize(
+    "grid", ["utm-100km", "s2", "laea-100km", "deg-1", "equi7-T1", "h3-4", "apex-250x250km", "none"]
+)
+def test_clipped_tiles_cover_the_aoi_within_the_mask(grid: str) -> None:
+    aoi, mask = read_aoi([11.2, 46.2, 13.3, 47.9]), read_aoi([11, 46, 12.5, 47.5])
+    frame = get_grid(grid).tiles(aoi, clip=True, mask=mask)
+    check_contract(frame)
+    check_cover(frame, aoi.intersection(mask))
+    loose = get_grid(grid).tiles(aoi, mask=mask).set_index("tile_id").loc[frame["tile_id"]]
+    assert (frame["xmin"].to_numpy() >= loose["xmin"].to_numpy()).all()
+    assert (frame["ymax"].to_numpy() <= loose["ymax"].to_numpy()).all()
+    assert frame["west"].min() > 11.2 - 1e-3 and frame["north"].max() < 47.5 + 1e-3
 
 
 @pytest.mark.parametrize("grid", ["mgrs-100km", "laea-20km", "deg-1", "tms-WebMercatorQuad-9", "equi7-T1", "h3-4"])

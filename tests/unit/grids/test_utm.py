@@ -201,6 +201,7 @@ def test_odd_places(shared_data: Path) -> None:
     assert set(tiles("new_zealand")["crs"]) == {"EPSG:32758", "EPSG:32759", "EPSG:32760"}
 
 
+@pytest.mark.slow
 @settings(PLAIN, max_examples=40)
 @given(aoi=aois())
 def test_owned_parts_cover_the_aoi_once(aoi) -> None:
