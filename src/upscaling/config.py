@@ -151,9 +151,6 @@ class OpenEOBackendConfig(_Block):
     memory_ladder: list[dict[str, Any]] = []
     """Job options that are laid over `job_options`, one after another, when a job runs out of memory, e.g.
     `[{executor-memory: 4G}, {executor-memory: 8G}]`. Each try is a job of its own, and costs as one."""
-    memory_ladder: list[dict[str, Any]] = []
-    """Job options that are laid over `job_options`, one after another, when a job runs out of memory, e.g.
-    `[{executor-memory: 4G}, {executor-memory: 8G}]`. Each try is a job of its own, and costs as one."""
     plan: str | None = None
     """Billing plan, where the platform has several."""
     job_budget: float | None = Field(None, gt=0)
