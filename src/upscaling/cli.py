@@ -196,6 +196,28 @@ def clean(
 
 
 @app.command()
+def describe(
+    source: Annotated[str, typer.Argument(help="A UDP, a CWL package (file#id), a record, or a record's id.")],
+    catalogue: Annotated[str | None, typer.Option(help="Folder or URL of the catalogue that has the id.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show what a service is, needs and costs, and what a tile becomes for it. Sends nothing."""
+    import json
+
+    from rich.console import Console
+
+    from upscaling.config import Algorithm
+    from upscaling.describe import describe as describe_source
+    from upscaling.describe import render
+
+    facts = describe_source(Algorithm(source=source, catalogue=catalogue))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        Console(highlight=False).print(render(facts))
+
+
+@app.command()
 def grids() -> None:
     """List the grids that can be laid over an area."""
     from upscaling.grids import list_grids

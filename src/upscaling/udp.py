@@ -10,6 +10,7 @@ from upscaling.errors import ConfigError
 from upscaling.tiles import Parameter
 
 __all__ = [
+    "asked_for",
     "check_udp",
     "inline_graph",
     "loaded_collections",
@@ -86,24 +87,24 @@ def _check_parameters(parameters: Any, graph: Mapping[str, Any], file: object) -
             raise ConfigError(f"has two parameters {parameter['name']!r}", file=file, key=key)
         names.add(parameter["name"])
     for name, node in graph.items():
-        for parameter in _asked(node.get("arguments", {})):
+        for parameter in asked_for(node.get("arguments", {}), children=False):
             if parameter not in names:
                 raise ConfigError(
                     f"node {name!r} asks for a parameter {parameter!r} that is not declared", file=file, key=key
                 )
 
 
-def _asked(value: Any) -> Iterator[str]:
-    """Yield the parameters that an argument asks for, child graphs left out."""
+def asked_for(value: Any, *, children: bool = True) -> Iterator[str]:
+    """Yield the parameters that a graph or an argument refers to; child graphs may name parameters of their own."""
     if isinstance(value, Mapping):
         if set(value) == {"from_parameter"}:
             yield str(value["from_parameter"])
-        elif "process_graph" not in value:
+        elif children or "process_graph" not in value:
             for item in value.values():
-                yield from _asked(item)
+                yield from asked_for(item, children=children)
     elif isinstance(value, list):
         for item in value:
-            yield from _asked(item)
+            yield from asked_for(item, children=children)
 
 
 def _references(value: Any) -> Iterator[str]:
