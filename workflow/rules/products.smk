@@ -39,3 +39,25 @@ rule quality:
         "missing tiles, gaps, overlaps and seams, in {output.verdict}"
     script:
         "../../scripts/quality.py"
+
+
+rule run_report:
+    input:
+        collection="<run>/collection.json",
+        mosaic="<run>/mosaic",
+        quality="<run>/quality.json",
+    output:
+        page=report(
+            "<run>/report.html",
+            category="Run",
+            labels={"what": "map, costs, failures, provenance"},
+        ),
+    log:
+        "<run>/logs/report.log",
+    localrule: True
+    conda:
+        "../envs/upscaling.yaml"
+    message:
+        "the report, {output.page}"
+    script:
+        "../../scripts/report.py"

@@ -1,0 +1,120 @@
+"""Issue 6, Show 5: the report in a real browser, without network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.report.browser import Page, opened
+from tests.report.runs import ENDS, HOSTILE, planned_run
+from upscaling.plan import load_plan
+from upscaling.progress import TileState
+from upscaling.report import write_report
+from upscaling.report.facts import COLOURS
+from upscaling.report.map import tile_indices, worst_states
+
+DRAWN = (
+    "document.readyState === 'complete' && window.Bokeh?.documents[0]?.roots().length > 0 && Bokeh.documents[0].is_idle"
+)
+CENTRE = """(() => {
+    const view = Bokeh.index.roots.find(v => v.model.renderers);
+    const source = view.model.renderers.find(r => r.name === "tiles").data_source;
+    const n = Array.from(source.data.tile).indexOf(TILE);
+    const middle = values => { const v = Array.from(values); return (Math.min(...v) + Math.max(...v)) / 2 };
+    const box = view.canvas_view.el.getBoundingClientRect();
+    return [box.x + view.frame.x_scale.compute(middle(source.data.xs[n])),
+            box.y + view.frame.y_scale.compute(middle(source.data.ys[n]))];
+})()"""
+AOI = [5.3, 47.0, 6.7, 47.8]  # both sides of the border of zones 31 and 32
+GROUND = np.array([0xF4, 0xF6, 0xF8])
+
+
+def blended(colour: str) -> np.ndarray:
+    """A tile's colour over the map's ground."""
+    wanted = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
+    return np.round(0.6 * wanted + 0.4 * GROUND)
+
+
+async def centre_of(page: Page, tile: str) -> tuple[float, float]:
+    """Where a tile's middle is on the screen."""
+    place = await page.evaluate(CENTRE.replace("TILE", json.dumps(tile)))
+    return float(place[0]), float(place[1])
+
+
+async def facts_of(page: Page, tile: str) -> str:
+    """Click a tile and return what the page then says of it."""
+    await asyncio.sleep(0.6)  # or it is the second half of a double click
+    await page.click(*await centre_of(page, tile))
+    await page.until(f"document.querySelector('#facts h2').textContent === {json.dumps(tile)}", 10)
+    return str(await page.evaluate("document.getElementById('facts').innerText"))
+
+
+def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Path) -> None:
+    run, plan = planned_run(tmp_path, AOI, "utm-20km")
+    assert len(plan.tiles) > 2 * len(ENDS)
+    report = write_report(run)
+    tiles = list(plan.tiles)
+    # In the middle of zone 32's tiles, where none of zone 31 lies above.
+    done, bad = (next(t for t in tiles[at :: len(ENDS)] if "32n_e0300" in t or "32n_e0320" in t) for at in (0, 2))
+    shot = Path(os.environ.get("CI_OUTPUT_DIR", tmp_path)) / "report.png"
+
+    async def look() -> tuple[str, str, str, list[str], list[str]]:
+        async with opened(report.as_uri(), tmp_path) as page:
+            await page.until(DRAWN)
+            first = await facts_of(page, done)
+            second = await facts_of(page, bad)
+            href = await page.evaluate("document.querySelector('#facts a').getAttribute('href')")
+            await page.picture(shot)
+            return first, second, str(href), page.complaints, page.requests
+
+    first, second, href, complaints, requests = asyncio.run(look())
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("data:", report.as_uri()))] == []
+    for fact in ("finished", "j-done", "4", "95 s", "item"):
+        assert fact in first
+    for fact in ("failed", "out-of-memory", HOSTILE, "log"):
+        assert fact in second
+    assert href == f"logs/{bad}.log"
+
+    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    for state, colour in COLOURS.items():
+        if state != "not started":
+            near = (np.abs(pixels - blended(colour)) <= 2).all(axis=2)
+            assert near.sum() > 300, f"no tile has the colour of {state}"
+
+
+def test_it_is_there_before_the_first_tile_and_for_runs_without_an_area(tmp_path: Path) -> None:
+    run, plan = planned_run(tmp_path, AOI, "utm-20km")
+    for receipt in (run / "receipts").iterdir():
+        receipt.unlink()
+    for name in ("tiles", "receipts"):
+        (run / name).rename(run / f"no-{name}")
+    text = write_report(run).read_text()
+    assert f"not started <b>{len(plan.tiles)}</b>" in text
+    assert "There is no collection yet" in text
+    (run / "plan" / "tiles.parquet").unlink()
+    facts = json.loads((run / "plan" / "plan.json").read_text())
+    facts["area"] = {"grid": None}
+    (run / "plan" / "plan.json").write_text(json.dumps(facts))
+    text = write_report(run).read_text()
+    assert "Bokeh.safely" not in text, "a library for a map that is not there"
+    assert f"not started <b>{len(load_plan(run).tiles)}</b>" in text
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", text), "it loads something from elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("states", "shown"),
+    [(["finished", "failed"], "failed"), (["finished", "running"], "running"), (["finished", "finished"], "finished")],
+)
+def test_of_several_time_steps_the_one_that_needs_attention_shows(states: list[str], shown: str) -> None:
+    targets = [TileState(f"utm_a_{2020 + n}-01", state) for n, state in enumerate(states)]  # type: ignore[arg-type]
+    indices = tile_indices(targets, ["utm_b", "utm_a"])
+    assert indices == [1, 1]
+    assert worst_states(targets, indices, 2) == ["not started", shown]
