@@ -127,7 +127,7 @@ def pin_udp(
 
     check_udp(content, file=place)
     with written_whole(into / "algorithm.json") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8"))
     properties = (record or {}).get("properties", {})
     summary = str(content.get("summary") or "").strip()
     return Algorithm(
@@ -260,7 +260,7 @@ def _local_copy(href: str, place: str) -> Path | None:
 
 def _load(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")  # the very bytes: a newline more or less is another sha256
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path} (looked in {Path(os.curdir).resolve()})", key=_KEY) from None
     except (OSError, UnicodeDecodeError) as error:
