@@ -19,7 +19,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,6 +54,8 @@ class Receipt:
         Jobs of this work that are finished on the platform, or waiting there, and of no use: never attached to again.
     history
         Earlier attempts, oldest first, each with the reason why it was given up.
+    when_done
+        Not written: what a backend still has to do once nothing of the tile can be lost any more.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class Receipt:
     history: list[dict[str, Any]] = field(default_factory=list)
     rung: int = 0
     unusable: list[str] = field(default_factory=list)
+    when_done: Callable[[], None] | None = None
 
     def advance(self, state: State, **changes: Any) -> None:
         """Set the state and the given fields, and write the receipt."""
@@ -76,8 +79,11 @@ class Receipt:
         self.state = state
         self.updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         content = asdict(self)
-        del content["path"]
+        del content["path"], content["when_done"]
         write_json(self.path, content)
+        if state == "done" and self.when_done is not None:
+            last, self.when_done = self.when_done, None
+            last()
 
     def start_over(self, reason: str) -> None:
         """Put the present attempt into the history and begin a new one (in memory; written with the next state)."""

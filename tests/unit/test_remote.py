@@ -16,9 +16,9 @@ from upscaling.backends import remote
 from upscaling.backends.remote import JobState, Patience, PlatformError, run_remote
 from upscaling.errors import ErrorClass, TileFailedError, UpscalingError
 from upscaling.receipts import open_receipt
-from upscaling.tiles import Algorithm, Bounds, Outcome, Tile, TileJob
+from upscaling.tiles import Algorithm, Bounds, FetchedAsset, Outcome, Tile, TileJob
 
-PATIENCE = Patience(shortest=0.001, longest=0.002, total=60, outage=60)
+PATIENCE = Patience(shortest=0.001, longest=0.002, total=60, outage=60, lag=0.01)
 DROPPED = PlatformError("connection dropped", error_class=ErrorClass.TRANSIENT, outcome_unknown=True)
 TOO_MANY = PlatformError("429", error_class=ErrorClass.TRANSIENT)
 LIMIT = PlatformError("ConcurrentJobLimit", error_class=ErrorClass.TRANSIENT)
@@ -29,12 +29,13 @@ REFUSED = PlatformError("TokenInvalid", error_class=ErrorClass.AUTH)
 class FakeFaultyPlatform:
     """Holds jobs in memory; ``before`` and ``after`` raise the next scripted fault of an action, if any."""
 
-    def __init__(self, *, ends: str = "finished", log: str = "boom") -> None:
+    def __init__(self, *, ends: str = "finished", log: str = "boom", rungs: int = 0) -> None:
         self.jobs: dict[str, dict[str, str]] = {}
         self.before: dict[str, list[Exception | None]] = {}
         self.after: dict[str, list[Exception | None]] = {}
         self.calls: list[str] = []
-        self.ends, self.log = ends, log
+        self.ends, self.log, self.rungs = ends, log, rungs
+        self.asked_rungs: list[int] = []
 
     def _do(self, action: str, effect: Callable[[], Any]) -> Any:
         self.calls.append(action)
@@ -46,16 +47,20 @@ class FakeFaultyPlatform:
                 raise fault
         return result
 
-    def find(self, job: TileJob, *, fresh: bool) -> str | None:
+    def find(self, job: TileJob, *, fresh: bool, without: frozenset[str]) -> str | None:
         usable = {"created", "queued", "running", "finished"}
 
         def effect() -> str | None:
-            found = [i for i, j in self.jobs.items() if j["key"] == job.key and j["status"] in usable]
+            found = [
+                i for i, j in self.jobs.items() if j["key"] == job.key and j["status"] in usable and i not in without
+            ]
             return found[-1] if found else None
 
         return self._do("find", effect)
 
-    def create(self, job: TileJob) -> str:
+    def create(self, job: TileJob, rung: int) -> str:
+        self.asked_rungs.append(rung)
+
         def effect() -> str:
             identifier = f"j{len(self.jobs) + 1}"
             self.jobs[identifier] = {"key": job.key, "status": "created"}
@@ -84,8 +89,11 @@ class FakeFaultyPlatform:
     def reasons(self, job_id: str, log: Path) -> str:
         return self.log
 
-    def fetch(self, job_id: str, folder: Path) -> Outcome:
-        return self._do("fetch", lambda: Outcome((), {"id": job_id}))
+    def fetch(self, job: TileJob, job_id: str, folder: Path) -> Outcome:
+        return self._do("fetch", lambda: Outcome((FetchedAsset(folder / "a.tif", "a"),), {"id": job_id}))
+
+    def await_news(self, job_id: str, status: str, seconds: float) -> None:
+        remote.time.sleep(seconds)
 
 
 @pytest.fixture(autouse=True)
