@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from upscaling.backends.ogcapi_auth import origin
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STATUSES", "OgcApiClient", "Submitted"]
 
-STATUSES = {
+STATUSES: dict[str, Literal["created", "queued", "running", "finished", "error", "canceled"]] = {
     "accepted": "queued",  # 1.0, and so below to dismissed
     "running": "running",
     "successful": "finished",

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from upscaling.backends.ogcapi_auth import Credentials, Method, without_secrets
+from upscaling.backends.ogcapi_auth import Credentials, Method, origin, without_secrets
 from upscaling.backends.remote import PlatformError
 from upscaling.errors import ErrorClass
 from upscaling.failures import classify_http
+from upscaling.files import sha256_file, write_json, written_whole
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["JSON", "Transport", "is_html", "link_headers", "loaded", "save_reply", "small_json", "translated"]
+__all__ = ["JSON", "Transport", "is_html", "link_headers", "loaded", "save_reply", "small_json", "translated", "whole"]
 
 JSON = "application/json"
 _UNKNOWN_OUTCOME = {408, *range(500, 600)}  # the platform, or what stands behind its gateway, may have acted
+_SHA256_MULTIHASH = "1220"  # multihash prefix of a sha2-256 digest of 32 bytes
+_LARGEST_FILE = 64 << 30  # bytes; more than any tile, less than a disk
 _CONNECT_SECONDS, _ANSWER_SECONDS = 30.0, 120.0
 
 
@@ -41,21 +47,11 @@ class Transport:
 
         self.base = base.rstrip("/")
         self._credentials = Credentials(auth, self.base)
+        self.clock_offset = dt.timedelta()  # by how much the server's clock is ahead of ours, as it last said
         self._session = requests.Session()
         self._session.auth = _no_netrc
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=64))
-
-    def get(
-        self,
-        url: str,
-        *,
-        stream: bool = False,
-        headers: Mapping[str, str] | None = None,
-        expected_status: object = None,  # noqa: ARG002 -- the openeo client's name, for the shared download
-    ) -> requests.Response:
-        """Get anything; credentials go along only to this server."""
-        return self.request("GET", url, headers=headers, stream=stream)
 
     def request(
         self,
@@ -84,10 +80,70 @@ class Transport:
                 )
             if answer.status_code != 401 or attempt == 2 or not self._credentials.forget():
                 break
+        if "Date" in answer.headers and origin(url) == origin(self.base):
+            self.clock_offset = _clock_offset(answer.headers["Date"])
         if answer.ok and not answer.is_redirect:
             return answer
         with answer:
             raise _refused(answer)
+
+    def download(self, href: str, target: Path, *, size: int | None = None, checksum: str = "") -> None:
+        """Fetch one file: into ``.part``, continued where an earlier try broke off, checked, then renamed.
+
+        Parameters
+        ----------
+        size, checksum
+            What is declared of it: bytes, and a multihash (only sha2-256 is checked).
+
+        Raises
+        ------
+        PlatformError
+            If it does not arrive whole; calling again continues it.
+        """
+        if target.is_file() and size is not None and whole(target, size, checksum):
+            return
+        part = target.with_name(f"{target.name}.part")
+        have = part.stat().st_size if part.is_file() else 0
+        headers = {"Accept": "*/*", **({"Range": f"bytes={have}-"} if have else {})}
+        try:
+            answer = self.request("GET", href, headers=headers, stream=True)
+        except PlatformError as error:
+            if have and "answered 416" in str(error):
+                part.unlink()  # longer than the file: not a part of it
+                raise PlatformError(str(error), error_class=ErrorClass.TRANSIENT) from None
+            raise
+        with answer, translated(href.partition("?")[0]):
+            resumed = have > 0 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            length = answer.headers.get("Content-Length", "")
+            expected = size
+            if size is None and length.isdigit() and not answer.headers.get("Content-Encoding"):
+                expected = int(length) + (have if resumed else 0)
+            written = have if resumed else 0
+            with part.open("ab" if resumed else "wb") as stream:
+                for block in answer.iter_content(1 << 20):
+                    written += len(block)
+                    if written > (_LARGEST_FILE if expected is None else expected):
+                        break
+                    stream.write(block)
+                stream.flush()
+                os.fsync(stream.fileno())
+        if expected is not None and written < expected:
+            raise PlatformError(
+                f"a download broke off ({written} of {expected} bytes)", error_class=ErrorClass.TRANSIENT
+            )
+        if not whole(part, expected, checksum) or (expected is not None and written > expected):
+            part.unlink()  # all there, but wrong: continuing it cannot help
+            raise PlatformError("a download is not what was declared of it", error_class=ErrorClass.TRANSIENT)
+        part.replace(target)
+
+
+def whole(path: Path, size: int | None, checksum: str) -> bool:
+    """Whether a file is what was declared of it."""
+    if size is not None and path.stat().st_size != size:
+        return False
+    if checksum.startswith(_SHA256_MULTIHASH) and len(checksum) == 68:
+        return sha256_file(path) == checksum[4:].lower()
+    return True
 
 
 def _no_netrc(request: Any) -> Any:
@@ -109,8 +165,6 @@ def link_headers(answer: requests.Response) -> list[dict[str, str]]:
 
 def save_reply(answer: requests.Response, path: Path) -> None:
     """Store a body as it comes, and what its headers say, as ``<name>.headers.json`` beside it; the body last."""
-    from upscaling.files import write_json, written_whole
-
     facts = {
         "url": answer.url,
         "status": answer.status_code,
@@ -195,3 +249,10 @@ def translated(url: str) -> Iterator[None]:
             error_class=ErrorClass.TRANSIENT,
             outcome_unknown=not never_left,
         ) from None
+
+
+def _clock_offset(date: str) -> dt.timedelta:
+    try:
+        return email.utils.parsedate_to_datetime(date) - dt.datetime.now(dt.UTC)
+    except (TypeError, ValueError):
+        return dt.timedelta()

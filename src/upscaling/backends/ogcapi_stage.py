@@ -18,7 +18,6 @@ from urllib.parse import unquote, urljoin, urlsplit
 from upscaling.backends.ogcapi_client import OgcApiClient
 from upscaling.backends.ogcapi_http import translated
 from upscaling.backends.ogcapi_results import Found, stac_type
-from upscaling.backends.openeo_results import download
 from upscaling.backends.remote import PlatformError
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.files import written_whole
@@ -167,7 +166,7 @@ class _Walk:
         if href.startswith("s3://"):
             text = _from_bucket(href, _LARGEST_DOCUMENT)
         else:
-            with self._client.get(_http_only(href), stream=True) as answer, translated(href):
+            with self._client.request("GET", _http_only(href), stream=True) as answer, translated(href):
                 text = b"".join(_at_most(answer.iter_content(1 << 20), _LARGEST_DOCUMENT))
         try:
             return orjson.loads(text)
@@ -203,8 +202,13 @@ def _bring(client: OgcApiClient, file: Found, target: Path) -> None:
         with written_whole(target) as temporary:
             _bucket_to_file(file.href, temporary)
         return
-    with translated(_shown(file.href)):
-        download(client, {**file.asset, "href": _http_only(file.href)}, target)
+    declared = file.asset.get("file:size")
+    client.download(
+        _http_only(file.href),
+        target,
+        size=declared if isinstance(declared, int) else None,
+        checksum=str(file.asset.get("file:checksum") or ""),
+    )
 
 
 def _http_only(href: str) -> str:
