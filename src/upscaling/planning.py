@@ -20,6 +20,7 @@ from upscaling.plan import Plan, load_plan, plan_key
 from upscaling.tiles import Algorithm, Bounds, Tile
 
 if TYPE_CHECKING:
+    from upscaling.catalogue import Pinned
     from upscaling.config import Area, Config
 
 __all__ = ["make_plan"]
@@ -44,7 +45,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
 
     folder = run_folder / "plan"
     folder.mkdir(parents=True, exist_ok=True)
-    pinned = pin_algorithm(config.algorithm, folder)
+    pinned = pin_algorithm(config.algorithm, folder) if config.backend.kind != "ogcapi" else _pin_process(config, folder)
     backend = identity_of(config.backend, service=pinned.service)
     known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
     steps = time_steps(config.time) if config.time else None
@@ -94,6 +95,14 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
             say(f"plan: {notice}")
         say(f"plan: {_in_words(plan)} for {pinned.algorithm.id}, in {folder}")
     return plan
+
+
+def _pin_process(config: Config, folder: Path) -> Pinned:
+    from upscaling.catalogue import Pinned
+    from upscaling.ogcapi_process import pin_process
+
+    algorithm, service = pin_process(config, folder)
+    return Pinned(algorithm, service)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -186,9 +195,15 @@ def _binder(config: Config, algorithm: Algorithm, rows: list[Row] | None) -> Cal
     if config.backend.kind != algorithm.kind:
         what = "an openEO process" if algorithm.kind == "openeo" else "an application package"
         raise ConfigError(f"{algorithm.id} is {what}; it needs kind {algorithm.kind}", key="backend.kind")
+    space, in_time = config.area is not None, config.time is not None
     if algorithm.kind == "openeo":
-        space, in_time = config.area is not None, config.time is not None
         return Binder(algorithm, parameters, bind, space=space, time=in_time, each=each).arguments
+    if config.backend.kind == "ogcapi":
+        from upscaling.ogcapi_binding import OgcBinder
+
+        qualified = config.backend.objects == "qualified"
+        binder = OgcBinder(algorithm, parameters, bind, space=space, time=in_time, each=each, qualified=qualified)
+        return binder.arguments
     from upscaling.packages import bind_package
 
     if config.area is None:

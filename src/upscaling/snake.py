@@ -78,7 +78,8 @@ def slots(config: Config, cores: int | None) -> dict[str, int]:
     wanted = config.backend.slots
     if cores is not None and wanted > cores + _SPARE_THREADS:
         _say(f"note: Snakemake runs {cores + _SPARE_THREADS} tiles at once; for {wanted} slots add --cores {wanted}")
-    return {"openeo_slots" if config.backend.kind == "openeo" else "toil_leaders": wanted}
+    resource = {"openeo": "openeo_slots", "ogcapi": "ogcapi_slots", "cwl": "toil_leaders"}[config.backend.kind]
+    return {resource: wanted}
 
 
 def begin(config: Config, run_folder: str) -> None:
@@ -92,7 +93,7 @@ def begin(config: Config, run_folder: str) -> None:
         check_run(config, folder)
     except UpscalingError as error:
         _stop(error, config)
-    if config.backend.kind == "openeo":
+    if config.backend.kind != "cwl":
         _waiters[run_folder] = waiter.start(folder)
 
 

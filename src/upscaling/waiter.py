@@ -77,9 +77,10 @@ def _brakes(run_folder: Path) -> Brakes:
     backend, states = kept_config(run_folder).backend, read_states(run_folder)
     spent = [state.costs for state in states if state.costs is not None]
     good = any(state.state == "finished" for state in states)
-    if backend.kind != "openeo":
+    if backend.kind == "cwl":
         return Brakes(spent=spent, good=good)
-    return Brakes(alike=backend.stop_after, budget=backend.run_budget, spent=spent, good=good)
+    budget = backend.run_budget if backend.kind == "openeo" else None  # OGC servers tell no costs
+    return Brakes(alike=backend.stop_after, budget=budget, spent=spent, good=good)
 
 
 def _answer(connection: socket.socket, token: str, run_folder: Path, brakes: Brakes) -> None:

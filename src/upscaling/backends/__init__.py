@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from upscaling.backends.base import Backend
-    from upscaling.config import CwlBackendConfig, OpenEOBackendConfig
+    from upscaling.config import CwlBackendConfig, OgcApiBackendConfig, OpenEOBackendConfig
+
+    BackendConfig = OpenEOBackendConfig | CwlBackendConfig | OgcApiBackendConfig
 
 __all__ = ["get_backend", "identity_of"]
 
 
-def identity_of(config: OpenEOBackendConfig | CwlBackendConfig, *, service: str | None = None) -> str:
+def identity_of(config: BackendConfig, *, service: str | None = None) -> str:
     """Return what makes results differ by place: part of the plan's key and of every tile's.
 
     Parameters
@@ -30,12 +32,12 @@ def identity_of(config: OpenEOBackendConfig | CwlBackendConfig, *, service: str 
     """
     if config.kind == "cwl":
         return "cwl"
-    return f"openeo {(config.url or service or '').rstrip('/')}"
+    if config.kind == "ogcapi" and config.objects == "bare":  # other requests, and so other work
+        return f"ogcapi {config.url or service or ''} bare"
+    return f"{config.kind} {(config.url or service or '').rstrip('/')}"
 
 
-def get_backend(
-    config: OpenEOBackendConfig | CwlBackendConfig, plan_facts: dict[str, Any], run_folder: Path
-) -> Backend:
+def get_backend(config: BackendConfig, plan_facts: dict[str, Any], run_folder: Path) -> Backend:
     """Build the backend that a configuration asks for; its module is imported only now."""
     if config.kind == "cwl":
         from upscaling.backends.cwl import CwlBackend
@@ -47,6 +49,10 @@ def get_backend(
             cores=config.cores,
             memory_mb=config.memory_mb,
         )
+    if config.kind == "ogcapi":
+        from upscaling.backends.ogcapi import OgcApiBackend
+
+        return OgcApiBackend(config, url=plan_facts["service"], run_folder=run_folder)
     from upscaling.backends.openeo import OpenEOBackend
 
     url = config.url or plan_facts.get("service")
