@@ -72,10 +72,14 @@ def process_facts(content: Any, text: str, place: str, *, saved_as: list[str]) -
         "saves_result": saves_result(graph),
         "saved_as": saved_as,
         "neighbourhood": sorted({node["process_id"] for node in nodes} & _NEIGHBOURHOOD),
-        "calls": sorted({(node["process_id"], str(node["namespace"])) for node in nodes if node.get("namespace")}),
+        "calls": [list(call) for call in sorted({_call(node) for node in nodes if node.get("namespace")})],
         "job_options": content.get("default_job_options", {}),
     }
     return {**facts, "missing": list(_missing(parameters)), "notes": list(_notes(facts, algorithm.parameters, graph))}
+
+
+def _call(node: Mapping[str, Any]) -> tuple[str, str]:
+    return node["process_id"], str(node["namespace"])
 
 
 def _parameter(parameter: Parameter, spelling: Spelling | None) -> dict[str, Any]:

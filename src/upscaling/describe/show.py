@@ -27,6 +27,7 @@ def render(facts: Mapping[str, Any]) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    facts = _printable(facts)
     parts: list[RenderableType] = [Text.assemble((str(facts["id"]), "bold"), f"  {_KINDS[facts['kind']]}")]
     if facts["title"] and facts["title"] != facts["id"]:
         parts.append(Text(facts["title"]))
@@ -47,6 +48,15 @@ def render(facts: Mapping[str, Any]) -> RenderableType:
     if "missing" in facts or facts.get("package"):
         parts += [Text(), Text("To run it", style="bold"), _whole_lines(_configuration(facts))]
     return Group(*parts)
+
+
+def _printable(value: Any) -> Any:
+    """Return facts without control characters: definitions come from anywhere, and a terminal obeys them."""
+    if isinstance(value, str):
+        return "".join(character for character in value if character == "\n" or character.isprintable())
+    if isinstance(value, Mapping):
+        return {_printable(name): _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _whole_lines(lines: Iterator[str]) -> RenderableType:
