@@ -30,7 +30,7 @@ rule all:
 
 
 onstart:
-    snake.begin(CONFIG, RUN)
+    snake.begin(CONFIG, RUN, workflow)
 
 
 onsuccess:

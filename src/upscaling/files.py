@@ -13,6 +13,10 @@ from typing import Any
 
 __all__ = ["canonical_json", "digest", "read_json", "sha256_file", "write_json", "written_whole"]
 
+# It can only be read by setting it, which would be a race between threads.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -23,9 +27,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes 0600: colleagues could not read a shared run
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes 0600: colleagues could not read a shared run
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)

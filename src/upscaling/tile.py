@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from upscaling.config import Config
 from upscaling.errors import TileFailedError
 from upscaling.files import read_json, write_json
-from upscaling.plan import job_of, load_plan
+from upscaling.plan import Plan, job_of, load_plan
 from upscaling.receipts import open_receipt
 from upscaling.tiles import Outcome, TileJob
+
+if TYPE_CHECKING:
+    from upscaling.backends.base import Backend
 
 __all__ = ["check_run", "finish_run", "run_tile"]
 
@@ -37,10 +40,24 @@ def finish_run(config: Any, run_folder: Path) -> None:
     get_backend(_settings(config).backend, load_plan(run_folder).facts, run_folder).finish()
 
 
-def run_tile(tile: str, *, config: Any, run_folder: Path) -> Path:
+def run_tile(
+    tile: str,
+    *,
+    run_folder: Path,
+    config: Any = None,
+    plan: Plan | None = None,
+    backend: Backend | None = None,
+) -> Path:
     """Run one tile and write its ``item.json``, last of all.
 
     Safe to repeat after any kind of end: work that the receipt knows is attached to, not submitted again.
+
+    Parameters
+    ----------
+    config
+        The run's configuration, or what Snakemake made of it; needed where no backend is given.
+    plan, backend
+        The run's own, from a caller that sees many tiles through; read and made for this tile if not given.
 
     Returns
     -------
@@ -53,9 +70,9 @@ def run_tile(tile: str, *, config: Any, run_folder: Path) -> Path:
     """
     from upscaling.backends import get_backend
 
-    plan = load_plan(run_folder)
+    plan = plan or load_plan(run_folder)
     job = job_of(plan, run_folder, tile)
-    backend = get_backend(_settings(config).backend, plan.facts, run_folder)
+    backend = backend or get_backend(_settings(config).backend, plan.facts, run_folder)
     item_path = job.folder / "item.json"
     with open_receipt(job) as receipt:
         if _done_meanwhile(item_path, job):
