@@ -45,7 +45,8 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
 
     folder = run_folder / "plan"
     folder.mkdir(parents=True, exist_ok=True)
-    pinned = pin_algorithm(config.algorithm, folder) if config.backend.kind != "ogcapi" else _pin_process(config, folder)
+    on_ogcapi = config.backend.kind == "ogcapi"
+    pinned = _pin_process(config, folder) if on_ogcapi else pin_algorithm(config.algorithm, folder)
     backend = identity_of(config.backend, service=pinned.service)
     known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
     steps = time_steps(config.time) if config.time else None
