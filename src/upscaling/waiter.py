@@ -18,20 +18,27 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from upscaling.brakes import Brakes
 from upscaling.errors import UpscalingError
 from upscaling.files import read_json
-from upscaling.plan import kept_config
+from upscaling.plan import Plan, kept_config, load_plan
 from upscaling.progress import read_states
+
+if TYPE_CHECKING:
+    from upscaling.backends.base import Backend
 
 __all__ = ["serve", "start", "stop"]
 
 _ADDRESS = ".waiter"  # in the run's folder; readable by its owner only, as it holds the token
-_LINE = 4096  # bytes; the longest answer
+_LINE = 4096  # bytes; the longest question
+_SECONDS = 10.0  # that a shell may take to put its question
+_BETWEEN = 1 / 25  # s between two tiles' beginnings: hundreds of slots do not all reach the platform in one moment
 
 
 def start(run_folder: Path) -> subprocess.Popen[bytes]:
@@ -54,7 +61,7 @@ def stop(process: subprocess.Popen[bytes], run_folder: Path) -> None:
 def serve(run_folder: Path) -> None:
     """Serve until the parent ends or SIGTERM."""
     token = secrets.token_hex(16)
-    brakes = _brakes(run_folder)
+    run = _Run(run_folder)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         address = run_folder / _ADDRESS
         address.unlink(missing_ok=True)
@@ -65,12 +72,53 @@ def serve(run_folder: Path) -> None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         while True:
             connection, _ = listener.accept()
-            threading.Thread(target=_answer, args=(connection, token, run_folder, brakes), daemon=True).start()
+            threading.Thread(target=_answer, args=(connection, token.encode(), run), daemon=True).start()
 
 
 def _end_with_parent() -> None:
     sys.stdin.buffer.read()
     os._exit(0)  # at once: receipts are always whole on disk, and threads may wait for hours
+
+
+class _Run:
+    """What all tiles of a run share, so that it is not read, and no platform logged in to, for every tile."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.brakes = folder, _brakes(folder)
+        self._parent = os.getppid()
+        self._lock = threading.Lock()
+        self._read: tuple[list[int], Plan, Backend] | None = None
+        self._stopped = False
+        self._next = time.monotonic()
+
+    def take_turn(self) -> None:
+        """Wait until the next tile may begin."""
+        with self._lock:
+            turn = self._next = max(time.monotonic(), self._next + _BETWEEN)
+        time.sleep(max(0.0, turn - time.monotonic()))
+
+    def plan_and_backend(self) -> tuple[Plan, Backend]:
+        """Return the run's plan and backend; anew if somebody changed plan or configuration meanwhile."""
+        from upscaling.backends import get_backend
+
+        with self._lock:
+            files = (self.folder / "plan" / name for name in ("plan.json", "tiles.csv", "config.json"))
+            stamps = [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
+            if self._read is None or self._read[0] != stamps:
+                plan = load_plan(self.folder)
+                backend = get_backend(kept_config(self.folder).backend, plan.facts, self.folder)
+                self._read = stamps, plan, backend
+            return self._read[1:]
+
+    def stop_launching(self, reason: str) -> None:
+        """Tell Snakemake, once, to end after the tiles that are under way; it does so on SIGTERM."""
+        with self._lock:
+            first, self._stopped = not self._stopped, True
+        if first:
+            sys.stderr.write(f"stopping: {reason}\n")
+            sys.stderr.flush()
+            if os.getppid() == self._parent:  # else it has died, and its number may be another's
+                os.kill(self._parent, signal.SIGTERM)
 
 
 def _brakes(run_folder: Path) -> Brakes:
@@ -83,37 +131,51 @@ def _brakes(run_folder: Path) -> Brakes:
     return Brakes(alike=backend.stop_after, budget=budget, spent=spent, good=good)
 
 
-def _answer(connection: socket.socket, token: str, run_folder: Path, brakes: Brakes) -> None:
+def _answer(connection: socket.socket, token: bytes, run: _Run) -> None:
     with connection, suppress(OSError):  # a shell that was killed does not listen any more
-        said = connection.makefile("rb").readline(_LINE).decode(errors="replace").split()
+        connection.settimeout(_SECONDS)
+        said = connection.makefile("rb").readline(_LINE).split()
         if len(said) != 2 or not secrets.compare_digest(said[0], token):
             return
-        held_back = brakes.launch()
+        connection.settimeout(None)
+        run.take_turn()
+        held_back = run.brakes.launch()
         if held_back is None:
-            status, message = _see_through(said[1], run_folder, brakes)
+            status, message = _see_through(said[1].decode(errors="replace"), run)
         else:
             status, message = 1, f"not submitted: {held_back}"
-            _stop_launching(held_back)
+            run.stop_launching(held_back)
         connection.sendall(f"{status} {message}\n".encode())
 
 
-def _see_through(tile: str, run_folder: Path, brakes: Brakes) -> tuple[int, str]:
+def _see_through(tile: str, run: _Run) -> tuple[int, str]:
+    error: str | None = None
+    try:
+        _run_logged(tile, run)
+    except UpscalingError as refused:
+        error = str(refused)
+    except Exception as unexpected:
+        error = f"{type(unexpected).__name__}: {unexpected} (a fault of eo-upscaling; traceback in the tile's log)"
+    finally:
+        run.brakes.ended(error=error, costs=_costs(run.folder, tile))
+    return (0, "done") if error is None else (1, " ".join(error.split()))
+
+
+def _run_logged(tile: str, run: _Run) -> None:
     from upscaling.tile import run_tile
 
-    log = run_folder / "logs" / f"{tile}.log"
-    error: str | None = None
-    with _logged_to(log):
+    plan, backend = run.plan_and_backend()
+    if tile not in plan.tiles:  # asked before a log is named after it
+        raise UpscalingError(f"the plan in {plan.folder} has no tile {tile!r}")
+    with _logged_to(run.folder / "logs" / f"{tile}.log"):
         try:
-            run_tile(tile, config=kept_config(run_folder), run_folder=run_folder)
+            run_tile(tile, run_folder=run.folder, plan=plan, backend=backend)
         except UpscalingError as refused:
             logging.getLogger(__name__).error("%s", refused)  # noqa: TRY400 -- the line says all
-            error = str(refused)
-        except Exception as unexpected:
+            raise
+        except Exception:
             logging.getLogger(__name__).exception("unexpected")
-            error = f"{type(unexpected).__name__}: {unexpected} (a fault of eo-upscaling; traceback in {log})"
-        finally:
-            brakes.ended(error=error, costs=_costs(run_folder, tile))
-    return (0, "done") if error is None else (1, " ".join(error.split()))
+            raise
 
 
 def _costs(run_folder: Path, tile: str) -> float | None:
@@ -122,18 +184,6 @@ def _costs(run_folder: Path, tile: str) -> float | None:
     except (OSError, ValueError, KeyError, AttributeError):
         return None
     return float(costs) if isinstance(costs, int | float) else None
-
-
-_stopped = threading.Event()
-
-
-def _stop_launching(reason: str) -> None:
-    """Tell Snakemake, once, to end after the tiles that are under way; it does so on SIGTERM."""
-    if not _stopped.is_set():
-        _stopped.set()
-        sys.stderr.write(f"stopping: {reason}\n")
-        sys.stderr.flush()
-        os.kill(os.getppid(), signal.SIGTERM)
 
 
 @contextmanager
