@@ -218,6 +218,22 @@ def describe(
 
 
 @app.command()
+def report(run: RunFolder) -> None:
+    """Write the report of a run as it stands now."""
+    from upscaling.report import write_report
+
+    typer.echo(write_report(run))
+
+
+@app.command()
+def view(run: RunFolder, port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any.")] = 8780) -> None:
+    """Serve a run on this machine for a browser, QGIS or a STAC Browser, until Ctrl-C."""
+    from upscaling.view import serve
+
+    serve(run, port=port, say=typer.echo)
+
+
+@app.command()
 def grids() -> None:
     """List the grids that can be laid over an area."""
     from upscaling.grids import list_grids
