@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# See one tile of an openEO run through. The run's waiter does it for all slots in one process (upscaling/waiter.py);
-# without one, or if it dies, it is done here. Receipts keep both from doing it twice.
+# See one tile of an openEO run through: usage tile.sh ITEM TILE LOG
+# The run's waiter does it for all slots in one process (upscaling/waiter.py); without one, or if it dies, it is done
+# here. Receipts keep both from doing it twice.
 set -u
-tile=${snakemake_wildcards[tile]} log=${snakemake_log[0]} item=${snakemake_output[item]}
+item=$1 tile=$2 log=$3
 run=${item%/tiles/*}
 
 if read -r port token 2>/dev/null <"$run/.waiter" && { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; then

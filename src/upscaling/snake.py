@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import traceback
@@ -18,7 +20,7 @@ from upscaling.files import digest
 from upscaling.plan import Plan, ensure_plan, keep_config
 from upscaling.runlock import take_run
 
-__all__ = ["begin", "end", "logged", "plan", "read_config", "said_of_collection", "slots", "tiles_of_part"]
+__all__ = ["begin", "end", "export", "logged", "plan", "read_config", "said_of_collection", "slots", "tiles_of_part"]
 
 
 _SPARE_THREADS = 5
@@ -51,7 +53,19 @@ def plan(config: Config, run_folder: str) -> Plan:
     except UpscalingError as error:
         _stop(error, config)
     keep_config(config, Path(run_folder))
+    # A DAG is all live objects, in which the search for cycles finds nothing: a sixth of the time at 10,000 tiles.
+    gc.set_threshold(100_000, 20, 100)
     return made
+
+
+def export(name: str, value: str) -> None:
+    """Set an environment variable for the shells of local jobs."""
+    os.environ[name] = value
+
+
+def shell_words(options: Sequence[str]) -> str:
+    """Return options as one line of shell, as Snakemake's executors want them."""
+    return shlex.join(options)
 
 
 def tiles_of_part(plan: Plan, part: str) -> list[str]:
