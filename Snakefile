@@ -25,6 +25,7 @@ rule all:
         collection="<run>/collection.json",
         mosaic="<run>/mosaic",
         quality="<run>/quality.json",
+        report="<run>/report.html",
     message:
         "all tiles and their collection, {input.collection}"
 

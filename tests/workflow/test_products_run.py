@@ -37,10 +37,18 @@ def test_the_mosaic_of_a_run_equals_numpy_and_is_redone_alone(
     assert quality["problems"] == []
     assert quality["planned"] == quality["items"] == 30
     assert quality["assets"][mosaic["asset"]]["coverage"] > 1 - 1e-6
+    text = (run.results / "report.html").read_text()
+    assert "finished <b>30</b>" in text
+    assert "data:image/png;base64," in text, "the quicklook is not on the map"
 
     assert jobs(run) == set()
+    done = run.snakemake("--report", "snakemake.html")
+    assert done.returncode == 0, done.stderr
+    whole = (run.folder / "snakemake.html").read_text()
+    assert "report.html" in whole
+    assert mosaic["quicklook"] in whole
     run.config["mosaic"] = {"cog": True}
-    assert jobs(run) & {"tile", "collect_items", "quality"} == set()
+    assert jobs(run) == {"mosaic", "run_report", "all"}
     done = run.snakemake("--", "mosaic")
     assert done.returncode == 0, done.stderr
     (mosaic,) = read_mosaics(run.results)
