@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -106,7 +105,7 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
         before = (request_parameters or {}).get("before", "")
         jobs, following = self._store.page(user_id, limit, int(before) if before.isdigit() else None)
         more = {"limit": limit, "before": following} if following else None
-        return backend.JobListing([self._metadata(job) for job in jobs], next_parameters=more)
+        return backend.JobListing([_brief(job) for job in jobs], next_parameters=more)
 
     def start_job(self, job_id: str, user: User) -> None:
         """Queue a job, unless the user has as many active ones as the back-end allows."""
@@ -199,15 +198,25 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
             extent |= {k: _time(result[k]) for k in ("start_datetime", "end_datetime") if k in result}
             if "bbox" in extent:
                 extent["geometry"] = _box(extent["bbox"])
-        shared = ("id", "status", "process", "title", "description", "plan", "costs", "budget", "usage")
-        fields = asdict(job)
         return backend.BatchJobMetadata(
-            **{name: fields[name] for name in shared},
+            **_shared(job),
+            process=job.process,
+            usage=job.usage,
             job_options=job.options,
             # no "started": openeo_driver would make of it a duration in whole seconds
-            **{name: _time(fields[name]) for name in ("created", "updated", "finished")},
+            finished=_time(job.finished),
             **extent,
         )
+
+
+def _shared(job: Job) -> dict[str, Any]:
+    plain = {name: getattr(job, name) for name in ("id", "status", "title", "description", "plan", "costs", "budget")}
+    return {**plain, "created": _time(job.created), "updated": _time(job.updated)}
+
+
+def _brief(job: Job) -> backend.BatchJobMetadata:
+    """Describe a job as the list shows it: no file is read for it, as clients ask for hundreds every second."""
+    return backend.BatchJobMetadata(**_shared(job))
 
 
 def _time(text: str | None) -> datetime | None:
