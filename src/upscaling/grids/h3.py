@@ -118,6 +118,7 @@ class H3Grid(BaseGrid):
             west, east = edge.min() - margin, edge.max() + margin
             if np.abs(lat).max() + reach >= 85 or east - west >= 360:
                 west, east = -180.0, 180.0
+                top, bottom = (90.0, bottom) if lat.mean() > 0 else (top, -90.0)
             boxes = [shapely.box(max(west + t, -180), bottom, min(east + t, 180), top) for t in (-360, 0, 360)
                      if west + t < 180 and east + t > -180]  # fmt: skip
             out.append(boxes[0] if len(boxes) == 1 else shapely.union_all(boxes))

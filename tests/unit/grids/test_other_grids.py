@@ -51,6 +51,7 @@ def one(grid: str, lon: float, lat: float):
         ("tms-WebMercatorQuad-3", -122.3, 47.6, "tms-webmercatorquad-3_x1_y2", "WMQ-021"),
         ("equi7-T1", 16.4, 48.2, "equi7-t1_eu_e052n016t1", "EQUI7-EU_E052N016T1"),
         ("equi7-T6", 16.4, 48.2, "equi7-t6_eu_e048n012t6", "EQUI7-EU_E048N012T6"),
+        ("h3-4", 0.5, -89.98, "h3-4_84f2939ffffffff", "H3-84f2939ffffffff"),  # the cell around the South Pole
         ("h3-5", 16.4, 48.2, "h3-5_851e15b7fffffff", "H3-851e15b7fffffff"),
         # latlon2rowcol([48.2], [16.4]) of MajorTOM/grid.py for 10 km
         ("majortom-10km", 16.4, 48.2, "majortom-10km_536u_121r", "MAJORTOM-10-536U_121R"),
@@ -117,13 +118,13 @@ def test_sentinel2_tile_of_a_square_without_one() -> None:
     [
         ("s2", -80, 84, 12),
         ("mgrs-100km", -90, 90, 12),
-        ("deg-1", -90, 90, 12),
-        ("deg-3", -90, 90, 6),
-        ("tms-WebMercatorQuad-8", -85, 85, 10),
+        ("deg-1", -90, 90, 6),
+        ("deg-3", -90, 90, 5),
+        ("tms-WebMercatorQuad-8", -85, 85, 5),
         ("tms-WorldCRS84Quad-8", -90, 90, 6),
-        ("equi7-T1", -90, 90, 20),
-        ("h3-3", -90, 90, 15),
-        ("majortom-50km", -84.5, 84.5, 12),
+        ("equi7-T1", -90, 90, 12),
+        ("h3-3", -90, 90, 10),
+        ("majortom-50km", -84.5, 84.5, 8),
         ("apex-250x250km", -84, 84, 6),
     ],
 )
