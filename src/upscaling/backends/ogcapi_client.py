@@ -252,14 +252,14 @@ class OgcApiClient(Transport):
         for _page in range(_MOST_PAGES):
             answer = self._object(question)
             yield from (entry for entry in answer.get(name) or [] if isinstance(entry, dict))
-            following = _next(answer)
-            question = urljoin(question, following) if following else ""
-            if not question or question in seen:
-                return
+            following = urljoin(question, _next(answer) or "")
             # A server behind a proxy writes its inner host into its links.
-            if origin(question) != origin(self.base):
-                question = f"{url}?{urlsplit(question).query}"
+            if origin(following) != origin(self.base):
+                following = f"{url}?{urlsplit(following).query}"
             seen.add(question)
+            if following in seen:  # also what urljoin makes of no link at all
+                return
+            question = following
 
 
 def _next(answer: Mapping[str, Any]) -> str | None:

@@ -240,7 +240,8 @@ def _qualified(key: str, value: Mapping[str, Any], base: str, depth: int) -> Ite
         return
     inner = value["value"] if "value" in value else value.get("inlineValue")
     if isinstance(inner, Mapping) and {"href", "inlineValue"} & set(inner):  # drafts before 1.0
-        yield from _qualified(key, {**value, "value": None, **inner}, base, depth)
+        outer = {name: part for name, part in value.items() if name != "value"}
+        yield from _qualified(key, {**outer, **inner}, base, depth)
         return
     if isinstance(inner, str):
         is_uri = "URI" in str(value.get("type")) or "uri" in str(value.get("schema"))

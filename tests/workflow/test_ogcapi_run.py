@@ -1,0 +1,219 @@
+"""Issue 7, Shows 1: the real scene on a real pygeoapi, through real Snakemake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backend.ogcapi.servers import DruServer, Pygeoapi
+from tests.conftest import ROOT
+from tests.pixels import put_together, scene_ndvi, window
+from tests.servers import BIN, free_port
+from tests.workflow.conftest import CRS, SCENE_AOI, Run
+from upscaling.results.validate import validate_collection
+
+TILES = 30
+SMALL = {"aoi": [11.295, 46.483, 11.32, 46.493], "grid": "utm-2km"}
+
+
+@pytest.fixture
+def server(scene: Path, tmp_path: Path) -> Iterator[Pygeoapi]:
+    running = Pygeoapi(tmp_path / "pygeoapi", scene)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def ogc_run(tmp_path: Path) -> Callable[..., Run]:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+    def make(server: Any, *, parameters: dict[str, Any] | None = None, process: str = "ndvi", **changes: Any) -> Run:
+        backend = {"kind": "ogcapi", "slots": 4, "poll_seconds": [0.2, 1], **changes.pop("backend", {})}
+        config: dict[str, Any] = {
+            "run": "ogc",
+            "algorithm": {"source": f"{server.url}/processes/{process}", "parameters": parameters or {}},
+            "area": {"aoi": "scene.geojson", "grid": "utm-2km"},
+            "backend": backend,
+        }
+        return Run(folder, environment, {**config, **changes})
+
+    return make
+
+
+def test_tiles_equal_numpy_and_only_what_changed_is_redone(
+    server: Pygeoapi, scene: Path, shared_data: Path, ogc_run: Callable[..., Run]
+) -> None:
+    run = ogc_run(server)
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    expected, bounds = scene_ndvi(scene)
+    collection = run.results / "collection.json"
+    np.testing.assert_array_equal(window(*put_together(collection), bounds), expected)
+    assert validate_collection(collection, shared_data / "stac_schemas") == []
+    assert len(server.executions) == TILES
+    item = json.loads(next(iter(run.results.glob("tiles/*/item.json"))).read_text())
+    assert item["properties"]["processing:software"]["ndvi"] == "1.0.0"
+    assert "upscaling:job" in item["properties"]
+
+    run.config["backend"]["slots"] = 2
+    assert "Nothing to be done" in run.snakemake().stderr
+    for name in ("utm-2km_32n_e0676_n5150", "utm-2km_32n_e0678_n5150"):
+        for file in (run.results / "tiles" / name).iterdir():
+            file.unlink()
+    assert run.snakemake().returncode == 0
+    assert len(server.executions) == TILES, "a finished job was run again, only its files were gone"
+
+
+def test_a_process_that_only_runs_at_once(server: Pygeoapi, scene: Path, ogc_run: Callable[..., Run]) -> None:
+    run = ogc_run(server, process="ndvi-sync")
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    expected, bounds = scene_ndvi(scene)
+    np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
+    assert len(server.executions) == TILES
+
+
+def test_killed_in_the_middle_on_a_server_that_does_not_tell_what_its_jobs_were_sent(
+    server: Pygeoapi, scene: Path, ogc_run: Callable[..., Run]
+) -> None:
+    """Nothing runs twice unless that was decided; what nobody can know is said."""
+    run = ogc_run(server, parameters={"seconds": 0.5})
+    process = run.start()
+    deadline = time.monotonic() + 120
+    while len(list(run.results.glob("tiles/*/item.json"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert process.poll() is None, (run.folder / "snakemake.out").read_text()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = run.snakemake()
+    unknown = [line for line in done.stderr.splitlines() if line.startswith("error: tile ")]
+    assert all(
+        "is not known: its job list names jobs of this process that no receipt knows" in line for line in unknown
+    )
+    assert done.returncode == (1 if unknown else 0), done.stderr
+    assert len(unknown) <= 4
+    assert len({json.dumps(inputs) for inputs in server.executions}) == len(server.executions), "a tile ran twice"
+    if unknown:
+        run.config["backend"]["on_unknown"] = "resubmit"
+        done = run.snakemake()
+        assert done.returncode == 0, done.stderr
+        assert len(server.executions) <= TILES + len(unknown)
+    expected, bounds = scene_ndvi(scene)
+    np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
+
+
+def test_a_failed_job_says_why_in_the_servers_words(server: Pygeoapi, ogc_run: Callable[..., Run]) -> None:
+    run = ogc_run(server, parameters={"fail": True}, area=SMALL)
+    done = run.snakemake()
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: tile ")]
+    assert said, done.stderr
+    assert all("the moon is in the wrong phase" in line for line in said)
+    assert "Traceback" not in done.stderr
+    log = next(iter((run.results / "logs").glob("*.platform.log"))).read_text()
+    assert "wrong phase" in log
+
+
+def _changed(**algorithm: Any) -> Callable[[Run], None]:
+    return lambda run: run.config["algorithm"].update(algorithm)
+
+
+def _backend(**backend: Any) -> Callable[[Run], None]:
+    return lambda run: run.config["backend"].update(backend)
+
+
+BAD: dict[str, tuple[Callable[[Run], None], str]] = {
+    "unknown input": (_changed(parameters={"secods": 1}), "algorithm.parameters.secods: ndvi has no such parameter"),
+    "wrong value": (_changed(parameters={"seconds": "long"}), "algorithm.parameters.seconds: 'long' is not of type"),
+    "area fixed": (
+        _changed(parameters={"area": {"bbox": [0, 0, 1, 1]}}),
+        "algorithm.bind: no input of ndvi takes the tile; area has a fixed value",
+    ),
+    "unknown form": (_changed(bind={"area": "box"}), "algorithm.bind.area: form must be one of bbox"),
+    "no such process": (_changed(source="nvdi"), "algorithm.source: {url} has no process nvdi; it has echo, ndvi"),
+    "not reachable": (_changed(source=f"http://127.0.0.1:{free_port()}/processes/x"), "backend.url: "),
+    "no token": (_backend(auth="bearer"), "backend.auth: `bearer` needs OGCAPI_TOKEN in the environment"),
+    "openEO process": (
+        _changed(source="udp.json"),
+        "algorithm.source: is neither a process nor a catalogue record",
+    ),
+}
+
+
+def test_bad_input_is_one_line_and_nothing_is_sent(server: Pygeoapi, ogc_run: Callable[..., Run]) -> None:
+    for name, (change, words) in BAD.items():
+        run = ogc_run(server, backend={"url": server.url})
+        (run.folder / "udp.json").write_text("{}")
+        change(run)
+        done = run.snakemake()
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert done.returncode != 0, name
+        assert len(lines) == 1, (name, done.stderr)
+        assert words.format(url=server.url) in lines[0], (name, lines[0])
+        assert "Traceback" not in done.stderr + done.stdout
+    assert server.executions == []
+
+
+@pytest.fixture
+def dru(scene: Path, tmp_path: Path) -> Iterator[DruServer]:
+    running = DruServer(tmp_path / "dru", scene)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("form", ["cwl", "execution-unit"])
+def test_a_deployed_package_over_the_scene(dru: DruServer, scene: Path, ogc_run: Callable[..., Run], form: str) -> None:
+    """Issue 7, Shows 2: deploy, run for every tile, undeploy; each form of the package once."""
+    area = {} if form == "cwl" else {"area": SMALL}
+    run = ogc_run(
+        dru,
+        algorithm={
+            "source": str(ROOT / "cwl" / "ndvi.cwl"),
+            "parameters": {"scene": dru.scene_url, "datetime": "2022-06-12T10:10:00Z"},
+        },
+        backend={"url": dru.url, "deploy_as": form, "undeploy": True, "slots": 2},
+        **area,
+    )
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    items = [json.loads(path.read_text()) for path in run.results.glob("tiles/*/item.json")]
+    assert len(items) == len(dru.executions) >= 1
+    assert {item["properties"]["datetime"] for item in items} == {"2022-06-12T10:10:00Z"}
+    assert not list((dru.folder / "packages").iterdir()), "the package was not undeployed"
+    expected, bounds = scene_ndvi(scene)
+    if form == "cwl":
+        assert len(items) == TILES
+        np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
+
+
+def test_another_process_of_that_name_is_not_taken_for_ours(dru: DruServer, ogc_run: Callable[..., Run]) -> None:
+    (dru.folder / "packages" / "ndvi.json").write_text(
+        '{"$graph": [{"class": "Workflow", "id": "ndvi", "inputs": []}]}'
+    )
+    run = ogc_run(
+        dru,
+        algorithm={"source": str(ROOT / "cwl" / "ndvi.cwl"), "parameters": {"scene": dru.scene_url}},
+        backend={"url": dru.url},
+        area=SMALL,
+    )
+    done = run.snakemake()
+    assert done.returncode != 0
+    assert "error: config.yaml: backend.on_deployed: " in done.stderr
+    assert dru.executions == []
+    run.config["backend"]["on_deployed"] = "replace"
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    assert dru.executions
