@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+from upscaling.backends import get_backend
+from upscaling.config import Config
+from upscaling.plan import load_plan
 from upscaling.snake import logged
 from upscaling.tile import run_tile
 
 if __name__ == "__main__":
     with logged(snakemake.log[0], f"tile {snakemake.wildcards.tile}"):
-        run_tile(
-            snakemake.wildcards.tile,
-            config=snakemake.config,
-            run_folder=Path(snakemake.output.item).parents[2],
+        run_folder = Path(snakemake.output.item).parents[2]
+        plan = load_plan(run_folder)
+        backend = get_backend(
+            Config.parse(snakemake.config).backend, plan.facts, run_folder, attempt=snakemake.resources.attempt
         )
+        run_tile(snakemake.wildcards.tile, run_folder=run_folder, plan=plan, backend=backend)

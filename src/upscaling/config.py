@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from upscaling import config_collection as of_collection
 from upscaling.config_collection import Collection
+from upscaling.config_cwl import CwlBackendConfig, Site
 from upscaling.config_ogcapi import OgcApiBackendConfig
 from upscaling.config_products import Mosaic, Publish
 from upscaling.errors import ConfigError
@@ -199,25 +200,6 @@ class OpenEOBackendConfig(_Block):
         return value
 
 
-class CwlBackendConfig(_Block):
-    """An OGC application package, run by Toil: one `toil-cwl-runner` per tile."""
-
-    kind: Literal["cwl"]
-    """`openeo`: batch jobs on an openEO platform. `cwl`: an application package through Toil on this machine."""
-    batch_system: Literal["single_machine"] = "single_machine"
-    """Where Toil runs the package's steps: on the machine that the tile's job is on."""
-    engine: Literal["toil", "cwltool"] = "toil"
-    """`toil`: restarts a killed tile where it stopped. `cwltool`: less overhead for short one-step packages."""
-    container: Literal["none", "docker", "podman", "singularity"] = "none"
-    """How the package's tools run; `none` uses the programs on PATH."""
-    slots: int = Field(2, ge=1, le=1000)
-    """Tiles at the same time. Changing it re-runs nothing."""
-    cores: int = Field(1, ge=1)
-    """Cores a tile may use; also what Snakemake reserves for it."""
-    memory_mb: int = Field(2000, ge=256)
-    """Memory a tile may use, in MB; also what Snakemake reserves for it."""
-
-
 class Config(_Block):
     """Configuration of a run."""
 
@@ -330,6 +312,7 @@ def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
         "collection": Collection,
         "mosaic": Mosaic,
         "publish": Publish,
+        "site": Site,
     }
     blocks |= {"assets": of_collection.AssetDescription, "bands": of_collection.Band, "renders": of_collection.Render}
     blocks |= {"classes": of_collection.ClassValue, "expect": of_collection.Expect, "prr": of_collection.Prr}

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from upscaling import config_collection as of_collection
 from upscaling.config import Algorithm, Area, Collection, Config, CwlBackendConfig, ForEach, OpenEOBackendConfig, Time
+from upscaling.config_cwl import Site
 from upscaling.config_ogcapi import OgcApiBackendConfig
 from upscaling.config_products import Mosaic, Publish
 
@@ -119,7 +120,8 @@ def _block(model: type[BaseModel], values: dict[str, Any], indent: str) -> Itera
 def _defaults(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if not field.is_required():
-            yield f"{name}: {field.get_default(call_default_factory=True)}"
+            value = field.get_default(call_default_factory=True)
+            yield f"{name}: {{}} # see config/README.md" if isinstance(value, BaseModel) else f"{name}: {value}"
 
 
 def _comment(field: FieldInfo, indent: str) -> list[str]:
@@ -136,6 +138,7 @@ def _tables() -> Iterator[str]:
         ("for_each", ForEach),
         ("backend, kind `openeo`", OpenEOBackendConfig),
         ("backend, kind `cwl`", CwlBackendConfig),
+        ("backend.site", Site),
         ("backend, kind `ogcapi`", OgcApiBackendConfig),
         ("collection", Collection),
         ("mosaic", Mosaic),

@@ -44,6 +44,7 @@ class ErrorClass(StrEnum):
     AUTH = "authentication"
     QUOTA = "quota"
     MEMORY = "out-of-memory"
+    TIME = "out-of-time"
     PERMANENT = "permanent"
     OUTPUT = "bad-output"
 

@@ -6,6 +6,7 @@
 | authentication | 401, 403, token refused                           | stop with one line; the job is left alone    |
 | quota          | payment required, no credits left                 | stop with one line; the job is left alone    |
 | out-of-memory  | the platform's log names memory                   | the tile fails; the reason says so           |
+| out-of-time    | a cluster's time limit                            | the tile fails; tried again with more time   |
 | permanent      | wrong graph, unknown collection, other job errors | the tile fails with the platform's own words |
 | no data        | the platform's log says that nothing was found    | a success without assets                     |
 """

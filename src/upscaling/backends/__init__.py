@@ -37,8 +37,14 @@ def identity_of(config: BackendConfig, *, service: str | None = None) -> str:
     return f"{config.kind} {(config.url or service or '').rstrip('/')}"
 
 
-def get_backend(config: BackendConfig, plan_facts: dict[str, Any], run_folder: Path) -> Backend:
-    """Build the backend that a configuration asks for; its module is imported only now."""
+def get_backend(config: BackendConfig, plan_facts: dict[str, Any], run_folder: Path, *, attempt: int = 1) -> Backend:
+    """Build the backend that a configuration asks for; its module is imported only now.
+
+    Parameters
+    ----------
+    attempt
+        How often Snakemake has tried the tile in this run, this time included.
+    """
     if config.kind == "cwl":
         from upscaling.backends.cwl import CwlBackend
 
@@ -48,6 +54,11 @@ def get_backend(config: BackendConfig, plan_facts: dict[str, Any], run_folder: P
             engine=config.engine,
             cores=config.cores,
             memory_mb=config.memory_mb,
+            options=config.options,
+            growth=config.growth,
+            site=config.site,
+            run_folder=run_folder,
+            attempt=attempt,
         )
     if config.kind == "ogcapi":
         from upscaling.backends.ogcapi import OgcApiBackend

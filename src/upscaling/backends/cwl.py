@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from upscaling.backends import slurm
+from upscaling.backends.cwl_attempts import Needs, final, grown, settle, slurm_facts
 from upscaling.backends.cwl_log import failure, tool_ran
 from upscaling.backends.cwl_outputs import read_outputs
 from upscaling.backends.cwl_process import alone, run_alone
+from upscaling.config_cwl import BatchSystem, Site
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.files import digest, read_json, sha256_file, write_json
+from upscaling.plan import load_plan
 from upscaling.tiles import Outcome
 
 if TYPE_CHECKING:
@@ -34,6 +42,23 @@ ENGINES: dict[str, tuple[str, ...]] = {
 }
 # Toil's own worker takes 75 to 150 MiB; packages that say `ramMax: 512` only would be cut to the CWL default of 256.
 LEAST_MEMORY = "512Mi"
+# What Toil's leader calls to submit; kubernetes and aws_batch are reached through Python.
+SUBMITTERS = {"slurm": "sbatch", "lsf": "bsub", "grid_engine": "qsub", "torque": "qsub", "htcondor": "condor_submit"}
+# What `module` needs where the shell is no login shell; then become the runner.
+LOAD_MODULES = """\
+if ! type module >/dev/null 2>&1; then
+  for file in "${MODULESHOME:-/nowhere}/init/bash" "${LMOD_PKG:-/nowhere}/init/bash" \\
+    /etc/profile.d/lmod.sh /etc/profile.d/modules.sh /usr/share/modules/init/bash; do
+    if [ -r "$file" ]; then . "$file"; break; fi
+  done
+fi
+while [ "$1" != -- ]; do
+  module load "$1" || { echo "ERROR environment module $1 cannot be loaded" >&2; exit 1; }
+  shift
+done
+shift
+exec "$@"
+"""
 
 
 class CwlBackend:
@@ -51,20 +76,33 @@ class CwlBackend:
         What a step gets that does not say what it needs; memory in MB (10^6 bytes).
     options
         Further options of the runner, as on its command line.
+    growth
+        Factor on the memory, and on a step's time, after each time that the tile ran out of it.
+    site
+        What the cluster wants of a job.
+    run_folder
+        The run's folder, where ``finish`` looks for tiles whose job was ended by SLURM.
+    attempt
+        How often Snakemake has tried the tile in this run, this time included.
     """
 
     def __init__(
         self,
         *,
-        batch_system: str = "single_machine",
+        batch_system: BatchSystem = "single_machine",
         container: Container = "none",
         engine: Engine = "toil",
         cores: int = 1,
         memory_mb: int = 2000,
         options: Sequence[str] = (),
+        growth: float = 2.0,
+        site: Site | None = None,
+        run_folder: Path | None = None,
+        attempt: int = 1,
     ) -> None:
         self.batch_system, self.container, self.engine = batch_system, container, engine
         self.cores, self.memory_mb, self.options = cores, memory_mb, tuple(options)
+        self.growth, self.site, self.run_folder, self.attempt = growth, site or Site(), run_folder, attempt
 
     def check(self, algorithm: Algorithm) -> None:
         """See that the runner, the containers and ``node`` are there, and that the pinned package is what it was.
@@ -81,6 +119,9 @@ class CwlBackend:
         if self.engine == "cwltool" and self.batch_system != "single_machine":
             raise ConfigError("cwltool runs on this machine only; use engine toil", key="backend.engine")
         path = tool_path()
+        submitter = SUBMITTERS.get(self.batch_system)
+        if submitter and shutil.which(submitter) is None:
+            raise ConfigError(f"there is no {submitter} on PATH: is this a login node?", key="backend.batch_system")
         if shutil.which(PROGRAMS[self.engine], path=path) is None:
             raise ConfigError(
                 f"there is no {PROGRAMS[self.engine]} beside this Python or on PATH", key="backend.engine"
@@ -105,8 +146,35 @@ class CwlBackend:
                 f"{algorithm.id} uses JavaScript expressions, but there is no `node` on PATH", key="algorithm.source"
             )
 
+        self._check_cluster()
+        self._settle()
+
+    def _check_cluster(self) -> None:
+        """See that the batch system would take the jobs, and the runner its options."""
+        named = [self.site.account, self.site.partition, self.site.qos, *self.site.extra]
+        if self.batch_system == "slurm" or (any(named) and shutil.which("sbatch")):
+            slurm.check_site([*self._site_options(), f"--mem={self.memory_mb}", f"--time={self.site.runtime_min}"])
+        if self.engine == "toil" and (self.options or self.batch_system != "single_machine"):
+            options = [f"--batchSystem={self.batch_system}", *self.options]
+            script = "import sys; from toil.cwl.cwltoil import get_options; get_options(sys.argv[1:])"
+            command = [sys.executable, "-c", script, *options, "package.cwl"]
+            said = subprocess.run(command, capture_output=True, text=True, env=self._environment(), check=False)
+            if said.returncode:
+                last = (said.stderr.strip().splitlines() or ["no reason given"])[-1]
+                raise ConfigError(f"Toil refuses them: {last.partition('error: ')[2] or last}", key="backend.options")
+
+    def _site_options(self) -> list[str]:
+        """Return the site's options of ``sbatch``, but for time and memory."""
+        named = {"account": self.site.account, "partition": self.site.partition, "qos": self.site.qos}
+        return [*(f"--{name}={value}" for name, value in named.items() if value), *self.site.extra]
+
     def finish(self) -> None:
-        """Do nothing: a run leaves nothing behind but its tiles."""
+        """Write down why the tiles ended that could not say it themselves."""
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.run_folder is not None and (self.run_folder / "receipts").is_dir():
+            settle(self.run_folder, load_plan(self.run_folder))
 
     def run(self, job: TileJob, receipt: Receipt) -> Outcome:
         """Run one tile; restart it where it stopped if an earlier process was killed.
@@ -116,7 +184,12 @@ class CwlBackend:
         TileFailedError
             With the tool's last words and the path of the full log.
         """
-        place = _Place(job, self._store_key(job))
+        if final(receipt, self.attempt):
+            said = receipt.error or {}
+            raise TileFailedError(said["message"], error_class=ErrorClass(said["class"]))
+        place = _Place(job, self._store_key(job), self.site.scratch)
+        if self.batch_system == "slurm" and place.store.exists():
+            slurm.end_orphans(place.comment)
         with alone(place.folder.parent):
             for stale in place.folder.parent.glob("cwl-*"):
                 if stale != place.folder:  # other parameters, another package or other containers
@@ -125,14 +198,17 @@ class CwlBackend:
                 return outcome
             if receipt.state == "failed":
                 receipt.start_over("run again after it failed")
-            receipt.advance("started", attempt=receipt.attempt + 1, job_id=place.folder.name)
+            needs = grown(Needs(self.memory_mb, self.site.runtime_min), self.growth, asdict(receipt))
+            receipt.advance(
+                "started", attempt=receipt.attempt + 1, job_id=place.folder.name, facts=slurm_facts(), error=None
+            )
             try:
-                outcome = self._run(job, place)
+                outcome = self._run(job, place, needs)
             except TileFailedError as error:
                 if error.error_class is not ErrorClass.TRANSIENT:
                     receipt.advance("failed", error={"class": error.error_class, "message": str(error)})
                 raise
-            receipt.advance("finished", facts=outcome.job)
+            receipt.advance("finished", facts={**receipt.facts, **outcome.job})
             return outcome
 
     def _store_key(self, job: TileJob) -> str:
@@ -147,27 +223,29 @@ class CwlBackend:
         except (OSError, ValueError, TileFailedError):
             return None
 
-    def _run(self, job: TileJob, place: _Place) -> Outcome:
+    def _run(self, job: TileJob, place: _Place, needs: Needs) -> Outcome:
         begun = time.monotonic()
         place.log.parent.mkdir(parents=True, exist_ok=True)
         place.log.write_bytes(b"")
         restart = self.engine == "toil" and place.store.exists()
-        status, text = self._attempt(job, place, restart=restart)
+        status, text = self._attempt(job, place, needs, restart=restart)
         if status > 0 and restart and not tool_ran(text):
             # The store itself is of no use, as after a kill while it was being made: begin anew.
             shutil.rmtree(place.store, ignore_errors=True)
-            status, text = self._attempt(job, place, restart=False)
+            status, text = self._attempt(job, place, needs, restart=False)
+        if place.work != place.folder / "work":
+            shutil.rmtree(place.work, ignore_errors=True)  # a scratch folder of the site is nobody's to keep
         if status:
             raise failure(status, text, place.log)
         return self._outcome(job, place, seconds=time.monotonic() - begun)
 
-    def _attempt(self, job: TileJob, place: _Place, *, restart: bool) -> tuple[int, str]:
+    def _attempt(self, job: TileJob, place: _Place, needs: Needs, *, restart: bool) -> tuple[int, str]:
         """Run the runner once; return its exit status and what it logged."""
         place.clear()
         write_json(place.inputs, job.parameters)
         start = place.log.stat().st_size
         status = run_alone(
-            self._command(job, place, restart=restart),
+            self._command(job, place, needs, restart=restart),
             folder=place.folder,
             environment=self._environment(),
             stdout=place.printed,
@@ -178,7 +256,7 @@ class CwlBackend:
             text = stream.read().decode(errors="replace")
         return status, text
 
-    def _command(self, job: TileJob, place: _Place, *, restart: bool) -> list[str]:
+    def _command(self, job: TileJob, place: _Place, needs: Needs, *, restart: bool) -> list[str]:
         containers = {
             # Environment modules and conda put what their programs need into LD_LIBRARY_PATH, GDAL_DATA, PROJ_DATA ...
             "none": ["--no-container", "--preserve-entire-environment"],
@@ -196,23 +274,41 @@ class CwlBackend:
                 f"--workDir={place.work}",
                 f"--outdir={place.out}",
                 f"--defaultCores={self.cores}",
-                f"--defaultMemory={self.memory_mb * 10**6}",
+                f"--defaultMemory={needs.memory_mb * 10**6}",
                 "--no-cwl-default-ram",
                 f"--cwl-min-ram={LEAST_MEMORY}",
-                "--retryCount=0",  # the tile is tried again as a whole, where its reason is known
                 "--clean=onSuccess",
                 "--no-prepull",
                 "--realTimeLogging=false",
                 "--disableProgress",
                 "--logColors=false",
+                *self._of_batch_system(place, needs),
             ]
-        return [PROGRAMS[self.engine], *options, *self.options, str(job.algorithm.path.absolute()), str(place.inputs)]
+        files = [str(job.algorithm.path.absolute()), str(place.inputs)]
+        modules = ["bash", "-c", LOAD_MODULES, "modules", *self.site.modules, "--"] if self.site.modules else []
+        return [*modules, PROGRAMS[self.engine], *options, *self.options, *files]
+
+    def _of_batch_system(self, place: _Place, needs: Needs) -> list[str]:
+        if self.batch_system == "single_machine":
+            return ["--retryCount=0"]  # the tile is tried again as a whole, where its reason is known
+        # Steps that ran out of something, or lost their node, are tried again with more of it.
+        options = ["--retryCount=1", "--doubleMem=true", "--doubleTime=true", f"--batchLogsDir={place.batch_logs}"]
+        options += [f"--defaultWalltime={needs.runtime_min * 60}", f"--maxLocalJobs={self.cores}"]
+        if self.batch_system == "slurm":
+            place.batch_logs.mkdir(parents=True, exist_ok=True)
+            # The comment finds the steps of a leader that was killed.
+            options.append(f"--slurmArgs={shlex.join([*self._site_options(), f'--comment={place.comment}'])}")
+        return options
 
     def _environment(self) -> dict[str, str]:
         from upscaling.packages import tool_path
 
         # Toil's history is one SQLite file in $HOME, which many leaders on a network file system would wait for.
-        return {**os.environ, "PATH": tool_path(), "TOIL_HISTORY": "False"}
+        cache = {}
+        if self.site.container_cache:
+            folder = os.path.expandvars(self.site.container_cache)
+            cache = {"CWL_SINGULARITY_CACHE": folder, "APPTAINER_CACHEDIR": folder, "SINGULARITY_CACHEDIR": folder}
+        return {**os.environ, **cache, "PATH": tool_path(), "TOIL_HISTORY": "False"}
 
     def _outcome(self, job: TileJob, place: _Place, *, seconds: float | None) -> Outcome:
         try:
@@ -233,10 +329,14 @@ class CwlBackend:
 class _Place:
     """The files of one run below the tile's scratch folder; absolute, as Toil changes its working directory."""
 
-    def __init__(self, job: TileJob, key: str) -> None:
+    def __init__(self, job: TileJob, key: str, site_scratch: str | None = None) -> None:
         scratch = job.scratch.absolute()
         self.folder = scratch / f"cwl-{key}"
         self.store, self.work, self.out = self.folder / "store", self.folder / "work", self.folder / "out"
+        self.batch_logs = self.folder / "batch"
+        self.comment = f"eo-upscaling:{digest(str(self.folder))[:16]}"
+        if site_scratch:
+            self.work = Path(os.path.expandvars(site_scratch)).absolute() / self.comment.replace(":", "-")
         self.inputs, self.printed = self.folder / "inputs.json", self.folder / "outputs.json"
         self.log: Path = scratch.parent.parent / "logs" / f"{job.id}.cwl.log"
 

@@ -1,0 +1,166 @@
+"""What SLURM knows of a run's jobs: why they ended, and which of them nobody waits for any more.
+
+A job that SLURM ends (out of memory, out of time, node down, ``scancel``) cannot say so itself: its processes are gone.
+So the tile's receipt names its SLURM job, and the process that drives the run asks the accounting afterwards.
+
+States and what they mean for a tile (slurm.schedmd.com/squeue.html, "Job state codes"):
+
+| state                          | class         | then                                                       |
+|--------------------------------|---------------|------------------------------------------------------------|
+| OUT_OF_MEMORY                  | out-of-memory | tried again with more memory                               |
+| TIMEOUT, DEADLINE              | out-of-time   | tried again with more time                                 |
+| NODE_FAIL, BOOT_FAIL, PREEMPTED| transient     | tried again as it is: not the tile's failure               |
+| CANCELLED, REVOKED             | transient     | left to the next run: somebody wanted it                   |
+| FAILED                         | permanent     | the tool's own words, where there are any, say more        |
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from upscaling.errors import ConfigError, ErrorClass, TileFailedError
+
+__all__ = ["CANCELLED", "Ended", "check_site", "end_orphans", "jobs_since", "present", "states_of"]
+
+CLASSES = {
+    "OUT_OF_MEMORY": ErrorClass.MEMORY,
+    "TIMEOUT": ErrorClass.TIME,
+    "DEADLINE": ErrorClass.TIME,
+    "NODE_FAIL": ErrorClass.TRANSIENT,
+    "BOOT_FAIL": ErrorClass.TRANSIENT,
+    "PREEMPTED": ErrorClass.TRANSIENT,
+    "CANCELLED": ErrorClass.TRANSIENT,
+    "REVOKED": ErrorClass.TRANSIENT,
+    "FAILED": ErrorClass.PERMANENT,
+}
+CANCELLED = ("CANCELLED", "REVOKED")
+FIELDS = "JobIDRaw,State,NodeList,ReqMem,Timelimit,ExitCode"
+PER_CALL = 500  # ids; a command line has its limits
+ANSWER_TIMEOUT_S = 60
+ORPHANS_TIMEOUT_S = 600
+TILE = re.compile(r"rule_\w+_wildcards_(?P<tile>[A-Za-z0-9_-]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that SLURM says has come to an end."""
+
+    job: str
+    state: str
+    node: str
+    memory: str
+    limit: str
+    status: str
+
+    @property
+    def error_class(self) -> ErrorClass:
+        """What that is for a tile."""
+        return CLASSES.get(self.state, ErrorClass.PERMANENT)
+
+    @property
+    def reason(self) -> str:
+        """One line: what happened, and what the job had asked for."""
+        asked = {"OUT_OF_MEMORY": f", which had {self.memory}", "TIMEOUT": f", which had {self.limit}"}
+        words = f"SLURM job {self.job}{asked.get(self.state, '')} ended {self.state} on {self.node or 'no node'}"
+        if self.state in CANCELLED:
+            return f"was canceled on the platform: {words}"
+        return f"{words}, exit status {self.status}" if self.state == "FAILED" else words
+
+
+def present() -> bool:
+    """Whether this machine can ask a SLURM what became of jobs."""
+    return shutil.which("sacct") is not None
+
+
+def _ask(*command: str) -> list[str]:
+    """Return what a SLURM command prints; nothing if it cannot be asked, which is never a tile's failure."""
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return said.stdout.splitlines() if said.returncode == 0 else []
+
+
+def states_of(jobs: Iterable[str]) -> dict[str, Ended]:
+    """Return those of ``jobs`` (ids) that have ended, by id."""
+    ids = sorted(set(jobs))
+    found: dict[str, Ended] = {}
+    for start in range(0, len(ids), PER_CALL):
+        lines = _ask("sacct", "-n", "-X", "-P", "-o", FIELDS, "-j", ",".join(ids[start : start + PER_CALL]))
+        found |= {ended.job: ended for ended in map(_ended, lines) if ended}
+    return found
+
+
+def _ended(line: str) -> Ended | None:
+    fields = line.split("|", 6)
+    if len(fields) < 6:
+        return None
+    state = fields[1].split()[0] if fields[1].strip() else ""  # "CANCELLED by 1000"
+    node = "" if fields[2] == "None assigned" else fields[2]
+    return Ended(fields[0], state, node, *fields[3:6]) if state in CLASSES or state == "COMPLETED" else None
+
+
+def jobs_since(moment: float, folder: Path) -> Iterator[tuple[str, Ended]]:
+    """Yield (tile, job) of jobs without success that Snakemake submitted in ``folder`` since ``moment``.
+
+    For those that ended before they could write a receipt. Their tile stands in the comment of their ``sbatch``.
+    """
+    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(moment))
+    unlucky = "CA,F,NF,OOM,TO,PR,DL,BF,RV"
+    options = ("-n", "-X", "-P", "-S", since, "-E", "now", "-s", unlucky, "-o", f"{FIELDS},WorkDir,SubmitLine")
+    for line in _ask("sacct", *options):
+        *_, where, submitted = ["", "", *line.split("|", 7)]
+        ended, named = _ended(line), TILE.search(submitted)
+        if ended and named and Path(where) == folder:
+            yield named["tile"], ended
+
+
+def end_orphans(comment: str) -> None:
+    """See that no step of a leader that was killed is still under way: those that wait are canceled, others awaited.
+
+    A step that ends without its leader leaves its result in the job store, so that nothing is lost.
+
+    Raises
+    ------
+    TileFailedError
+        ``transient``, if they do not end.
+    """
+    deadline = time.monotonic() + ORPHANS_TIMEOUT_S
+    while steps := [line.split("|") for line in _ask("squeue", "-h", "--me", "-o", "%i|%T|%k") if comment in line]:
+        waiting = [step[0] for step in steps if step[1] in {"PENDING", "SUSPENDED"}]
+        if waiting:
+            _ask("scancel", *waiting)
+        if time.monotonic() > deadline:
+            names = ", ".join(step[0] for step in steps)
+            raise TileFailedError(
+                f"SLURM jobs of an earlier leader of this tile are still running: {names}",
+                error_class=ErrorClass.TRANSIENT,
+            )
+        time.sleep(1)
+
+
+def check_site(options: Iterable[str]) -> None:
+    """Ask SLURM whether it would take a job with these options of ``sbatch``; nothing is submitted.
+
+    Raises
+    ------
+    ConfigError
+        With SLURM's own words.
+    """
+    command = ["sbatch", "--test-only", *options, "--wrap=true"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"SLURM cannot be asked: {error}", key="backend.site") from None
+    if said.returncode:
+        words = (said.stderr.strip() or said.stdout.strip()).splitlines()
+        last = words[-1] if words else f"exit status {said.returncode}"
+        raise ConfigError(
+            f"SLURM would refuse its jobs: {last.removeprefix('allocation failure: ')}", key="backend.site"
+        )
