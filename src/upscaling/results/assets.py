@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.files import sha256_file
 from upscaling.results.cog import COG_MEDIA_TYPE, CogInfo, ensure_cog, is_tiff, move
-from upscaling.tiles import FetchedAsset, TileJob
+from upscaling.results.formats import FileFacts, read_file
+from upscaling.tiles import Bounds, FetchedAsset, Tile, TileJob
 
 __all__ = ["PlacedAsset", "asset_names", "place_assets", "plain_text"]
 
@@ -36,32 +37,38 @@ MEDIA_TYPES = {
 ANONYMOUS = {"", "openeo", "result", "results", "output", "out", "data", "asset", "file", "image", "default"}
 # Random parts of a name would make the asset's key another one in every tile.
 RANDOM = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}|[0-9a-f]{24,}")
+DATE = re.compile(r"(?<!\d)(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:t[\d:.-]{2,12})?z?(?![a-z0-9])")
 LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedAsset:
-    """A file in the tile's folder: the key, its STAC 1.1 asset object, and the raster's facts if it is one."""
+    """A file in the tile's folder: the key, its STAC 1.1 asset object, and the raster's facts or the other file's."""
 
     key: str
     asset: dict[str, Any]
     cog: CogInfo | None
     fetched: FetchedAsset
+    facts: FileFacts = field(default_factory=FileFacts)
 
 
 def asset_names(hints: Iterable[str], *, noise: Iterable[str] = ()) -> list[str]:
     """Turn the names a platform gave into asset keys, one per hint in the same order.
 
     Keys match ``[a-z0-9][a-z0-9_.-]*``, are unique, do not depend on the order of the hints, and are the same for
-    every tile: the file's extension, ``noise`` (tile id, job id) and random identifiers are taken out.
-    A name that says nothing (``openEO.tif``) becomes ``data``.
+    every tile: the file's extension, ``noise`` (tile id, job id) and random identifiers are taken out, and dates where
+    names can be told apart without them. A name that says nothing (``openEO.tif``) becomes ``data``.
     """
     hints = list(hints)
     noise = sorted({part.lower() for part in noise if part}, key=len, reverse=True)
+    undated = [_plain(hint, noise, dated=False) for hint in hints]
+    bases = [
+        plain if undated.count(plain) == 1 else _plain(hint, noise) for hint, plain in zip(hints, undated, strict=True)
+    ]
     names: dict[int, str] = {}
     taken: set[str] = set()
     for index in sorted(range(len(hints)), key=lambda position: (hints[position], position)):
-        base = _plain(hints[index], noise)
+        base = bases[index]
         name, number = base, 2
         while name in taken:
             name, number = f"{base}_{number}", number + 1
@@ -70,12 +77,13 @@ def asset_names(hints: Iterable[str], *, noise: Iterable[str] = ()) -> list[str]
     return [names[index] for index in range(len(hints))]
 
 
-def _plain(hint: str, noise: list[str]) -> str:
+def _plain(hint: str, noise: list[str], *, dated: bool = True) -> str:
     name = re.split(r"[/\\]", hint.split("?", maxsplit=1)[0].split("#", maxsplit=1)[0])[-1].lower()
     stem, _, extension = name.rpartition(".")
     name = stem if f".{extension}" in MEDIA_TYPES or extension in {"tif", "tiff"} else name
     for part in noise:
         name = name.replace(part, "")
+    name = name if dated else DATE.sub("", name)
     name = re.sub(r"[^a-z0-9.]+", lambda match: "-" if match[0] == "-" else "_", RANDOM.sub("", name))
     name = re.sub(r"\.{2,}", ".", name)[:LONGEST_NAME].strip("_.-")
     return "data" if name in ANONYMOUS else name
@@ -89,7 +97,7 @@ def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str,
     job_id
         The platform's id of the job, taken out of the names.
     exact
-        True if every raster must cover exactly the tile; else it is taken where it lies.
+        True if every raster must cover exactly the tile; else it is taken where it lies, if it touches the tile.
 
     Raises
     ------
@@ -120,23 +128,44 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
         "roles": [plain_text(role) for role in fetched.roles] or ["data"],
     }
     extension = source.suffix.lower()
-    cog = None
+    cog, facts = None, FileFacts()
     if is_tiff(source) or extension in {".tif", ".tiff"}:
         target = job.folder / f"{job.id}_{name}.tif"
         cog = ensure_cog(source, target, expect=job.tile if exact else None)
+        if not exact:
+            _see_that_it_touches(job.tile, fetched.path.name, cog.bounds, cog.crs)
         asset |= {"type": COG_MEDIA_TYPE, **_raster_fields(cog, fetched)}
         if not fetched.title:
             asset["title"] = plain_text(", ".join(band["name"] for band in asset["bands"]), 80)
         size, checksum = cog.size, cog.sha256
     else:
         target = job.folder / f"{job.id}_{name}{extension if extension in MEDIA_TYPES else '.bin'}"
+        facts = read_file(source)
+        if facts.bounds:
+            _see_that_it_touches(job.tile, fetched.path.name, facts.bounds, facts.crs)
         size, checksum = source.stat().st_size, sha256_file(source)
         move(source, target)
-        asset["type"] = _media_type(extension, fetched.media_type)
+        asset |= {"type": _media_type(extension, fetched.media_type), **facts.asset}
     asset["href"] = f"./{target.name}"
     # multihash: 0x12 = sha2-256, 0x20 = 32 bytes
     asset |= {"file:size": size, "file:checksum": f"1220{checksum}"}
-    return PlacedAsset(name, asset, cog, fetched)
+    return PlacedAsset(name, asset, cog, fetched, facts)
+
+
+def _see_that_it_touches(tile: Tile, name: str, bounds: Bounds, crs: str) -> None:
+    """Raise if a file lies wholly elsewhere than the tile that was asked for."""
+    from rasterio.warp import transform_bounds
+
+    if tile.placeless:
+        return
+    wanted = tile.bounds
+    west, south, east, north = bounds if crs == tile.crs else transform_bounds(crs, tile.crs, *bounds)
+    if west > wanted.east or east < wanted.west or south > wanted.north or north < wanted.south:
+        found = ", ".join(f"{edge:.10g}" for edge in bounds)
+        raise TileFailedError(
+            f"{name} lies elsewhere than tile {tile.id}: bounds ({found}) in {crs}",
+            error_class=ErrorClass.OUTPUT,
+        )
 
 
 def plain_text(value: Any, limit: int = 200) -> str:

@@ -27,6 +27,7 @@ COG_MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # What is left of a pixel after a lattice has been through a platform's floating point.
 PIXEL_TOLERANCE = 1e-3
+HINT = "; if the algorithm reprojects, or its pixels do not divide a tile, set collection.exact: false"
 CHUNK_SAMPLES = 1 << 24
 # Sidecar files would not travel with the COG, so they are not read either.
 GDAL_OPTIONS: dict[str, Any] = {
@@ -153,7 +154,7 @@ def _window(dataset: DatasetReader, expect: Tile | None) -> Window:
     where = f"{name} has bounds {_text(dataset.bounds)} in {_crs_text(dataset.crs)}, "
     where += f"tile {expect.id} has {_text(expect.bounds)} in {expect.crs}"
     if not _same_crs(dataset.crs, CRS.from_user_input(expect.crs)):
-        raise _bad(f"another CRS than the tile's: {where}")
+        raise _bad(f"another CRS than the tile's: {where}{HINT}")
     bounds = expect.bounds
     edges = (
         (bounds.west - transform.c) / transform.a,
@@ -163,7 +164,7 @@ def _window(dataset: DatasetReader, expect: Tile | None) -> Window:
     )
     left, top, right, bottom = (round(edge) for edge in edges)
     if any(abs(edge - round(edge)) > PIXEL_TOLERANCE for edge in edges):
-        raise _bad(f"pixels of {transform.a:g} x {-transform.e:g} are not on the tile's lattice: {where}")
+        raise _bad(f"pixels of {transform.a:g} x {-transform.e:g} are not on the tile's lattice: {where}{HINT}")
     if left < 0 or top < 0 or right > dataset.width or bottom > dataset.height:
         raise _bad(f"does not cover the tile: {where}")
     return Window(left, top, right - left, bottom - top)

@@ -36,6 +36,9 @@ def describe(item: dict[str, Any], *, run: str, part: str = "", assets: Mapping[
         changed |= _rename(item, key, said)
         if key in item["assets"]:
             changed |= _describe_asset(item["assets"][key], said)
+    for key in item["assets"].keys() - assets.keys():
+        for band in item["assets"][key].get("bands", []):
+            changed |= band.pop("classification:classes", None) is not None
     return changed | _declare(item)
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from upscaling.results.assets import PlacedAsset, place_assets, plain_text
 from upscaling.results.cog import CogInfo
 from upscaling.results.footprint import bbox_of, footprint
-from upscaling.tiles import Algorithm, Outcome, TileJob
+from upscaling.tiles import Algorithm, Outcome, Tile, TileJob
 
 __all__ = ["EXTENSIONS", "build_item", "collection_href", "collection_id", "public_url", "rfc3339"]
 
@@ -97,6 +97,7 @@ def build_item(
         extensions.append(EXTENSIONS["grid"])
         properties["grid:code"] = job.tile.grid_code
     _differing_grids(placed, properties)
+    extensions += _contents(placed, properties, job.tile)
     geometry = _geometry(job, rasters, exact=exact)
     return {
         "type": "Feature",
@@ -200,6 +201,30 @@ def _differing_grids(placed: list[PlacedAsset], properties: dict[str, Any]) -> N
         if asset.cog:
             own = {"proj:code": asset.cog.crs if asset.cog.crs.startswith("EPSG:") else None, **_grid_fields(asset.cog)}
             asset.asset.update({key: value for key, value in own.items() if properties.get(key) != value})
+
+
+def _contents(placed: list[PlacedAsset], properties: dict[str, Any], tile: Tile) -> list[str]:
+    """Say what is in cubes and tables, and return the extensions that this needs.
+
+    In the item's properties where one file alone has it, as readers look there first. Several cubes are described in
+    their assets; for several tables the table extension has no place.
+    """
+    used = []
+    for extension in ("datacube", "table"):
+        having = [asset for asset in placed if asset.facts.extension == extension]
+        for asset in having:
+            content = asset.facts.content
+            for dimension in content.get("cube:dimensions", {}).values():
+                if dimension["type"] == "spatial" and "extent" not in dimension:  # the file does not say: as asked for
+                    low = {"x": 0, "y": 1}[dimension["axis"]]
+                    dimension["extent"] = [tile.bounds[low], tile.bounds[low + 2]]
+            if len(having) == 1:
+                properties.update(content)
+            elif extension == "datacube":
+                asset.asset.update(content)
+        if len(having) == 1 or (having and extension == "datacube"):
+            used.append(EXTENSIONS[extension])
+    return used
 
 
 def _processing(job: TileJob, outcome: Outcome, level: str, now: str) -> dict[str, Any]:

@@ -67,6 +67,8 @@ def item_problems(item: Stac) -> Iterator[str]:
         yield from _raster(key, {**properties, **asset}, item)
         yield from _classes(key, asset, item)
     yield from _cubes(item, properties, assets)
+    if any(not column.get("name") for column in properties.get("table:columns", ())):
+        yield "table extension: a column has no name"
 
 
 def collection_problems(collection: Stac, *, prr: bool = False) -> Iterator[str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError
+from upscaling.results.item import EXTENSIONS
+from upscaling.results.profile import collection_problems, homogeneity_problems, item_problems
 
 if TYPE_CHECKING:
     from jsonschema import Draft7Validator
 
 __all__ = ["Validator", "validate_collection"]
 
+# Extensions that the profile checks by rules of its own where their schema is not at hand.
+BY_THE_PROFILE = {EXTENSIONS["datacube"], EXTENSIONS["table"]}
 CORE = "https://schemas.stacspec.org/v1.1.0/{name}-spec/json-schema/{name}.json"
 
 
@@ -55,7 +60,7 @@ class Validator:
         for uri in uris:
             if uri in self.schemas:
                 yield from self._against(uri, stac)
-            else:
+            elif uri not in BY_THE_PROFILE:
                 yield f"stac_extensions: no schema of {uri} at hand, so it was not checked"
 
     def _against(self, uri: str, stac: Mapping[str, Any]) -> Iterator[str]:
@@ -87,8 +92,8 @@ def _read_schemas(folder: Path) -> dict[str, Any]:
     return found
 
 
-def validate_collection(path: Path, schemas: Path | None = None) -> list[str]:
-    """Validate a collection, all items that it links to, and the files that these describe.
+def validate_collection(path: Path, schemas: Path | None = None, *, prr: bool = False) -> list[str]:
+    """Validate a collection, its sub-collections, all items that they link to, and the files that these describe.
 
     Parameters
     ----------
@@ -96,35 +101,48 @@ def validate_collection(path: Path, schemas: Path | None = None) -> list[str]:
         A ``collection.json`` with relative links.
     schemas
         Folder of schemas of STAC extensions; None checks the STAC core only.
+    prr
+        Ask for all that ESA's Project Results Repository requires.
 
     Returns
     -------
-    One line for each problem, starting with the file it is in; empty if all is well.
+    One line for each problem, starting with the file it is in; empty if all is well. A recommendation of APEx that is
+    not followed is named (``STAC-REC-05``).
     """
-    validator = Validator(schemas)
-    collection, problems = _read(path)
+    return list(_problems(Validator(schemas), path, path.name, prr=prr))
+
+
+def _problems(validator: Validator, path: Path, name: str, *, prr: bool) -> Iterator[str]:
+    collection, unreadable = _read(path)
     if collection is None:
-        return problems
-    problems += [f"{path.name}: {problem}" for problem in validator.problems(collection)]
-    problems += _asset_problems(path.name, path, collection)
+        yield from unreadable
+        return
+    for problem in (*validator.problems(collection), *collection_problems(collection, prr=prr)):
+        yield f"{name}: {problem}"
+    yield from _asset_problems(name, path, collection)
     seen: set[str] = set()
     for link in collection.get("links", []):
+        # As seen from the first collection, for the messages.
+        below = posixpath.normpath(posixpath.join(posixpath.dirname(name), str(link.get("href", ""))))
+        file = path.parent / str(link.get("href", ""))
+        if link.get("rel") == "child":
+            yield from _problems(validator, file, below, prr=False)
         if link.get("rel") != "item":
             continue
-        name = str(link.get("href", "")).removeprefix("./")
-        file = path.parent / name
         item, unreadable = _read(file)
         if item is None:
-            problems += unreadable
+            yield from unreadable
             continue
-        problems += [f"{name}: {problem}" for problem in validator.problems(item)]
-        problems += _asset_problems(name, file, item)
+        for problem in (*validator.problems(item), *item_problems(item)):
+            yield f"{below}: {problem}"
+        for problem in homogeneity_problems(item, collection.get("item_assets", {})):
+            yield f"{below}: {problem}"
+        yield from _asset_problems(below, file, item)
         if item.get("collection") != collection.get("id"):
-            problems.append(f"{name}: names collection {item.get('collection')!r}, not {collection.get('id')!r}")
+            yield f"{below}: names collection {item.get('collection')!r}, not {collection.get('id')!r}"
         if item.get("id") in seen:
-            problems.append(f"{name}: a second item with id {item.get('id')!r}")
+            yield f"{below}: a second item with id {item.get('id')!r}"
         seen.add(str(item.get("id")))
-    return problems
 
 
 def _read(path: Path) -> tuple[dict[str, Any] | None, list[str]]:

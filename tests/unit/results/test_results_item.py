@@ -150,13 +150,7 @@ def test_names_are_stable_unique_and_the_same_in_every_tile() -> None:
 
 def test_other_kinds_of_files_are_kept(job_of: JobOf) -> None:
     job = job_of(TILES[0])
-    contents = {
-        "series.csv": b"a,b\n",
-        "cube.nc": b"\x89HDF",
-        "fields.parquet": b"PAR1",
-        "odd.exe": b"MZ",
-        "stats.json": b"{}",
-    }
+    contents = {"series.csv": b"a,b\n", "odd.exe": b"MZ", "stats.json": b"{}"}
     assets = []
     for name, content in contents.items():
         (job.scratch / name).write_bytes(content)
@@ -164,8 +158,6 @@ def test_other_kinds_of_files_are_kept(job_of: JobOf) -> None:
     item = build_item(job, outcome_of(*assets), temporal=TEMPORAL)
     types = {key: asset["type"] for key, asset in item["assets"].items()}
     assert types == {
-        "cube": "application/netcdf",
-        "fields": "application/vnd.apache.parquet",
         "odd.exe": "application/octet-stream",
         "series": "text/csv",
         "stats": "application/json",

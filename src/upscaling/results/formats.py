@@ -1,0 +1,285 @@
+"""Results that are no GeoTIFF: datacubes, vector files, tables. Read to the end, and described as far as they say.
+
+Everything is read with what reads rasters and vectors anyway (GDAL through rasterio and pyogrio, Arrow). GDAL fills up
+a classic netCDF that was cut off; that it came whole is for whoever fetched it to see.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.tiles import Bounds
+
+__all__ = ["FileFacts", "read_file"]
+
+SUBDATASET = re.compile(r'^(?P<driver>\w+):"?(?P<file>.*?)"?:/*(?P<name>[^:]+)$')
+SINCE = re.compile(r"^(?P<unit>day|hour|minute|second|h|s)s? since (?P<start>[-\dT:. Z+]+)$", re.IGNORECASE)
+SECONDS = {"day": 86_400, "hour": 3_600, "h": 3_600, "minute": 60, "second": 1, "s": 1}
+VECTOR_TYPES = {"FeatureCollection", "Feature"}
+MAGIC = {".fgb": b"fgb", ".gpkg": b"SQLite format 3\0"}
+LONGEST_DIMENSION = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What a file says of itself.
+
+    Attributes
+    ----------
+    asset
+        Fields of the asset: ``proj:*``.
+    content
+        Fields of the item, or of the asset where several files have them: ``cube:dimensions``, ``table:columns`` …
+    extension
+        Name of the STAC extension that ``content`` needs.
+    bounds, crs
+        Where it lies, as far as it says.
+    """
+
+    asset: dict[str, Any] = field(default_factory=dict)
+    content: dict[str, Any] = field(default_factory=dict)
+    extension: str = ""
+    bounds: Bounds | None = None
+    crs: str = ""
+
+
+def read_file(path: Path) -> FileFacts:
+    """Read a file to its end by the rules of its format, which its extension names; others need only not be empty.
+
+    Raises
+    ------
+    TileFailedError
+        ``bad-output``: empty, cut off, or not what its extension says.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if path.stat().st_size == 0:
+        raise _bad(path, "is empty")
+    return reader(path) if reader else FileFacts()
+
+
+def _bad(path: Path, what: object) -> TileFailedError:
+    return TileFailedError(f"{path.name} {what}", error_class=ErrorClass.OUTPUT)
+
+
+def _cube(path: Path) -> FileFacts:
+    """Describe a netCDF or HDF5 file: its variables are GDAL's subdatasets, their other dimensions its bands."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    dimensions: dict[str, dict[str, Any]] = {}
+    variables: dict[str, dict[str, Any]] = {}
+    asset: dict[str, Any] = {}
+    place: tuple[Bounds, str] | None = None
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            # By these drivers only: GDAL would follow a file of another kind to wherever it points.
+            driver = "HDF5" if path.suffix.lower() == ".h5" else "netCDF"
+            with rasterio.open(path, driver=driver) as whole:
+                names = whole.subdatasets or [path]
+            for source in names:
+                inner = "HDF5Image" if str(source).startswith("HDF5:") else driver
+                with rasterio.open(source, driver=inner) as dataset:
+                    if not dataset.count:
+                        continue
+                    _read_through(dataset)
+                    name, axes = _variable(dataset, source, dimensions)
+                    variables[name] = axes
+                    if dataset.crs is not None and not dataset.transform.is_identity:
+                        crs = f"EPSG:{dataset.crs.to_epsg()}" if dataset.crs.to_epsg() else dataset.crs.to_wkt()
+                        place = place or (Bounds(*dataset.bounds), crs)
+                        asset = asset or _projection(dataset, crs)
+        except (RasterioError, UnicodeDecodeError) as error:
+            raise _bad(path, f"cannot be read to the end: {error}") from error
+    if not variables:
+        return FileFacts()  # no raster in it: features along a dimension, say
+    content = {"cube:dimensions": dimensions, "cube:variables": variables}
+    return FileFacts(asset, content, "datacube", *(place or (None, "")))
+
+
+def _read_through(dataset: Any) -> None:
+    for _, window in dataset.block_windows(1):
+        dataset.read(window=window)
+
+
+def _projection(dataset: Any, crs: str) -> dict[str, Any]:
+    named = {"proj:code": crs} if crs.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": crs}
+    return {**named, "proj:bbox": list(dataset.bounds), "proj:shape": [dataset.height, dataset.width]}
+
+
+def _variable(dataset: Any, source: Any, dimensions: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """Return a variable's name and description, and put its dimensions among the others."""
+    tags, own = dataset.tags(), dataset.tags(1)
+    match = SUBDATASET.match(str(source))
+    name = str(own.get("NETCDF_VARNAME") or (match["name"] if match else "data"))
+    others = [part for part in tags.get("NETCDF_DIM_EXTRA", "{}").strip("{}").split(",") if part]
+    for other in others:
+        values = [part for part in tags.get(f"NETCDF_DIM_{other}_VALUES", "").strip("{}").split(",") if part]
+        dimensions.setdefault(other, _dimension(values, tags.get(f"{other}#units", ""), dataset.count))
+    transform, bounds = dataset.transform, dataset.bounds
+    system = dataset.crs.to_epsg() if dataset.crs is not None else None
+    for axis, low, high, step in (
+        ("y", bounds.bottom, bounds.top, -transform.e),
+        ("x", bounds.left, bounds.right, transform.a),
+    ):
+        spatial: dict[str, Any] = {"type": "spatial", "axis": axis}
+        if not transform.is_identity:
+            spatial |= {"extent": sorted((low, high)), "step": abs(step)}
+        dimensions.setdefault(axis, {**spatial, **({"reference_system": system} if system else {})})
+    described = {"type": "data", "dimensions": [*others, "y", "x"], "data_type": dataset.dtypes[0]}
+    if own.get("units"):
+        described["unit"] = own["units"]
+    if dataset.nodata is not None:
+        described["nodata"] = "nan" if math.isnan(dataset.nodata) else dataset.nodata
+    return name, described
+
+
+def _dimension(values: list[str], units: str, count: int) -> dict[str, Any]:
+    since = SINCE.match(units.strip())
+    if since:
+        try:
+            start = datetime.fromisoformat(since["start"].strip())
+            start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+            step = SECONDS[since["unit"].lower()]
+            moments = [start + timedelta(seconds=float(value) * step) for value in values]
+        except (ValueError, OverflowError):
+            moments = []
+        if moments:
+            texts = [moment.isoformat(timespec="seconds").replace("+00:00", "Z") for moment in moments]
+            return {"type": "temporal", "extent": [min(texts), max(texts)], "values": texts[:LONGEST_DIMENSION]}
+    try:
+        numbers = [float(value) for value in values] or [float(number) for number in range(count)]
+    except ValueError:
+        return {"type": "other", "values": values[:LONGEST_DIMENSION]}
+    return {"type": "other", "extent": [min(numbers), max(numbers)], "values": numbers[:LONGEST_DIMENSION]}
+
+
+def _vector(path: Path) -> FileFacts:
+    import pyogrio
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+
+    magic = MAGIC.get(path.suffix.lower(), b"")
+    with path.open("rb") as stream:
+        if stream.read(len(magic)) != magic:  # GDAL would follow a file of another kind to wherever it points
+            raise _bad(path, f"is not what its name says, {path.suffix}")
+    try:
+        facts = pyogrio.read_info(path, force_feature_count=True, force_total_bounds=True)
+        table = pyogrio.raw.read_arrow(path)[1]
+    except (DataSourceError, DataLayerError, FeatureError, IndexError, OSError, RuntimeError) as error:
+        raise _bad(path, f"cannot be read to the end: {error}") from error
+    if table.num_rows != facts["features"]:
+        raise _bad(path, f"says that it has {facts['features']} features, and has {table.num_rows}")
+    columns = [{"name": name, "type": kind} for name, kind in zip(facts["fields"], facts["ogr_types"], strict=True)]
+    columns = [{"name": entry["name"], "type": entry["type"].removeprefix("OFT").lower()} for entry in columns]
+    geometry = facts["geometry_name"] or "geometry"
+    columns.append({"name": geometry, "type": str(facts["geometry_type"] or "geometry")})
+    return _table(table.num_rows, columns, geometry, facts["total_bounds"], facts["crs"])
+
+
+def _table(
+    rows: int, columns: list[dict[str, str]], geometry: str = "", bounds: Any = None, crs: Any = ""
+) -> FileFacts:
+    content: dict[str, Any] = {"table:columns": columns, "table:row_count": rows}
+    asset: dict[str, Any] = {}
+    place = None
+    if geometry:
+        content["table:primary_geometry"] = geometry
+    if crs and bounds is not None and all(map(math.isfinite, bounds)):
+        place = Bounds(*map(float, bounds))
+        code = str(crs)
+        asset = {"proj:code": code} if code.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": code}
+        asset["proj:bbox"] = list(place)
+    return FileFacts(asset, content, "table", place, str(crs) if place else "")
+
+
+def _parquet(path: Path) -> FileFacts:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import pyproj
+
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = sum(batch.num_rows for batch in file.iter_batches())
+            schema = file.schema_arrow
+        geo = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _bad(path, f"cannot be read to the end: {error}") from error
+    columns = [{"name": column.name, "type": str(column.type)} for column in schema]
+    primary = str(geo.get("primary_column", ""))
+    facts = geo.get("columns", {}).get(primary, {})
+    crs: Any = ""
+    if primary:
+        system = pyproj.CRS.from_user_input(facts["crs"]) if facts.get("crs") else pyproj.CRS.from_epsg(4326)
+        # OGC:CRS84, GeoParquet's default, is EPSG:4326 with longitude first, as all bounds here are.
+        crs = f"EPSG:{system.to_epsg()}" if system.to_epsg() else system.to_wkt()
+        crs = "EPSG:4326" if system.to_authority() == ("OGC", "CRS84") else crs
+    return _table(rows, columns, primary, facts.get("bbox"), crs)
+
+
+def _json(path: Path) -> FileFacts:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise _bad(path, f"is not JSON: {error}") from error
+    is_vector = isinstance(content, dict) and content.get("type") in VECTOR_TYPES
+    if path.suffix.lower() == ".geojson" and not is_vector:
+        raise _bad(path, "is not GeoJSON: neither a feature nor a collection of features")
+    return _vector(path) if is_vector and content.get("features", True) else FileFacts()
+
+
+def _csv(path: Path) -> FileFacts:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows, header = _csv_rows(stream, path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _bad(path, f"is not a table of text: {error}") from error
+    return _table(rows, [{"name": name or f"column {number}"} for number, name in enumerate(header, 1)])
+
+
+def _csv_rows(stream: Any, path: Path) -> tuple[int, list[str]]:
+    sample = stream.readline()
+    stream.seek(0)
+    delimiter = max(",;\t", key=sample.count)
+    lines: Iterator[list[str]] = csv.reader(stream, delimiter=delimiter, strict=True)
+    header = next(lines, [])
+    rows = 0
+    for row in lines:
+        if row and len(row) != len(header):
+            raise _bad(path, f"has {len(row)} values in line {rows + 2}, and {len(header)} columns")
+        rows += bool(row)
+    return rows, header
+
+
+def _zip(path: Path) -> FileFacts:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+        raise _bad(path, f"cannot be read to the end: {error}") from error
+    if broken is not None:
+        raise _bad(path, f"is damaged at {broken}")
+    return FileFacts()
+
+
+READERS: dict[str, Callable[[Path], FileFacts]] = {
+    ".csv": _csv,
+    ".fgb": _vector,
+    ".geojson": _json,
+    ".gpkg": _vector,
+    ".h5": _cube,
+    ".json": _json,
+    ".nc": _cube,
+    ".parquet": _parquet,
+    ".zip": _zip,
+}
