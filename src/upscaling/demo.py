@@ -105,8 +105,10 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 def _say_what_to_open(run_folder: Path) -> None:
     tiles = sorted(run_folder.glob("tiles/*/*.tif"))
     say("")
+    say(f"report       {(run_folder / 'report.html').resolve()}   (any browser)")
     say(f"collection   {(run_folder / 'collection.json').resolve()}")
     say(f"all items    {(run_folder / 'items.parquet').resolve()}   (QGIS, geopandas)")
     if tiles:
+        say(f"mosaic       {(run_folder / 'mosaic').resolve()}   (*.gti.gpkg in QGIS, *.png to look at)")
         say(f"one tile     {tiles[0].resolve()}   (QGIS, any GeoTIFF viewer)")
     say(f"the tiles    {(run_folder / 'plan' / 'tiles.parquet').resolve()}")

@@ -18,6 +18,7 @@ from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.files import digest
 from upscaling.plan import Plan, ensure_plan, keep_config
+from upscaling.refresher import Refresher
 from upscaling.runlock import take_run
 
 __all__ = ["begin", "end", "export", "logged", "plan", "read_config", "said_of_collection", "slots", "tiles_of_part"]
@@ -25,6 +26,7 @@ __all__ = ["begin", "end", "export", "logged", "plan", "read_config", "said_of_c
 
 _SPARE_THREADS = 5
 _waiters: dict[str, subprocess.Popen[bytes]] = {}  # of this process, by run folder
+_refreshers: dict[str, Refresher] = {}
 
 
 def _say(line: str) -> None:
@@ -107,6 +109,7 @@ def begin(config: Config, run_folder: str, workflow: Any) -> None:
         check_run(config, folder)
     except UpscalingError as error:
         _stop(error, config)
+    _refreshers[run_folder] = Refresher(folder)
     if config.backend.kind != "cwl":
         _waiters[run_folder] = waiter.start(folder)
         # Slots bound what runs, and the waiter how fast it begins. Snakemake's own rate limit (9.27) leaves one more
@@ -121,6 +124,8 @@ def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
     from upscaling.tile import finish_run
 
     folder = Path(run_folder)
+    if run_folder in _refreshers:
+        _refreshers.pop(run_folder).stop()
     if run_folder in _waiters:
         waiter.stop(_waiters.pop(run_folder), folder)
     finish_run(config, folder)
