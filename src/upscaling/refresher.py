@@ -15,7 +15,7 @@ _SHARE = 0.02  # of one core, at the most
 
 
 class Refresher:
-    """Writes ``report.html`` of a run again and again until it is stopped; a report that fails is not the run's matter."""
+    """Writes a run's report again and again until it is stopped; one that cannot be written stops nothing."""
 
     def __init__(self, run_folder: Path) -> None:
         self._run_folder = run_folder
