@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.config import Config
+from upscaling.config import Collection, Config
 from upscaling.errors import TileFailedError
 from upscaling.files import read_json, write_json
-from upscaling.plan import Plan, job_of, load_plan
+from upscaling.plan import Plan, job_of, kept_config, load_plan
 from upscaling.receipts import open_receipt
 from upscaling.tiles import Outcome, TileJob
 
@@ -55,7 +55,7 @@ def run_tile(
     Parameters
     ----------
     config
-        The run's configuration, or what Snakemake made of it; needed where no backend is given.
+        The run's configuration, or what Snakemake made of it; what is kept beside the plan if not given.
     plan, backend
         The run's own, from a caller that sees many tiles through; read and made for this tile if not given.
 
@@ -72,14 +72,15 @@ def run_tile(
 
     plan = plan or load_plan(run_folder)
     job = job_of(plan, run_folder, tile)
-    backend = backend or get_backend(_settings(config).backend, plan.facts, run_folder)
+    settings = kept_config(run_folder) if config is None else _settings(config)
+    backend = backend or get_backend(settings.backend, plan.facts, run_folder)
     item_path = job.folder / "item.json"
     with open_receipt(job) as receipt:
         if _done_meanwhile(item_path, job):
             return item_path
         outcome = backend.run(job, receipt)
         try:
-            item = _describe(job, outcome, plan.facts)
+            item = _describe(job, outcome, plan.facts, settings.collection)
         except TileFailedError as error:
             receipt.advance("failed", error={"class": error.error_class, "message": str(error)})
             raise
@@ -93,14 +94,17 @@ def _settings(config: Any) -> Config:
     return config if isinstance(config, Config) else Config.parse(config)
 
 
-def _describe(job: TileJob, outcome: Outcome, facts: dict[str, Any]) -> dict[str, Any]:
+def _describe(job: TileJob, outcome: Outcome, facts: dict[str, Any], said: Collection) -> dict[str, Any]:
     from upscaling.binding import temporal_extent
+    from upscaling.results.describe import describe
     from upscaling.results.item import build_item
 
     # Free polygons need not lie on a pixel lattice; the tiles of a grid do, and neighbours must abut to the pixel.
-    exact = facts["area"]["grid"] not in {"file", "none", None}
+    exact = said.exact and facts["area"]["grid"] not in {"file", "none", None}
     temporal = job.time or temporal_extent(job.algorithm, job.parameters)
-    return build_item(job, outcome, temporal=temporal, exact=exact)
+    item = build_item(job, outcome, temporal=temporal, exact=exact)
+    describe(item, run=job.run, part=job.part, assets=said.assets)
+    return item
 
 
 def _done_meanwhile(item_path: Path, job: TileJob) -> bool:
