@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_run", "finish_run", "run_tile"]
 
+_KEPT = ".item.json"  # beside a package's item.json, which Snakemake may delete
+
 
 def check_run(config: Any, run_folder: Path) -> None:
     """Before the first tile: see that the platform is there and lets us in.
@@ -76,7 +78,7 @@ def run_tile(
     backend = backend or get_backend(settings.backend, plan.facts, run_folder)
     item_path = job.folder / "item.json"
     with open_receipt(job) as receipt:
-        if _done_meanwhile(item_path, job):
+        if _done_meanwhile(item_path, job) or _restored(item_path, job):
             return item_path
         outcome = backend.run(job, receipt)
         try:
@@ -84,6 +86,8 @@ def run_tile(
         except TileFailedError as error:
             receipt.advance("failed", error={"class": error.error_class, "message": str(error)})
             raise
+        if job.algorithm.kind == "cwl":
+            write_json(item_path.with_name(_KEPT), item)
         write_json(item_path, item)
         receipt.advance("done", facts={**receipt.facts, **outcome.job})
         shutil.rmtree(job.scratch, ignore_errors=True)
@@ -105,6 +109,24 @@ def _describe(job: TileJob, outcome: Outcome, facts: dict[str, Any], said: Colle
     item = build_item(job, outcome, temporal=temporal, exact=exact)
     describe(item, run=job.run, part=job.part, assets=said.assets)
     return item
+
+
+def _restored(item_path: Path, job: TileJob) -> bool:
+    """Whether this very work was done before and only Snakemake removed its item: no platform could be asked again.
+
+    After ``kill -9`` a cluster goes on and finishes tiles that Snakemake takes for incomplete.
+    """
+    if job.algorithm.kind != "cwl":
+        return False
+    try:
+        item = read_json(item_path.with_name(_KEPT))
+        whole = all((job.folder / a["href"]).stat().st_size == a["file:size"] for a in item["assets"].values())
+        if not whole or item["properties"]["upscaling:key"] != job.key:
+            return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    write_json(item_path, item)
+    return True
 
 
 def _done_meanwhile(item_path: Path, job: TileJob) -> bool:
