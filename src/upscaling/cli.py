@@ -103,7 +103,29 @@ def collect(
     summary = gather(config=settings, run_folder=results / settings.run, partial=partial)
     for line in by_reason(summary.missing):
         typer.echo(f"missing: {line}", err=True)
+    for problem in summary.problems:
+        typer.echo(f"problem: {problem}", err=True)
     typer.echo(f"{summary.collection}: {summary.items} items")
+
+
+@app.command()
+def validate(
+    collection: Annotated[Path, typer.Argument(help="A collection.json.", show_default=False)],
+    schemas: Annotated[Path | None, typer.Option(help="Folder of JSON schemas of STAC extensions.")] = None,
+    prr: Annotated[bool, typer.Option("--prr", help="Ask for all that ESA's PRR requires.")] = False,
+) -> None:
+    """Validate a collection and all its items against STAC 1.1 and APEx's recommendations, without a network.
+
+    Extensions are checked against the schemas of a folder, if one is given.
+    """
+    from upscaling.results.validate import validate_collection
+
+    problems = validate_collection(collection, schemas, prr=prr)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise UpscalingError(f"{collection}: {len(problems)} problems")
+    typer.echo(f"{collection}: valid")
 
 
 @app.command()
