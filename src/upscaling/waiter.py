@@ -10,6 +10,7 @@ A connection that closes early means that Snakemake gave the tile up; the remote
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import secrets
@@ -33,11 +34,26 @@ from upscaling.progress import read_states
 if TYPE_CHECKING:
     from upscaling.backends.base import Backend
 
-__all__ = ["serve", "start", "stop"]
+__all__ = ["import_libraries", "serve", "start", "stop"]
 
 _ADDRESS = ".waiter"  # in the run's folder; readable by its owner only, as it holds the token
 _LINE = 4096  # bytes; the longest question
 _SECONDS = 10.0  # that a shell may take to put its question
+_LIBRARIES = {  # that seeing a tile through imports, beside the backend's own module
+    "openeo": ("openeo.rest.connection",),
+    "ogcapi": ("jsonschema",),
+}
+_FOR_ALL = (
+    "orjson",
+    "pyproj",
+    "rasterio.shutil",
+    "rasterio.warp",
+    "requests.adapters",
+    "rio_cogeo.cogeo",
+    "shapely.affinity",
+    "tenacity",
+    "upscaling.results.item",
+)
 _BETWEEN = 1 / 25  # s between two tiles' beginnings: hundreds of slots do not all reach the platform in one moment
 
 
@@ -60,7 +76,9 @@ def stop(process: subprocess.Popen[bytes], run_folder: Path) -> None:
 
 def serve(run_folder: Path) -> None:
     """Serve until the parent ends or SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and Snakemake decides
     token = secrets.token_hex(16)
+    import_libraries(kept_config(run_folder).backend.kind)
     run = _Run(run_folder)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         address = run_folder / _ADDRESS
@@ -69,14 +87,28 @@ def serve(run_folder: Path) -> None:
         with os.fdopen(descriptor, "w") as stream:
             stream.write(f"{listener.getsockname()[1]} {token}\n")
         print("ready", flush=True)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        threading.Thread(target=_end_with_parent, args=(run,), daemon=True).start()
         while True:
             connection, _ = listener.accept()
             threading.Thread(target=_answer, args=(connection, token.encode(), run), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def import_libraries(kind: str) -> None:
+    """Import what tiles on this kind of backend need, before there are threads.
+
+    Threads that import a package of circular imports at the same time see it half made (Python gives up its import
+    locks there, rather than wait for ever).
+    """
+    for name in (*_LIBRARIES.get(kind, ()), *_FOR_ALL, f"upscaling.backends.{kind}"):
+        importlib.import_module(name)
+
+
+def _end_with_parent(run: _Run) -> None:
     sys.stdin.buffer.read()
+    # Where Snakemake was killed its shells live on: they must not each take their tile over, a process per slot.
+    for connection in run.shells():
+        with suppress(OSError):
+            connection.sendall(b"130 detached, as Snakemake has ended; the next run finds the job again\n")
     os._exit(0)  # at once: receipts are always whole on disk, and threads may wait for hours
 
 
@@ -90,6 +122,20 @@ class _Run:
         self._read: tuple[list[int], Plan, Backend] | None = None
         self._stopped = False
         self._next = time.monotonic()
+        self._shells: set[socket.socket] = set()
+
+    @contextmanager
+    def heard(self, shell: socket.socket) -> Iterator[None]:
+        """Keep a shell among those that wait for an answer."""
+        self._shells.add(shell)
+        try:
+            yield
+        finally:
+            self._shells.discard(shell)
+
+    def shells(self) -> list[socket.socket]:
+        """Return those that wait for an answer."""
+        return list(self._shells)
 
     def take_turn(self) -> None:
         """Wait until the next tile may begin."""
@@ -138,14 +184,15 @@ def _answer(connection: socket.socket, token: bytes, run: _Run) -> None:
         if len(said) != 2 or not secrets.compare_digest(said[0], token):
             return
         connection.settimeout(None)
-        run.take_turn()
-        held_back = run.brakes.launch()
-        if held_back is None:
-            status, message = _see_through(said[1].decode(errors="replace"), run)
-        else:
-            status, message = 1, f"not submitted: {held_back}"
-            run.stop_launching(held_back)
-        connection.sendall(f"{status} {message}\n".encode())
+        with run.heard(connection):
+            run.take_turn()
+            held_back = run.brakes.launch()
+            if held_back is None:
+                status, message = _see_through(said[1].decode(errors="replace"), run)
+            else:
+                status, message = 1, f"not submitted: {held_back}"
+                run.stop_launching(held_back)
+            connection.sendall(f"{status} {message}\n".encode(errors="replace"))
 
 
 def _see_through(tile: str, run: _Run) -> tuple[int, str]:
