@@ -15,7 +15,6 @@ from typing import Any
 
 import requests
 import yaml
-
 from tests.servers import BIN, free_port
 
 HERE = Path(__file__).parent

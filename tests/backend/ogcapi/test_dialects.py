@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.backend.ogcapi.replay import Replay
+
 from upscaling.backends.ogcapi import _state_of
 from upscaling.backends.ogcapi_client import OgcApiClient
 from upscaling.backends.ogcapi_results import read_reply

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import rasterio
@@ -57,7 +58,7 @@ BBOX = {
 
 
 class Ndvi(BaseProcessor):
-    metadata = {
+    metadata: ClassVar = {
         "version": "1.0.0",
         "id": "ndvi",
         "title": "NDVI of a box",
@@ -85,13 +86,13 @@ class Ndvi(BaseProcessor):
 
 
 class SyncNdvi(Ndvi):
-    metadata = {**Ndvi.metadata, "id": "ndvi-sync", "jobControlOptions": ["sync-execute"]}
+    metadata: ClassVar = {**Ndvi.metadata, "id": "ndvi-sync", "jobControlOptions": ["sync-execute"]}
 
 
 class Echo(BaseProcessor):
     """Gives back what it got: one input of each type."""
 
-    metadata = {
+    metadata: ClassVar = {
         "version": "0.1.0",
         "id": "echo",
         "title": "Echo",
