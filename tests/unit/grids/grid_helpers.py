@@ -57,6 +57,8 @@ def owned(row: Any) -> Any:
 def _moved(geometry: Any, source: str, target: str) -> Any:
     change = pyproj.Transformer.from_crs(source, target, always_xy=True)
     moved = shapely.transform(geometry, lambda xy: np.column_stack(change.transform(*xy.T)))
+    if shapely.is_valid(moved).all():
+        return moved
     return shapely.set_precision(shapely.make_valid(moved, method="structure"), 1e-4)
 
 

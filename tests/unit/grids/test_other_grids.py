@@ -118,10 +118,10 @@ def test_sentinel2_tile_of_a_square_without_one() -> None:
     [
         ("s2", -80, 84, 12),
         ("mgrs-100km", -90, 90, 12),
-        ("deg-1", -90, 90, 6),
+        ("deg-1", -90, 90, 4),
         ("deg-3", -90, 90, 5),
-        ("tms-WebMercatorQuad-8", -85, 85, 5),
-        ("tms-WorldCRS84Quad-8", -90, 90, 6),
+        ("tms-WebMercatorQuad-6", -85, 85, 5),
+        ("tms-WorldCRS84Quad-5", -90, 90, 4),
         ("equi7-T1", -90, 90, 12),
         ("h3-3", -90, 90, 10),
         ("majortom-50km", -84.5, 84.5, 8),
