@@ -205,7 +205,10 @@ def test_another_process_of_that_name_is_not_taken_for_ours(dru: DruServer, ogc_
     )
     run = ogc_run(
         dru,
-        algorithm={"source": str(ROOT / "cwl" / "ndvi.cwl"), "parameters": {"scene": dru.scene_url}},
+        algorithm={
+            "source": str(ROOT / "cwl" / "ndvi.cwl"),
+            "parameters": {"scene": dru.scene_url, "datetime": "2022-06-12"},
+        },
         backend={"url": dru.url},
         area=SMALL,
     )

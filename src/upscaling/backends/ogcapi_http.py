@@ -6,6 +6,7 @@ import datetime as dt
 import email.utils
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +22,22 @@ from upscaling.files import sha256_file, write_json, written_whole
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["JSON", "Transport", "is_html", "link_headers", "loaded", "save_reply", "small_json", "translated", "whole"]
+__all__ = [
+    "JSON",
+    "Transport",
+    "is_html",
+    "link_headers",
+    "loaded",
+    "printable",
+    "save_reply",
+    "small_json",
+    "translated",
+    "whole",
+]
 
 JSON = "application/json"
 _UNKNOWN_OUTCOME = {408, *range(500, 600)}  # the platform, or what stands behind its gateway, may have acted
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SHA256_MULTIHASH = "1220"  # multihash prefix of a sha2-256 digest of 32 bytes
 _LARGEST_FILE = 64 << 30  # bytes; more than any tile, less than a disk
 _CONNECT_SECONDS, _ANSWER_SECONDS = 30.0, 120.0
@@ -137,6 +150,12 @@ class Transport:
         part.replace(target)
 
 
+def printable(text: str) -> str:
+    """Return a server's words as one line that is safe to print: without colours, other controls and our secrets."""
+    line = " ".join(_COLOURS.sub("", text).split())
+    return without_secrets("".join(sign for sign in line if sign.isprintable()))
+
+
 def whole(path: Path, size: int | None, checksum: str) -> bool:
     """Whether a file is what was declared of it."""
     if size is not None and path.stat().st_size != size:
@@ -220,7 +239,7 @@ def _refused(answer: requests.Response) -> PlatformError:
     status = answer.status_code
     wait = answer.headers.get("Retry-After", "")
     return PlatformError(
-        without_secrets(f"{answer.url} answered {status}: {': '.join(words) or answer.reason}"),
+        printable(f"{answer.url} answered {status}: {': '.join(words) or answer.reason}"),
         error_class=classify_http(status, code),
         outcome_unknown=status in _UNKNOWN_OUTCOME,
         retry_after=float(wait) if wait.isdigit() else None,

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.backends.ogcapi_client import STATUSES, OgcApiClient
+from upscaling.backends.ogcapi_http import printable
 from upscaling.backends.remote import PlatformError
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.files import digest, read_json, write_json
@@ -237,5 +238,5 @@ def words_of_failure(client: OgcApiClient, job_id: str, log: Path) -> str:
     log.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"--- {name}\n{json.dumps(content, indent=2, ensure_ascii=False)}\n" for name, content in told)
     log.write_text(text, encoding="utf-8")
-    said = " | ".join(dict.fromkeys(word.strip() for word in words if word.strip()))
+    said = " | ".join(filter(None, dict.fromkeys(map(printable, words))))
     return said or "the server ended the job in failure and gave no reason"

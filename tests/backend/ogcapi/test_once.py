@@ -143,7 +143,7 @@ LISTS: dict[str, tuple[Any, str]] = {
     "not allowed": (lambda: (405, {}, b""), "it lists no jobs"),
     "not implemented": (lambda: (501, {}, b""), "it lists no jobs"),
     "a list without a job that is under way": (
-        lambda: listed(),
+        listed,
         "its job list does not show jobs that are under way",
     ),
 }
@@ -205,7 +205,7 @@ def test_results_sent_at_once_survive_a_kill(replay: Replay, work: Callable[...,
 def test_a_failed_job_in_the_servers_words(replay: Replay, work: Callable[..., Outcome], tmp_path: Path) -> None:
     replay.answers |= {
         "POST /api/processes/p/execution": (201, {}, {"jobID": "j"}),
-        "GET /api/jobs/j": (200, {}, {"jobID": "j", "status": "failed", "message": "step 2 failed"}),
+        "GET /api/jobs/j": (200, {}, {"jobID": "j", "status": "failed", "message": "\x1b[31mstep 2\nfailed\x1b[0m"}),
         "GET /api/jobs/j/results": (400, {}, {"title": "ProcessFailed", "detail": "no scene over the area"}),
         "GET /api/jobs/j/logs": (200, {}, ["[ERROR] crop: exit 9"]),
     }
