@@ -248,12 +248,12 @@ class Session:
                 return self._log_ins  # another thread has done it
             if self._method == "bearer":
                 raise PlatformError(f"{refusal}; set a new OPENEO_AUTH_TOKEN", error_class=ErrorClass.AUTH)
-            if self._proven < refused:
-                raise refusal  # fresh, and refused: another one would be too
+            if refused - self._proven > 1:
+                raise refusal  # two fresh ones were refused: another one would be too
             try:
                 self._bounded(lambda: log_in(self._connected, self._method, self.url))
             except ConfigError as error:
-                self._proven = -1  # not tried again by every thread: accounts are locked for less
+                self._proven = -(10**9)  # not tried again by every thread: accounts are locked for less
                 raise PlatformError(str(error), error_class=ErrorClass.AUTH) from None
             self._log_ins += 1
             return self._log_ins
