@@ -98,8 +98,8 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
             package = pin_package_of(package_of(content, place), into)
         except ConfigError as error:
             raise ConfigError(
-                f"{content.get('id')} runs through OGC API - Processes ({service}), which this version cannot submit"
-                f" to; and its package cannot be run here instead: {error.file or 'it'}: {error.message}",
+                f"{content.get('id')} runs through OGC API - Processes ({service}) and needs backend.kind ogcapi;"
+                f" with kind cwl its package would run, but {error.file or 'it'}: {error.message}",
                 file=place,
                 key=_KEY,
             ) from None

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import http.server
 import json
 import shutil
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +18,7 @@ from upscaling.files import sha256_file
 from upscaling.records import floating_reference, ogc_process
 from upscaling.udp import inline_graph, read_parameters, saves_result
 
-from .udp_helpers import BOX, TILE, TIME, node, udp
+from .udp_helpers import BOX, TILE, TIME, node, served, udp
 
 RAMONA = "RAMONA-herbaceous_rangeland_biomass-country-mosaick"
 # What a tile becomes for each UDP of the data; everything that is not here takes `bounding_box: bbox`.
@@ -168,13 +163,14 @@ def test_every_record_is_described_and_pinned_or_says_in_one_line_why_not(catalo
             base, identifier, reason = OGC[name]
             assert (facts["process"]["base"], facts["process"]["id"]) == (base, identifier)
             assert facts["problem"] == (
-                f"this version cannot submit to OGC API - Processes, nor run the package instead: {reason}"
+                f"its server does not tell what it takes: {base}/processes/{identifier} cannot be reached (ProxyError)"
             )
+            assert facts["notes"] == [f"Its package cannot be run with backend.kind cwl instead: {reason}."]
             with pytest.raises(ConfigError) as caught:
                 pin(name, tmp_path, catalogue)
             assert str(caught.value) == (
-                f"{path}: algorithm.source: {name} runs through OGC API - Processes ({base}/processes/{identifier}),"
-                f" which this version cannot submit to; and its package cannot be run here instead: {reason}"
+                f"{path}: algorithm.source: {name} runs through OGC API - Processes ({base}/processes/{identifier})"
+                f" and needs backend.kind ogcapi; with kind cwl its package would run, but {reason}"
             )
         elif name in NO_DEFINITION:
             assert facts["problem"] == f"{NO_DEFINITION[name]}: cannot be fetched: ProxyError"
@@ -279,18 +275,6 @@ def test_an_unreadable_source_is_one_line(
         pin(source, tmp_path)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 def test_a_catalogue_on_the_web_is_followed_by_its_relative_links(catalogue: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from upscaling.describe import describe, render
 from upscaling.describe.process import type_words
 from upscaling.errors import ConfigError
 
-from .udp_helpers import BOX, GEOJSON, node, udp
+from .udp_helpers import BOX, GEOJSON, node, served, udp
 
 INTERVAL = {"type": "array", "subtype": "temporal-interval"}
 NDVI = str(ROOT / "cwl" / "ndvi.cwl")
@@ -29,6 +29,7 @@ NDVI = str(ROOT / "cwl" / "ndvi.cwl")
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 def shown(facts: dict[str, Any], width: int = 80) -> str:
@@ -176,18 +177,46 @@ def test_a_package_is_described(tmp_path: Path) -> None:
         describe(AlgorithmConfig(source=f"{NDVI}#other"))
 
 
-def test_a_record_of_an_ogc_service_whose_package_is_here(shared_data: Path, tmp_path: Path) -> None:
+def test_a_process_of_ogcapi_is_described_by_its_server(shared_data: Path, tmp_path: Path) -> None:
+    """Nobody logs in for that; and a record's package may run here instead."""
+    served_at = tmp_path / "web" / "gep" / "processes"
+    served_at.mkdir(parents=True)
+    inputs = {
+        "aoi": {"title": "Area", "schema": {"allOf": [], "format": "ogc-bbox", "type": "object"}},
+        "start_date": {"schema": {"type": "string", "format": "date"}},
+        "end_date": {"schema": {"type": "string", "format": "date"}},
+        "looks": {"schema": {"type": "integer", "minimum": 1}},
+    }
+    about = {"id": "ost", "title": "OST", "inputs": inputs, "outputs": {"stack": {"schema": {}}}}
+    (served_at / "ost").write_text(json.dumps({**about, "jobControlOptions": ["sync-execute"]}))
     source = shared_data / "apex_catalogue/terradue/gep_ost/records/gep_ost.json"
     record = json.loads(source.read_text())
-    next(link for link in record["links"] if link["rel"] == "application")["href"] = NDVI
     path = tmp_path / "gep_ost.json"
-    path.write_text(json.dumps(record))
-    facts = describe(AlgorithmConfig(source=str(path)))
+    with served(tmp_path / "web") as url:
+        for link in record["links"]:
+            if link["rel"] in {"application", "service"}:
+                link["href"] = NDVI if link["rel"] == "application" else f"{url}/gep/processes/ost"
+        path.write_text(json.dumps(record))
+        facts = describe(AlgorithmConfig(source=str(path)))
+        alone = describe(AlgorithmConfig(source=f"{url}/gep/processes/ost"))
+        gone = describe(AlgorithmConfig(source=f"{url}/gep/processes/other"))
     assert (facts["kind"], facts["id"], facts["problem"]) == ("ogcapi", "gep_ost", None)
-    assert facts["process"]["id"] == "opensartoolkit-1_0_24"
-    text = shown(facts)
-    assert "opensartoolkit-1_0_24 at https://ades.gep.terradue.com/gep/wps3" in text.replace("\n           ", " ")
-    assert "the package runs with backend.kind cwl" in " ".join(text.split())
+    assert {entry["name"]: entry["form"] for entry in facts["parameters"]} == {
+        "aoi": "bbox-auto",
+        "start_date": "time-start",
+        "end_date": "time-end",
+        "looks": None,
+    }
+    assert facts["missing"][-1] == "algorithm.parameters.looks: integer, at least 1"
+    assert facts["notes"] == [
+        "It runs only while the caller waits (no async-execute).",
+        f"Its package, {NDVI}, can be run with backend.kind cwl instead: `upscaling describe` tells more.",
+    ]
+    assert (alone["id"], alone["title"], alone["parameters"]) == ("ost", "OST", facts["parameters"])
+    assert gone["problem"].endswith("/gep/processes/other answered 404: File not found")
+    text = shown(facts, 160)
+    for words in (f"process    {url}/gep/processes/ost", "outputs    stack", "tile: bounding box", "{kind: ogcapi}"):
+        assert words in text
 
 
 def test_the_command_line(shared_data: Path) -> None:

@@ -16,6 +16,7 @@ from upscaling.catalogue import (
     read_source,
 )
 from upscaling.config import Algorithm as AlgorithmConfig
+from upscaling.describe.ogcapi import ogcapi_facts
 from upscaling.describe.process import process_facts
 from upscaling.describe.scenarios import scenario_facts
 from upscaling.errors import ConfigError
@@ -49,13 +50,16 @@ def describe(config: AlgorithmConfig) -> dict[str, Any]:
         ``kind``: ``openeo``, ``cwl``, ``ogcapi`` or ``scenarios``; ``id``, ``title``, ``description``, ``source``,
         ``read_from``; ``problem``: one line that says why it cannot be run, or None; ``floats``: the branch or tag
         that the definition's address follows, or None; ``record``: what its catalogue record tells, or None. Then by
-        kind: ``process_facts``, ``scenarios``, or ``package`` as ``packages.describe_package`` gives it.
+        kind: ``process_facts``, ``ogcapi_facts``, ``scenarios``, or ``package`` (of ``packages.describe_package``).
 
     Raises
     ------
     ConfigError
         If the source itself cannot be read, or is nothing that can be described.
     """
+    process = ogc_process(config.source)
+    if process is not None:
+        return {**_head(config, config.source), "kind": "ogcapi", **ogcapi_facts(process)}
     if is_package(config.source):
         return {**_head(config, config.source), "kind": "cwl", **_package(config.source)}
     text, place = read_source(config)
@@ -120,11 +124,14 @@ def _ogcapi(record: Mapping[str, Any], place: str) -> dict[str, Any]:
     if process is None:
         problem = f"its service link, {service}, is no process of OGC API - Processes (…/processes/<id>)"
         return {"problem": problem, "process": None}
-    facts = {**_package(package_of(record, place)), "id": record.get("id"), "process": process._asdict()}
-    submitted = "this version cannot submit to OGC API - Processes"
-    if facts["problem"]:
-        return {**facts, "problem": f"{submitted}, nor run the package instead: {facts['problem']}"}
-    return {**facts, "notes": [f"{submitted[0].upper()}{submitted[1:]}; the package runs with backend.kind cwl."]}
+    facts = ogcapi_facts(process)
+    source = package_of(record, place)
+    package = _package(source)
+    if package["package"] is None:
+        told = f"Its package cannot be run with backend.kind cwl instead: {package['problem']}."
+    else:
+        told = f"Its package, {source}, can be run with backend.kind cwl instead: `upscaling describe` tells more."
+    return {**facts, "id": record.get("id"), "package_source": source, "notes": [*facts.get("notes", []), told]}
 
 
 def _package(source: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from upscaling.planning import _NEIGHBOURHOOD
 from upscaling.tiles import Parameter
 from upscaling.udp import asked_for, loaded_collections, nodes_of, saves_result, subtypes
 
-__all__ = ["process_facts", "type_words"]
+__all__ = ["missing", "parameter_facts", "process_facts", "type_words"]
 
 _FORM_WORDS = {
     "bbox": "bounding box in the tile's CRS",
@@ -75,7 +75,7 @@ def process_facts(content: Any, text: str, place: str, *, saved_as: list[str]) -
         "calls": [list(call) for call in sorted({_call(node) for node in nodes if node.get("namespace")})],
         "job_options": content.get("default_job_options", {}),
     }
-    return {**facts, "missing": list(_missing(parameters)), "notes": list(_notes(facts, algorithm.parameters, graph))}
+    return {**facts, "missing": list(missing(parameters)), "notes": list(_notes(facts, algorithm.parameters, graph))}
 
 
 def _call(node: Mapping[str, Any]) -> tuple[str, str]:
@@ -83,8 +83,18 @@ def _call(node: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _parameter(parameter: Parameter, spelling: Spelling | None) -> dict[str, Any]:
-    if spelling is not None:
-        filled_by = "time step" if spelling.form in TIME_FORMS else "tile"
+    if spelling is None:
+        return parameter_facts(parameter, None, None, None)
+    becomes = _FORM_WORDS.get(spelling.form)
+    return parameter_facts(parameter, spelling.form, becomes, spelling.why, timed=spelling.form in TIME_FORMS)
+
+
+def parameter_facts(
+    parameter: Parameter, form: str | None, becomes: str | None, why: str | None, *, timed: bool = False
+) -> dict[str, Any]:
+    """Return what is told of a parameter, and what fills it: a form of the tile (or time step), or the user."""
+    if form is not None:
+        filled_by = "time step" if timed else "tile"
     else:
         filled_by = "parameters" if parameter.required else "default"
     return {
@@ -94,9 +104,9 @@ def _parameter(parameter: Parameter, spelling: Spelling | None) -> dict[str, Any
         "default": parameter.default,
         "description": " ".join(parameter.description.replace("\\n", " ").split()),
         "filled_by": filled_by,
-        "form": spelling.form if spelling else None,
-        "becomes": _FORM_WORDS.get(spelling.form, spelling.form) if spelling else None,
-        "why": spelling.why if spelling else None,
+        "form": form,
+        "becomes": None if form is None else becomes or form,
+        "why": None if form is None else why,
     }
 
 
@@ -110,8 +120,8 @@ def _words(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     kind = schema.get("type", "anything")
-    if schema.get("subtype"):
-        return str(schema["subtype"])
+    if schema.get("subtype") or (kind == "object" and schema.get("format")):
+        return str(schema.get("subtype") or schema["format"])
     if kind == "array":
         inner = type_words(schema.get("items", {}))
         return f"({inner})[]" if " " in inner else f"{inner}[]"
@@ -122,7 +132,8 @@ def _words(schema: Mapping[str, Any]) -> str:
     return f"{' or '.join(kind) if isinstance(kind, list) else kind}{bound}"
 
 
-def _missing(parameters: list[dict[str, Any]]) -> Iterator[str]:
+def missing(parameters: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield what a configuration must hold for a service with these parameters."""
     takers = [entry for entry in parameters if entry["filled_by"] == "tile"]
     yield "area: the tiles' area" if takers else "for_each: values of its parameters, as nothing takes a tile"
     for entry in parameters:

@@ -16,7 +16,7 @@ __all__ = ["render"]
 _KINDS = {
     "openeo": "openEO process",
     "cwl": "application package (CWL)",
-    "ogcapi": "service of OGC API - Processes",
+    "ogcapi": "process of OGC API - Processes",
     "scenarios": "benchmark scenarios",
 }
 _LONGEST_DEFAULT, _LONGEST_TEXT = 44, 400
@@ -32,7 +32,7 @@ def render(facts: Mapping[str, Any]) -> RenderableType:
     if facts["title"] and facts["title"] != facts["id"]:
         parts.append(Text(facts["title"]))
     if facts["problem"]:
-        parts.append(Text.assemble(("cannot be run: ", "bold red"), facts["problem"]))
+        parts.append(Text.assemble(("problem: ", "bold red"), facts["problem"]))
     about = _shortened(facts["description"])
     if about and about != facts["title"]:
         parts += [Text(), Text(about)]
@@ -97,20 +97,23 @@ def _bullets(notes: list[str]) -> RenderableType:
     return table
 
 
-def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    record = facts["record"] or {}
+def _record(record: Mapping[str, Any], process: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     for name in ("provider", "platform"):
         if record.get(name):
             yield name, str(record[name].get("title") or record[name]["href"])
-    process = facts.get("process")
     if process:
-        yield "process", f"{process['id']} at {process['base']}"
+        yield "process", f"{process['base']}/processes/{process['id']}"
     elif record.get("service"):
         yield "service", record["service"]
     if record:
         yield "cost", _cost(record["cost"])
         kept = (record.get("license") and f"licence {record['license']}", _day(record.get("updated")))
         yield "record", ", ".join(filter(None, (record["visibility"], *kept)))
+
+
+def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    record = facts["record"] or {}
+    yield from _record(record, facts.get("process"))
     yield "read from", facts["read_from"]
     if record.get("application") and record["application"] != facts["read_from"]:
         yield "linked as", record["application"]
@@ -118,6 +121,8 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "version", f"floats: the link follows {facts['floats']!r}; a plan keeps a copy and its sha256"
     if facts.get("sha256"):
         yield "sha256", facts["sha256"]
+    if facts.get("outputs"):
+        yield "outputs", ", ".join(facts["outputs"])
     if facts.get("collections"):
         yield "loads", ", ".join(facts["collections"])
     if "saves_result" in facts:
@@ -249,8 +254,8 @@ def _configuration(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  for_each: {{parameters: {{{name}: […]}}}}"
     if any(entry["filled_by"] == "time step" for entry in entries):
         yield "  time: {start: 2024-01-01, end: 2025-01-01, step: month}"
-    if package:
-        yield "  backend: {kind: cwl}"
+    if package or facts["kind"] == "ogcapi":
+        yield f"  backend: {{kind: {facts['kind']}}}"
         return
     # A record names its platform: that address counts where the configuration has none.
     named = (facts["record"] or {}).get("service")
