@@ -52,12 +52,20 @@ def main() -> None:
 
 
 @app.command()
-def plan(config: ConfigFile, results: Results = Path("results")) -> None:
+def plan(
+    config: ConfigFile,
+    results: Results = Path("results"),
+    plot: Annotated[Path | None, typer.Option(help="Draw the tiles over the area: a PNG file.")] = None,
+) -> None:
     """Make the plan of a run: pin the algorithm, choose the tiles, bind their parameters. Sends nothing."""
+    from upscaling.area_commands import plan_in_words, plot_plan
     from upscaling.planning import make_plan
 
     settings = _load(config)
-    make_plan(settings, results / settings.run, say=typer.echo)
+    run_folder = results / settings.run
+    typer.echo(plan_in_words(make_plan(settings, run_folder, say=typer.echo)))
+    if plot is not None:
+        plot_plan(settings, run_folder, plot)
 
 
 @app.command()
@@ -240,6 +248,19 @@ def describe(
 
 
 @app.command()
+def publish(
+    config: ConfigFile,
+    results: Results = Path("results"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+) -> None:
+    """Publish a run's collection to S3 and a STAC API, as the configuration's block `publish` says."""
+    from upscaling.publish import publish as send
+
+    settings = _load(config)
+    send(settings, results / settings.run, dry_run=dry_run, say=typer.echo)
+
+
+@app.command()
 def report(run: RunFolder) -> None:
     """Write the report of a run as it stands now."""
     from upscaling.report import write_report
@@ -258,10 +279,31 @@ def view(run: RunFolder, port: Annotated[int, typer.Option(help="Port on 127.0.0
 @app.command()
 def grids() -> None:
     """List the grids that can be laid over an area."""
-    from upscaling.grids import list_grids
+    from rich.console import Console
 
-    for grid in list_grids():
-        typer.echo(grid)
+    from upscaling.area_commands import grid_table
+
+    Console().print(grid_table())
+
+
+@app.command()
+def tiles(
+    area: Annotated[str, typer.Argument(metavar="AOI", help="Vector file, WKT, w,s,e,n in degrees, or - for GeoJSON.")],
+    grid: Annotated[str, typer.Option(help="As listed by `upscaling grids`.")] = "utm-20km",
+    min_overlap: Annotated[float, typer.Option(help="Least share of a tile that must lie in the area.")] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="Write them: .parquet, .fgb, .gpkg or .geojson.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw them over the area: a PNG file.")] = None,
+) -> None:
+    """Show the tiles of a grid over an area: counts, area, zones, what was dropped, and a small map."""
+    from upscaling.area_commands import tiles_of, write_tiles
+    from upscaling.grids.summary import describe_tiles, plot_tiles
+
+    aoi, table = tiles_of(area, grid, min_overlap=min_overlap)
+    typer.echo(describe_tiles(table, aoi))
+    if out is not None:
+        write_tiles(table, out)
+    if plot is not None:
+        plot_tiles(table, aoi, plot)
 
 
 @app.command("config-files")
