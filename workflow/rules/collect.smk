@@ -1,5 +1,5 @@
 # Tiles -> one STAC collection; beyond some ten thousand tiles -> one per part, each of which can be run by itself
-# (`snakemake <run>/parts/<part>/collection.json`), and one over them. There each part has a table, the whole has none.
+# (`snakemake <run>/parts/<part>/collection.json`), and one over them.
 
 
 rule collect_part:
@@ -27,7 +27,8 @@ rule collect_items:
     input:
         tiles=items_or_parts,
     output:
-        **({} if PLAN.facts["in_parts"] else {"table": "<run>/items.parquet"}),
+        # Not items.parquet, which a run in parts has for each part: an output that Snakemake has not seen before would
+        # keep it from noticing that a run has grown into parts.
         collection="<run>/collection.json",
     log:
         "<run>/logs/collect.log",

@@ -66,6 +66,7 @@ def collect_parts(
     collection["id"] = metadata.id
     root = {"rel": "root", "href": "./collection.json", "type": "application/json"}
     collection["links"] = [root, *about_links(metadata, gathered), *children]
+    (run_folder / "items.parquet").unlink(missing_ok=True)  # of when the run had no parts
     return write_collection(run_folder, collection, gathered, missing, problems)
 
 
