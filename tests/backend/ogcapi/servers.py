@@ -82,7 +82,12 @@ class Server:
 
 @dataclass
 class Pygeoapi(Server):
-    """pygeoapi as it is installed, its jobs kept on disk, with the processes in ``processors``."""
+    """pygeoapi as it is installed, its jobs kept on disk, with the processes in ``processors``.
+
+    ``echo``: its jobs also tell what they were sent.
+    """
+
+    echo: bool = False
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         names = {"ndvi": "Ndvi", "ndvi-sync": "SyncNdvi", "echo": "Echo"}
@@ -95,7 +100,11 @@ class Pygeoapi(Server):
                 "languages": ["en-US"],
                 "limits": {"default_items": 100, "max_items": 10000},
                 "map": {"url": "http://127.0.0.1/", "attribution": "none"},
-                "manager": {"name": "TinyDB", "connection": "jobs.json", "output_dir": str(self.folder)},
+                "manager": {
+                    "name": "ogc_processors.EchoManager" if self.echo else "TinyDB",
+                    "connection": "jobs.json",
+                    "output_dir": str(self.folder),
+                },
             },
             "logging": {"level": "ERROR"},
             "metadata": {

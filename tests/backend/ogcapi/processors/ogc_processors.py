@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import rasterio
 from pygeoapi.process.base import BaseProcessor, ProcessorExecuteError
+from pygeoapi.process.manager.tinydb_ import TinyDBManager
 from rasterio.transform import from_origin
 
 UTM = "http://www.opengis.net/def/crs/EPSG/0/32632"
@@ -121,3 +123,16 @@ class Echo(BaseProcessor):
     def execute(self, data, outputs=None):
         counted(data)
         return "application/json", {"echo": {"value": json.dumps(data), "mediaType": "text/plain"}}
+
+
+class EchoManager(TinyDBManager):
+    """pygeoapi's manager, which also keeps what a job was sent: pygeoapi shows it as the job's ``parameters``."""
+
+    _sent = threading.local()
+
+    def execute_process(self, process_id, data_dict, *arguments, **options):
+        self._sent.inputs = data_dict
+        return super().execute_process(process_id, data_dict, *arguments, **options)
+
+    def add_job(self, job_metadata):
+        return super().add_job({**job_metadata, "parameters": {"inputs": self._sent.inputs}})
