@@ -53,7 +53,8 @@ class Algorithm(_Block):
     looked up from the working directory."""
     bind: dict[str, str] = {}
     """Parameter -> form of the tile, where type and name leave it open. Forms: `bbox`, `bbox-lonlat`, `geojson`,
-    `epsg`, `tile-id`; for application packages also `bbox-array`, `eoap-bbox`, `feature`."""
+    `feature`, `epsg`, `tile-id`; for openEO also `feature-collection`, for application packages also `bbox-array`,
+    `bbox-latlon`, `eoap-bbox`; with a time dimension `time`, `time-start`, `time-end`, `time-last-day`."""
     output_format: str = "GTiff"
     """File format asked for where an openEO process has no `save_result` of its own."""
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from upscaling.catalogue import Pinned
     from upscaling.config import Area, Config
 
-__all__ = ["make_plan"]
+__all__ = ["NEIGHBOURHOOD", "make_plan"]
 
 _PART_METRES, _PART_DEGREES = 100_000, 10
 _ROWS_IN_A_PART = 10_000
 # Processes whose result at a pixel depends on its neighbours (openEO processes 2.0, and CDSE's own).
-_NEIGHBOURHOOD = {"apply_kernel", "apply_neighborhood", "to_scl_dilation_mask", "apply_polygon", "focal"}
+NEIGHBOURHOOD = {"apply_kernel", "apply_neighborhood", "to_scl_dilation_mask", "apply_polygon", "focal"}
 
 
 def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | None = None) -> Plan:
@@ -194,7 +194,8 @@ def _binder(config: Config, algorithm: Algorithm, rows: list[Row] | None) -> Cal
     each = list(rows[0].values) if rows else []
     parameters, bind = config.algorithm.parameters, config.algorithm.bind
     if config.backend.kind != algorithm.kind:
-        what = "an openEO process" if algorithm.kind == "openeo" else "an application package"
+        kinds = {"openeo": "an openEO process", "cwl": "an application package", "ogcapi": "an OGC API process"}
+        what = kinds[algorithm.kind]
         raise ConfigError(f"{algorithm.id} is {what}; it needs kind {algorithm.kind}", key="backend.kind")
     space, in_time = config.area is not None, config.time is not None
     if algorithm.kind == "openeo":
@@ -264,7 +265,7 @@ def _seams(config: Config, algorithm: Algorithm) -> list[str]:
     """Warn where tiles would not fit together: a process that looks beyond a tile's edge needs a halo."""
     if algorithm.kind != "openeo" or config.area is None or config.area.buffer:
         return []
-    found = sorted(_processes(read_json(algorithm.path)["process_graph"]) & _NEIGHBOURHOOD)
+    found = sorted(_processes(read_json(algorithm.path)["process_graph"]) & NEIGHBOURHOOD)
     if not found:
         return []
     return [f"{', '.join(found)} looks at neighbouring pixels: tiles will show seams; set area.buffer to its reach"]

@@ -10,7 +10,7 @@ from typing import Any
 from upscaling.binding import TIME_FORMS, time_forms
 from upscaling.catalogue import pin_udp
 from upscaling.forms import Spelling, alternatives, space_form
-from upscaling.planning import _NEIGHBOURHOOD
+from upscaling.planning import NEIGHBOURHOOD
 from upscaling.tiles import Parameter
 from upscaling.udp import asked_for, loaded_collections, nodes_of, saves_result, subtypes
 
@@ -71,7 +71,7 @@ def process_facts(content: Any, text: str, place: str, *, saved_as: list[str]) -
         "collections": loaded_collections(graph),
         "saves_result": saves_result(graph),
         "saved_as": saved_as,
-        "neighbourhood": sorted({node["process_id"] for node in nodes} & _NEIGHBOURHOOD),
+        "neighbourhood": sorted({node["process_id"] for node in nodes} & NEIGHBOURHOOD),
         "calls": [list(call) for call in sorted({_call(node) for node in nodes if node.get("namespace")})],
         "job_options": content.get("default_job_options", {}),
     }
