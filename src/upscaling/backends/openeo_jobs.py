@@ -53,10 +53,10 @@ class JobWatch:
                 threading.Thread(target=self._poll, name="job list", daemon=True).start()
             try:
                 while True:
-                    # Only lists younger than the question count: an older one lags behind what is known already.
-                    shown = self._seen.get(job_id) if self._seen_at > begun else None
-                    # A platform's list may lag behind its jobs: an earlier status is no news.
-                    if shown is not None and _ORDER.get(shown, 3) > _ORDER[status]:
+                    shown = self._seen.get(job_id)
+                    # An older list than the question lags behind what is known already; and so may any: an earlier
+                    # status is no news.
+                    if shown is not None and self._seen_at > begun and _ORDER.get(shown, 3) > _ORDER[status]:
                         return
                     left = begun + seconds * (1 if shown is None else _COVERED) - time.monotonic()
                     if left <= 0:
@@ -72,7 +72,7 @@ class JobWatch:
                 wanted, pauses = frozenset(self._waiting), list(self._waiting.values())
                 idle = idle + 1 if len(wanted) < _WORTH_A_LIST else 0
                 if idle > 20:
-                    self._polling = False
+                    self._polling, self._seen = False, {}
                     return
             time.sleep(max(self._shortest, _SHARE * took, min(pauses, default=0.0)))
             if idle:
