@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.workflow.conftest import CRS, SCENE_AOI, Run
 from upscaling.results.validate import validate_collection
 
 TILES = 30
+UTM = "http://www.opengis.net/def/crs/EPSG/0/32632"
 SMALL = {"aoi": [11.295, 46.483, 11.32, 46.493], "grid": "utm-2km"}
 
 
@@ -220,3 +222,99 @@ def test_another_process_of_that_name_is_not_taken_for_ours(dru: DruServer, ogc_
     done = run.snakemake()
     assert done.returncode == 0, done.stderr
     assert dru.executions
+
+
+def test_one_input_of_each_type_arrives_as_the_standard_spells_it(
+    server: Pygeoapi, ogc_run: Callable[..., Run]
+) -> None:
+    run = ogc_run(
+        server,
+        process="echo",
+        parameters={
+            "word": "red",
+            "several": ["a", "b"],
+            "list": [1.5, 2],
+            "settings": {"depth": 2},
+            "table": "table.csv",
+            "product": "https://products.example.org/S2A.json",
+            "flag": False,
+        },
+        time={"start": "2022-06-01", "end": "2022-08-01"},
+        for_each={"parameters": {"number": [0.25, 7]}},
+        area={"aoi": [11.31, 46.485, 11.311, 46.486], "grid": "utm-1km"},
+    )
+    (run.folder / "table.csv").write_text("a,b\n1,2\n")
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    items = {path.parent.name: path for path in run.results.glob("tiles/*/item.json")}
+    assert sorted(name.partition("_n5150_")[2] for name in items) == [
+        "2022-06_0-25",
+        "2022-06_7",
+        "2022-07_0-25",
+        "2022-07_7",
+    ]
+    path = next(path for name, path in items.items() if name.endswith("2022-06_0-25"))
+    (asset,) = json.loads(path.read_text())["assets"].values()
+    got = json.loads((path.parent / asset["href"]).read_text())
+    assert got.pop("area")["crs"] == "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+    outline = got.pop("outline")
+    assert outline["mediaType"] == "application/geo+json"
+    assert outline["value"]["geometry"]["type"] == "Polygon"
+    assert got == {
+        "period": ["2022-06-01T00:00:00Z", "2022-07-01T00:00:00Z"],
+        "number": 0.25,
+        "count": 3,
+        "flag": False,
+        "word": "red",
+        "several": ["a", "b"],
+        "list": [1.5, 2],
+        "settings": {"value": {"depth": 2}},
+        "table": {"value": "a,b\n1,2\n", "mediaType": "text/csv"},
+        "product": {"href": "https://products.example.org/S2A.json", "type": "application/json"},
+    }
+
+
+def test_a_run_over_products_without_an_area(server: Pygeoapi, ogc_run: Callable[..., Run]) -> None:
+    """Most of the catalogue's OGC services take products: one job per row, no tiles."""
+    run = ogc_run(server, parameters={"seconds": 0})
+    del run.config["area"]
+    run.config["algorithm"]["parameters"] = {"fail": False}
+    boxes = [{"bbox": [674000 + 2000 * n, 5148000, 676000 + 2000 * n, 5150000], "crs": UTM} for n in range(3)]
+    run.config["for_each"] = {"parameters": {"area": boxes}}
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    assert len(server.executions) == 3
+    items = [json.loads(path.read_text()) for path in run.results.glob("tiles/*/item.json")]
+    assert {tuple(item["properties"]["proj:bbox"]) for item in items} == {tuple(box["bbox"]) for box in boxes}
+
+
+def test_cancel_dismisses_and_the_next_run_submits_again(server: Pygeoapi, ogc_run: Callable[..., Run]) -> None:
+    run = ogc_run(server, parameters={"seconds": 20}, area=SMALL)
+    process = run.start()
+    deadline = time.monotonic() + 60
+    while len(server.executions) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {job["jobID"] for job in server.jobs()}
+    said = subprocess.run(
+        ["upscaling", "cancel", "results/ogc"],
+        cwd=run.folder,
+        env=run.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    assert {job["jobID"] for job in server.jobs()} < before, "pygeoapi forgets a job that is dismissed"
+    status = subprocess.run(
+        ["upscaling", "status", "results/ogc"],
+        cwd=run.folder,
+        env={**run.environment, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "canceled" in status.stdout
