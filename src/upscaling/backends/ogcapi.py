@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import deque
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["OgcApiBackend"]
 
 _AT_ONCE = "at-once-"  # how the id of work begins that the server did while we waited, and gave no id to
+_ENOUGH = 3  # jobs that must have ended before others are measured by them
 _LONGEST_LAG = 30.0  # s that a job list or a status may lag behind
 
 
@@ -41,6 +44,7 @@ class OgcApiBackend:
     def __init__(self, config: OgcApiBackendConfig, *, url: str, run_folder: Path) -> None:
         self.config, self.url, self.run_folder = config, url, run_folder
         self._registry = Registry(run_folder, url)
+        self.durations = Durations(shortest=config.poll_seconds[0])
 
     @cached_property
     def client(self) -> OgcApiClient:
@@ -160,6 +164,34 @@ class OgcApiBackend:
         ]
 
 
+class Durations:
+    """How long the run's last jobs took, by which the end of the next is guessed.
+
+    Parameters
+    ----------
+    shortest
+        Seconds between two questions about a job, at the least.
+    """
+
+    def __init__(self, shortest: float) -> None:
+        self._shortest, self._last = shortest, deque[float](maxlen=50)
+
+    def add(self, seconds: float) -> None:
+        """Note a job that has ended; one that was found ended tells nothing."""
+        if seconds > self._shortest:
+            self._last.append(seconds)
+
+    def pause(self, began: float, seconds: float) -> float:
+        """Return how long to wait before the next question, at most ``seconds``, about a job that began then."""
+        age = time.monotonic() - began
+        if len(self._last) < _ENOUGH:
+            return min(seconds, max(age / 20, self._shortest))
+        expected = statistics.median(self._last)
+        if age > 1.5 * expected:
+            return seconds
+        return min(seconds, max(expected - age, expected / 50, self._shortest))
+
+
 class _Work:
     """One tile's work on a server (``backends.remote.Platform``)."""
 
@@ -168,6 +200,7 @@ class _Work:
     def __init__(self, backend: OgcApiBackend, job: TileJob, receipt: Receipt) -> None:
         self._backend, self._client, self._job, self._receipt = backend, backend.client, job, receipt
         self._reply = job.scratch / "reply"
+        self._began = self._seen = time.monotonic()
 
     def find(self, job: TileJob, *, fresh: bool, without: frozenset[str]) -> str | None:
         """Look for this work among the server's jobs: see ``ogcapi_jobs``."""
@@ -227,11 +260,19 @@ class _Work:
         receipt = self._receipt
         if state.status in {"queued", "running"} and receipt.facts.get("status") != state.status:
             receipt.advance("started", facts={**receipt.facts, **state.facts})
+        if state.status == "finished":
+            # It ended after it was last seen at work: when it was found ended would grow with every late question.
+            self._backend.durations.add(self._seen - self._began)
+        self._seen = time.monotonic()
         return state
 
     def await_news(self, job_id: str, status: str, seconds: float) -> None:  # noqa: ARG002 -- as the protocol has it
-        """Wait: the standard has no way to be told (callbacks need an address of ours)."""
-        time.sleep(seconds)
+        """Wait: the standard has no way to be told (callbacks need an address of ours).
+
+        Jobs of a run take about as long as each other: the question is put when this one should have ended, and often
+        around then, so that a slot does not stand empty for a tenth of a job.
+        """
+        time.sleep(self._backend.durations.pause(self._began, seconds))
 
     def reasons(self, job_id: str, log: Path) -> str:
         """Keep what the server says of the job; its message, and the exception in place of results, say why."""
