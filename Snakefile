@@ -11,6 +11,7 @@ include: "workflow/rules/plan.smk"
 include: f"workflow/rules/{CONFIG.backend.kind}.smk"
 include: "workflow/rules/collect.smk"
 include: "workflow/rules/products.smk"
+include: "workflow/rules/publish.smk"
 
 
 wildcard_constraints:

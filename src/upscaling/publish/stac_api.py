@@ -1,0 +1,176 @@
+"""Register a collection and its items in a STAC API, by its transaction extension.
+
+Items go in bulk where the API's own description names a path for that (stac-fastapi's third-party extension), else one
+by one. What is there already (409) is updated, so registering again is safe at any time.
+Source: STAC API transaction extension 1.0.0; the APEx Product Catalogue for ``_auth``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from upscaling.errors import UpscalingError
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["StacApi"]
+
+_TOKEN = "UPSCALING_STAC_TOKEN"  # noqa: S105 -- the name of a variable
+_BULK, _AT_ONCE, _TIMEOUT = 500, 8, 60.0
+_TRANSACTION = "/extensions/transaction"
+_SIMPLE_TRANSACTION = "/conf/simpletx"
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+# The server makes these links itself, and refuses or doubles ours.
+_SERVERS_OWN = {"self", "root", "parent", "collection", "item", "items", "child", "canonical"}
+
+
+class _Transient(Exception):  # noqa: N818 -- not an error of ours: it is tried again
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class StacApi:
+    """A STAC API that we may write to.
+
+    Parameters
+    ----------
+    url
+        Its landing page. The token in UPSCALING_STAC_TOKEN is sent as a bearer token, and only encrypted or to this
+        machine.
+    patience
+        Seconds for which a request is repeated while the server is out of reach, overloaded (429) or broken (5xx).
+
+    Raises
+    ------
+    UpscalingError
+        Here, if the API does not say that it takes transactions; from its methods, if it refuses a document.
+    """
+
+    def __init__(self, url: str, *, patience: float = 300.0) -> None:
+        import requests
+
+        self._url, self._patience, self._session = url.rstrip("/"), patience, requests.Session()
+        token, place = os.environ.get(_TOKEN), urlsplit(url)
+        if token and place.scheme != "https" and place.hostname not in {"127.0.0.1", "localhost", "::1"}:
+            raise UpscalingError(f"publish.stac_api: {url} is not encrypted; {_TOKEN} is not sent there")
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_AT_ONCE)
+        self._session.mount(f"{place.scheme}://", adapter)
+        landing = self._json("GET", self._url)
+        conforms = [str(entry) for entry in landing.get("conformsTo") or ()]
+        if not any(entry.endswith(_SIMPLE_TRANSACTION) or _TRANSACTION in entry for entry in conforms):
+            raise UpscalingError(f"publish.stac_api: {url} does not offer the transaction extension")
+        self.bulk = self._has_bulk(landing)
+
+    def register(self, collection: dict[str, Any], items: Iterable[dict[str, Any]], **auth: list[str]) -> int:
+        """Create or update a collection and its items; return the number of items.
+
+        Parameters
+        ----------
+        auth
+            ``read`` and ``write``: roles, for catalogues that keep them with the collection.
+        """
+        rights = {name: roles for name, roles in auth.items() if roles}
+        document = _bare(collection) | ({"_auth": rights} if rights else {})
+        place = f"{self._url}/collections"
+        self._put_or_post(place, f"{place}/{quote(collection['id'], safe='')}", document)
+        place = f"{place}/{quote(collection['id'], safe='')}"
+        documents = ({**_bare(item), "collection": collection["id"]} for item in items)
+        return self._in_bulk(place, documents) if self.bulk else self._one_by_one(place, documents)
+
+    def _in_bulk(self, place: str, items: Iterator[dict[str, Any]]) -> int:
+        number = 0
+        while chunk := {item["id"]: item for item in islice(items, _BULK)}:
+            self._send("POST", f"{place}/bulk_items", {"items": chunk, "method": "upsert"})
+            number += len(chunk)
+        return number
+
+    def _one_by_one(self, place: str, items: Iterator[dict[str, Any]]) -> int:
+        def one(item: dict[str, Any]) -> None:
+            self._put_or_post(f"{place}/items", f"{place}/items/{quote(item['id'], safe='')}", item)
+
+        number = 0
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            while chunk := list(islice(items, _BULK)):
+                number += len(list(pool.map(one, chunk)))
+        return number
+
+    def _put_or_post(self, place: str, own: str, document: dict[str, Any]) -> None:
+        # A creation that was answered by a broken line is repeated, answered by 409, and so updated.
+        if self._send("POST", place, document, fine=(409,)).status_code == 409:
+            self._send("PUT", own, document)
+
+    def _has_bulk(self, landing: dict[str, Any]) -> bool:
+        links = [link for link in landing.get("links") or () if link.get("rel") == "service-desc"]
+        for link in links:
+            try:
+                paths = self._json("GET", urljoin(f"{self._url}/", link["href"])).get("paths") or {}
+            except UpscalingError:
+                continue
+            return any(str(path).endswith("/bulk_items") for path in paths)
+        return False
+
+    def _json(self, method: str, url: str) -> dict[str, Any]:
+        answer = self._send(method, url)
+        try:
+            content = answer.json()
+        except ValueError:
+            raise UpscalingError(f"publish.stac_api: {url} did not answer with JSON") from None
+        return content if isinstance(content, dict) else {}
+
+    def _send(self, method: str, url: str, document: Any = None, *, fine: tuple[int, ...] = ()) -> requests.Response:
+        from tenacity import (
+            RetryCallState,
+            Retrying,
+            retry_if_exception_type,
+            stop_after_delay,
+            wait_random_exponential,
+        )
+
+        backoff = wait_random_exponential(multiplier=0.3, max=30)
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = error.retry_after if isinstance(error, _Transient) else None
+            return backoff(state) if asked is None else asked
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(_Transient), wait=wait, stop=stop_after_delay(self._patience), reraise=True
+        )
+        try:
+            answer = retrying(self._once, method, url, document)
+        except _Transient as error:
+            raise UpscalingError(f"publish.stac_api: {method} {url}: {error}; run it again later") from None
+        if not answer.ok and answer.status_code not in fine:
+            hint = f" (is {_TOKEN} right?)" if answer.status_code in {401, 403} else ""
+            raise UpscalingError(f"publish.stac_api: {method} {url}: {answer.status_code} {answer.text[:300]}{hint}")
+        return answer
+
+    def _once(self, method: str, url: str, document: Any) -> requests.Response:
+        import orjson
+        import requests
+
+        body = None if document is None else orjson.dumps(document)
+        headers = {"Content-Type": "application/json"} if body else {}
+        try:
+            answer = self._session.request(method, url, data=body, headers=headers, timeout=_TIMEOUT)
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise _Transient(f"no answer ({type(error).__name__})") from None
+        if answer.status_code in _TRANSIENT:
+            asked = answer.headers.get("Retry-After", "")
+            raise _Transient(f"{answer.status_code} {answer.reason}", float(asked) if asked.isdigit() else None)
+        return answer
+
+
+def _bare(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document without the links that the server makes."""
+    links = [link for link in document.get("links", ()) if link["rel"] not in _SERVERS_OWN]
+    return {**document, "links": links}
