@@ -3,8 +3,8 @@
     python benchmarks/ogcapi/run.py [--tiles 100] [--slots 20] [--seconds 10] [--poll 0.2 60]
 
 Ours is ``snakemake`` with the local profile, up to the last ``item.json``: downloaded, checked and described. Busy is
-the share of slot-seconds, from the first job's start to the last one's end, ramp-up and drain included, in which a job ran,
-by the server's own records. CPU counts Snakemake, waiter and shells, start-up too. The last line is JSON.
+the share of slot-seconds, from the first job's start to the last one's end, ramp-up and drain included, in which a job
+ran, by the server's own records. CPU counts Snakemake, waiter and shells, start-up too. The last line is JSON.
 """
 
 from __future__ import annotations

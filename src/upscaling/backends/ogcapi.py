@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.backends.ogcapi_client import STATUSES, OgcApiClient
-from upscaling.backends.ogcapi_jobs import Registry, inputs_in, settle_unknown
+from upscaling.backends.ogcapi_jobs import Registry, inputs_in, is_since, settle_unknown
 from upscaling.backends.remote import RESULTS_GONE, JobState, Patience, PlatformError, run_remote
 from upscaling.errors import ConfigError, ErrorClass, UpscalingError
 from upscaling.files import digest, read_json
@@ -142,7 +142,7 @@ class OgcApiBackend:
         self.cancel(job_id)
 
     def jobs_of_run(self, run: str) -> list[dict[str, Any]]:  # noqa: ARG002 -- they are known by their inputs
-        """Return the server's jobs that were sent the inputs of one of this run's targets.
+        """Return the server's jobs, not older than the plan, that were sent the inputs of one of its targets.
 
         Raises
         ------
@@ -152,13 +152,15 @@ class OgcApiBackend:
         from upscaling.plan import job_of, load_plan
 
         plan = load_plan(self.run_folder)
-        wanted = {digest(job_of(plan, self.run_folder, tile).parameters) for tile in plan.tiles}
-        listed = list(self.client.jobs(self.process_id(plan.algorithm)))
+        wanted = {digest(job_of(plan, self.run_folder, tile).parameters): tile for tile in plan.tiles}
+        listed = [
+            job for job in self.client.jobs(self.process_id(plan.algorithm)) if is_since(job, plan.facts["created"])
+        ]
         told = [(job, inputs_in(job)) for job in listed]
         if listed and all(inputs is None for _, inputs in told):
             raise UpscalingError(f"{self.url} does not tell what its jobs were sent; which are this run's is unknown")
         return [
-            {**job, "id": job.get("jobID") or job.get("id")}
+            {**job, "id": job.get("jobID") or job.get("id"), "title": wanted[digest(inputs)]}
             for job, inputs in told
             if inputs is not None and digest(inputs) in wanted
         ]

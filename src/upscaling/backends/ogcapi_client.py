@@ -251,7 +251,9 @@ class OgcApiClient(Transport):
         seen: set[str] = set()
         for _page in range(_MOST_PAGES):
             answer = self._object(question)
-            yield from (entry for entry in answer.get(name) or [] if isinstance(entry, dict))
+            for entry in answer.get(name) or []:
+                # Weaver lists bare ids unless asked for details.
+                yield entry if isinstance(entry, dict) else {"id": str(entry)}
             following = urljoin(question, _next(answer) or "")
             # A server behind a proxy writes its inner host into its links.
             if origin(following) != origin(self.base):

@@ -29,11 +29,12 @@ from upscaling.files import digest, read_json, write_json
 from upscaling.receipts import Receipt
 from upscaling.tiles import TileJob
 
-__all__ = ["Registry", "find_job", "inputs_in", "settle_unknown", "words_of_failure"]
+__all__ = ["Registry", "find_job", "inputs_in", "is_since", "settle_unknown", "words_of_failure"]
 
 _USABLE = {"created", "queued", "running", "finished"}
 _CLOCKS = dt.timedelta(seconds=60)  # by which the server's clock may differ from ours, after its Date was compared
 _OTHERS = (0.5, 1.0, 2.0, 4.0, 8.0)  # s to wait for other tiles of the run to claim their jobs
+_MOST_LOOKUPS = 200  # jobs that are asked one by one
 _LAST_LINES = 5
 
 
@@ -103,11 +104,13 @@ def find_job(
         if active and not active & names:
             reason = "its job list does not show jobs that are under way"
             break
-        candidates = [
-            entry
-            for entry in listed
-            if _short(_id(entry)) not in known and _id(entry) not in without and _is_new(entry, since, client)
-        ]
+        unclaimed = [e for e in listed if _short(_id(e)) not in known and _id(e) not in without]
+        bare = [entry for entry in unclaimed if "status" not in entry]
+        if len(bare) > _MOST_LOOKUPS:
+            reason = f"its job list names {len(bare)} jobs without a word on them"
+            break
+        told = (_completed(client, entry) for entry in unclaimed if _is_new(entry, since, client))
+        candidates = [e for e in told if _is_of(e, process_id) and _is_new(e, since, client)]
         if not candidates:
             return None
         ours, untold = _by_inputs(client, job, candidates)
@@ -147,10 +150,23 @@ def _moment(text: Any) -> dt.datetime | None:
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
 
 
+def _completed(client: OgcApiClient, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an entry of the list with what its job says of itself, where the list says nothing."""
+    if "status" in entry:
+        return entry
+    return {**entry, **(client.job(_id(entry)) or {"created": "1970-01-01T00:00:00Z"})}
+
+
 def _is_new(entry: Mapping[str, Any], since: dt.datetime | None, client: OgcApiClient) -> bool:
     """Whether a job may have been created since the intent; one without a date may."""
     created = _moment(entry.get("created") or entry.get("started"))
     return since is None or created is None or created >= since - _CLOCKS - abs(client.clock_offset)
+
+
+def is_since(entry: Mapping[str, Any], text: str) -> bool:
+    """Whether a job says that it was created at a time or later."""
+    created, since = _moment(entry.get("created")), _moment(text)
+    return created is not None and since is not None and created >= since
 
 
 def _by_inputs(
@@ -210,9 +226,9 @@ def settle_unknown(policy: str, run_folder: Path) -> None:
         )
         answer = input("submit it (again)? It may run and cost twice. [y/N] ").strip().lower()
         if answer in {"y", "yes"}:
-            past = {name: content[name] for name in ("key", "state", "job_id")}
-            content["history"].append({**past, "at": content["updated"], "why": "submitted again: decided by hand"})
-            write_json(path, {**content, "state": "new"})
+            past = {name: content.get(name) for name in ("key", "state", "job_id")}
+            decided = {**past, "at": content["updated"], "why": "submitted again: decided by hand"}
+            write_json(path, {**content, "state": "new", "history": [*content.get("history", []), decided]})
 
 
 def words_of_failure(client: OgcApiClient, job_id: str, log: Path) -> str:

@@ -118,6 +118,45 @@ def test_inputs_that_only_the_job_itself_tells(replay: Replay, work: Callable[..
     assert posts(replay) == 0
 
 
+def test_a_list_of_bare_ids(replay: Replay, work: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Weaver without details: every job is asked what it is, and what it was sent."""
+    intent(tmp_path)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    replay.answers["GET /api/jobs"] = (200, {}, {"jobs": ["old", "mine"], "total": 2})
+    replay.answers["GET /api/jobs/old"] = (
+        200,
+        {},
+        {"jobID": "old", "status": "succeeded", "created": "2020-01-01T00:00:00Z"},
+    )
+    told = {"jobID": "mine", "processID": "p", "status": "succeeded", "created": now}
+    replay.answers["GET /api/jobs/mine"] = (200, {}, told)
+    replay.answers["GET /api/jobs/mine/inputs"] = (200, {}, {"inputs": INPUTS})
+    replay.answers["GET /api/jobs/mine/results"] = (200, {}, {"a": 1})
+    assert work().job["id"] == "mine"
+    assert posts(replay) == 0
+
+
+def test_on_a_terminal_the_decision_is_asked_for(
+    replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    intent(tmp_path)
+    run = tmp_path / "run"
+    ogcapi_jobs.settle_unknown("ask", run)  # nobody there: nothing happens
+    assert receipt(tmp_path)["state"] == "intent"
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _question: "n")
+    ogcapi_jobs.settle_unknown("ask", run)
+    assert receipt(tmp_path)["state"] == "intent"
+    assert "t1: a job may have been created at" in capsys.readouterr().err
+    monkeypatch.setattr("builtins.input", lambda _question: "y")
+    ogcapi_jobs.settle_unknown("fail", run)
+    assert receipt(tmp_path)["state"] == "intent"
+    ogcapi_jobs.settle_unknown("ask", run)
+    decided = receipt(tmp_path)
+    assert decided["state"] == "new"
+    assert decided["history"][0]["why"] == "submitted again: decided by hand"
+
+
 def test_what_no_new_job_can_be_was_never_created(replay: Replay, work: Callable[..., Outcome], tmp_path: Path) -> None:
     """Every job in the list is older, another process's, or another tile's by its receipt."""
     intent(tmp_path)
