@@ -88,10 +88,17 @@ def wait_for_jobs(platform: EmbeddedBackend, number: int) -> None:
         time.sleep(0.1)
 
 
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def gone(pid: int) -> bool:
     """Wait for a process to end; return whether it did."""
     deadline = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]:
+    while alive(pid):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
@@ -117,6 +124,7 @@ def test_fifty_tiles_at_once_are_seen_through_by_one_process(
     shells = [shell(run_folder, tile, platform) for tile in tiles_of(run_folder)]
     os.kill(waiter, signal.SIGINT)  # Ctrl-C reaches it too, and is Snakemake's business
     assert ends(shells) == [(0, "")] * 50
+    assert alive(waiter)
     check_done(run_folder, platform, 50)
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["JOB_ID", "USABLE", "Account", "by_key"]
 
 USABLE = {"created", "queued", "running", "finished"}
-JOB_ID = re.compile(r"[\w.~-]{1,200}")  # openEO API 1.2, job_id
-_PAGE, _LARGEST_PAGE, _MOST_PAGES = 100, 1000, 3  # of the job list, when news are asked for
+JOB_ID = re.compile(r"(?!\.+$)[\w.~-]{1,200}")  # openEO API 1.2, job_id
+_PAGE, _LARGEST_PAGE, _MOST_PAGES = 50, 1000, 3  # of the job list, when news are asked for
 
 
 class Account:

@@ -12,7 +12,7 @@ from upscaling.backends.remote import PlatformError
 __all__ = ["JobWatch", "StartGate"]
 
 _WORTH_A_LIST = 3  # jobs that are waited for; fewer are asked about one by one
-_SHARE = 10  # a list that took n seconds is asked for again after this many times n
+_SHARE = 5  # a list that took n seconds is asked for again after this many times n
 _COVERED = 5  # a job that the list shows is asked about itself this much more rarely
 _ORDER = {"created": 0, "queued": 1, "running": 2, "finished": 3, "error": 3, "canceled": 3}
 _LIMIT = re.compile(r"limit\D{0,20}\((\d+)\)", re.IGNORECASE)
@@ -74,7 +74,8 @@ class JobWatch:
                 if idle > 20:
                     self._polling, self._seen = False, {}
                     return
-            time.sleep(max(self._shortest, _SHARE * took, min(pauses, default=0.0)))
+            # One list for all may be asked for that much more often, and a slot stands empty for the shorter.
+            time.sleep(max(self._shortest, _SHARE * took, min(pauses, default=0.0) / _COVERED))
             if idle:
                 continue
             begun = time.monotonic()
