@@ -2,6 +2,8 @@
 
     python benchmarks/collect/run.py [--items 10000] [--big 100000]
 
+``one more`` gathers again after one tile was added to what is gathered already.
+
 Items are made once, as files; each way then reads them all and writes a collection. Every way runs in a process of
 its own, so that its peak memory is its own. pystac writes the collection's tree (it has no other way to save one);
 ``stac-geoparquet`` is its own conversion of the same dictionaries, for the table alone.
@@ -21,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-WAYS = ("eo-upscaling", "pystac", "stac-geoparquet")
+WAYS = ("eo-upscaling", "eo-upscaling, one more", "pystac", "stac-geoparquet")
 
 
 def make_items(folder: Path, count: int) -> None:
@@ -101,6 +103,22 @@ def ours(folder: Path) -> float:
     return time.perf_counter() - start
 
 
+def one_more(folder: Path) -> float:
+    """Seconds to gather again when one of the tiles, which was missing, is there."""
+    from upscaling.results.collection import CollectionMetadata, collect
+
+    plan = keys(folder)
+    metadata = CollectionMetadata("benchmark", "Benchmark", "Items of a benchmark.")
+    added = folder / "tiles" / sorted(plan)[len(plan) // 2] / "item.json"
+    aside = added.rename(folder / "aside.json")
+    assert collect(folder, tiles=list(plan), keys=plan, metadata=metadata, partial=True).items == len(plan) - 1
+    aside.rename(added)
+    start = time.perf_counter()
+    summary = collect(folder, tiles=list(plan), keys=plan, metadata=metadata)
+    assert summary.items == len(plan)
+    return time.perf_counter() - start
+
+
 def with_pystac(folder: Path) -> float:
     import pystac
 
@@ -130,6 +148,7 @@ def with_stac_geoparquet(folder: Path) -> float:
 
 FUNCTIONS: dict[str, Callable[[Path], float]] = {
     "eo-upscaling": ours,
+    "eo-upscaling, one more": one_more,
     "pystac": with_pystac,
     "stac-geoparquet": with_stac_geoparquet,
 }
@@ -163,6 +182,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             make_items(Path(name), arguments.big)
             results[f"eo-upscaling, {arguments.big} items"] = measure("eo-upscaling", Path(name))
+            results[f"one more, {arguments.big} items"] = measure("eo-upscaling, one more", Path(name))
     print(f"{'way':<32}{'seconds':>10}{'peak MB':>10}")
     for way, result in results.items():
         if isinstance(result, dict):
