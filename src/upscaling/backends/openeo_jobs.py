@@ -18,6 +18,7 @@ _ORDER = {"created": 0, "queued": 1, "running": 2, "finished": 3, "error": 3, "c
 _LIMIT = re.compile(r"limit\D{0,20}\((\d+)\)", re.IGNORECASE)
 _LIMIT_HOLDS = 600.0  # s; then a larger one may have been granted
 _FIRST_REFUSAL, _LONGEST_REFUSAL = 2.0, 60.0  # s
+_NO_PLACE = 15.0  # s; the end of a job of ours is told at once, this is for what nobody tells
 _STARTS_AT_ONCE = 4
 
 
@@ -98,9 +99,11 @@ class StartGate:
         self._lock = threading.Condition()
         self._starting = threading.BoundedSemaphore(_STARTS_AT_ONCE)
         self._active: set[str] = set()
+        self._tickets = 0  # places that were given back and that nobody was told of yet
         self._limit: int | None = None
         self._learnt_at = 0.0
-        self._closed_until = 0.0
+        self._closed_until = 0.0  # for want of a place; opened by the end of a job of ours
+        self._quiet_until = 0.0  # as the platform asked for it
         self._refusals = 0
 
     @property
@@ -124,6 +127,9 @@ class StartGate:
                     self.left(job_id, freed=False)
                 if error.code == "ConcurrentJobLimit":
                     self._learn(str(error), error.retry_after)
+                elif error.retry_after is not None:
+                    with self._lock:
+                        self._quiet_until = time.monotonic() + error.retry_after
                 raise
             with self._lock:
                 self._refusals = 0
@@ -132,12 +138,16 @@ class StartGate:
     def _enter(self, job_id: str) -> float | None:
         with self._lock:
             now = time.monotonic()
+            if now < self._quiet_until:
+                return self._quiet_until - now
+            if job_id in self._active:
+                return None  # a start that had no effect is sent again
             if now < self._closed_until:
                 return self._closed_until - now
             if self._limit is not None and now - self._learnt_at > _LIMIT_HOLDS:
                 self._limit = None
             if self._limit is not None and len(self._active) >= self._limit:
-                return _LONGEST_REFUSAL
+                return _NO_PLACE
             self._active.add(job_id)
             return None
 
@@ -155,7 +165,8 @@ class StartGate:
     def await_place(self, seconds: float) -> None:
         """Return when one of our jobs has ended, after ``seconds`` at the latest; one waiting tile per place."""
         with self._lock:
-            self._lock.wait(seconds)
+            if self._lock.wait_for(lambda: self._tickets > 0, seconds):
+                self._tickets -= 1
 
     def has(self, job_id: str) -> bool:
         """Tell whether a job has a place."""
@@ -173,4 +184,5 @@ class StartGate:
                 self._active.discard(job_id)
                 if freed:
                     self._closed_until, self._refusals = 0.0, 0
+                    self._tickets = min(self._tickets + 1, self._limit or 1)
                     self._lock.notify(1)

@@ -1,0 +1,125 @@
+"""What tiles share: places for their jobs, and one list of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from upscaling.backends.openeo_jobs import JobWatch, StartGate
+from upscaling.backends.remote import PlatformError
+from upscaling.errors import ErrorClass
+
+LIMIT = PlatformError(
+    "Job was not started because concurrent job limit (2) is reached.",
+    error_class=ErrorClass.TRANSIENT,
+    code="ConcurrentJobLimit",
+    retry_after=0,
+)
+DROPPED = PlatformError("dropped", error_class=ErrorClass.TRANSIENT, outcome_unknown=True)
+QUIET = PlatformError("429", error_class=ErrorClass.TRANSIENT, retry_after=100)
+
+
+def fine() -> None:
+    """The platform takes the start."""
+
+
+def refusing(error: PlatformError) -> Callable[[], None]:
+    def send() -> None:
+        raise error
+
+    return send
+
+
+def ends_soon(action: Callable[[], object]) -> bool:
+    thread = threading.Thread(target=action, daemon=True)
+    thread.start()
+    thread.join(5)
+    return not thread.is_alive()
+
+
+def full_gate() -> StartGate:
+    gate = StartGate()
+    assert gate.start("a", fine) is None
+    assert gate.start("b", fine) is None
+    with pytest.raises(PlatformError):
+        gate.start("c", refusing(LIMIT))
+    assert gate.limit == 2
+    return gate
+
+
+def test_a_limit_is_learnt_and_nothing_is_sent_beyond_it() -> None:
+    gate = full_gate()
+    wait = gate.start("c", refusing(AssertionError("sent all the same")))  # type: ignore[arg-type]
+    assert wait is not None
+    gate.left("a")
+    assert gate.start("c", fine) is None
+
+
+def test_a_place_that_is_given_back_before_anybody_waits_is_not_lost() -> None:
+    gate = full_gate()
+    gate.left("a")
+    assert ends_soon(lambda: gate.await_place(1000))
+    assert not ends_soon(lambda: gate.await_place(1000)), "one place, one tile"
+
+
+def test_a_start_without_effect_may_be_sent_again_where_all_places_are_taken() -> None:
+    gate = StartGate()
+    gate.start("a", fine)
+    with pytest.raises(PlatformError):
+        gate.start("b", refusing(DROPPED))  # it may have a place
+    with pytest.raises(PlatformError):
+        gate.start("c", refusing(LIMIT))
+    assert gate.start("b", fine) is None
+
+
+def test_what_the_platform_asks_to_wait_holds_for_all_tiles_and_is_not_ended_by_a_free_place() -> None:
+    gate = full_gate()
+    gate.left("a")
+    with pytest.raises(PlatformError):
+        gate.start("c", refusing(QUIET))
+    gate.left("b")
+    wait = gate.start("d", fine)
+    assert wait is not None
+    assert 90 < wait <= 100
+
+
+def test_news_come_from_one_list_and_an_earlier_status_is_none() -> None:
+    listed, asked = dict.fromkeys("abcd", "queued"), [0]
+
+    def ask(wanted: frozenset[str]) -> dict[str, str]:
+        asked[0] += 1
+        return dict(listed)
+
+    watch = JobWatch(ask, 0.01)
+    ended: list[str] = []
+
+    def wait(name: str) -> None:
+        watch.wait(name, "running", 20)
+        ended.append(name)
+
+    threads = [threading.Thread(target=wait, args=(name,), daemon=True) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    before = asked[0]
+    while asked[0] < before + 3:
+        time.sleep(0.01)
+    assert ended == [], "`queued` is an old answer about a job that is running"
+    listed["b"] = "finished"
+    threads[1].join(10)
+    assert ended == ["b"]
+
+
+def test_without_a_list_everybody_asks_for_himself() -> None:
+    def ask(wanted: frozenset[str]) -> dict[str, str]:
+        raise PlatformError("503", error_class=ErrorClass.TRANSIENT)
+
+    watch = JobWatch(ask, 0.01)
+    threads = [threading.Thread(target=watch.wait, args=(name, "running", 0.2), daemon=True) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
