@@ -1,14 +1,18 @@
 """Which class a platform's complaint belongs to, and what is done about each class.
 
-| class          | examples                                          | policy                                       |
-|----------------|---------------------------------------------------|----------------------------------------------|
-| transient      | no connection, 408, 429, 5xx, too many jobs       | wait and ask again; never a tile's failure   |
-| authentication | 401, 403, token refused                           | stop with one line; the job is left alone    |
-| quota          | payment required, no credits left                 | stop with one line; the job is left alone    |
-| out-of-memory  | the platform's log names memory                   | the tile fails; the reason says so           |
-| out-of-time    | a cluster's time limit                            | the tile fails; tried again with more time   |
-| permanent      | wrong graph, unknown collection, other job errors | the tile fails with the platform's own words |
-| no data        | the platform's log says that nothing was found    | a success without assets                     |
+| class          | examples                                          | policy                                        |
+|----------------|---------------------------------------------------|-----------------------------------------------|
+| transient      | no connection, 408, 429, 5xx, too many jobs       | wait and ask again; never a tile's failure,   |
+|                |                                                   | but after `outage_hours` the job is left alone|
+| authentication | 401, 403, token refused                           | log in again, once; then stop with one line,  |
+|                |                                                   | the job is left alone                         |
+| quota          | payment required, no credits left                 | stop with one line; the job is left alone     |
+| out-of-memory  | the platform's log names memory                   | the next rung of `memory_ladder`, as another  |
+|                |                                                   | job; at its end the tile fails                |
+| permanent      | wrong graph, unknown collection, other job errors | the tile fails with the platform's own words  |
+|                | job vanished, never starts, results are gone      | the tile fails; the next run submits it again |
+| bad-output     | no raster, wrong extent, too large, hostile links | the tile fails; the next run fetches it again |
+| no data        | the platform's log says that nothing was found    | a success without assets                      |
 """
 
 from __future__ import annotations
