@@ -46,6 +46,7 @@ def jobs_of(platform: EmbeddedBackend, run: Run) -> list[dict[str, Any]]:
     return [job for job in platform.jobs() if job["title"].startswith(f"{run.config['run']} ")]
 
 
+@pytest.mark.slow
 def test_a_storm_of_faults_over_a_whole_run(
     make: Callable[..., Run], proxy: FaultyProxy, platform: EmbeddedBackend, scene: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_storm_of_faults_over_a_whole_run(
     np.testing.assert_array_equal(pixels, window(expected, bounds, where, strict=False))
 
 
+@pytest.mark.slow
 def test_a_tile_whose_results_are_gone_is_missing_and_the_next_run_makes_it(
     make: Callable[..., Run], proxy: FaultyProxy, platform: EmbeddedBackend
 ) -> None:
@@ -102,6 +104,7 @@ def test_a_tile_whose_results_are_gone_is_missing_and_the_next_run_makes_it(
     assert len(jobs_of(platform, run)) == TILES + 1
 
 
+@pytest.mark.slow
 def test_a_platform_that_goes_away_in_the_middle_leaves_a_run_that_goes_on_later(
     make: Callable[..., Run], proxy: FaultyProxy, platform: EmbeddedBackend
 ) -> None:

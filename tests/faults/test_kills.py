@@ -109,6 +109,7 @@ class Killer:
             self.done[f"SIGKILL {target}"] += 1
 
 
+@pytest.mark.slow
 def test_killed_at_random_a_run_ends_complete_with_one_job_per_tile(
     backend: EmbeddedBackend,
     scene_run: Callable[..., Run],  # noqa: F811
