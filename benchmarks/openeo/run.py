@@ -215,6 +215,8 @@ def run_peer(url: str, graphs: Path, slots: int, poll_sleep: float) -> None:
     counted = pd.read_parquet("jobs.parquet")["status"].value_counts().to_dict()
     if counted != {"finished": len(all_graphs)}:
         sys.exit(f"not all jobs of the peer finished: {counted}")
+    sys.stdout.flush()
+    os._exit(0)  # all is done and on disk; its thread pools now and then abort the interpreter's end
 
 
 def main() -> None:
