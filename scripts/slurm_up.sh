@@ -132,7 +132,7 @@ SlurmctldPort=17817
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$home/munge.socket
+AuthInfo=socket=$home/munge.socket,cred_expire=10
 CredType=cred/munge
 ProctrackType=$process
 TaskPlugin=$task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from upscaling.config_collection import Block
 
@@ -76,9 +76,19 @@ class CwlBackendConfig(Block):
     """Cores a tile may use; also what Snakemake reserves for it, here or in its SLURM job."""
     memory_mb: int = Field(2000, ge=256)
     """Memory a tile may use, in MB; also what Snakemake reserves for it, here or in its SLURM job."""
+    chunk: int = Field(1, ge=1, le=1000)
+    """Tiles in one job, one after the other: with `engine: cwltool` a tile then costs a fifth of the CPU. A failing
+    tile takes no other with it; `site.runtime_min` is for the whole job."""
     retries: int = Field(2, ge=0, le=10)
     """How often a tile is tried again within a run that ran out of memory or time, or lost its node. Other failures
     are final until the next run."""
     growth: Annotated[float, Field(ge=1, le=10)] = 2.0
     """Factor on the memory after each time a tile ran out of memory, and on the time likewise."""
     site: Site = Site()
+    """What your cluster wants of a job."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> CwlBackendConfig:
+        if self.chunk > 1 and self.batch_system != "single_machine":
+            raise ValueError("chunk is for batch_system single_machine: another one gets every step as a job anyway")
+        return self

@@ -16,7 +16,7 @@ from upscaling.tiles import Outcome, TileJob
 if TYPE_CHECKING:
     from upscaling.backends.base import Backend
 
-__all__ = ["check_run", "finish_run", "run_tile"]
+__all__ = ["check_run", "finish_run", "restored", "run_tile"]
 
 _KEPT = ".item.json"  # beside a package's item.json, which Snakemake may delete
 
@@ -78,7 +78,7 @@ def run_tile(
     backend = backend or get_backend(settings.backend, plan.facts, run_folder)
     item_path = job.folder / "item.json"
     with open_receipt(job) as receipt:
-        if _done_meanwhile(item_path, job) or _restored(item_path, job):
+        if _done_meanwhile(item_path, job) or restored(item_path, job):
             return item_path
         outcome = backend.run(job, receipt)
         try:
@@ -111,7 +111,7 @@ def _describe(job: TileJob, outcome: Outcome, facts: dict[str, Any], said: Colle
     return item
 
 
-def _restored(item_path: Path, job: TileJob) -> bool:
+def restored(item_path: Path, job: TileJob) -> bool:
     """Whether this very work was done before and only Snakemake removed its item: no platform could be asked again.
 
     After ``kill -9`` a cluster goes on and finishes tiles that Snakemake takes for incomplete.

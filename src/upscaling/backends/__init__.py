@@ -37,13 +37,17 @@ def identity_of(config: BackendConfig, *, service: str | None = None) -> str:
     return f"{config.kind} {(config.url or service or '').rstrip('/')}"
 
 
-def get_backend(config: BackendConfig, plan_facts: dict[str, Any], run_folder: Path, *, attempt: int = 1) -> Backend:
+def get_backend(
+    config: BackendConfig, plan_facts: dict[str, Any], run_folder: Path, *, attempt: int = 1, warm: bool = False
+) -> Backend:
     """Build the backend that a configuration asks for; its module is imported only now.
 
     Parameters
     ----------
     attempt
         How often Snakemake has tried the tile in this run, this time included.
+    warm
+        Whether the caller runs many tiles, without threads: a backend may then load what it needs once.
     """
     if config.kind == "cwl":
         from upscaling.backends.cwl import CwlBackend
@@ -59,6 +63,7 @@ def get_backend(config: BackendConfig, plan_facts: dict[str, Any], run_folder: P
             site=config.site,
             run_folder=run_folder,
             attempt=attempt,
+            warm=warm,
         )
     if config.kind == "ogcapi":
         from upscaling.backends.ogcapi import OgcApiBackend

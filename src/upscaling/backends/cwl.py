@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from upscaling.backends import slurm
-from upscaling.backends.cwl_attempts import Needs, final, grown, settle, slurm_facts
+from upscaling.backends.cwl_attempts import Needs, final, grown, restore, settle, slurm_facts
 from upscaling.backends.cwl_log import failure, tool_ran
 from upscaling.backends.cwl_outputs import read_outputs
 from upscaling.backends.cwl_process import alone, run_alone
+from upscaling.backends.cwl_warm import preload, run_forked
 from upscaling.config_cwl import BatchSystem, Site
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.files import digest, read_json, sha256_file, write_json
@@ -44,6 +45,13 @@ ENGINES: dict[str, tuple[str, ...]] = {
 LEAST_MEMORY = "512Mi"
 # What Toil's leader calls to submit; kubernetes and aws_batch are reached through Python.
 SUBMITTERS = {"slurm": "sbatch", "lsf": "bsub", "grid_engine": "qsub", "torque": "qsub", "htcondor": "condor_submit"}
+# Toil takes an option that it does not know for an input of the package.
+PARSE_OPTIONS = """\
+import sys
+from toil.cwl.cwltoil import get_options
+unknown = get_options(sys.argv[1:]).cwljob
+sys.exit(f"error: it has no option {unknown[0]}" if unknown else 0)
+"""
 # What `module` needs where the shell is no login shell; then become the runner.
 LOAD_MODULES = """\
 if ! type module >/dev/null 2>&1; then
@@ -84,6 +92,8 @@ class CwlBackend:
         The run's folder, where ``finish`` looks for tiles whose job was ended by SLURM.
     attempt
         How often Snakemake has tried the tile in this run, this time included.
+    warm
+        Whether this process runs many tiles: it then loads cwltool once. It must have no other thread.
     """
 
     def __init__(
@@ -99,10 +109,14 @@ class CwlBackend:
         site: Site | None = None,
         run_folder: Path | None = None,
         attempt: int = 1,
+        warm: bool = False,
     ) -> None:
         self.batch_system, self.container, self.engine = batch_system, container, engine
         self.cores, self.memory_mb, self.options = cores, memory_mb, tuple(options)
         self.growth, self.site, self.run_folder, self.attempt = growth, site or Site(), run_folder, attempt
+        self.warm = warm and engine == "cwltool" and not self.site.modules
+        if self.warm:
+            preload()
 
     def check(self, algorithm: Algorithm) -> None:
         """See that the runner, the containers and ``node`` are there, and that the pinned package is what it was.
@@ -156,8 +170,7 @@ class CwlBackend:
             slurm.check_site([*self._site_options(), f"--mem={self.memory_mb}", f"--time={self.site.runtime_min}"])
         if self.engine == "toil" and (self.options or self.batch_system != "single_machine"):
             options = [f"--batchSystem={self.batch_system}", *self.options]
-            script = "import sys; from toil.cwl.cwltoil import get_options; get_options(sys.argv[1:])"
-            command = [sys.executable, "-c", script, *options, "package.cwl"]
+            command = [sys.executable, "-c", PARSE_OPTIONS, *options, "package.cwl"]
             said = subprocess.run(command, capture_output=True, text=True, env=self._environment(), check=False)
             if said.returncode:
                 last = (said.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -174,7 +187,9 @@ class CwlBackend:
 
     def _settle(self) -> None:
         if self.run_folder is not None and (self.run_folder / "receipts").is_dir():
-            settle(self.run_folder, load_plan(self.run_folder))
+            plan = load_plan(self.run_folder)
+            settle(self.run_folder, plan)
+            restore(self.run_folder, plan)
 
     def run(self, job: TileJob, receipt: Receipt) -> Outcome:
         """Run one tile; restart it where it stopped if an earlier process was killed.
@@ -244,13 +259,9 @@ class CwlBackend:
         place.clear()
         write_json(place.inputs, job.parameters)
         start = place.log.stat().st_size
-        status = run_alone(
-            self._command(job, place, needs, restart=restart),
-            folder=place.folder,
-            environment=self._environment(),
-            stdout=place.printed,
-            log=place.log,
-        )
+        command, environment = self._command(job, place, needs, restart=restart), self._environment()
+        run = run_forked if self.warm else run_alone
+        status = run(command, folder=place.folder, environment=environment, stdout=place.printed, log=place.log)
         with place.log.open("rb") as stream:
             stream.seek(start)
             text = stream.read().decode(errors="replace")

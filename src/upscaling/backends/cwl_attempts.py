@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +20,7 @@ from upscaling.receipts import Receipt, open_receipt
 if TYPE_CHECKING:
     from upscaling.config_cwl import CwlBackendConfig
 
-__all__ = ["Needs", "failures_of", "final", "grown", "needs", "settle", "slurm_facts"]
+__all__ = ["Needs", "failures_of", "final", "grown", "needs", "restore", "settle", "slurm_facts"]
 
 RETRIED = (ErrorClass.MEMORY, ErrorClass.TIME, ErrorClass.TRANSIENT)
 _BEGAN = time.time()
@@ -53,9 +53,11 @@ def grown(base: Needs, growth: float, receipt: Mapping[str, Any]) -> Needs:
     return Needs(round(memory), round(minutes))
 
 
-def needs(config: CwlBackendConfig, run_folder: str, tile: str, attempt: int) -> Needs:
-    """Return what a tile's job asks for at Snakemake's ``attempt``, from how its earlier jobs ended."""
-    return _needs(Needs(config.memory_mb, config.site.runtime_min), config.growth, Path(run_folder), tile, attempt)
+def needs(config: CwlBackendConfig, run_folder: str, tiles: Sequence[str], attempt: int) -> Needs:
+    """Return what the job of these tiles asks for at Snakemake's ``attempt``, from how their earlier jobs ended."""
+    base = Needs(config.memory_mb, config.site.runtime_min)
+    each = [_needs(base, config.growth, Path(run_folder), tile, attempt) for tile in tiles]
+    return Needs(max(need.memory_mb for need in each), max(need.runtime_min for need in each))
 
 
 @functools.cache  # Snakemake asks at every round of scheduling
@@ -63,7 +65,7 @@ def _needs(base: Needs, growth: float, run_folder: Path, tile: str, attempt: int
     path = run_folder / "receipts" / f"{tile}.json"
     try:
         receipt = read_json(path)
-        if attempt > 1 and receipt["state"] == "started":
+        if attempt > 1 and receipt["state"] in {"started", "failed"}:
             settle(run_folder, load_plan(run_folder), tiles=[tile])
             receipt = read_json(path)
     except (OSError, ValueError):
@@ -73,7 +75,9 @@ def _needs(base: Needs, growth: float, run_folder: Path, tile: str, attempt: int
 
 def final(receipt: Receipt, attempt: int) -> bool:
     """Whether this run has tried the tile already and it failed for good; another run tries it again."""
-    return attempt > 1 and receipt.state == "failed" and (receipt.error or {}).get("class") not in RETRIED
+    error = receipt.error or {}
+    wanted = receipt.facts.get("slurm_state") in slurm.CANCELLED  # somebody had a reason
+    return attempt > 1 and receipt.state == "failed" and (wanted or error.get("class") not in RETRIED)
 
 
 def settle(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) -> None:
@@ -102,6 +106,16 @@ def settle(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) 
         for tile, job_ended in slurm.jobs_since(_BEGAN, Path.cwd()):
             if tile in plan.tiles and tile not in known:
                 _settle(plan, run_folder, tile, job_ended)
+
+
+def restore(run_folder: Path, plan: Plan) -> None:
+    """Bring back the items of finished tiles that Snakemake removed, because another tile of their job failed."""
+    from upscaling.tile import restored
+
+    for tile in plan.tiles:
+        item = run_folder / "tiles" / tile / "item.json"
+        if item.parent.is_dir() and not item.exists():
+            restored(item, job_of(plan, run_folder, tile))
 
 
 def _settle(plan: Plan, run_folder: Path, tile: str, ended: slurm.Ended) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from upscaling.errors import ErrorClass, TileFailedError
 
-__all__ = ["alone", "run_alone", "survivors"]
+__all__ = ["MARK", "alone", "kill_survivors", "run_alone", "survivors"]
 
 MARK = "UPSCALING_CWL_RUN"
 GUARD = Path(__file__).with_name("cwl_guard.py")
@@ -44,7 +44,7 @@ def alone(folder: Path) -> Iterator[None]:
             pass  # a file system without locks (Lustre, mounted so): the receipt's own lock has to do
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-        _kill_survivors(folder)
+        kill_survivors(folder)
         yield
     finally:
         os.close(descriptor)
@@ -72,7 +72,7 @@ def run_alone(command: Sequence[str], *, folder: Path, environment: Mapping[str,
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-            _kill_survivors(folder)
+            kill_survivors(folder)
 
 
 def survivors(folder: Path) -> list[int]:
@@ -93,7 +93,14 @@ def survivors(folder: Path) -> list[int]:
     return found
 
 
-def _kill_survivors(folder: Path) -> None:
+def kill_survivors(folder: Path) -> None:
+    """End what ``survivors`` finds, the hard way.
+
+    Raises
+    ------
+    TileFailedError
+        ``transient``, if it does not end.
+    """
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while pids := survivors(folder):
         for pid in pids:

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
@@ -92,8 +92,14 @@ def states_of(jobs: Iterable[str]) -> dict[str, Ended]:
     ids = sorted(set(jobs))
     found: dict[str, Ended] = {}
     for start in range(0, len(ids), PER_CALL):
-        lines = _ask("sacct", "-n", "-X", "-P", "-o", FIELDS, "-j", ",".join(ids[start : start + PER_CALL]))
-        found |= {ended.job: ended for ended in map(_ended, lines) if ended}
+        lines = _ask("sacct", "-n", "-P", "-o", FIELDS, "-j", ",".join(ids[start : start + PER_CALL]))
+        for ended in filter(None, map(_ended, lines)):
+            job, _, step = ended.job.partition(".")
+            if not step:
+                found[job] = ended
+            elif ended.state == "OUT_OF_MEMORY" and job in found:
+                # The job itself has FAILED then: a program of it was killed, and the others saw to their end.
+                found[job] = replace(found[job], state=ended.state)
     return found
 
 
