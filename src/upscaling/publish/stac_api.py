@@ -23,6 +23,7 @@ __all__ = ["StacApi"]
 
 _TOKEN = "UPSCALING_STAC_TOKEN"  # noqa: S105 -- the name of a variable
 _BULK, _AT_ONCE, _TIMEOUT = 500, 8, 60.0
+_SHOWN = 3
 _TRANSACTION = "/extensions/transaction"
 _SIMPLE_TRANSACTION = "/conf/simpletx"
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -89,7 +90,8 @@ class StacApi:
     def _in_bulk(self, place: str, items: Iterator[dict[str, Any]]) -> int:
         number = 0
         while chunk := {item["id"]: item for item in islice(items, _BULK)}:
-            self._send("POST", f"{place}/bulk_items", {"items": chunk, "method": "upsert"})
+            answer = self._send("POST", f"{place}/bulk_items", {"items": chunk, "method": "upsert"})
+            _see_that_all_were_taken(place, answer)
             number += len(chunk)
         return number
 
@@ -168,6 +170,18 @@ class StacApi:
             asked = answer.headers.get("Retry-After", "")
             raise _Transient(f"{answer.status_code} {answer.reason}", float(asked) if asked.isdigit() else None)
         return answer
+
+
+def _see_that_all_were_taken(place: str, answer: requests.Response) -> None:
+    """Raise for items that the server left out: it answers 200 all the same, and lists them."""
+    try:
+        errors = answer.json().get("errors") or ()
+    except (ValueError, AttributeError):  # older servers answer with a sentence
+        return
+    if errors:
+        said = "; ".join(str(error)[:200] for error in errors[:_SHOWN])
+        more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+        raise UpscalingError(f"publish.stac_api: {place} did not take {len(errors)} items: {said}{more}")
 
 
 def _bare(document: dict[str, Any]) -> dict[str, Any]:
