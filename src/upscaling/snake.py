@@ -25,6 +25,7 @@ __all__ = ["begin", "end", "export", "logged", "plan", "read_config", "said_of_c
 
 
 _SPARE_THREADS = 5
+_MOST_AHEAD = 50
 _waiters: dict[str, subprocess.Popen[bytes]] = {}  # of this process, by run folder
 _refreshers: dict[str, Refresher] = {}
 
@@ -112,9 +113,27 @@ def begin(config: Config, run_folder: str, workflow: Any) -> None:
     _refreshers[run_folder] = Refresher(folder)
     if config.backend.kind != "cwl":
         _waiters[run_folder] = waiter.start(folder)
+        _look_ahead(config, workflow.scheduler)
         # Slots bound what runs, and the waiter how fast it begins. Snakemake's own rate limit (9.27) leaves one more
         # timer running for each job that ends, each a scheduling round a second: 36 of 50 CPU s at 1,500 short jobs.
         workflow.scheduler.job_rate_limiter = None
+
+
+def _look_ahead(config: Config, scheduler: Any) -> None:
+    """Let more tiles be in hand than jobs under way, whose number the waiter bounds.
+
+    The next job then starts when one ends, and not when its files were fetched and checked and Snakemake got round to
+    the next tile. Not where ``--resources`` set another number, nor for tiles that no waiter sees through.
+    """
+    for resource, number in slots(config, None).items():
+        if scheduler.global_resources.get(resource) == number:
+            for bounds in (scheduler.global_resources, scheduler.resources):
+                bounds[resource] += _ahead(number)
+
+
+def _ahead(slots: int) -> int:
+    # As many again: jobs of like tiles end together, and then all their places are to be filled at once.
+    return max(2, min(slots, _MOST_AHEAD))
 
 
 def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
@@ -144,6 +163,13 @@ def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
 @contextmanager
 def logged(log: str | None, what: str) -> Iterator[None]:
     """Send logging to a rule's log file; end the script with one line for whatever goes wrong."""
+    try:
+        if log:
+            Path(log).parent.mkdir(parents=True, exist_ok=True)
+            Path(log).touch()
+    except OSError as error:
+        _say(f"error: {what}: the log {log} cannot be written: {error.strerror}")
+        raise SystemExit(1) from None
     logging.basicConfig(
         filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

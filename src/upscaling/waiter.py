@@ -192,6 +192,8 @@ def _answer(connection: socket.socket, token: bytes, run: _Run) -> None:
             else:
                 status, message = 1, f"not submitted: {held_back}"
                 run.stop_launching(held_back)
+            if run.brakes.reason is not None:
+                run.plan_and_backend()[1].hold(run.brakes.reason)  # those too that wait for a place
             connection.sendall(f"{status} {message}\n".encode(errors="replace"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from upscaling.backends.openeo_jobs import JobWatch, StartGate
+from upscaling.backends.places import Places
 from upscaling.backends.remote import PlatformError
 from upscaling.errors import ErrorClass
 
@@ -84,6 +86,55 @@ def test_what_the_platform_asks_to_wait_holds_for_all_tiles_and_is_not_ended_by_
     wait = gate.start("d", fine)
     assert wait is not None
     assert 90 < wait <= 100
+
+
+def test_no_more_jobs_than_slots_are_started_whatever_the_platform_allows() -> None:
+    gate = StartGate(slots=2)
+    assert gate.start("a", fine) is None
+    assert gate.start("b", fine) is None
+    assert gate.start("c", refusing(AssertionError("sent all the same"))) is not None  # type: ignore[arg-type]
+    gate.left("b")
+    assert ends_soon(lambda: gate.await_place(1000))
+    assert gate.start("c", fine) is None
+
+
+def test_a_gate_that_is_shut_wakes_those_that_wait_and_says_why() -> None:
+    gate = StartGate(slots=1)
+    gate.start("a", fine)
+    waiting = threading.Thread(target=gate.await_place, args=(1000,), daemon=True)
+    waiting.start()
+    gate.shut("the money is spent")
+    waiting.join(5)
+    assert not waiting.is_alive()
+    gate.left("a")
+    with pytest.raises(PlatformError, match="not started: the money is spent"):
+        gate.start("b", fine)
+
+
+def test_a_job_is_created_when_there_is_a_place_where_creating_starts_it() -> None:
+    places, created = Places(2), list[str]()
+    places.take("running-already")
+
+    def create(name: str) -> None:
+        with contextlib.suppress(PlatformError):
+            places.wait(name)
+            created.append(name)
+
+    create("a")
+    threads = [threading.Thread(target=create, args=(name,), daemon=True) for name in "bc"]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    assert created == ["a"]
+    places.wait("a")  # who has a place does not wait for another
+    places.leave("running-already")
+    assert ends_soon(lambda: [time.sleep(0.01) for _ in iter(lambda: len(created), 2)])
+    places.shut("enough")
+    for thread in threads:
+        thread.join(5)
+    assert len(created) == 2
+    with pytest.raises(PlatformError, match="not submitted: enough"):
+        places.wait("d")
 
 
 def test_news_come_from_one_list_and_an_earlier_status_is_none() -> None:

@@ -92,6 +92,9 @@ class FakeFaultyPlatform:
     def fetch(self, job: TileJob, job_id: str, folder: Path) -> Outcome:
         return self._do("fetch", lambda: Outcome((FetchedAsset(folder / "a.tif", "a"),), {"id": job_id}))
 
+    def await_place(self) -> None:
+        """There is always a place."""
+
     def await_news(self, job_id: str, status: str, seconds: float) -> None:
         remote.time.sleep(seconds)
 

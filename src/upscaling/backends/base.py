@@ -20,6 +20,9 @@ class Backend(Protocol):
     def finish(self) -> None:
         """After a run: give up what ``check`` set up."""
 
+    def hold(self, reason: str) -> None:
+        """Begin no more work on behalf of tiles that are in hand: they end with this reason, to be run another time."""
+
     def run(self, job: TileJob, receipt: Receipt) -> Outcome:
         """Run one tile, or attach to the run that is already under way; bring its files below ``job.scratch``.
 

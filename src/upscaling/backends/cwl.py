@@ -181,6 +181,9 @@ class CwlBackend:
         named = {"account": self.site.account, "partition": self.site.partition, "qos": self.site.qos}
         return [*(f"--{name}={value}" for name, value in named.items() if value), *self.site.extra]
 
+    def hold(self, reason: str) -> None:
+        """Do nothing: no waiter holds tiles of a package in hand."""
+
     def finish(self) -> None:
         """Write down why the tiles ended that could not say it themselves."""
         self._settle()

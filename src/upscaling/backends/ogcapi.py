@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.backends.ogcapi_client import STATUSES, OgcApiClient
 from upscaling.backends.ogcapi_jobs import Registry, inputs_in, is_since, settle_unknown
+from upscaling.backends.places import Places
 from upscaling.backends.remote import RESULTS_GONE, JobState, Patience, PlatformError, run_remote
 from upscaling.errors import ConfigError, ErrorClass, UpscalingError
 from upscaling.files import digest, read_json
@@ -44,6 +45,7 @@ class OgcApiBackend:
     def __init__(self, config: OgcApiBackendConfig, *, url: str, run_folder: Path) -> None:
         self.config, self.url, self.run_folder = config, url, run_folder
         self._registry = Registry(run_folder, url)
+        self.places = Places(config.slots)
         self.durations = Durations(shortest=config.poll_seconds[0])
 
     @cached_property
@@ -60,7 +62,16 @@ class OgcApiBackend:
             total=self.config.timeout_hours * 3600,
             lag=min(_LONGEST_LAG, 5 * longest),
         )
-        return run_remote(job, receipt, _Work(self, job, receipt), patience)
+        if receipt.job_id is not None:
+            self.places.take(job.key)
+        try:
+            return run_remote(job, receipt, _Work(self, job, receipt), patience)
+        finally:
+            self.places.leave(job.key)
+
+    def hold(self, reason: str) -> None:
+        """Submit no more jobs."""
+        self.places.shut(reason)
 
     def check(self, algorithm: Algorithm) -> None:
         """See that the server is there, lets us in, and has the process as it was planned; deploy it if it is ours."""
@@ -222,6 +233,10 @@ class _Work:
             resubmit=self._backend.config.on_unknown == "resubmit",
         )
 
+    def await_place(self) -> None:
+        """Return when another job may be under way."""
+        self._backend.places.wait(self._job.key)
+
     @property
     def _at_once(self) -> str:
         return f"{_AT_ONCE}{self._job.key[:16]}"
@@ -252,6 +267,7 @@ class _Work:
     def state(self, job_id: str) -> JobState | None:
         """Ask for the job's status, and note in the receipt that it is under way."""
         if self._reply.is_file():
+            self._backend.places.leave(self._job.key)
             return JobState("finished", {})
         if job_id.startswith(_AT_ONCE):
             return None
@@ -262,6 +278,8 @@ class _Work:
         receipt = self._receipt
         if state.status in {"queued", "running"} and receipt.facts.get("status") != state.status:
             receipt.advance("started", facts={**receipt.facts, **state.facts})
+        if state.status not in {"created", "queued", "running"}:
+            self._backend.places.leave(self._job.key)
         if state.status == "finished":
             # It ended after it was last seen at work: when it was found ended would grow with every late question.
             self._backend.durations.add(self._seen - self._began)

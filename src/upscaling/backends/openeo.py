@@ -78,11 +78,20 @@ class OpenEOBackend:
             total=self._config.timeout_hours * 3600,
             outage=self._config.outage_hours * 3600,
             lag=self._config.lag_seconds,
+            lost=self._config.resubmit_lost,
         )
-        outcome = run_remote(job, receipt, self, patience)
+        try:
+            outcome = run_remote(job, receipt, self, patience)
+        finally:  # a job that is given up, or was lost, holds no place of ours any more
+            if receipt.job_id is not None:
+                self._account.gate.left(receipt.job_id)
         if self._config.delete_after_download:
             receipt.when_done = lambda: self._tidy(receipt)
         return outcome
+
+    def hold(self, reason: str) -> None:
+        """Start no more jobs."""
+        self._account.gate.shut(reason)
 
     def _tidy(self, receipt: Receipt) -> None:
         """Delete the job of a tile that is done; it does not matter if that fails."""
@@ -153,6 +162,9 @@ class OpenEOBackend:
         if known is None:
             known = self._account.usable(time.monotonic())
         return next((found for found in known.get(job.key[:16], []) if found not in without), None)
+
+    def await_place(self) -> None:
+        """Return at once: a job that waits for its start takes no place."""
 
     def create(self, job: TileJob, rung: int = 0) -> str:
         """Send the graph of one tile; never repeated here, as the platform may have acted before a line broke."""

@@ -34,7 +34,7 @@ class Account:
 
     def __init__(self, config: OpenEOBackendConfig, url: str) -> None:
         self.session = Session(url, config.auth, seconds=config.request_seconds)
-        self.gate = StartGate()
+        self.gate = StartGate(config.slots)
         self.watch = JobWatch(self._news_of, config.poll_seconds[0])
         self._listing = threading.Lock()
         self._listed: dict[str, list[str]] = {}
@@ -44,7 +44,7 @@ class Account:
     def of(cls, config: OpenEOBackendConfig, url: str) -> Account:
         """Return the one for a platform and user, made at the first call."""
         users = [value for name, value in sorted(os.environ.items()) if name.startswith("OPENEO_AUTH_")]
-        key = digest([url, config.auth, config.request_seconds, config.poll_seconds, users])
+        key = digest([url, config.auth, config.request_seconds, config.poll_seconds, config.slots, users])
         with cls._lock:
             if key not in cls._all:
                 cls._all[key] = cls(config, url)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from upscaling.backends.remote import PlatformError
+from upscaling.errors import ErrorClass
 
 __all__ = ["JobWatch", "StartGate"]
 
@@ -93,9 +94,17 @@ class JobWatch:
 
 
 class StartGate:
-    """Lets through as many starts as the platform allows the user jobs; learns how many from its refusals."""
+    """Lets through as many starts as the platform allows the user jobs; learns how many from its refusals.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    slots
+        Jobs that may be under way at the same time, whatever the platform allows; None for no such bound.
+    """
+
+    def __init__(self, slots: int | None = None) -> None:
+        self._slots = slots
+        self._shut: str | None = None
         self._lock = threading.Condition()
         self._starting = threading.BoundedSemaphore(_STARTS_AT_ONCE)
         self._active: set[str] = set()
@@ -111,10 +120,17 @@ class StartGate:
         """How many jobs the platform allows at the same time, as far as it said so."""
         return self._limit
 
+    def shut(self, reason: str) -> None:
+        """Let no more jobs through: ``start`` says why."""
+        with self._lock:
+            self._shut = reason
+            self._lock.notify_all()
+
     def start(self, job_id: str, send: Callable[[], None]) -> float | None:
         """Send a start if there is a place; return None if it was sent, else the seconds after which to ask again.
 
         Raises what ``send`` raises; a PlatformError with the code ConcurrentJobLimit closes the gate for a while.
+        Raises one of its own after ``shut``.
         """
         with self._starting:
             wait = self._enter(job_id)
@@ -137,6 +153,8 @@ class StartGate:
 
     def _enter(self, job_id: str) -> float | None:
         with self._lock:
+            if self._shut is not None:
+                raise PlatformError(f"not started: {self._shut}", error_class=ErrorClass.QUOTA)
             now = time.monotonic()
             if now < self._quiet_until:
                 return self._quiet_until - now
@@ -146,10 +164,14 @@ class StartGate:
                 return self._closed_until - now
             if self._limit is not None and now - self._learnt_at > _LIMIT_HOLDS:
                 self._limit = None
-            if self._limit is not None and len(self._active) >= self._limit:
+            if len(self._active) >= self._places:
                 return _NO_PLACE
             self._active.add(job_id)
             return None
+
+    @property
+    def _places(self) -> float:
+        return min(bound for bound in (self._limit, self._slots, float("inf")) if bound is not None)
 
     def _learn(self, message: str, retry_after: float | None) -> None:
         with self._lock:
@@ -165,8 +187,8 @@ class StartGate:
     def await_place(self, seconds: float) -> None:
         """Return when one of our jobs has ended, after ``seconds`` at the latest; one waiting tile per place."""
         with self._lock:
-            if self._lock.wait_for(lambda: self._tickets > 0, seconds):
-                self._tickets -= 1
+            if self._lock.wait_for(lambda: self._tickets > 0 or self._shut is not None, seconds):
+                self._tickets = max(self._tickets - 1, 0)
 
     def has(self, job_id: str) -> bool:
         """Tell whether a job has a place."""
@@ -184,5 +206,5 @@ class StartGate:
                 self._active.discard(job_id)
                 if freed:
                     self._closed_until, self._refusals = 0.0, 0
-                    self._tickets = min(self._tickets + 1, self._limit or 1)
+                    self._tickets = int(min(self._tickets + 1, self._limit or self._slots or 1))
                     self._lock.notify(1)

@@ -84,6 +84,9 @@ class Platform(Protocol):
     def find(self, job: TileJob, *, fresh: bool, without: frozenset[str]) -> str | None:
         """Return the id of a usable job of ours with this work's key, none of ``without``; ``fresh``: ask now."""
 
+    def await_place(self) -> None:
+        """Return when a job may be created, if creating it takes a place."""
+
     def create(self, job: TileJob, rung: int) -> str:
         """Create the job, once, without any retry, with the memory of this rung, and return its id."""
 
@@ -117,6 +120,8 @@ class Patience:
         That the platform may be out of reach before this tile gives up.
     lag
         That the platform's answers may lag behind what was asked of it.
+    lost
+        How often, in one run, a job is made again that the platform lost; a number.
     """
 
     shortest: float = 1.0
@@ -124,6 +129,7 @@ class Patience:
     total: float = 86_400.0
     outage: float = 3_600.0
     lag: float = 60.0
+    lost: int = 2
 
     def pause(self, age: float) -> float:
         """Seconds to the next question: a tenth of the job's age, jittered so that jobs do not ask in step."""
@@ -173,7 +179,9 @@ def run_remote(job: TileJob, receipt: Receipt, platform: Platform, patience: Pat
     try:
         return _Life(job, receipt, platform, patience).run()
     except (PlatformError, TileFailedError) as error:
-        if error.error_class not in _LEAVES_THE_JOB and receipt.state != "failed":
+        if error.error_class is ErrorClass.OUTPUT and receipt.job_id is not None:
+            receipt.refuse(error.error_class, str(error))
+        elif error.error_class not in _LEAVES_THE_JOB and receipt.state != "failed":
             receipt.advance("failed", error={"class": error.error_class, "message": str(error)})
         raise TileFailedError(str(error), error_class=error.error_class) from None
 
@@ -190,6 +198,7 @@ class _Life:
 
     def run(self) -> Outcome:
         receipt = self.receipt
+        receipt.lost = 0
         if receipt.state == "failed":
             self._begin_again("run again after it failed")
         elif receipt.facts.get("deleted"):
@@ -201,9 +210,9 @@ class _Life:
                 receipt.advance("created", job_id=self._obtain())
             assert receipt.job_id is not None  # noqa: S101 -- just set
             outcome = self._finish(receipt.job_id, self._wait(receipt.job_id))
-            if outcome is not None:
+            if isinstance(outcome, Outcome):
                 return outcome
-            self._begin_again(f"ran out of memory; tried again with memory_ladder[{receipt.rung - 1}]")
+            self._begin_again(outcome)
 
     def _begin_again(self, reason: str) -> None:
         self.receipt.start_over(reason)
@@ -226,6 +235,7 @@ class _Life:
         found = self._look_around(self._since_written()) if receipt.state == "intent" else self._find(fresh=False)
         begun, refused, unknown = time.monotonic(), 0, 0
         while found is None:
+            self.platform.await_place()
             receipt.advance("intent", attempt=receipt.attempt + 1)
             try:
                 found = self.platform.create(self.job, receipt.rung)
@@ -288,6 +298,7 @@ class _Life:
             if state.status in _ENDS:
                 return state
             self.seen_at_work = True
+            self._note(state.status)
             now = time.monotonic()
             if now - begun > patience.total:
                 raise TileFailedError(
@@ -311,9 +322,15 @@ class _Life:
                     pause, refused = max(asked, patience.after_refusals(refused)), refused + 1
             self.platform.await_news(job_id, state.status, pause)
 
+    def _note(self, status: str) -> None:
+        """Write down what the platform says, once per change: whoever watches sees what waits there and what works."""
+        receipt = self.receipt
+        if status != "created" and (receipt.state != "started" or receipt.facts.get("status") != status):
+            receipt.advance("started", facts={**receipt.facts, "status": status})
+
     def _start(self, job_id: str) -> float | None:
         """Send a start; return None if the platform took it or may have, else the seconds it asks to wait."""
-        self.receipt.advance("started")
+        self.receipt.advance("started", facts={**self.receipt.facts, "status": "created"})
         try:
             self.platform.start(job_id)
         except PlatformError as error:
@@ -329,12 +346,13 @@ class _Life:
             return error.retry_after or 0.0
         return None
 
-    def _finish(self, job_id: str, state: JobState) -> Outcome | None:
-        """Fetch what the job made; None if it ran out of memory and may be tried again with more."""
+    def _finish(self, job_id: str, state: JobState) -> Outcome | str:
+        """Fetch what the job made; or say why another one is made at once."""
         receipt, facts = self.receipt, {**self.receipt.facts, **state.facts}
+        facts.pop("status", None)
         if state.status == "finished":
             if receipt.state != "done":
-                receipt.advance("finished", facts=facts)
+                receipt.advance("finished", facts=facts, error=None)
             try:
                 outcome = self._patiently(lambda: self.platform.fetch(self.job, job_id, self.job.scratch / "results"))
             except PlatformError as error:
@@ -353,11 +371,14 @@ class _Life:
             return Outcome(assets=(), job={"id": job_id, **facts})
         error_class = classify_log(reason)
         if state.status == "canceled":
-            error_class, reason = ErrorClass.PERMANENT, f"job {job_id} was canceled on the platform"
-        may_climb = error_class is ErrorClass.MEMORY and receipt.rung < self.platform.rungs
+            error_class, reason = ErrorClass.CANCELED, f"job {job_id} was canceled on the platform"
+        climbs = error_class is ErrorClass.MEMORY and receipt.rung < self.platform.rungs
+        again = error_class is ErrorClass.LOST and receipt.lost < self.patience.lost
         why = {"class": error_class, "message": reason}
-        receipt.advance("failed", facts=facts, error=why, rung=receipt.rung + may_climb)
-        if may_climb:
-            log.info("%s; tried again with more memory", reason)
-            return None
+        receipt.advance("failed", facts=facts, error=why, rung=receipt.rung + climbs, lost=receipt.lost + again)
+        if climbs or again:
+            log.info("%s; another job is made", reason)
+            if climbs:
+                return f"ran out of memory; tried again with memory_ladder[{receipt.rung - 1}]"
+            return f"the platform lost the job; submitted again ({receipt.lost} of {self.patience.lost})"
         raise TileFailedError(f"{reason} (job {job_id}; platform log: {platform_log})", error_class=error_class)
