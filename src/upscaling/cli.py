@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.package_commands import add_commands
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -351,6 +352,9 @@ def demo(
     from upscaling.demo import run_demo
 
     raise SystemExit(run_demo(config, folder))
+
+
+add_commands(app, _load)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from upscaling.tiles import Outcome, TileJob
 if TYPE_CHECKING:
     from upscaling.backends.base import Backend
 
-__all__ = ["check_run", "finish_run", "restored", "run_tile"]
+__all__ = ["check_run", "describe_outcome", "finish_run", "restored", "run_tile"]
 
 _KEPT = ".item.json"  # beside a package's item.json, which Snakemake may delete
 
@@ -82,7 +82,7 @@ def run_tile(
             return item_path
         outcome = backend.run(job, receipt)
         try:
-            item = _describe(job, outcome, plan.facts, settings.collection)
+            item = describe_outcome(job, outcome, plan.facts, settings.collection)
         except TileFailedError as error:
             receipt.advance("failed", error={"class": error.error_class, "message": str(error)})
             raise
@@ -98,7 +98,21 @@ def _settings(config: Any) -> Config:
     return config if isinstance(config, Config) else Config.parse(config)
 
 
-def _describe(job: TileJob, outcome: Outcome, facts: dict[str, Any], said: Collection) -> dict[str, Any]:
+def describe_outcome(job: TileJob, outcome: Outcome, facts: dict[str, Any], said: Collection) -> dict[str, Any]:
+    """Check what a tile gave, make COGs of it in the tile's folder, and return its item.
+
+    Parameters
+    ----------
+    facts
+        The plan's (``plan.json``).
+    said
+        What the configuration says of the collection.
+
+    Raises
+    ------
+    TileFailedError
+        ``bad-output``.
+    """
     from upscaling.binding import temporal_extent
     from upscaling.results.describe import describe
     from upscaling.results.item import build_item
