@@ -19,6 +19,7 @@ from upscaling.backends.ogcapi_client import OgcApiClient
 from upscaling.backends.ogcapi_http import translated
 from upscaling.backends.ogcapi_results import Found, stac_type
 from upscaling.backends.remote import PlatformError
+from upscaling.buckets import bucket_store
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.files import written_whole
 from upscaling.tiles import FetchedAsset
@@ -257,35 +258,10 @@ def _unacceptable(message: str) -> TileFailedError:
 # --- object storage ---
 
 
-def _store(href: str) -> tuple[Any, str]:
-    """Return the bucket's store and the object's key."""
-    from obstore.store import S3Store
-
-    bucket, _, key = href.removeprefix("s3://").partition("/")
-    own = f"OGCAPI_S3_{re.sub(r'[^A-Z0-9]', '_', bucket.upper())}"
-    mine = f"{own}_ACCESS_KEY_ID" in os.environ
-
-    def setting(name: str, common: str) -> str | None:
-        return os.environ.get(f"{own}_{name}") if mine or f"{own}_{name}" in os.environ else os.environ.get(common)
-
-    config: dict[str, Any] = {
-        "access_key_id": setting("ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
-        "secret_access_key": setting("SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
-        "session_token": setting("SESSION_TOKEN", "AWS_SESSION_TOKEN"),
-        "endpoint": setting("ENDPOINT", "AWS_ENDPOINT_URL"),
-        "region": setting("REGION", "AWS_REGION") or "us-east-1",
-    }
-    config = {name: value for name, value in config.items() if value}
-    if "access_key_id" not in config:
-        config["skip_signature"] = True
-    plain = str(config.get("endpoint", "")).startswith("http://")
-    return S3Store(bucket, client_options={"allow_http": plain}, **config), key
-
-
 def _from_bucket(href: str, limit: int) -> bytes:
     import obstore
 
-    store, key = _store(href)
+    store, key = bucket_store(href, "OGCAPI_S3")
     with _bucket_said(href):
         answer = obstore.get(store, key)
         return b"".join(_at_most((bytes(block) for block in answer.stream()), limit))
@@ -294,7 +270,7 @@ def _from_bucket(href: str, limit: int) -> bytes:
 def _bucket_to_file(href: str, path: Path) -> None:
     import obstore
 
-    store, key = _store(href)
+    store, key = bucket_store(href, "OGCAPI_S3")
     with _bucket_said(href):
         answer = obstore.get(store, key)
         if answer.meta["size"] > _LARGEST_OBJECT:
