@@ -19,6 +19,8 @@ class Mosaic(Block):
 
     cog: bool = False
     """Also write each mosaic as one cloud-optimised GeoTIFF, `mosaic/<asset>.tif`."""
+    per_band: bool = False
+    """One such file per band, `mosaic/<asset>_<band>.tif`, instead of one with all bands."""
     crs: str | None = Field(None, pattern=r"^EPSG:\d+$", examples=["EPSG:3035"])
     """CRS of that file; that of the tiles when left out, EPSG:4326 where they have several."""
     resolution: float | None = Field(None, gt=0)
@@ -28,8 +30,8 @@ class Mosaic(Block):
 
     @model_validator(mode="after")
     def _for_the_cog(self) -> Mosaic:
-        if not self.cog and (self.crs or self.resolution):
-            raise ValueError("crs and resolution are those of the COG; add `cog: true`")
+        if not self.cog and (self.crs or self.resolution or self.per_band):
+            raise ValueError("crs, resolution and per_band are about the COG; add `cog: true`")
         return self
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["canonical_json", "digest", "read_json", "sha256_file", "write_json", "written_whole"]
+__all__ = ["canonical_json", "digest", "read_json", "rewrite", "sha256_file", "write_json", "written_whole"]
 
 # It can only be read by setting it, which would be a race between threads.
 _UMASK = os.umask(0)
@@ -39,6 +39,14 @@ def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON by rename, so that no reader ever sees half a file."""
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Give a file another content, by rename, and the times it had: to Snakemake nothing was made anew."""
+    before = path.stat()
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+        os.utime(temporary, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def read_json(path: Path) -> Any:

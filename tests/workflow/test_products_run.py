@@ -41,7 +41,9 @@ def test_the_mosaic_of_a_run_equals_numpy_and_is_redone_alone(
     assert "finished <b>30</b>" in text
     assert "data:image/png;base64," in text, "the quicklook is not on the map"
 
-    assert jobs(run) == set()
+    collection = json.loads((run.results / "collection.json").read_text())
+    assert set(collection["assets"]) == {"items", "thumbnail", f"index-{mosaic['asset']}", "quality"}
+    assert jobs(run) == set(), "the collection, with what was made of it, is newer than that"
     done = run.snakemake("--report", "snakemake.html")
     assert done.returncode == 0, done.stderr
     whole = (run.folder / "snakemake.html").read_text()
@@ -52,5 +54,10 @@ def test_the_mosaic_of_a_run_equals_numpy_and_is_redone_alone(
     done = run.snakemake("--", "mosaic")
     assert done.returncode == 0, done.stderr
     (mosaic,) = read_mosaics(run.results)
+    collection = json.loads((run.results / "collection.json").read_text())
+    cog = collection["assets"][f"mosaic-{mosaic['asset']}"]
+    assert cog["href"] == f"./mosaic/{mosaic['cog']}"
+    assert {"quality", "thumbnail", "items"} < set(collection["assets"])
+    assert jobs(run) == {"run_report", "all"}
     with rasterio.open(run.results / "mosaic" / mosaic["cog"]) as dataset:
         np.testing.assert_array_equal(window(dataset.read(1), tuple(dataset.bounds), bounds), expected)

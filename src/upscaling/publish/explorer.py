@@ -6,7 +6,7 @@ and one entry per layer; an entry with the address of each tile would be too muc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,7 +29,7 @@ def explorer_config(
     base
         Public address of the run's folder; the explorer needs https and CORS.
     """
-    layers = [mosaic for mosaic in mosaics if mosaic["cog"]]
+    layers = [layer for mosaic in mosaics for layer in _layers(collection, mosaic)]
     if not layers:
         return None
     west, south, east, north = _around([mosaic["bbox"] for mosaic in layers])
@@ -52,12 +52,28 @@ def explorer_config(
     }
 
 
+def _layers(collection: Mapping[str, Any], mosaic: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a layer for each COG of a mosaic, with the bands that it holds."""
+    described = (collection.get("item_assets") or {}).get(mosaic["asset"]) or {}
+    bands = described.get("bands") or [{}]
+    if mosaic["cog"]:
+        yield {**mosaic, "described": described, "band": bands[0], "name": ""}
+    for number, file in enumerate(mosaic["band_cogs"]):
+        band = bands[number] if number < len(bands) else {}
+        yield {
+            **mosaic,
+            "cog": file,
+            "described": described,
+            "band": band,
+            "name": band.get("name") or f"b{number + 1}",
+        }
+
+
 def _source(
     title: str, collection: Mapping[str, Any], mosaic: Mapping[str, Any], run_folder: Path, base: str, *, first: bool
 ) -> dict[str, Any]:
     low, high, bands, crs = _range(run_folder / "mosaic" / Path(mosaic["cog"]).name)
-    described = (collection.get("item_assets") or {}).get(mosaic["asset"]) or {}
-    band: Mapping[str, Any] = next(iter(described.get("bands") or ()), {})
+    described, band = mosaic["described"], mosaic["band"]
     classes = band.get("classification:classes") or described.get("classification:classes") or ()
     meta: dict[str, Any] = {
         "description": str(collection.get("description") or title),
@@ -104,7 +120,7 @@ def _source(
 
 
 def _name(title: str, mosaic: Mapping[str, Any]) -> str:
-    return " ".join(filter(None, (title, mosaic["asset"], mosaic["step"])))
+    return " ".join(filter(None, (title, mosaic["asset"], mosaic["name"], mosaic["step"])))
 
 
 def _range(path: Path) -> tuple[float, float, int, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import UpscalingError
-from upscaling.files import sha256_file, write_json, written_whole
+from upscaling.files import rewrite, sha256_file, written_whole
 from upscaling.results.cache import ItemCache, runs
 from upscaling.results.describe import describe
 from upscaling.results.footprint import union_bbox
@@ -227,11 +226,10 @@ def _gather_run(
 
 
 def _put_back(run_folder: Path, tile: str, item: dict[str, Any]) -> None:
-    """Write an item with the time it had: to Snakemake nothing was made anew."""
-    path = run_folder / "tiles" / tile / "item.json"
-    before = path.stat()
-    write_json(path, item)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    import orjson
+
+    text = orjson.dumps(item, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    rewrite(run_folder / "tiles" / tile / "item.json", text)
 
 
 def _read_item(run_folder: Path, tile: str) -> dict[str, Any] | None:

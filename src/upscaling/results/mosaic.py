@@ -131,12 +131,20 @@ def mosaic_parts(
 
 
 def write_mosaic_cog(
-    mosaic: Path, target: Path, *, crs: str | None = None, resolution: float | None = None, resampling: str = "nearest"
+    mosaic: Path,
+    target: Path,
+    *,
+    band: int | None = None,
+    crs: str | None = None,
+    resolution: float | None = None,
+    resampling: str = "nearest",
 ) -> Path:
     """Write a mosaic as one COG, in its own CRS and resolution or in others.
 
     Parameters
     ----------
+    band
+        Write this band only, from 1; all of them by default.
     crs, resolution
         Reproject to these; pixels then lie on whole multiples of ``resolution`` (units of ``crs``).
     resampling
@@ -146,7 +154,7 @@ def write_mosaic_cog(
     from rasterio.shutil import copy
 
     with written_whole(target) as temporary, ExitStack() as stack:
-        dataset = stack.enter_context(rasterio.open(mosaic))
+        dataset = stack.enter_context(rasterio.open(_band_view(mosaic, band) if band else mosaic))
         floating = dataset.dtypes[0].startswith("float")
         if crs or resolution:
             dataset = stack.enter_context(_warped(dataset, crs, resolution, resampling))
@@ -154,6 +162,24 @@ def write_mosaic_cog(
         options = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BLOCKSIZE": 512, "OVERVIEW_RESAMPLING": overviews}
         copy(dataset, temporary, driver="COG", BIGTIFF="IF_SAFER", **options)
     return target
+
+
+def _band_view(mosaic: Path, band: int) -> str:
+    """Return a VRT, as text, that shows one band of a mosaic with all that is said of it."""
+    from xml.etree import ElementTree
+
+    from rasterio.io import MemoryFile
+    from rasterio.shutil import copy
+
+    with MemoryFile(ext=".vrt") as memory:
+        copy(mosaic.resolve(), memory.name, driver="VRT")
+        view = ElementTree.fromstring(memory.read())  # noqa: S314 -- GDAL wrote it
+    for shown in view.findall("VRTRasterBand"):
+        if shown.get("band") == str(band):
+            shown.set("band", "1")
+        else:
+            view.remove(shown)
+    return ElementTree.tostring(view, encoding="unicode")
 
 
 def _warped(dataset: Any, crs: str | None, resolution: float | None, resampling: str) -> Any:
@@ -178,11 +204,15 @@ def _warped(dataset: Any, crs: str | None, resolution: float | None, resampling:
     return WarpedVRT(dataset, crs=system, transform=transform, width=columns, height=rows, resampling=method)
 
 
-def write_quicklook(raster: Path, target: Path, *, size: int = 1024) -> Path:
+def write_quicklook(
+    raster: Path, target: Path, *, size: int = 1024, colours: Mapping[int, tuple[int, int, int, int]] | None = None
+) -> Path:
     """Write a PNG of a raster, no-data transparent: three bands or more as red, green, blue, else one in colours.
 
     Parameters
     ----------
+    colours
+        Value -> red, green, blue, opacity, for a first band of classes.
     size
         Pixels of the longer side, at most.
     """
@@ -197,13 +227,17 @@ def write_quicklook(raster: Path, target: Path, *, size: int = 1024) -> Path:
             width *= float(np.cos(np.radians((dataset.bounds.top + dataset.bounds.bottom) / 2)))
         scale = min(1.0, size / max(width, height))
         shape = (max(1, round(height * scale)), max(1, round(width * scale)))
-        bands = [1, 2, 3] if dataset.count >= 3 else [1]
+        bands = [1, 2, 3] if dataset.count >= 3 and not colours else [1]
         values = dataset.read(bands, out_shape=(len(bands), *shape), masked=True).astype("float64")
     valid = ~np.ma.getmaskarray(values).any(axis=0) & np.isfinite(values.data).all(axis=0)
     picture = np.zeros((4, *shape), "uint8")
-    stretched = [_stretched(band.data, valid) for band in values]
-    picture[:3] = np.array(stretched) * 255 if len(bands) == 3 else _coloured(stretched[0])
-    picture[3] = valid * 255
+    if colours:
+        for value, colour in colours.items():
+            picture[:, valid & (values[0].data == value)] = np.array(colour, "uint8")[:, np.newaxis]
+    else:
+        stretched = [_stretched(band.data, valid) for band in values]
+        picture[:3] = np.array(stretched) * 255 if len(bands) == 3 else _coloured(stretched[0])
+        picture[3] = valid * 255
     picture[:3, ~valid] = 0
     profile = {"driver": "PNG", "width": shape[1], "height": shape[0], "count": 4, "dtype": "uint8"}
     with written_whole(target) as temporary, MemoryFile() as memory, warnings.catch_warnings():

@@ -6,14 +6,17 @@ import dataclasses
 import logging
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.files import read_json, write_json
+from upscaling.results.bands import class_colours, say_of_bands
 from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog, write_quicklook
 from upscaling.results.parts import Part, read_rasters
+from upscaling.results.product_assets import mosaic_assets, put_assets, quality_assets
 from upscaling.results.quality import check_whole
 
 if TYPE_CHECKING:
@@ -23,32 +26,39 @@ if TYPE_CHECKING:
 __all__ = ["check_quality", "make_mosaics", "read_mosaics"]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
-_INDEX = "mosaics.json"
+_INDEX, _BELOW = "mosaics.json", "./mosaic/"
 
 
 def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
     """Write the mosaics of a run's collection into ``<run>/mosaic``: one per asset and time step, as far as rasters go.
 
-    For each there are ``<asset>[_<step>].gti.gpkg``, a picture ``.png``, with ``mosaic.cog`` also ``.tif``; and
-    ``mosaics.json``, which lists them and is written last.
+    For each there are ``<asset>[_<step>].gti.gpkg``, a picture ``.png``, with ``mosaic.cog`` also ``.tif``, or
+    ``…_<band>.tif`` for each band; and ``mosaics.json``, which lists them. All are made assets of the collection.
 
     Returns
     -------
     The content of ``mosaics.json``: ``asset``, ``step``, ``tiles``, ``index``, ``quicklook`` and ``cog`` (file names,
-    or None), ``crs`` and ``bounds`` of the index, ``bbox`` in degrees, ``notices``.
+    or None), ``band_cogs`` (file names in the order of the bands), ``crs`` and ``bounds`` of the index, ``bbox`` in
+    degrees, ``notices``.
     """
     import rasterio
 
     folder = run_folder / "mosaic"
     folder.mkdir(parents=True, exist_ok=True)
     owners = _owners(run_folder)
+    groups = _groups(run_folder / "collection.json")
+    described = read_json(run_folder / "collection.json").get("item_assets") or {}
+    put_assets(run_folder, _BELOW, {})  # those of an earlier time
     made = []
-    for (asset, step), parts in sorted(_groups(run_folder / "collection.json").items()):
+    for (asset, step), parts in sorted(groups.items()):
         name = _UNSAFE.sub("-", f"{asset}_{step}" if step else asset)
         notices: list[str] = []
         index = _index(parts, folder / f"{name}.gti.gpkg", owners, notices)
-        cog = _cog(config.mosaic, parts, index, folder / f"{name}.tif", owners) if config.mosaic.cog else None
-        picture = write_quicklook(cog or index, folder / f"{name}.png")
+        bands = described.get(asset, {}).get("bands") or []
+        say_of_bands(index, bands)
+        cogs = _cogs(config.mosaic, parts, index, owners) if config.mosaic.cog else []
+        stacked = len(cogs) == 1
+        picture = write_quicklook(cogs[0] if stacked else index, folder / f"{name}.png", colours=class_colours(bands))
         with rasterio.open(index) as dataset:
             crs, bounds, bbox = dataset.crs.to_string(), list(dataset.bounds), _bbox(dataset)
         made.append(
@@ -58,7 +68,8 @@ def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
                 "tiles": len(parts),
                 "index": index.name,
                 "quicklook": picture.name,
-                "cog": cog.name if cog else None,
+                "cog": cogs[0].name if stacked else None,
+                "band_cogs": [] if stacked else [path.name for path in cogs],
                 "crs": crs,
                 "bounds": bounds,
                 "bbox": bbox,
@@ -66,6 +77,7 @@ def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
             }
         )
     write_json(folder / _INDEX, made)
+    put_assets(run_folder, _BELOW, mosaic_assets(run_folder, made))
     return made
 
 
@@ -104,6 +116,7 @@ def check_quality(config: Config, run_folder: Path) -> dict[str, Any]:
         "assets": {quality.asset: _plain(dataclasses.asdict(quality)) for quality in found if quality.asset},
     }
     write_json(run_folder / "quality.json", content)
+    put_assets(run_folder, "./quality.json", quality_assets(run_folder))
     return content
 
 
@@ -144,15 +157,33 @@ def _index(parts: list[Part], target: Path, owners: Mapping[str, str], notices: 
         return mosaic_parts(parts, target)
 
 
-def _cog(settings: Mosaic, parts: list[Part], index: Path, target: Path, owners: Mapping[str, str]) -> Path:
-    if len({part.crs for part in parts}) == 1:
-        # One view over the mosaic, so that resampling sees across the edges of tiles.
-        return write_mosaic_cog(
-            index, target, crs=settings.crs, resolution=settings.resolution, resampling=settings.resampling
-        )
-    own = target.with_name(f"{target.stem}.cog.gti.gpkg")
-    grid = {"crs": settings.crs, "resolution": settings.resolution, "resampling": settings.resampling}
-    return write_mosaic_cog(mosaic_parts(parts, own, owners=owners, **grid), target)  # type: ignore[arg-type]
+def _cogs(settings: Mosaic, parts: list[Part], index: Path, owners: Mapping[str, str]) -> list[Path]:
+    """Write a mosaic as one COG, or as one for each band if it has several and the settings ask for that."""
+    name = index.name.removesuffix(".gti.gpkg")
+    grid: dict[str, Any] = {"crs": settings.crs, "resolution": settings.resolution, "resampling": settings.resampling}
+    if len({part.crs for part in parts}) > 1:
+        said = index.with_name(f"{index.name}.aux.xml")
+        index = mosaic_parts(parts, index.with_name(f"{name}.cog.gti.gpkg"), owners=owners, **grid)
+        if said.is_file():
+            shutil.copyfile(said, index.with_name(f"{index.name}.aux.xml"))
+        grid = {}  # else one view over the mosaic, so that resampling sees across the edges of tiles
+    bands = _bands(index) if settings.per_band else []
+    if len(bands) < 2:
+        return [write_mosaic_cog(index, index.with_name(f"{name}.tif"), **grid)]
+    return [
+        write_mosaic_cog(index, index.with_name(f"{name}_{band}.tif"), band=number, **grid)
+        for number, band in enumerate(bands, 1)
+    ]
+
+
+def _bands(index: Path) -> list[str]:
+    """Return a name for each band that can be part of a file's name; their numbers where they do not tell apart."""
+    import rasterio
+
+    with rasterio.open(index) as dataset:
+        names = [_UNSAFE.sub("-", str(name or "")) for name in dataset.descriptions]
+    numbers = [f"b{number}" for number in range(1, len(names) + 1)]
+    return names if all(names) and len(set(names)) == len(names) else numbers
 
 
 def _bbox(dataset: Any) -> list[float]:

@@ -1,0 +1,152 @@
+"""What was made of a collection, as assets of that collection: mosaics, their pictures, the verdict on the whole."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from upscaling.errors import UpscalingError
+from upscaling.files import rewrite, sha256_file
+from upscaling.results.cog import COG_MEDIA_TYPE
+from upscaling.results.item import EXTENSIONS
+
+__all__ = ["mosaic_assets", "put_assets", "quality_assets"]
+
+METRES_PER_DEGREE = 111_320.0
+
+
+def put_assets(run_folder: Path, below: str, assets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let the run's collection have these assets, instead of all those whose href begins with ``below``.
+
+    The file is written only if that changes it, and keeps its time: it is what the mosaics were made of, and must not
+    become newer than they are.
+
+    Raises
+    ------
+    UpscalingError
+        The collection cannot be read.
+    """
+    path = run_folder / "collection.json"
+    with _alone(run_folder):
+        _put(path, below, assets)
+
+
+@contextmanager
+def _alone(run_folder: Path) -> Iterator[None]:
+    """Let mosaic and verdict, which are made at the same time, write one after the other."""
+    with (run_folder / ".collection.lock").open("w") as lock:
+        with suppress(OSError):  # a file system without locks
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _put(path: Path, below: str, assets: Mapping[str, Mapping[str, Any]]) -> None:
+    import orjson
+
+    try:
+        before = path.read_bytes()
+        collection = orjson.loads(before)
+        kept = {key: asset for key, asset in collection["assets"].items() if not asset["href"].startswith(below)}
+        extensions = set(collection["stac_extensions"])
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise UpscalingError(f"{path} cannot be read: {error!r}; delete it and run again") from error
+    collection["assets"] = kept | dict(assets)
+    if any("raster:spatial_resolution" in asset for asset in collection["assets"].values()):
+        collection["stac_extensions"] = sorted(extensions | {EXTENSIONS["raster"]})
+    after = orjson.dumps(collection, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if after != before:
+        rewrite(path, after)
+
+
+def mosaic_assets(run_folder: Path, mosaics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the assets that mosaics are: COGs, index and picture of each; the first picture is the thumbnail.
+
+    Parameters
+    ----------
+    mosaics
+        As `upscaling.results.products.read_mosaics` gives them.
+    """
+    import orjson
+
+    described = orjson.loads((run_folder / "collection.json").read_bytes()).get("item_assets") or {}
+    assets: dict[str, dict[str, Any]] = {}
+    for number, mosaic in enumerate(mosaics):
+        name = Path(mosaic["index"]).name.removesuffix(".gti.gpkg")
+        of = " ".join(filter(None, (str(mosaic["asset"]), str(mosaic["step"]))))
+        bands = (described.get(mosaic["asset"]) or {}).get("bands") or []
+        for file, shown in _cogs(mosaic, bands):
+            path = run_folder / "mosaic" / file
+            only = f", {shown[0].get('name')}" if len(shown) < len(bands) else ""
+            assets[f"mosaic-{path.stem}"] = {
+                **_file(path, COG_MEDIA_TYPE, f"Mosaic of {of}{only}", ["data"]),
+                **_grid(path),
+                **({"bands": shown} if shown else {}),
+            }
+        index = run_folder / "mosaic" / mosaic["index"]
+        assets[f"index-{name}"] = {
+            **_file(
+                index, "application/geopackage+sqlite3", f"All tiles of {of}, as GDAL raster tile index", ["index"]
+            ),
+            **_place(mosaic),
+        }
+        picture = run_folder / "mosaic" / mosaic["quicklook"]
+        roles = ["thumbnail", "overview"] if number == 0 else ["overview"]
+        assets["thumbnail" if number == 0 else f"quicklook-{name}"] = {
+            **_file(picture, "image/png", f"Picture of {of}", roles),
+            **_place(mosaic),
+        }
+    return assets
+
+
+def quality_assets(run_folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the asset that the verdict on the whole is."""
+    path = run_folder / "quality.json"
+    said = _file(path, "application/json", "Missing tiles, gaps, overlaps, seams", ["metadata"])
+    return {"quality": {**said, "href": f"./{path.name}"}}
+
+
+def _cogs(mosaic: Mapping[str, Any], bands: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield each COG's file name with its bands."""
+    if mosaic["cog"]:
+        yield mosaic["cog"], bands
+    for number, file in enumerate(mosaic["band_cogs"]):
+        yield file, bands[number : number + 1]
+
+
+def _file(path: Path, media_type: str, title: str, roles: list[str]) -> dict[str, Any]:
+    return {
+        "href": f"./{path.parent.name}/{path.name}",
+        "type": media_type,
+        "title": title,
+        "roles": roles,
+        "file:size": path.stat().st_size,
+        "file:checksum": f"1220{sha256_file(path)}",
+    }
+
+
+def _place(mosaic: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_code(mosaic["crs"]), "proj:bbox": list(mosaic["bounds"])}
+
+
+def _code(crs: str) -> dict[str, Any]:
+    return {"proj:code": crs} if crs.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": crs}
+
+
+def _grid(path: Path) -> dict[str, Any]:
+    import pyproj
+    import rasterio
+
+    with rasterio.open(path) as dataset:
+        crs = dataset.crs.to_string()
+        system = pyproj.CRS.from_user_input(crs)
+        metres = METRES_PER_DEGREE if system.is_geographic else system.axis_info[0].unit_conversion_factor
+        return {
+            **_code(crs),
+            "proj:bbox": list(dataset.bounds),
+            "proj:shape": [dataset.height, dataset.width],
+            "proj:transform": list(dataset.transform)[:6],
+            "raster:spatial_resolution": round(dataset.res[0] * metres, 4),
+        }
