@@ -173,12 +173,20 @@ def logs(run: RunFolder, tile: Annotated[str, typer.Argument(help="A target of t
 def retry(
     run: RunFolder,
     only: Annotated[str | None, typer.Option(help="Only tiles of this error class, e.g. out-of-memory.")] = None,
+    resubmit: Annotated[
+        bool,
+        typer.Option("--resubmit", help="Make, and pay, new jobs where results of finished ones were refused."),
+    ] = False,
     snakefile: Annotated[Path, typer.Option(help="The workflow.")] = Path("Snakefile"),
     profile: Annotated[Path, typer.Option(help="Snakemake profile.")] = Path("workflow/profiles/local"),
 ) -> None:
-    """Run the tiles again that failed, and nothing else, with the run's last configuration."""
+    """Run the tiles again that failed, and nothing else, with the run's last configuration.
+
+    Where a job ended well and its results were refused (bad-output), they are fetched and checked again.
+    """
     import subprocess
 
+    from upscaling.remote_jobs import discard_results
     from upscaling.status import failed_tiles
 
     tiles = failed_tiles(run, only)
@@ -186,6 +194,8 @@ def retry(
         typer.echo("no tile failed" + (f" for the reason {only}" if only else ""))
         return
     typer.echo(f"{len(tiles)} tiles")
+    if resubmit:
+        typer.echo(f"{len(discard_results(run, tiles))} of them are submitted, and paid, again")
     targets = [f"{run}/tiles/{tile}/item.json" for tile in tiles]
     command = ["snakemake", "--snakefile", str(snakefile), "--profile", str(profile)]
     command += ["--configfile", f"{run}/plan/config.json", "--", *targets]

@@ -158,6 +158,9 @@ class OpenEOBackendConfig(_Block):
     job_budget: float | None = Field(None, gt=0)
     """The most that one job may cost, sent to the platform with it; not every platform heeds it."""
     log_level: Literal["error", "warning", "info", "debug"] | None = None
+    resubmit_lost: int = Field(2, ge=0, le=10)
+    """Submit a tile again, so often in one run, when the platform lost its job (a node failed or was taken away, as its
+    log says). Each try is a job of its own, and may cost as one."""
     """Least severe entries that the platform should keep in a job's log; its own default when left out."""
     filename_prefix: bool = False
     """Ask the platform to begin the names of its result files with the tile's (option `filename_prefix` of

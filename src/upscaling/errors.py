@@ -47,6 +47,8 @@ class ErrorClass(StrEnum):
     TIME = "out-of-time"
     PERMANENT = "permanent"
     OUTPUT = "bad-output"
+    LOST = "lost"
+    CANCELED = "canceled"
 
 
 class TileFailedError(UpscalingError):

@@ -9,9 +9,14 @@
 | quota          | payment required, no credits left                 | stop with one line; the job is left alone     |
 | out-of-memory  | the platform's log names memory                   | the next rung of `memory_ladder`, as another  |
 |                |                                                   | job; at its end the tile fails                |
+| lost           | the platform's log names a lost node, preemption, | submitted again, `resubmit_lost` times in one |
+|                | eviction, its own death                           | run; then the tile fails                      |
+| canceled       | by somebody on the platform, `upscaling cancel`   | the tile fails; the next run submits it again |
 | permanent      | wrong graph, unknown collection, other job errors | the tile fails with the platform's own words  |
 |                | job vanished, never starts, results are gone      | the tile fails; the next run submits it again |
-| bad-output     | no raster, wrong extent, too large, hostile links | the tile fails; the next run fetches it again |
+| bad-output     | no raster, wrong extent, too large, hostile links | the tile fails; the job is paid, so the next  |
+|                |                                                   | run fetches and checks its results again; only|
+|                |                                                   | `upscaling retry --resubmit` makes another    |
 | no data        | the platform's log says that nothing was found    | a success without assets                      |
 """
 
@@ -32,6 +37,15 @@ _MEMORY = re.compile(
     r"|java heap space|exit code 137|executor-memory",
     re.IGNORECASE,
 )
+# A platform's own trouble: YARN (exit status -100, -102), Kubernetes and Spark on it, Slurm, the embedded back-end. Not
+# "executor lost": that is most often the job's own hunger for memory.
+_LOST = re.compile(
+    r"\bBackendDied\b|\blost\*? node\b|\bnode[ _-]?(?:fail(?:ure|ed)?|lost)\b|\bimminent node shutdown\b"
+    r"|\bnode \S{0,80} ?(?:was|is|has been) (?:lost|preempted|drained|shut ?down|terminated)\b|\bpre-?empt(?:ed|ion)\b"
+    r"|\bpod\b.{0,120}\bevicted\b|\bspot (?:instance )?(?:interruption|termination)\b"
+    r"|\bexited unrelated to the running tasks\b",
+    re.IGNORECASE,
+)
 _NO_DATA = re.compile(r"\bNoDataAvailable\b|no data (?:is )?available|empty (?:data ?)?cube", re.IGNORECASE)
 
 
@@ -48,7 +62,9 @@ def classify_http(status: int | None, code: str | None) -> ErrorClass:
 
 def classify_log(text: str) -> ErrorClass:
     """Class of a job that the platform ended in error, from the words of its log."""
-    return ErrorClass.MEMORY if _MEMORY.search(text) else ErrorClass.PERMANENT
+    if _MEMORY.search(text):
+        return ErrorClass.MEMORY
+    return ErrorClass.LOST if _LOST.search(text) else ErrorClass.PERMANENT
 
 
 def is_no_data(text: str) -> bool:

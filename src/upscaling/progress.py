@@ -5,7 +5,7 @@
 | not started | nothing was submitted, or what was is not the plan's work any more          |
 | created     | about to be submitted, or there and not started                             |
 | queued      | the platform accepted the start, and says that the job waits                |
-| running     | started, or finished on the platform and not yet fetched                    |
+| running     | the platform says that it works on it, or it is finished there and fetched  |
 | finished    | ``item.json`` is there: fetched, checked, described                         |
 | canceled    | somebody stopped it on the platform                                         |
 | failed      | ended without a usable result; ``error_class`` and ``error`` say why        |
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from upscaling.errors import ErrorClass
 from upscaling.plan import Plan, load_plan
 
 __all__ = ["STATES", "TileState", "count_states", "read_states"]
@@ -38,7 +39,7 @@ _OF_RECEIPT: dict[str, StateName] = {
     "finished": "running",
     "failed": "failed",
 }
-_CANCELED = "was canceled on the platform"  # the words of `upscaling.backends.remote`
+_OF_PLATFORM: dict[str, StateName] = {"created": "created", "queued": "queued", "running": "running"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,11 @@ def _named(written: str, said: dict[str, Any], error: dict[str, str], item: bool
         return "not started", "its item.json is gone; the next run fetches the results again"
     if written == "failed":
         message = error.get("message") or "no reason was given"
-        return ("canceled" if _CANCELED in message else "failed"), message
-    if written == "started" and said.get("status") in {"queued", "running"}:
-        return ("queued" if said["status"] == "queued" else "running"), None
+        return ("canceled" if error.get("class") == ErrorClass.CANCELED else "failed"), message
+    if written == "finished" and error:  # its results were fetched, and are not acceptable
+        return "failed", error.get("message") or "no reason was given"
+    if written == "started" and said.get("status") in _OF_PLATFORM:
+        return _OF_PLATFORM[said["status"]], None
     return _OF_RECEIPT.get(written, "not started"), None
 
 

@@ -6,7 +6,8 @@ would be paid for twice. States, in order:
     intent     about to be created remotely; the outcome is unknown until the next state is written
     created    exists on the platform under ``job_id``, not started
     started    a start was sent, and not refused
-    finished   the platform says that it is done; results may still have to be fetched
+    finished   the platform says that it is done; results may still have to be fetched. With an ``error`` they were, and
+               are not acceptable: the job is paid all the same, so they are fetched and checked again, not made again
     done       results were fetched, checked and described in ``item.json``
     failed     ended without a usable result; ``error`` says why
 """
@@ -50,6 +51,10 @@ class Receipt:
         Jobs that were asked for, over all runs.
     rung
         How far up the memory ladder the work had to go.
+    lost
+        Jobs of this work that the platform lost since somebody last started a run.
+    facts
+        What the platform says of the job; ``status`` while it is not ended: ``created``, ``queued`` or ``running``.
     unusable
         Jobs of this work that are finished on the platform, or waiting there, and of no use: never attached to again.
     history
@@ -69,6 +74,7 @@ class Receipt:
     error: dict[str, str] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     rung: int = 0
+    lost: int = 0
     unusable: list[str] = field(default_factory=list)
     when_done: Callable[[], None] | None = None
 
@@ -84,6 +90,16 @@ class Receipt:
         if state == "done" and self.when_done is not None:
             last, self.when_done = self.when_done, None
             last()
+
+    def refuse(self, error_class: str, message: str) -> None:
+        """Note that the results of the job are not acceptable: the tile failed, and the job stays paid."""
+        self.advance("finished", error={"class": error_class, "message": message})
+
+    def discard(self, reason: str) -> None:
+        """Note that the job's results are of no use to anybody: the next run makes another job, and pays for it."""
+        if self.job_id is not None:
+            self.unusable.append(self.job_id)
+        self.advance("failed", error={**(self.error or {"class": "permanent"}), "message": reason})
 
     def start_over(self, reason: str) -> None:
         """Put the present attempt into the history and begin a new one (in memory; written with the next state)."""
@@ -155,5 +171,5 @@ def _read(job: TileJob) -> Receipt:
         ) from None
     if receipt.key != job.key:
         receipt.start_over("the tile's algorithm, parameters or platform changed")
-        receipt.key, receipt.rung, receipt.unusable = job.key, 0, []
+        receipt.key, receipt.rung, receipt.lost, receipt.unusable = job.key, 0, 0, []
     return receipt

@@ -13,9 +13,9 @@ from upscaling.files import read_json
 from upscaling.plan import job_of, kept_config, load_plan
 from upscaling.progress import read_states
 from upscaling.receipts import open_receipt
-from upscaling.runlock import take_run
+from upscaling.runlock import leave_run, take_run
 
-__all__ = ["cancel_run", "orphans", "remove_jobs"]
+__all__ = ["cancel_run", "discard_results", "orphans", "remove_jobs"]
 
 _ACTIVE = {"created", "queued", "running"}
 
@@ -54,11 +54,35 @@ def cancel_run(run_folder: Path) -> Iterator[str]:
             found = backend.state(state.job_id)
             if found is None or found.status not in _ACTIVE:
                 continue
+            backend.cancel(state.job_id)
+            # Only now: a process that outlived Snakemake holds the receipt until it sees that its job has ended.
             with open_receipt(job_of(plan, run_folder, state.tile)) as receipt:
-                backend.cancel(state.job_id)
                 message = f"job {state.job_id} was canceled on the platform by `upscaling cancel`"
-                receipt.advance("failed", error={"class": ErrorClass.PERMANENT, "message": message})
+                receipt.advance("failed", error={"class": ErrorClass.CANCELED, "message": message})
             yield state.tile
+
+
+def discard_results(run_folder: Path, tiles: list[str]) -> list[str]:
+    """Let the next run submit those of the tiles again whose jobs ended well and gave results that were refused.
+
+    Returns
+    -------
+    Those tiles; a second job is paid for each.
+
+    Raises
+    ------
+    UpscalingError
+        If Snakemake still works on the run.
+    """
+    take_run(run_folder)
+    plan, discarded = load_plan(run_folder), []
+    for tile in tiles:
+        with open_receipt(job_of(plan, run_folder, tile)) as receipt:
+            if receipt.state == "finished" and receipt.error:
+                receipt.discard(f"discarded by `upscaling retry --resubmit`: {receipt.error['message']}")
+                discarded.append(tile)
+    leave_run(run_folder)
+    return discarded
 
 
 def orphans(run_folder: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import IO
 
 from upscaling.errors import UpscalingError
 
-__all__ = ["take_run"]
+__all__ = ["leave_run", "take_run"]
 
 _held: dict[Path, IO[str]] = {}  # open files hold the locks until this process ends, however it ends
 
@@ -45,6 +45,13 @@ def take_run(run_folder: Path) -> None:
     json.dump({"user": getpass.getuser(), "host": socket.gethostname(), "pid": os.getpid(), "since": since}, stream)
     stream.flush()
     _held[path] = stream
+
+
+def leave_run(run_folder: Path) -> None:
+    """Give the lock back before this process ends: another one that it starts is to have it."""
+    stream = _held.pop((run_folder / ".lock").resolve(), None)
+    if stream is not None:
+        stream.close()
 
 
 def _in_words(holder: str) -> str:

@@ -84,12 +84,15 @@ def run_tile(
         try:
             item = describe_outcome(job, outcome, plan.facts, settings.collection)
         except TileFailedError as error:
-            receipt.advance("failed", error={"class": error.error_class, "message": str(error)})
+            if job.algorithm.kind == "cwl":
+                receipt.advance("failed", error={"class": error.error_class, "message": str(error)})
+            else:  # the job is paid: when a check was changed, or the fault mended, its results are fetched again
+                receipt.refuse(error.error_class, str(error))
             raise
         if job.algorithm.kind == "cwl":
             write_json(item_path.with_name(_KEPT), item)
         write_json(item_path, item)
-        receipt.advance("done", facts={**receipt.facts, **outcome.job})
+        receipt.advance("done", facts={**receipt.facts, **outcome.job}, error=None)
         shutil.rmtree(job.scratch, ignore_errors=True)
     return item_path
 

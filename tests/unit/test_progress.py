@@ -29,19 +29,20 @@ def _item(folder: Path, tile: str, key: str) -> None:
 
 
 def test_every_state_of_a_receipt_has_its_word(tmp_path: Path) -> None:
-    plan = _plan(tmp_path, "none", "intent", "made", "begun", "waits", "fetching", "done", "bad", "stopped", "old")
+    names = "none intent made begun waits sent fetching refused done bad stopped old"
+    plan = _plan(tmp_path, *names.split())
     _receipt(tmp_path, "intent", "intent")
     _receipt(tmp_path, "made", "created", job_id="j-1")
     _receipt(tmp_path, "begun", "started")
     _receipt(tmp_path, "waits", "started", facts={"status": "queued"})
+    _receipt(tmp_path, "sent", "started", facts={"status": "created"})
     _receipt(tmp_path, "fetching", "finished")
+    _receipt(tmp_path, "refused", "finished", error={"class": "bad-output", "message": "no raster"})
     usage = {"duration": {"value": 12.5, "unit": "seconds"}}
     _receipt(tmp_path, "done", "done", job_id="j-2", facts={"costs": 4, "usage": usage})
     _item(tmp_path, "done", "key-done")
     _receipt(tmp_path, "bad", "failed", error={"class": "out-of-memory", "message": "OOM"})
-    _receipt(
-        tmp_path, "stopped", "failed", error={"class": "permanent", "message": "job x was canceled on the platform"}
-    )
+    _receipt(tmp_path, "stopped", "failed", error={"class": "canceled", "message": "job x was canceled"})
     _receipt(tmp_path, "old", "done", key="another")
     _item(tmp_path, "old", "another")
 
@@ -54,7 +55,9 @@ def test_every_state_of_a_receipt_has_its_word(tmp_path: Path) -> None:
         "made": "created",
         "begun": "running",
         "waits": "queued",
+        "sent": "created",
         "fetching": "running",
+        "refused": "failed",
         "done": "finished",
         "bad": "failed",
         "stopped": "canceled",
