@@ -19,11 +19,13 @@ __all__ = ["preload", "run_forked"]
 
 
 def preload() -> None:
-    """Load cwltool and the CWL schema, before the first fork."""
+    """Load cwltool and the CWL schemas that every tile needs, before the first fork."""
     import cwltool.main
     import cwltool.process
+    from cwltool.update import INTERNAL_VERSION
 
-    cwltool.process.get_schema("v1.2")
+    for version in ("v1.0", "v1.2", INTERNAL_VERSION):
+        cwltool.process.get_schema(version)
     gc.freeze()  # what is loaded stays shared between the forks
 
 
@@ -60,7 +62,9 @@ def _become(arguments: Sequence[str], folder: Path, environment: Mapping[str, st
         logging.getLogger().handlers.clear()  # the log of the tile's process is not the runner's
         import cwltool.main
 
-        status = cwltool.main.main(list(arguments))
+        # By itself it would forget the schemas that were preloaded, and load them again.
+        own = any(argument.startswith("--enable-e") for argument in arguments)  # --enable-ext: schemas of its own
+        status = cwltool.main.main(list(arguments), custom_schema_callback=None if own else lambda: None)
     except SystemExit as left:
         status = left.code if isinstance(left.code, int) else 1
     except BaseException as error:  # a fork must not go on as its parent
