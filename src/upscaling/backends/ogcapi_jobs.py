@@ -36,6 +36,7 @@ _CLOCKS = dt.timedelta(seconds=60)  # by which the server's clock may differ fro
 _OTHERS = (0.5, 1.0, 2.0, 4.0, 8.0)  # s to wait for other tiles of the run to claim their jobs
 _MOST_LOOKUPS = 200  # jobs that are asked one by one
 _LAST_LINES = 5
+DECIDED = "on_unknown"  # fact of a receipt: what a person decided for this tile alone, the next time it is not known
 
 
 class Registry:
@@ -88,6 +89,7 @@ def find_job(
         If the server cannot be asked now.
     """
     since = _moment(receipt.updated)
+    decided = receipt.facts.pop(DECIDED, None) == "resubmit"
     reason = "its job list names jobs of this process that no receipt knows"
     for pause in (*_OTHERS, 0.0):
         try:
@@ -119,7 +121,9 @@ def find_job(
         if not untold:
             return None
         time.sleep(pause)
-    if resubmit:
+    if decided or resubmit:
+        past = {name: getattr(receipt, name) for name in ("key", "state", "job_id")}
+        receipt.history.append({**past, "at": receipt.updated, "why": f"submitted again as decided: {reason}"})
         return None
     raise TileFailedError(
         f"whether a job was created on {client.base} at {receipt.updated} is not known: {reason}. Look there, then set"
@@ -224,11 +228,10 @@ def settle_unknown(policy: str, run_folder: Path) -> None:
         sys.stderr.write(
             f"{path.stem}: a job may have been created at {content['updated']}; the server did not answer.\n"
         )
-        answer = input("submit it (again)? It may run and cost twice. [y/N] ").strip().lower()
+        answer = input("if it is not found there, submit it again? It may run and cost twice. [y/N] ").strip().lower()
         if answer in {"y", "yes"}:
-            past = {name: content.get(name) for name in ("key", "state", "job_id")}
-            decided = {**past, "at": content["updated"], "why": "submitted again: decided by hand"}
-            write_json(path, {**content, "state": "new", "history": [*content.get("history", []), decided]})
+            # Still an intent: what the server can tell of it counts more than what was decided.
+            write_json(path, {**content, "facts": {**content.get("facts", {}), DECIDED: "resubmit"}})
 
 
 def words_of_failure(client: OgcApiClient, job_id: str, log: Path) -> str:

@@ -153,8 +153,7 @@ def test_on_a_terminal_the_decision_is_asked_for(
     assert receipt(tmp_path)["state"] == "intent"
     ogcapi_jobs.settle_unknown("ask", run)
     decided = receipt(tmp_path)
-    assert decided["state"] == "new"
-    assert decided["history"][0]["why"] == "submitted again: decided by hand"
+    assert (decided["state"], decided["facts"]) == ("intent", {"on_unknown": "resubmit"})
 
 
 def test_what_no_new_job_can_be_was_never_created(replay: Replay, work: Callable[..., Outcome], tmp_path: Path) -> None:
