@@ -17,6 +17,7 @@ from upscaling.config_cwl import CwlBackendConfig, Site
 from upscaling.config_ogcapi import OgcApiBackendConfig
 from upscaling.config_products import Mosaic, Publish
 from upscaling.errors import ConfigError
+from upscaling.config_stac import ItemSearch, StageIn
 
 __all__ = [
     "Algorithm",
@@ -125,10 +126,14 @@ class ForEach(_Block):
     ignore: list[str] = []
     """Columns of the table that are not parameters."""
 
+    search: ItemSearch | None = None
+    """Or the items of a STAC catalogue: products as the dimension."""
     @model_validator(mode="after")
     def _one_source(self) -> ForEach:
-        if bool(self.parameters) == bool(self.table):
-            raise ValueError("give either parameters or a table")
+        if sum(map(bool, (self.parameters, self.table, self.search))) != 1:
+            raise ValueError("give either parameters, or a table, or a search")
+        if self.search and (self.id or self.ignore):
+            raise ValueError("id and ignore belong to a table")
         return self
 
 
@@ -219,6 +224,8 @@ class Config(_Block):
     backend: Annotated[OpenEOBackendConfig | CwlBackendConfig | OgcApiBackendConfig, Field(discriminator="kind")]
     collection: Collection = Collection()
     mosaic: Mosaic = Mosaic()
+    stage_in: StageIn | None = None
+    """Items of a STAC catalogue as input of each tile."""
     publish: Publish | None = None
     """Where to publish the result."""
     pathvars: dict[str, str] = {}
@@ -323,6 +330,8 @@ def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
     block = next((blocks[str(part)] for part in reversed(location[:-1]) if str(part) in blocks), Config)
     yield from block.model_fields
 
+        "stage_in": StageIn,
+        "search": ItemSearch,
 
 def load_config(path: Path) -> Config:
     """Read and check a YAML configuration file.

@@ -15,7 +15,9 @@ from upscaling import config_collection as of_collection
 from upscaling.config import Algorithm, Area, Collection, Config, CwlBackendConfig, ForEach, OpenEOBackendConfig, Time
 from upscaling.config_cwl import Site
 from upscaling.config_ogcapi import OgcApiBackendConfig
+from upscaling.config_openeo import ExportWorkspace
 from upscaling.config_products import Mosaic, Publish
+from upscaling.config_stac import ItemSearch, StageIn
 
 __all__ = ["drifted", "write_all"]
 
@@ -37,7 +39,13 @@ _DEMO: dict[str, Any] = {
     "collection": {"title": "NDVI of the demo area", "license": "CC0-1.0"},
 }
 # blocks that the demo does without
-_LEFT_OUT: dict[str, type[BaseModel]] = {"time": Time, "for_each": ForEach, "mosaic": Mosaic, "publish": Publish}
+_LEFT_OUT: dict[str, type[BaseModel]] = {
+    "time": Time,
+    "for_each": ForEach,
+    "stage_in": StageIn,
+    "mosaic": Mosaic,
+    "publish": Publish,
+}
 _HEAD = """\
 # yaml-language-server: $schema=../workflow/schemas/config.schema.json
 #
@@ -136,7 +144,10 @@ def _tables() -> Iterator[str]:
         ("area", Area),
         ("time", Time),
         ("for_each", ForEach),
+        ("for_each.search", ItemSearch),
+        ("stage_in", StageIn),
         ("backend, kind `openeo`", OpenEOBackendConfig),
+        ("backend.export_workspace", ExportWorkspace),
         ("backend, kind `cwl`", CwlBackendConfig),
         ("backend.site", Site),
         ("backend, kind `ogcapi`", OgcApiBackendConfig),

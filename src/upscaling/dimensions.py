@@ -37,10 +37,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One combination of parameter values, or one row of a table."""
+    """One combination of parameter values, one row of a table, or a product.
+
+    Attributes
+    ----------
+    fits
+        Whether it goes with a place (shapely, EPSG:4326) and a half-open time, either None for any; with all if None.
+    """
 
     label: str
     values: dict[str, Any]
+    fits: Callable[[Any, Any], bool] | None = None
 
 
 def time_steps(time: Time) -> list[Step]:

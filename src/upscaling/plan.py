@@ -7,6 +7,7 @@ A plan is a folder, made once, before any job is known to Snakemake, and keyed b
     tiles.parquet   one row per tile with its outline, for people and GIS
     tiles.csv       target, key, offset, part: all that the Snakefile reads
     config.json     the configuration that the run was last started with (it holds no secrets)
+    items.ndjson    the STAC items that tiles stage, one per line; items.csv says where each begins
     jobs.ndjson     one line per target: its coordinates and its bound parameters; ``offset`` points into it
 
 A target is one job: a tile, at one time step, for one row of parameter values, as far as a run has these dimensions.
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "PlanRow", "ensure_plan", "job_of", "keep_config", "kept_config", "load_plan", "plan_key"]
 
 _FORMAT = 3  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
+
+
+# where items are brought to says nothing of what they are
+_PLACES = {"cache": True, "largest_gb": True}
+_ELSEWHERE: Any = {"stage_in": _PLACES, "for_each": {"search": _PLACES}}
 
 
 class PlanRow(NamedTuple):
@@ -75,16 +81,27 @@ def plan_key(config: Config) -> str:
     area, each = config.area, config.for_each
     files = [area.aoi if isinstance(area.aoi, str) else None, area.grid_file, area.mask] if area else []
     files.append(each.table if each else None)
+    searches = [config.stage_in, each.search if each else None]
     return digest(
         [
             _FORMAT,
-            config.model_dump(include={"run", "algorithm", "area", "time", "for_each"}),
+            config.model_dump(include={"run", "algorithm", "area", "time", "for_each", "stage_in"}, exclude=_ELSEWHERE),
+            [_version(search.catalogue) for search in searches if search],
             config.collection.parts_from,
             source_fingerprint(config.algorithm),
             [_content(name) for name in files if name],
             identity_of(config.backend),
         ]
     )
+
+
+def _version(catalogue: str) -> list[int]:
+    """Return what tells that a catalogue on this disk was written again: it may be large, and this is asked often."""
+    try:
+        found = Path(catalogue).stat()
+    except (OSError, ValueError):
+        return []
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _content(name: str) -> list[str]:
@@ -188,4 +205,5 @@ def job_of(plan: Plan, run_folder: Path, tile: str) -> TileJob:
         id=tile,
         time=tuple(line["time"]) if line["time"] else None,
         part=row.part if plan.facts["in_parts"] else "",
+        nodata=line.get("nodata", False),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import itertools
 import json
 import time
@@ -17,6 +18,8 @@ from upscaling.dimensions import Row, Step, each_row, time_steps
 from upscaling.errors import ConfigError
 from upscaling.files import digest, read_json, write_json, written_whole
 from upscaling.plan import Plan, load_plan, plan_key
+from upscaling.stac.choose import span_of
+from upscaling.stac.plan import Staging, item_rows, item_store
 from upscaling.tiles import Algorithm, Bounds, Tile
 
 if TYPE_CHECKING:
@@ -50,8 +53,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
     backend = identity_of(config.backend, service=pinned.service)
     known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
     steps = time_steps(config.time) if config.time else None
-    rows = each_row(config.for_each, known) if config.for_each else None
-    bind = _binder(config, pinned.algorithm, rows)
+    tell = say or _nobody
     area: dict[str, Any] = {"grid": None}
     table, notices = None, _seams(config, pinned.algorithm)
     if config.area is not None:
@@ -59,9 +61,25 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
         area = {**config.area.model_dump(), "sha256": aoi.sha256}
         notices += [*aoi.notices, *table.attrs.get("notices", [])]
 
-    every = _targets(table, steps, rows, halo=config.area.buffer if config.area else 0.0)
+    staging: Staging | None = None
+    with item_store(folder) as store:
+        rows = None
+        if config.for_each and config.for_each.search:
+            rows = item_rows(config, pinned.algorithm, table, store=store, say=tell)
+        elif config.for_each:
+            rows = each_row(config.for_each, known)
+        each = list(rows[0].values) if rows else []
+        if config.stage_in:
+            staging = Staging(config, pinned.algorithm, table, steps, each=each, store=store, say=tell)
+            tell(f"plan: {staging.said}")
+    bind = _binder(config, pinned.algorithm, [*each, *([staging.input] if staging else [])])
+    every = _targets(table, steps, rows, halo=config.area.buffer if config.area else 0.0, staging=staging)
     identity = {"backend": backend, "algorithm": pinned.algorithm.sha256, "format": config.algorithm.output_format}
-    targets = _write_targets(folder, every, bind, identity)
+    targets, empty = _write_targets(folder, every, bind, identity)
+    if not targets:
+        raise ConfigError("no item lies in a tile and time step", key="for_each.search")
+    if empty:
+        notices.append(f"{empty} of {targets} have no item, and so no data")
     if table is not None:
         with written_whole(folder / "tiles.parquet") as temporary:
             table.to_parquet(temporary)
@@ -112,21 +130,42 @@ class _Target:
     part: str
     tile: Tile
     at: Coordinates
+    nodata: bool
 
 
-def _targets(table: Any, steps: list[Step] | None, rows: list[Row] | None, *, halo: float) -> Iterator[_Target]:
+def _nobody(_line: str) -> None:
+    """Tell nobody."""
+
+
+def _targets(
+    table: Any, steps: list[Step] | None, rows: list[Row] | None, *, halo: float, staging: Staging | None
+) -> Iterator[_Target]:
     """Yield the product of all dimensions; a target's name says all its coordinates."""
     every_step: list[Step | None] = [*steps] if steps else [None]
     every_row: list[Row | None] = [*rows] if rows else [None]
     product = itertools.product(_tiles(table), every_step, every_row)
-    for number, (tile, step, row) in enumerate(product):
+    number = -1
+    for tile, step, row in product:
+        if row and row.fits and not row.fits(_shape_of(tile), step and span_of((step.start, step.end), "time")):
+            continue
+        number += 1
         name = "_".join(part for part in (tile.id, step and step.label, row and row.label) if part)
-        values = row.values if row else {}
-        if tile.placeless:
-            part, at = f"rows-{number // _ROWS_IN_A_PART:04d}", Coordinates(None, step, values)
-        else:
-            part, at = _part_of(tile), Coordinates(_with_halo(tile, halo), step, values)
-        yield _Target(name, part, dataclasses.replace(tile, id=tile.id or name), at)
+        larger = None if tile.placeless else _with_halo(tile, halo)
+        staged, there = staging.at(larger, step) if staging and larger else ({}, True)
+        at = Coordinates(larger, step, {**(row.values if row else {}), **staged})
+        part = f"rows-{number // _ROWS_IN_A_PART:04d}" if tile.placeless else _part_of(tile)
+        yield _Target(name, part, dataclasses.replace(tile, id=tile.id or name), at, not there)
+
+
+@functools.lru_cache(maxsize=1)  # the rows of a tile follow each other
+def _outline(geometry: str) -> Any:
+    from shapely.geometry import shape
+
+    return shape(json.loads(geometry))
+
+
+def _shape_of(tile: Tile) -> Any:
+    return None if tile.placeless else _outline(json.dumps(tile.geometry))
 
 
 def _write_targets(
@@ -134,9 +173,9 @@ def _write_targets(
     targets: Iterator[_Target],
     bind: Callable[[Coordinates], dict[str, Any]],
     identity: dict[str, str],
-) -> int:
-    """Write ``jobs.ndjson`` and ``tiles.csv``; return the number of targets."""
-    number = 0
+) -> tuple[int, int]:
+    """Write ``jobs.ndjson`` and ``tiles.csv``; return the number of targets, and of those without data."""
+    number = empty = 0
     with (
         written_whole(folder / "jobs.ndjson") as jobs,
         written_whole(folder / "tiles.csv") as table,
@@ -155,9 +194,11 @@ def _write_targets(
                 "tile": dataclasses.asdict(target.tile),
                 "time": [step.start, step.end] if step else None,
                 "parameters": parameters,
+                **({"nodata": True} if target.nodata else {}),
             }
+            empty += target.nodata
             job_stream.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-    return number
+    return number, empty
 
 
 def _in_words(plan: Plan) -> str:
@@ -190,8 +231,7 @@ def _tile_table(area: Area) -> tuple[Any, Any]:
     return aoi, table
 
 
-def _binder(config: Config, algorithm: Algorithm, rows: list[Row] | None) -> Callable[[Coordinates], dict[str, Any]]:
-    each = list(rows[0].values) if rows else []
+def _binder(config: Config, algorithm: Algorithm, each: list[str]) -> Callable[[Coordinates], dict[str, Any]]:
     parameters, bind = config.algorithm.parameters, config.algorithm.bind
     if config.backend.kind != algorithm.kind:
         kinds = {"openeo": "an openEO process", "cwl": "an application package", "ogcapi": "an OGC API process"}
@@ -208,10 +248,9 @@ def _binder(config: Config, algorithm: Algorithm, rows: list[Row] | None) -> Cal
         return binder.arguments
     from upscaling.packages import bind_package
 
-    if config.area is None:
-        raise ConfigError("is required for an application package", key="area")
     timed = {name: form for name, form in bind.items() if form in TIME_FORMS}
-    if bool(timed) != bool(config.time):
+    searched = config.stage_in or (config.for_each and config.for_each.search)  # may be all that a step is for
+    if bool(timed) != bool(config.time) and (timed or not searched):
         raise ConfigError(
             f"the time dimension and the inputs that take it (forms {', '.join(TIME_FORMS)}) go together",
             key="algorithm.bind",
@@ -220,7 +259,7 @@ def _binder(config: Config, algorithm: Algorithm, rows: list[Row] | None) -> Cal
 
     def order(at: Coordinates) -> dict[str, Any]:
         moments = {name: TIME_FORMS[form](_given(at.step)) for name, form in timed.items()}
-        return bind_package(algorithm, _given(at.tile), {**parameters, **at.values, **moments}, spatial)
+        return bind_package(algorithm, at.tile, {**parameters, **at.values, **moments}, spatial)
 
     return order
 

@@ -80,7 +80,7 @@ def run_tile(
     with open_receipt(job) as receipt:
         if _done_meanwhile(item_path, job) or restored(item_path, job):
             return item_path
-        outcome = backend.run(job, receipt)
+        outcome = Outcome(assets=()) if job.nodata else backend.run(job, receipt)
         try:
             item = describe_outcome(job, outcome, plan.facts, settings.collection)
         except TileFailedError as error:

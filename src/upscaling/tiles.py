@@ -113,6 +113,8 @@ class TileJob:
     scratch
         ``results/<run>/scratch/<tile>``: downloads in progress, Toil job stores; removed after success.
     """
+    nodata
+        Whether it is known beforehand that there is nothing to process: no item of ``stage_in``. Nothing is run.
 
     run: str
     tile: Tile
@@ -126,6 +128,7 @@ class TileJob:
     time: tuple[str, str] | None = None
     part: str = ""
 
+    nodata: bool = False
     def __post_init__(self) -> None:
         """Take the tile's id where there is no other dimension."""
         if not self.id:

@@ -25,6 +25,8 @@ from upscaling.config_cwl import BatchSystem, Site
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.files import digest, read_json, sha256_file, write_json
 from upscaling.plan import load_plan
+from upscaling.stac.stage import stage_of
+from upscaling.stac.web import is_remote
 from upscaling.tiles import Outcome
 
 if TYPE_CHECKING:
@@ -260,7 +262,7 @@ class CwlBackend:
     def _attempt(self, job: TileJob, place: _Place, needs: Needs, *, restart: bool) -> tuple[int, str]:
         """Run the runner once; return its exit status and what it logged."""
         place.clear()
-        write_json(place.inputs, job.parameters)
+        write_json(place.inputs, stage_of(job).inputs(job.parameters, place.folder / "stage"))
         start = place.log.stat().st_size
         command, environment = self._command(job, place, needs, restart=restart), self._environment()
         run = run_forked if self.warm else run_alone
@@ -325,6 +327,7 @@ class CwlBackend:
         return {**os.environ, **cache, "PATH": tool_path(), "TOIL_HISTORY": "False"}
 
     def _outcome(self, job: TileJob, place: _Place, *, seconds: float | None) -> Outcome:
+        derived = derived if any(map(is_remote, derived)) else stage_of(job).sources(job.parameters)
         try:
             outputs = json.loads(place.printed.read_text(encoding="utf-8"))
         except (OSError, ValueError):

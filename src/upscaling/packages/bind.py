@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from upscaling.errors import ConfigError
@@ -30,7 +30,7 @@ CRS_NAMES = {"aoi_crs", "bbox_crs", "crs", "epsg", "epsg_code", "srs"}
 
 def bind_package(
     algorithm: Algorithm,
-    tile: Tile,
+    tile: Tile | None,
     parameters: Mapping[str, Any],
     bind: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def bind_package(
         A pinned package.
     tile
         Its bounds are passed as they are, in its own CRS, where the package also takes a CRS; else as the longitude
-        and latitude envelope, which is larger than a projected tile.
+        and latitude envelope, which is larger than a projected tile. None without an area: products by themselves.
     parameters
         Values by input name; a path stands for a File or a Directory.
     bind
@@ -59,11 +59,15 @@ def bind_package(
         if no input takes the tile.
     """
     inputs = {parameter.name: parameter for parameter in algorithm.parameters}
-    chosen = tile_inputs(algorithm, parameters, bind)
+    _refuse_unknown(algorithm, parameters, "algorithm.parameters")
+    chosen = tile_inputs(algorithm, parameters, bind) if tile else {}
+    if tile is None and bind:
+        raise ConfigError("needs an area", key=f"algorithm.bind.{next(iter(bind))}")
     order = {name: _given(inputs[name], value) for name, value in parameters.items()}
-    projected = _is_projected(inputs, chosen, order, tile)
-    for name, form in chosen.items():
-        order[name] = _bound(inputs[name], form, tile, projected)
+    if tile is not None:
+        projected = _is_projected(inputs, chosen, order, tile)
+        for name, form in chosen.items():
+            order[name] = _bound(inputs[name], form, tile, projected)
     missing = [parameter for parameter in inputs.values() if parameter.required and parameter.name not in order]
     if missing:
         first = missing[0]
@@ -85,11 +89,8 @@ def tile_inputs(
     """
     inputs = {parameter.name: parameter for parameter in algorithm.parameters}
     chosen = dict(bind or {})
-    for prefix, names in (("algorithm.parameters", parameters), ("algorithm.bind", chosen)):
-        for name in names:
-            if name not in inputs:
-                has = ", ".join(sorted(inputs)) or "no input at all"
-                raise ConfigError(f"{algorithm.id} has no input {name}; it has {has}", key=f"{prefix}.{name}")
+    _refuse_unknown(algorithm, parameters, "algorithm.parameters")
+    _refuse_unknown(algorithm, chosen, "algorithm.bind")
     for name, form in chosen.items():
         if form not in FORMS:
             raise ConfigError(f"no form {form}; choose one of {', '.join(FORMS)}", key=f"algorithm.bind.{name}")
@@ -107,6 +108,15 @@ def tile_inputs(
             key="algorithm.bind",
         )
     return chosen
+
+
+def _refuse_unknown(algorithm: Algorithm, names: Iterable[str], key: str) -> None:
+    """Raise ConfigError for the first name that is no input of the package."""
+    known = sorted(parameter.name for parameter in algorithm.parameters)
+    for name in names:
+        if name not in known:
+            has = ", ".join(known) or "no input at all"
+            raise ConfigError(f"{algorithm.id} has no input {name}; it has {has}", key=f"{key}.{name}")
 
 
 def _given(parameter: Parameter, value: Any) -> Any:
