@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["canonical_json", "digest", "read_json", "rewrite", "sha256_file", "write_json", "written_whole"]
+__all__ = ["canonical_json", "digest", "read_json", "rewrite", "sha256_file", "size_of", "write_json", "written_whole"]
 
 # It can only be read by setting it, which would be a race between threads.
 _UMASK = os.umask(0)
@@ -62,6 +62,19 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """Return the sha256, in hexadecimal, of a JSON value in canonical form."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Return the size in bytes of a file, or of all files of a folder.
+
+    Raises
+    ------
+    OSError
+        It is not there.
+    """
+    if path.is_dir():
+        return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+    return path.stat().st_size
 
 
 def sha256_file(path: Path) -> str:

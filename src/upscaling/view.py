@@ -71,6 +71,11 @@ async def _serve(folder: Path, port: int, say: Callable[[str], Any]) -> None:
         server.stop()
 
 
+def _hidden(name: str) -> bool:
+    """Tell what is hidden; the metadata of a Zarr store (version 2) only looks like it."""
+    return name.startswith(".") and name not in {".zgroup", ".zarray", ".zattrs", ".zmetadata"}
+
+
 def _application(folder: Path) -> Any:
     from tornado.web import Application, HTTPError, RedirectHandler, StaticFileHandler
 
@@ -84,7 +89,7 @@ def _application(folder: Path) -> Any:
 
         def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
             path = Path(absolute_path).resolve()
-            if not path.is_relative_to(root) or any(part.startswith(".") for part in path.relative_to(root).parts):
+            if not path.is_relative_to(root) or any(map(_hidden, path.relative_to(root).parts)):
                 raise HTTPError(404)
             return super().validate_absolute_path(root, str(path))
 

@@ -31,6 +31,8 @@ def run(tmp_path: Path) -> Path:
     (folder / "collection.json").write_text("{}")
     (folder / "tiles" / "a" / "item.json").write_text(json.dumps({"type": "Feature"}))
     (folder / ".waiter").write_text("1234 token")
+    (folder / "tiles" / "a" / "a.zarr").mkdir()
+    (folder / "tiles" / "a" / "a.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
     (tmp_path / "secret.txt").write_text("secret")
     (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
     values = np.arange(512 * 512, dtype="uint32").reshape(512, 512)
@@ -61,6 +63,7 @@ def test_files_ranges_and_other_origins(address: str, run: Path) -> None:
     answer = requests.get(f"{address}/tiles/a/item.json", headers={"Origin": "https://browser.example"}, timeout=10)
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Content-Type"] == "application/geo+json"
+    assert requests.get(f"{address}/tiles/a/a.zarr/.zgroup", timeout=10).json() == {"zarr_format": 2}
     asked = {"Origin": "https://browser.example", "Access-Control-Request-Headers": "range"}
     answer = requests.options(f"{address}/tiles/a/a.tif", headers=asked, timeout=10)
     assert answer.status_code == 204

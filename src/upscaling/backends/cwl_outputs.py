@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.results.cubes import is_zarr
 from upscaling.tiles import FetchedAsset
 
 __all__ = ["read_outputs"]
@@ -28,8 +29,9 @@ class _Found:
 def read_outputs(outputs: Mapping[str, Any], folder: Path) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
     """Return the result files of a run, and the hrefs of the items that they were derived from.
 
-    A Directory with a STAC catalogue gives the assets of its items: none, if it has no item. Another Directory gives
-    its files; a File itself. Outputs that are null give nothing: a step that was left out, as where there is no data.
+    A Directory with a STAC catalogue gives the assets of its items: none, if it has no item. A Zarr store is one
+    result; another Directory gives its files, a File itself. Outputs that are null give nothing: a step that was left
+    out, as where there is no data.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> tuple[tuple[Fetche
         for index, entry in enumerate(_objects(value)):
             path = _inside(_local(entry.get("location") or entry.get("path"), name), folder, f"output {name}")
             label = f"{name}_{index}" if isinstance(value, list) else name
-            if entry["class"] == "File":
+            if entry["class"] == "File" or is_zarr(path):
                 found.append(_Found(name, "", FetchedAsset(path=path, key=label)))
                 found += [_Found(name, "", asset) for asset in _secondary(entry, label, folder)]
             else:
@@ -104,10 +106,21 @@ def _directory(folder: Path, name: str) -> tuple[list[_Found], list[str]]:
         root = below[0] if len(below) == 1 else None
     if root is not None:
         return _catalogue(root, folder, name)
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    files = sorted(_files(folder))
     if not files:
         raise _bad(f"output {name} is an empty folder: neither a STAC catalogue nor a file")
     return [_Found(name, "", FetchedAsset(path=_inside(p, folder, f"output {name}"), key=p.stem)) for p in files], []
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, and a Zarr store as one."""
+    for path in folder.iterdir():
+        if is_zarr(path):
+            yield path
+        elif path.is_dir() and not path.is_symlink():
+            yield from _files(path)
+        elif path.is_file() and not path.name.startswith("."):
+            yield path
 
 
 def _catalogue(root: Path, folder: Path, name: str) -> tuple[list[_Found], list[str]]:
@@ -151,8 +164,8 @@ def _asset(key: str, asset: Any, holder: Any, folder: Path, name: str) -> Fetche
     what = f"asset {key} of item {holder.id} in output {name}"
     href = asset.get_absolute_href() or asset.href
     path = _inside(_local(href, f"{name}, asset {key}"), folder, what)
-    if not path.is_file():
-        raise _bad(f"{what} is not a file: {asset.href}")
+    if not path.is_file() and not is_zarr(path):
+        raise _bad(f"{what} is neither a file nor a Zarr store: {asset.href}")
     properties = {**getattr(holder, "properties", {}), **asset.extra_fields}
     return FetchedAsset(
         path=path,

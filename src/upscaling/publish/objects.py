@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from upscaling.errors import UpscalingError
-from upscaling.files import sha256_file
+from upscaling.files import sha256_file, size_of
 
 __all__ = ["Product", "Published"]
 
@@ -155,10 +155,26 @@ class Product:
         content = self._read(document)
         for asset in content.get("assets", {}).values():
             if not _absolute(asset["href"]) and asset is not _table(content):
-                yield self._file(self._inside(document, asset["href"]), asset)
+                yield from self._files_at(self._inside(document, asset["href"]), asset)
         for link in content.get("links", ()):
             if link["rel"] not in _STRUCTURE and not _absolute(link["href"]):
                 yield self._file(self._inside(document, link["href"]))
+
+    def _files_at(self, path: Path, said: dict[str, Any]) -> Iterator[Published]:
+        """Yield the file that an asset is, or all files of a Zarr store."""
+        if not path.is_dir():
+            yield self._file(path, said)
+            return
+        self._see_that_it_is_whole(path, size_of(path), said)
+        for part in sorted(path.rglob("*")):
+            if part.is_file():
+                yield self._file(part)
+
+    def _see_that_it_is_whole(self, path: Path, size: int, said: dict[str, Any]) -> None:
+        if said.get("file:size") not in (None, size):
+            raise UpscalingError(
+                f"{path} has {size} bytes; its item says {said['file:size']}: delete its tile, run again"
+            )
 
     def _file(self, path: Path, said: dict[str, Any] | None = None) -> Published:
         said = said or {}
@@ -166,10 +182,7 @@ class Product:
             size = path.stat().st_size
         except OSError as error:
             raise UpscalingError(f"{path} cannot be published: {error.strerror}") from None
-        if said.get("file:size") not in (None, size):
-            raise UpscalingError(
-                f"{path} has {size} bytes; its item says {said['file:size']}: delete its tile, run again"
-            )
+        self._see_that_it_is_whole(path, size, said)
         stated = str(said.get("file:checksum") or "")
         known = stated.removeprefix(_MULTIHASH) if stated.startswith(_MULTIHASH) else ""
         guessed = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.files import sha256_file
+from upscaling.files import sha256_file, size_of
 from upscaling.results.cog import COG_MEDIA_TYPE, CogInfo, ensure_cog, is_tiff, move
+from upscaling.results.cubes import is_zarr
 from upscaling.results.formats import FileFacts, read_file
 from upscaling.tiles import Bounds, FetchedAsset, Tile, TileJob
 
@@ -31,6 +32,7 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".txt": "text/plain",
     ".xml": "application/xml",
+    ".zarr": "application/vnd.zarr",
     ".zip": "application/zip",
 }
 # Names that say nothing: what platforms call the one result of a job.
@@ -111,9 +113,9 @@ def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str,
     placed = []
     for name, fetched in zip(names, assets, strict=True):
         source = fetched.path.resolve()
-        if not source.is_relative_to(home) or not source.is_file():
+        if not source.is_relative_to(home) or source == home or not (source.is_file() or is_zarr(source)):
             raise TileFailedError(
-                f"result file {fetched.path.name} is not a file below the tile's scratch folder",
+                f"result file {fetched.path.name} is not a file (or Zarr store) below the tile's scratch folder",
                 error_class=ErrorClass.OUTPUT,
             )
         placed.append(_place(job, name, fetched, source, exact=exact))
@@ -127,7 +129,7 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
         "title": _title(fetched, name),
         "roles": [plain_text(role) for role in fetched.roles] or ["data"],
     }
-    extension = source.suffix.lower()
+    extension = ".zarr" if source.is_dir() else source.suffix.lower()
     cog, facts = None, FileFacts()
     if is_tiff(source) or extension in {".tif", ".tiff"}:
         target = job.folder / f"{job.id}_{name}.tif"
@@ -143,12 +145,14 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
         facts = read_file(source)
         if facts.bounds:
             _see_that_it_touches(job.tile, fetched.path.name, facts.bounds, facts.crs)
-        size, checksum = source.stat().st_size, sha256_file(source)
+        size = size_of(source)
+        checksum = "" if source.is_dir() else sha256_file(source)
         move(source, target)
         asset |= {"type": _media_type(extension, fetched.media_type), **facts.asset}
     asset["href"] = f"./{target.name}"
-    # multihash: 0x12 = sha2-256, 0x20 = 32 bytes
-    asset |= {"file:size": size, "file:checksum": f"1220{checksum}"}
+    asset["file:size"] = size
+    if checksum:  # a folder has none; multihash: 0x12 = sha2-256, 0x20 = 32 bytes
+        asset["file:checksum"] = f"1220{checksum}"
     return PlacedAsset(name, asset, cog, fetched, facts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,8 @@ class CogInfo:
 
 def is_tiff(path: Path) -> bool:
     """Tell a TIFF by its first bytes, whatever its name."""
+    if path.is_dir():
+        return False
     with path.open("rb") as stream:
         return stream.read(4) in TIFF_MAGIC
 
@@ -318,7 +321,14 @@ def _write_cog(source: Path, target: Path, plan: _Rewrite | None) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a file by rename, also from another file system: ``target`` is never half there."""
+    """Move a file or a folder by rename, also from another file system: ``target`` is never half there."""
+    if source.is_dir():
+        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        shutil.move(source, beside / "whole")
+        shutil.rmtree(target, ignore_errors=True)  # of an earlier try
+        (beside / "whole").rename(target)
+        beside.rmdir()
+        return
     with written_whole(target) as temporary:
         try:
             source.replace(temporary)

@@ -57,11 +57,15 @@ class FileFacts:
 def read_file(path: Path) -> FileFacts:
     """Read a file to its end by the rules of its format, which its extension names; others need only not be empty.
 
+    A folder is read as a Zarr store.
+
     Raises
     ------
     TileFailedError
         ``bad-output``: empty, cut off, or not what its extension says.
     """
+    if path.is_dir():
+        return _zarr(path)
     reader = READERS.get(path.suffix.lower())
     if path.stat().st_size == 0:
         raise _bad(path, "is empty")
@@ -106,6 +110,16 @@ def _cube(path: Path) -> FileFacts:
         return FileFacts()  # no raster in it: features along a dimension, say
     content = {"cube:dimensions": dimensions, "cube:variables": variables}
     return FileFacts(asset, content, "datacube", *(place or (None, "")))
+
+
+def _zarr(path: Path) -> FileFacts:
+    from upscaling.results.cubes import describe_zarr
+
+    try:
+        asset, content, bounds, crs = describe_zarr(path)
+    except ValueError as error:
+        raise _bad(path, error) from error
+    return FileFacts(asset, content, "datacube", bounds, crs)
 
 
 def _read_through(dataset: Any) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError
+from upscaling.files import size_of
+from upscaling.results.cubes import is_zarr
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.profile import collection_problems, homogeneity_problems, item_problems
 
@@ -162,7 +164,7 @@ def _asset_problems(name: str, file: Path, stac: Mapping[str, Any]) -> Iterator[
         if "://" in href:
             continue
         target = file.parent / href
-        if not target.is_file():
+        if not target.is_file() and not is_zarr(target):
             yield f"{name}: asset {key}: {href} is not there"
-        elif asset.get("file:size", target.stat().st_size) != target.stat().st_size:
-            yield f"{name}: asset {key}: {href} has {target.stat().st_size} bytes, file:size says {asset['file:size']}"
+        elif asset.get("file:size", size := size_of(target)) != size:
+            yield f"{name}: asset {key}: {href} has {size} bytes, file:size says {asset['file:size']}"

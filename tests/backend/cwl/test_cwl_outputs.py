@@ -95,3 +95,18 @@ def test_names_stay_short_where_they_are_unique(out: Path) -> None:
     assert [asset.key for asset in read_outputs(both, out)[0]] == ["i_a", "a"]
     single = {"ndvi": {"class": "File", "location": (second / "a.tif").as_uri()}}
     assert [asset.key for asset in read_outputs(single, out)[0]] == ["ndvi"]
+
+
+def test_a_zarr_store_is_one_result(out: Path) -> None:
+    store = out / "result" / "deep" / "cube.zarr"
+    (store / "ndvi").mkdir(parents=True)
+    for path in (store, store / "ndvi"):
+        (path / "zarr.json").write_text("{}")
+    (out / "result" / "deep" / "again").symlink_to(out / "result")
+    (out / "result" / "link.tif").unlink()
+    whole = {"result": {"class": "Directory", "location": (out / "result").as_uri()}}
+    assert [asset.path for asset in read_outputs(whole, out)[0]] == [out / "result" / "a.tif", store]
+    alone = {"result": {"class": "Directory", "location": store.as_uri()}}
+    assert [asset.path for asset in read_outputs(alone, out)[0]] == [store]
+    ((asset,), _) = read_outputs(catalogue(out, ONE, i=item(href="./deep/cube.zarr")), out)
+    assert asset.path == store

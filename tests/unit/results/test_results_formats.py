@@ -15,6 +15,7 @@ import shapely
 from tests.unit.results.results_helpers import RUN, TEMPORAL, TILES, outcome_of, write_raster
 from upscaling.errors import TileFailedError
 from upscaling.files import write_json
+from upscaling.publish.objects import Product
 from upscaling.results.collection import CollectionMetadata, collect
 from upscaling.results.formats import read_file
 from upscaling.results.item import build_item
@@ -41,7 +42,10 @@ def write_cube(path: Path, tile: Tile) -> Path:
     for name in ("ndvi", "count"):
         cube[name].encoding["grid_mapping"] = "crs"
     cube.attrs["Conventions"] = "CF-1.8"
-    cube.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")
+    if path.suffix == ".nc":
+        cube.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")
+    else:
+        cube.to_zarr(path, zarr_format=2 if path.stem == "old" else 3, consolidated=path.stem == "old")
     return path
 
 
@@ -65,6 +69,8 @@ def write_fields(path: Path, tile: Tile) -> Path:
     ("name", "write"),
     [
         ("openEO.nc", write_cube),
+        ("old.zarr", write_cube),
+        ("new.zarr", write_cube),
         ("timeseries.csv", write_series),
         ("fields.fgb", write_fields),
         ("fields.geojson", write_fields),
@@ -87,7 +93,7 @@ def test_a_collection_of_nothing_else_validates(
     item = json.loads((tmp_path / RUN / "tiles" / TILES[0].id / "item.json").read_text())
     (asset,) = item["assets"].values()
     properties = item["properties"]
-    if name.endswith(".nc"):
+    if name.endswith((".nc", ".zarr")):
         assert asset["proj:code"] == "EPSG:32632" and asset["proj:bbox"] == list(TILES[0].bounds)
         dimensions = properties["cube:dimensions"]
         assert dimensions["t"]["values"] == [f"2022-06-0{day}T00:00:00Z" for day in (1, 2, 3)]
@@ -96,10 +102,37 @@ def test_a_collection_of_nothing_else_validates(
         variables = properties["cube:variables"]
         assert {name: entry["data_type"] for name, entry in variables.items()} == {"ndvi": "float32", "count": "int16"}
         assert variables["ndvi"]["dimensions"] == ["t", "y", "x"]
+        place = tmp_path / RUN / "tiles" / TILES[0].id / asset["href"]
+        sent = {published.key for published in Product(tmp_path / RUN, "https://data.example").assets()}
+        files = place.rglob("*") if place.is_dir() else [place]
+        assert {str(path.relative_to(tmp_path / RUN)) for path in files if path.is_file()} <= sent
     else:
         assert properties["table:row_count"] == 2
         names = [column["name"] for column in properties["table:columns"]]
         assert names == (["date", "ndvi"] if name.endswith(".csv") else ["crop", "geometry"])
+
+
+def test_a_damaged_store_and_one_with_links_are_found(tmp_path: Path, job_of: JobOf) -> None:
+    store = write_cube(tmp_path / "a.zarr", TILES[0])
+    content = read_file(store).content
+    assert set(content["cube:variables"]) == {"ndvi", "count"}
+    chunk = next(path for path in sorted((store / "ndvi" / "c").rglob("*")) if path.is_file())
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TileFailedError, match=r"a\.zarr cannot be read to the end"):
+        read_file(store)
+    chunk.unlink()
+    chunk.symlink_to("/etc/passwd")
+    with pytest.raises(TileFailedError, match="symbolic link"):
+        read_file(store)
+    (tmp_path / "empty.zarr").mkdir()
+    (tmp_path / "empty.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    with pytest.raises(TileFailedError, match="no variable"):
+        read_file(tmp_path / "empty.zarr")
+    job = job_of(TILES[0])
+    (job.scratch / "folder").mkdir()
+    with pytest.raises(TileFailedError, match="not a file"):
+        build_item(job, outcome_of(FetchedAsset(job.scratch / "folder", "folder")), temporal=TEMPORAL)
 
 
 @pytest.mark.parametrize("name", ["fields.fgb", "fields.gpkg", "fields.geojson", "fields.parquet", "a.csv", "a.zip"])
