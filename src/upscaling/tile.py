@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.config import Collection, Config
 from upscaling.errors import TileFailedError
-from upscaling.files import read_json, write_json
+from upscaling.files import read_json, size_of, write_json
 from upscaling.plan import Plan, job_of, kept_config, load_plan
 from upscaling.receipts import open_receipt
 from upscaling.tiles import Outcome, TileJob
@@ -137,7 +137,7 @@ def restored(item_path: Path, job: TileJob) -> bool:
         return False
     try:
         item = read_json(item_path.with_name(_KEPT))
-        whole = all((job.folder / a["href"]).stat().st_size == a["file:size"] for a in item["assets"].values())
+        whole = all(size_of(job.folder / a["href"]) == a["file:size"] for a in item["assets"].values())
         if not whole or item["properties"]["upscaling:key"] != job.key:
             return False
     except (OSError, ValueError, KeyError, TypeError):
