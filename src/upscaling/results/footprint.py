@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ from upscaling.tiles import Bounds
 __all__ = ["bbox_of", "footprint", "union_bbox"]
 
 DIGITS = 7  # about a centimetre
-# A UTM tile's edge of 100 km departs from the straight line between its corners by metres; larger ones need more.
-SHORT_EDGE, SEGMENTS_SHORT, SEGMENTS_LONG = 150_000.0, 4, 40
+# A straight edge in a projection is a curve in degrees: in UTM a chord of 4 km departs from it by less than a metre.
+CHORD, FEWEST, MOST = 4_000.0, 4, 200
 
 
 def footprint(bounds: Bounds, crs: str) -> dict[str, Any]:
@@ -29,15 +31,13 @@ def footprint(bounds: Bounds, crs: str) -> dict[str, Any]:
     crs
         ``EPSG:<n>`` or WKT2.
     """
-    import pyproj
     import shapely
     from shapely.affinity import translate
 
-    system = pyproj.CRS.from_user_input(crs)
-    to_lonlat = pyproj.Transformer.from_crs(system, "EPSG:4326", always_xy=True)
+    to_lonlat, geographic = _to_lonlat(crs)
     west, south, east, north = bounds
-    metres = 111_320.0 if system.is_geographic else 1.0
-    segments = SEGMENTS_SHORT if max(east - west, north - south) * metres <= SHORT_EDGE else SEGMENTS_LONG
+    edge = 0.0 if geographic else max(east - west, north - south)
+    segments = min(MOST, max(FEWEST, math.ceil(edge / CHORD)))
     steps = np.arange(segments) / segments
     x = np.concatenate([west + steps * (east - west), np.full(segments, east)])
     x = np.concatenate([x, east - steps * (east - west), np.full(segments, west)])
@@ -60,6 +60,15 @@ def footprint(bounds: Bounds, crs: str) -> dict[str, Any]:
     if len(rings) == 1:
         return {"type": "Polygon", "coordinates": rings[0]}
     return {"type": "MultiPolygon", "coordinates": rings}
+
+
+@cache
+def _to_lonlat(crs: str) -> tuple[Any, bool]:
+    """Return the transformer, which can take a tenth of a second to find, and whether the CRS is in degrees already."""
+    import pyproj
+
+    system = pyproj.CRS.from_user_input(crs)
+    return pyproj.Transformer.from_crs(system, "EPSG:4326", always_xy=True), system.is_geographic
 
 
 def _ring(polygon: Any) -> list[list[list[float]]]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import pytest
+import shapely
 
 from tests.unit.results.results_helpers import TEMPORAL, TILES, cut, ndvi, outcome_of, tile_at, write_raster
 from upscaling.errors import TileFailedError
@@ -236,6 +238,26 @@ def test_footprints_across_the_antimeridian_and_around_a_pole() -> None:
         assert max(longitudes) - min(longitudes) < 2
     pole = footprint(Bounds(-1e6, -1e6, 1e6, 1e6), "EPSG:3031")
     assert pole["type"] == "Polygon" and bbox_of(pole)[:3] == [-180, -90, 180]
+
+
+@pytest.mark.parametrize(
+    ("crs", "west", "south", "size"),
+    [
+        ("EPSG:32632", 600_000, 5_100_000, 20_000),
+        ("EPSG:32632", 600_000, 5_100_000, 100_000),
+        ("EPSG:32633", 200_000, 7_800_000, 100_000),
+        ("EPSG:32632", 500_000, 5_000_000, 250_000),
+        ("EPSG:3035", 5_900_000, 4_900_000, 100_000),
+    ],
+)
+def test_footprints_follow_the_curve_of_a_tiles_edges(crs: str, west: int, south: int, size: int) -> None:
+    outline = shapely.geometry.shape(footprint(Bounds(west, south, west + size, south + size), crs)).exterior
+    back = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    # what a map in degrees draws between two points, seen in the tile's own CRS
+    dense = shapely.get_coordinates(shapely.segmentize(outline, outline.length / 4000))
+    drawn = shapely.points(np.column_stack(back.transform(dense[:, 0], dense[:, 1])))
+    edge = shapely.box(west, south, west + size, south + size).exterior
+    assert shapely.distance(drawn, edge).max() < 1.0
 
 
 def test_union_of_boxes() -> None:
