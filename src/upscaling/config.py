@@ -15,9 +15,10 @@ from upscaling import config_collection as of_collection
 from upscaling.config_collection import Collection
 from upscaling.config_cwl import CwlBackendConfig, Site
 from upscaling.config_ogcapi import OgcApiBackendConfig
+from upscaling.config_openeo import ExportWorkspace
 from upscaling.config_products import Mosaic, Publish
-from upscaling.errors import ConfigError
 from upscaling.config_stac import ItemSearch, StageIn
+from upscaling.errors import ConfigError
 
 __all__ = [
     "Algorithm",
@@ -125,9 +126,9 @@ class ForEach(_Block):
     """Column of the table that names its rows; the values make the name when left out."""
     ignore: list[str] = []
     """Columns of the table that are not parameters."""
-
     search: ItemSearch | None = None
     """Or the items of a STAC catalogue: products as the dimension."""
+
     @model_validator(mode="after")
     def _one_source(self) -> ForEach:
         if sum(map(bool, (self.parameters, self.table, self.search))) != 1:
@@ -158,18 +159,20 @@ class OpenEOBackendConfig(_Block):
     memory_ladder: list[dict[str, Any]] = []
     """Job options that are laid over `job_options`, one after another, when a job runs out of memory, e.g.
     `[{executor-memory: 4G}, {executor-memory: 8G}]`. Each try is a job of its own, and costs as one."""
+    resubmit_lost: int = Field(2, ge=0, le=10)
+    """Submit a tile again, so often in one run, when the platform lost its job (a node failed or was taken away, as its
+    log says). Each try is a job of its own, and may cost as one."""
     plan: str | None = None
     """Billing plan, where the platform has several."""
     job_budget: float | None = Field(None, gt=0)
     """The most that one job may cost, sent to the platform with it; not every platform heeds it."""
     log_level: Literal["error", "warning", "info", "debug"] | None = None
-    resubmit_lost: int = Field(2, ge=0, le=10)
-    """Submit a tile again, so often in one run, when the platform lost its job (a node failed or was taken away, as its
-    log says). Each try is a job of its own, and may cost as one."""
     """Least severe entries that the platform should keep in a job's log; its own default when left out."""
     filename_prefix: bool = False
     """Ask the platform to begin the names of its result files with the tile's (option `filename_prefix` of
     `save_result`); the files of this run are named after their tile in any case."""
+    export_workspace: ExportWorkspace | None = None
+    """Leave the results on the platform, in a workspace there."""
     delete_after_download: bool = False
     """Delete a job and its results from the platform when its tile is done here. A tile whose files are lost after
     that is submitted, and paid for, again."""
@@ -221,11 +224,11 @@ class Config(_Block):
     """A time dimension."""
     for_each: ForEach | None = None
     """A dimension of parameter values."""
+    stage_in: StageIn | None = None
+    """Items of a STAC catalogue as input of each tile."""
     backend: Annotated[OpenEOBackendConfig | CwlBackendConfig | OgcApiBackendConfig, Field(discriminator="kind")]
     collection: Collection = Collection()
     mosaic: Mosaic = Mosaic()
-    stage_in: StageIn | None = None
-    """Items of a STAC catalogue as input of each tile."""
     publish: Publish | None = None
     """Where to publish the result."""
     pathvars: dict[str, str] = {}
@@ -241,6 +244,8 @@ class Config(_Block):
     def _somewhere(self) -> Config:
         if self.area is None and self.for_each is None:
             raise PydanticCustomError(_MISSING_AREA, "is missing; only with for_each it may be left out")
+        if self.area is not None and self.area.buffer and getattr(self.backend, "export_workspace", None):
+            raise ValueError("backend.export_workspace leaves files as they are; with area.buffer they must be cut")
         return self
 
     @classmethod
@@ -323,15 +328,16 @@ def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
         "collection": Collection,
         "mosaic": Mosaic,
         "publish": Publish,
+        "export_workspace": ExportWorkspace,
         "site": Site,
+        "stage_in": StageIn,
+        "search": ItemSearch,
     }
     blocks |= {"assets": of_collection.AssetDescription, "bands": of_collection.Band, "renders": of_collection.Render}
     blocks |= {"classes": of_collection.ClassValue, "expect": of_collection.Expect, "prr": of_collection.Prr}
     block = next((blocks[str(part)] for part in reversed(location[:-1]) if str(part) in blocks), Config)
     yield from block.model_fields
 
-        "stage_in": StageIn,
-        "search": ItemSearch,
 
 def load_config(path: Path) -> Config:
     """Read and check a YAML configuration file.

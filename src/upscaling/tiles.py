@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -112,9 +113,9 @@ class TileJob:
         ``results/<run>/receipts/<tile>.json``.
     scratch
         ``results/<run>/scratch/<tile>``: downloads in progress, Toil job stores; removed after success.
-    """
     nodata
         Whether it is known beforehand that there is nothing to process: no item of ``stage_in``. Nothing is run.
+    """
 
     run: str
     tile: Tile
@@ -127,8 +128,8 @@ class TileJob:
     id: str = ""
     time: tuple[str, str] | None = None
     part: str = ""
-
     nodata: bool = False
+
     def __post_init__(self) -> None:
         """Take the tile's id where there is no other dimension."""
         if not self.id:
@@ -152,6 +153,12 @@ class FetchedAsset:
         STAC 1.1 ``bands`` objects, in file order, as far as the platform gave them.
     datetime, start_datetime, end_datetime
         RFC 3339 strings, as far as the platform gave them.
+    href
+        Where the file stays, if it was not fetched; ``path`` is then no more than its name.
+    stated
+        What the platform's STAC says of such a file.
+    unchecked
+        What could not be checked of it, beyond its pixels.
     """
 
     path: Path
@@ -163,6 +170,9 @@ class FetchedAsset:
     datetime: str | None = None
     start_datetime: str | None = None
     end_datetime: str | None = None
+    href: str = ""
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    unchecked: str = ""
 
 
 @dataclass(frozen=True, slots=True)

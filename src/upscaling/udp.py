@@ -12,6 +12,7 @@ from upscaling.tiles import Parameter
 __all__ = [
     "asked_for",
     "check_udp",
+    "exported",
     "inline_graph",
     "loaded_collections",
     "namespace_graph",
@@ -281,6 +282,12 @@ def namespace_graph(
     return graph if saves_result(definition["process_graph"]) else _saved(graph, output_format)
 
 
+def exported(graph: dict[str, Any], workspace: str, merge: str) -> dict[str, Any]:
+    """Return a graph whose result is exported to a workspace of the platform, below the path ``merge``."""
+    arguments = {"workspace": workspace, "merge": merge}
+    return _ended(graph, "export_workspace", "exportworkspace1", arguments)
+
+
 def saves_result(graph: Mapping[str, Any]) -> bool:
     """Return whether a ``save_result`` leads to the graph's result, or is it."""
     waiting, seen = [name for name, node in graph.items() if node.get("result")], set[str]()
@@ -298,11 +305,14 @@ def saves_result(graph: Mapping[str, Any]) -> bool:
 def _saved(graph: dict[str, Any], output_format: str) -> dict[str, Any]:
     if saves_result(graph):
         return graph
+    return _ended(graph, "save_result", "saveresult1", {"format": output_format})
+
+
+def _ended(graph: dict[str, Any], process: str, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Let a node of this process take the result, and be the result."""
     last = next(name for name, node in graph.items() if node.get("result"))
     graph[last] = {key: value for key, value in graph[last].items() if key != "result"}
-    name = "saveresult1"
     while name in graph:
         name += "_"
-    arguments = {"data": {"from_node": last}, "format": output_format}
-    graph[name] = {"process_id": "save_result", "arguments": arguments, "result": True}
+    graph[name] = {"process_id": process, "arguments": {"data": {"from_node": last}, **arguments}, "result": True}
     return graph

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.faults import proxy as at
 from tests.faults.conftest import Tiles, only_class
-from tests.faults.proxy import FaultyProxy, drop, refuse
-from upscaling.errors import ErrorClass
+from tests.faults.proxy import FaultyProxy, drop, edit, refuse
+from upscaling.config import Config
+from upscaling.errors import ConfigError, ErrorClass, TileFailedError
+from upscaling.tile import run_tile
 
 Make = Callable[..., Tiles]
 
@@ -71,3 +77,68 @@ def test_no_secret_is_in_any_file_of_a_run(tiles: Make, proxy: FaultyProxy, tmp_
         if path.is_file():
             content = path.read_bytes()
             assert not [secret for secret in secrets if secret.encode() in content], path
+
+
+def exported(**changes: Any) -> Callable[[Any], None]:
+    """Let the platform say other things of a file that it exported."""
+
+    def change(document: Any) -> None:
+        for asset in document["assets"].values():
+            asset.update(changes)
+        document["links"] = [link for link in document["links"] if link["rel"] != "item"]
+
+    return change
+
+
+def test_a_workspace_in_a_bucket_is_pointed_to_and_no_signature_is_kept(tiles: Make, proxy: FaultyProxy) -> None:
+    run = tiles(1, export_workspace={"workspace": "mine", "merge": "{tile}/of/{run}"})
+    (tile,) = run.plan.tiles
+    places = {"other": {"href": "s3://wrong/a.tif"}, f"mine/{tile}": {"href": "s3://bucket/x/a.tif?X-Amz-Signature=00"}}
+    proxy.spoil(at.RESULTS, edit(exported(alternate=places, **{"file:checksum": f"1220{'ab' * 32}"})))
+    run_tile(tile, config=run.config, run_folder=run.folder)
+    item = json.loads((run.folder / "tiles" / tile / "item.json").read_text())
+    (asset,) = item["assets"].values()
+    assert (asset["href"], asset["file:checksum"]) == ("s3://bucket/x/a.tif", f"1220{'ab' * 32}")
+    assert proxy.count(at.DOWNLOAD) == 0
+    (folder,) = (run.platform.root / "workspaces").glob(f"*/mine/{tile}/of/{run.config.run}")
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".json", ".tif"]
+
+
+def test_where_the_platform_does_not_say_the_place_the_item_says_so(tiles: Make, proxy: FaultyProxy) -> None:
+    run = tiles(1, export_workspace={"workspace": "mine"})
+    (tile,) = run.plan.tiles
+    proxy.spoil(at.RESULTS, edit(exported(alternate={"mine": {"href": "file:/data/a.tif"}}, **{"proj:bbox": None})))
+    run_tile(tile, config=run.config, run_folder=run.folder)
+    item = json.loads((run.folder / "tiles" / tile / "item.json").read_text())
+    (asset,) = item["assets"].values()
+    assert asset["href"].startswith(f"{proxy.url}/jobs/")
+    assert "?" not in asset["href"]
+    said = item["properties"]["upscaling:unchecked"]
+    assert [line for line in said if "does not say where in the workspace" in line]
+    assert [line for line in said if "does not say where it lies: its place was not checked" in line]
+
+
+def test_what_the_platform_says_of_an_exported_file_is_checked(tiles: Make, proxy: FaultyProxy) -> None:
+    run = tiles(1, export_workspace={"workspace": "mine"})
+    (tile,) = run.plan.tiles
+    proxy.spoil(
+        at.RESULTS, edit(exported(**{"proj:bbox": [676000, 5150000, 676990, 5151000], "proj:shape": [100, 99]}))
+    )
+    with pytest.raises(TileFailedError, match="does not cover the tile") as caught:
+        run_tile(tile, config=run.config, run_folder=run.folder)
+    assert caught.value.error_class is ErrorClass.OUTPUT
+    run_tile(tile, config=run.config, run_folder=run.folder)
+    assert len(run.jobs()) == 1
+
+
+@pytest.mark.parametrize("merge", ["all", "../{tile}", "/x/{tile}", "{tile}/{other}", "{tile"])
+def test_a_merge_path_that_would_mix_tiles_or_lead_elsewhere_is_refused(merge: str) -> None:
+    with pytest.raises(ConfigError, match=r"export_workspace\.merge: must be a"):
+        Config.parse(
+            {
+                "run": "r",
+                "algorithm": {"source": "x.json"},
+                "area": {"aoi": [0, 0, 1, 1]},
+                "backend": {"kind": "openeo", "export_workspace": {"workspace": "w", "merge": merge}},
+            }
+        )

@@ -34,7 +34,10 @@ def identity_of(config: BackendConfig, *, service: str | None = None) -> str:
         return "cwl"
     if config.kind == "ogcapi" and config.objects == "bare":  # other requests, and so other work
         return f"ogcapi {config.url or service or ''} bare"
-    return f"{config.kind} {(config.url or service or '').rstrip('/')}"
+    place = f"{config.kind} {(config.url or service or '').rstrip('/')}"
+    if config.kind == "openeo" and config.export_workspace is not None:  # its results are elsewhere
+        return f"{place} workspace {config.export_workspace.workspace}/{config.export_workspace.merge}"
+    return place
 
 
 def get_backend(

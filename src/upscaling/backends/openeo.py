@@ -111,6 +111,8 @@ class OpenEOBackend:
                 )
             if not self._session.capabilities().supports_endpoint("/jobs", method="POST"):
                 raise ConfigError(f"{self._url} offers no batch jobs", key="backend.url")
+            if self._config.export_workspace is not None:
+                self._check_process("export_workspace", key="backend.export_workspace")
             for collection in loaded_collections(read_json(algorithm.path)["process_graph"]):
                 self._check_collection(collection)
             jobs = by_key(self._account.all_jobs())
@@ -120,6 +122,12 @@ class OpenEOBackend:
         session = f"{os.getpid()}-{os.urandom(4).hex()}"
         write_json(self._snapshot(session), jobs)
         os.environ[_SESSION] = session
+
+    def _check_process(self, name: str, *, key: str) -> None:
+        """See that the platform has a process."""
+        listed = self._session.get("/processes").get("processes")
+        if not any(isinstance(entry, dict) and entry.get("id") == name for entry in listed or ()):
+            raise ConfigError(f"{self._url} has no process {name}", key=key)
 
     def _check_collection(self, collection: str) -> None:
         """See that the platform has a collection, and that it reaches into the run's area."""
@@ -194,7 +202,7 @@ class OpenEOBackend:
         return place.strip()
 
     def _graph(self, definition: Mapping[str, Any], job: TileJob) -> dict[str, Any]:
-        from upscaling.udp import inline_graph, namespace_graph
+        from upscaling.udp import exported, inline_graph, namespace_graph
 
         if self._config.process == "namespace":
             graph = namespace_graph(definition, job.algorithm.source, job.parameters, output_format=self._format)
@@ -205,7 +213,8 @@ class OpenEOBackend:
                 if node["process_id"] == "save_result":
                     options = node["arguments"].get("options") or {}
                     node["arguments"] = {**node["arguments"], "options": {**options, "filename_prefix": job.id}}
-        return graph
+        export = self._config.export_workspace
+        return graph if export is None else exported(graph, export.workspace, export.place(job.run, job.id))
 
     def start(self, job_id: str) -> None:
         """Ask the platform to start a created job, if it has a place for it."""
@@ -275,8 +284,14 @@ class OpenEOBackend:
 
         del job
         most = round(self._config.tile_gb * 1e9)
+        export = self._config.export_workspace
         assets, derived_from = fetch_results(
-            self._session, job_id, folder, most_bytes=most, lag=self._config.lag_seconds
+            self._session,
+            job_id,
+            folder,
+            most_bytes=most,
+            lag=self._config.lag_seconds,
+            workspace=None if export is None else export.workspace,
         )
         state = self.state(job_id)
         facts = {"id": job_id, "backend": self._url, **(state.facts if state else {})}

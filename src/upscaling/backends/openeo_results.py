@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from upscaling.backends.openeo_session import Session
+from upscaling.backends.openeo_workspace import NOT_SAID, workspace_href
 from upscaling.backends.remote import RESULTS_GONE, PlatformError
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.files import digest
@@ -26,6 +27,7 @@ __all__ = ["fetch_results"]
 
 _SHA256_MULTIHASH = "1220"  # multihash prefix of a sha2-256 digest of 32 bytes
 _MOST_ASSETS = 1000
+_IN_WORKSPACE = " in workspace"  # no name that a platform gives: whether the href is told to be there
 _LONGEST_TEXT = 500  # characters of a title or name
 _SKIPPED_ROLES = {"metadata", "thumbnail", "overview"}
 _WEB_PAGE = (b"<!doctype html", b"<html")
@@ -59,12 +61,17 @@ class _Budget:
 
 
 def fetch_results(
-    session: Session, job_id: str, folder: Path, *, most_bytes: int, lag: float
+    session: Session, job_id: str, folder: Path, *, most_bytes: int, lag: float, workspace: str | None = None
 ) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
     """Download a finished job's result files into ``folder``.
 
     The links are asked for anew at every call, and when they are refused, as signed links expire. A file that is there
     already with the size (and checksum) that the platform declares is kept; a partial one is continued.
+
+    Parameters
+    ----------
+    workspace
+        Where the results were exported to, if they are to stay on the platform: nothing is downloaded then.
 
     Returns
     -------
@@ -80,7 +87,7 @@ def fetch_results(
     """
     for pause in (*_LOOKS, None):
         try:
-            return _fetch(session, job_id, folder, most_bytes)
+            return _fetch(session, job_id, folder, most_bytes, workspace)
         except _LinkRefusedError as refused:
             if pause is None:
                 if refused.error.error_class is ErrorClass.AUTH:
@@ -100,7 +107,7 @@ def fetch_results(
 
 
 def _fetch(
-    session: Session, job_id: str, folder: Path, most_bytes: int
+    session: Session, job_id: str, folder: Path, most_bytes: int, workspace: str | None
 ) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
     try:
         document = session.get(f"/jobs/{job_id}/results")
@@ -111,9 +118,12 @@ def _fetch(
     if document.get("openeo:status") == "error":
         raise TileFailedError(f"the results of job {job_id} are an error", error_class=ErrorClass.OUTPUT)
     listed = []
-    for entry in _assets(session, job_id, document):
+    for entry in _assets(session, job_id, document, workspace):
         listed.append(entry)
         _not_too_many(len(listed), job_id)
+    derived_from = tuple(dict.fromkeys(_derived_from(document)))
+    if workspace is not None:
+        return tuple(_staying(*entry) for entry in listed), derived_from
     folder.mkdir(parents=True, exist_ok=True)
     budget = _Budget(most_bytes, most_bytes, job_id)
     sizes = [_size(asset) or 0 for _, asset, _ in listed]
@@ -124,7 +134,7 @@ def _fetch(
             error_class=ErrorClass.TRANSIENT,
         )
     assets = tuple(_fetched(session, job_id, folder, budget, entry) for entry in listed)
-    return assets, tuple(dict.fromkeys(_derived_from(document)))
+    return assets, derived_from
 
 
 def _not_too_many(number: int, job_id: str) -> None:
@@ -145,20 +155,30 @@ def _fetched(
     suffix = re.sub(r"[^a-z0-9.]", "", os.path.splitext(path)[1].lower())[:12]  # noqa: PTH122 -- text, not a path
     target = folder / f"{digest([job_id, key, path.rpartition('/')[2]])[:16]}{suffix}"
     _download(session, asset, target, budget)
+    return FetchedAsset(path=target, **_described(key, asset, properties))
+
+
+def _described(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
     times = {name: properties.get(name) for name in ("datetime", "start_datetime", "end_datetime")}
-    return FetchedAsset(
-        path=target,
-        key=key[:_LONGEST_TEXT],
-        media_type=_text(asset.get("type")),
-        roles=tuple(_texts(asset.get("roles"))) or ("data",),
-        title=_text(asset.get("title")),
-        bands=_bands(asset),
+    return {
+        "key": key[:_LONGEST_TEXT],
+        "media_type": _text(asset.get("type")),
+        "roles": tuple(_texts(asset.get("roles"))) or ("data",),
+        "title": _text(asset.get("title")),
+        "bands": _bands(asset),
         **{name: value for name, value in times.items() if isinstance(value, str)},
-    )
+    }
+
+
+def _staying(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> FetchedAsset:
+    name = Path(urlsplit(asset["href"]).path.rpartition("/")[2] or "file")
+    stated = {**{word: value for word, value in properties.items() if word.startswith("proj:")}, **asset}
+    where = {"href": asset["href"], "stated": stated, "unchecked": "" if asset[_IN_WORKSPACE] else NOT_SAID}
+    return FetchedAsset(path=name, **_described(key, asset, properties), **where)
 
 
 def _assets(
-    session: Session, job_id: str, document: Mapping[str, Any]
+    session: Session, job_id: str, document: Mapping[str, Any], workspace: str | None
 ) -> Iterator[tuple[str, dict[str, Any], Mapping[str, Any]]]:
     """Yield (key, asset, item properties) once per file.
 
@@ -172,13 +192,16 @@ def _assets(
         for key, asset in _mapping(assets).items():
             if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str):
                 continue
-            href = session.resolve(asset["href"], base)
+            if workspace is None:
+                href, there = session.resolve(asset["href"], base), False
+            else:
+                href, there = workspace_href(session, asset, workspace, base)
             place = urlsplit(href)
             name = f"{place.netloc}{place.path.rpartition('/')[2]}"
             if name in seen or _SKIPPED_ROLES & set(_texts(asset.get("roles"))):
                 continue
             seen.add(name)
-            yield str(key), {**asset, "href": href}, _mapping(properties)
+            yield str(key), {**asset, "href": href, _IN_WORKSPACE: there}, _mapping(properties)
 
     if document.get("type") == "Feature":
         yield from fresh(document.get("assets"), document.get("properties"), base)

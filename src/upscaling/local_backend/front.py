@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import flask
 from openeo_driver import backend
@@ -159,7 +160,10 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
         if job.status != "finished":
             return {}
         folder = self._supervisor.folder(job_id) / OUTPUT
-        return {name: asset | {"output_dir": str(folder)} for name, asset in self.result(job)["assets"].items()}
+        return {
+            name: asset | {"output_dir": str(folder)} | _places(asset, name, self._supervisor.exports(job.user))
+            for name, asset in self.result(job)["assets"].items()
+        }
 
     def get_result_metadata(self, job_id: str, user_id: str) -> backend.BatchJobResultMetadata:
         """Return assets, one item per file, and links to what the job read."""
@@ -207,6 +211,17 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
             finished=_time(job.finished),
             **extent,
         )
+
+
+def _places(asset: Mapping[str, Any], name: str, root: str) -> dict[str, Any]:
+    """Say where a file was exported to, as openeo_driver's platforms do; where it was moved, that is its place."""
+    links = {place: f"{flask.request.host_url}{root}/{quote(f'{place}/{name}')}" for place in asset.get("exported", ())}
+    if not links:
+        return {}
+    found: dict[str, Any] = {"alternate": {place: {"href": href} for place, href in links.items()}}
+    if asset.get("moved"):
+        found[backend.BatchJobs.ASSET_PUBLIC_HREF] = next(iter(links.values()))
+    return found
 
 
 def _shared(job: Job) -> dict[str, Any]:

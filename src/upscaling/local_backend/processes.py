@@ -65,11 +65,12 @@ def specifications(processes: Mapping[str, Any]) -> list[dict[str, Any]]:
     from openeo_processes_dask import specs
 
     found = []
-    for name in sorted({*processes, "load_collection", "load_stac", "save_result"}):
+    for name in sorted({*processes, "load_collection", "load_stac", "save_result", "export_workspace"}):
         spec = getattr(specs, name, None) or getattr(specs, f"_{name}", None)
         if not isinstance(spec, dict):
-            file = SPECS_ROOT / "openeo-processes" / "2.x" / f"{name}.json"
+            places = (SPECS_ROOT / "openeo-processes" / folder / f"{name}.json" for folder in ("2.x", "experimental"))
+            file = next((place for place in places if place.exists()), None)
             empty = {"id": name, "description": name, "parameters": [], "returns": {"schema": {}}}
-            spec = read_json(file) if file.exists() else empty
+            spec = empty if file is None else read_json(file)
         found.append(spec)
     return found

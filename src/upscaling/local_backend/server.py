@@ -162,6 +162,7 @@ def _build(
     )
     app = views.build_app(implementation)
     _add_views(app, jobs)
+    _add_workspaces(app, supervisor.workspaces)
     supervisor.recover()
     return app, supervisor
 
@@ -217,6 +218,15 @@ def _add_views(app: Any, jobs: Any) -> None:
             app.view_functions[endpoint] = modify_job
         elif endpoint.endswith((".list_job_results", ".list_job_results_signed")):
             app.view_functions[endpoint] = with_reason(view)
+
+
+def _add_workspaces(app: Any, folder: Path) -> None:
+    """Serve workspaces as a bucket that everybody on this machine may read: files in ranges, no lists of them."""
+    import flask
+
+    @app.get(f"/{folder.name}/<path:path>")  # type: ignore[untyped-decorator]
+    def workspace(path: str) -> Any:
+        return flask.send_from_directory(folder, path, conditional=True)
 
 
 def _run(app: Any, supervisor: Any, listening: socket.socket, threads: int) -> None:

@@ -15,12 +15,14 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.files import read_json, write_json
 from upscaling.local_backend.jobs import Job, JobStore, now
 from upscaling.local_backend.nursery import ENVIRONMENT
 from upscaling.local_backend.worker import RESULT_FILE, log_entries, log_entry
+from upscaling.local_backend.workspaces import WORKSPACES
 
 __all__ = ["SYNCHRONOUS", "Supervisor"]
 
@@ -61,6 +63,15 @@ class Supervisor:
     def folder(self, job_id: str) -> Path:
         """Return the folder of a job."""
         return self._root / "jobs" / job_id
+
+    @property
+    def workspaces(self) -> Path:
+        """Folder of all users' workspaces."""
+        return self._root / WORKSPACES
+
+    def exports(self, user: str) -> str:
+        """Return where a user's workspaces are, below the front's address."""
+        return f"{WORKSPACES}/{quote(quote(user, safe=''))}"
 
     def recover(self) -> None:
         """Queue again what was queued or running when the back-end died."""
@@ -181,6 +192,7 @@ class Supervisor:
         content = {
             "process_graph": job.process["process_graph"],
             "options": job.options,
+            "user": job.user,
             "log_level": job.log_level,
             "definitions": self.store.processes(job.user),
         }

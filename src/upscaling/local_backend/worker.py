@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from upscaling.files import read_json, write_json
 from upscaling.local_backend.cubes import load_cube
@@ -18,6 +19,7 @@ from upscaling.local_backend.definitions import Definitions
 from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import Evaluator
 from upscaling.local_backend.save import save
+from upscaling.local_backend.workspaces import WORKSPACES, export
 
 __all__ = ["OUTPUT", "RESULT_FILE", "data_sources", "extent_of", "log_entries", "log_entry", "run_job"]
 
@@ -103,10 +105,24 @@ def _run(
         assets.update(save(data, folder / OUTPUT, format, options))
         return data
 
+    def export_workspace(data: Any, workspace: str, merge: str | None = None) -> Any:
+        if not assets:
+            raise ProcessError("ProcessParameterInvalid", "export_workspace needs what save_result has saved")
+        home = folder.parent.parent / WORKSPACES / quote(job["user"], safe="")
+        place = export(home, workspace, merge or folder.name, folder / OUTPUT, assets)
+        if options.get("remove-exported-assets"):
+            for name in assets:
+                (folder / OUTPUT / name).unlink(missing_ok=True)
+                assets[name]["moved"] = True
+        for asset in assets.values():
+            asset["exported"] = [*asset.get("exported", []), place]
+        return data
+
     _limit_memory(options)
     used: list[Scene] = []
     sources = data_sources(collections, allow_empty=bool(options.get("allow_empty_cubes")), used=used)
-    evaluator = Evaluator({**processes, **sources, "save_result": save_result}, Definitions(job["definitions"]))
+    sinks = {"save_result": save_result, "export_workspace": export_workspace}
+    evaluator = Evaluator({**processes, **sources, **sinks}, Definitions(job["definitions"]))
     result = evaluator.run(job["process_graph"])
     if not assets:
         # as the platforms do: a graph without save_result gives GeoTIFFs, or JSON where there is no raster

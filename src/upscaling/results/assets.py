@@ -13,6 +13,7 @@ from upscaling.files import sha256_file, size_of
 from upscaling.results.cog import COG_MEDIA_TYPE, CogInfo, ensure_cog, is_tiff, move
 from upscaling.results.cubes import is_zarr
 from upscaling.results.formats import FileFacts, read_file
+from upscaling.results.remote_assets import UNREAD, stated_fields, stated_raster
 from upscaling.tiles import Bounds, FetchedAsset, Tile, TileJob
 
 __all__ = ["PlacedAsset", "asset_names", "place_assets", "plain_text"]
@@ -41,17 +42,22 @@ ANONYMOUS = {"", "openeo", "result", "results", "output", "out", "data", "asset"
 RANDOM = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}|[0-9a-f]{24,}")
 DATE = re.compile(r"(?<!\d)(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:t[\d:.-]{2,12})?z?(?![a-z0-9])")
 LONGEST_NAME = 64
+GEOTIFF_MEDIA_TYPE = "image/tiff; application=geotiff"
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedAsset:
-    """A file in the tile's folder: the key, its STAC 1.1 asset object, and the raster's facts or the other file's."""
+    """A file in the tile's folder: the key, its STAC 1.1 asset object, and the raster's facts or the other file's.
+
+    ``unchecked`` says, a line each, what could not be checked of a file that stays where it is.
+    """
 
     key: str
     asset: dict[str, Any]
     cog: CogInfo | None
     fetched: FetchedAsset
     facts: FileFacts = field(default_factory=FileFacts)
+    unchecked: tuple[str, ...] = ()
 
 
 def asset_names(hints: Iterable[str], *, noise: Iterable[str] = ()) -> list[str]:
@@ -112,6 +118,9 @@ def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str,
     names = asset_names((asset.key or asset.path.name for asset in assets), noise=noise)
     placed = []
     for name, fetched in zip(names, assets, strict=True):
+        if fetched.href:
+            placed.append(_staying(job, name, fetched, exact=exact))
+            continue
         source = fetched.path.resolve()
         if not source.is_relative_to(home) or source == home or not (source.is_file() or is_zarr(source)):
             raise TileFailedError(
@@ -154,6 +163,29 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
     if checksum:  # a folder has none; multihash: 0x12 = sha2-256, 0x20 = 32 bytes
         asset["file:checksum"] = f"1220{checksum}"
     return PlacedAsset(name, asset, cog, fetched, facts)
+
+
+def _staying(job: TileJob, name: str, fetched: FetchedAsset, *, exact: bool) -> PlacedAsset:
+    """Describe a file that stays on the platform by what that says of it, and check as much as that allows."""
+    extension = fetched.path.suffix.lower()
+    is_raster = extension in {".tif", ".tiff"} or fetched.media_type.startswith("image/tiff")
+    kind = fetched.media_type or (GEOTIFF_MEDIA_TYPE if is_raster else "")
+    asset = {
+        "type": _media_type("" if fetched.media_type else extension, kind),
+        "title": _title(fetched, name),
+        "roles": [plain_text(role) for role in fetched.roles] or ["data"],
+        **stated_fields(fetched),
+    }
+    notes = [fetched.unchecked] if fetched.unchecked else []
+    raster = None
+    if is_raster:
+        raster, missed = stated_raster(fetched, job.tile if exact and not job.tile.placeless else None)
+        notes += missed
+        if raster is not None:
+            if not exact:
+                _see_that_it_touches(job.tile, fetched.path.name, raster.bounds, raster.crs)
+            asset |= {key: value for key, value in _raster_fields(raster, fetched).items() if value}
+    return PlacedAsset(name, asset, raster, fetched, unchecked=tuple(f"{name}: {note}" for note in (UNREAD, *notes)))
 
 
 def _see_that_it_touches(tile: Tile, name: str, bounds: Bounds, crs: str) -> None:

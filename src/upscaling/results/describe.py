@@ -58,13 +58,17 @@ def _rename(item: dict[str, Any], key: str, said: AssetDescription) -> bool:
     fitting = [
         name
         for name, asset in assets.items()
-        if fnmatchcase(name, said.match) or fnmatchcase(own.sub("", asset["href"]), said.match)
+        if fnmatchcase(name, said.match) or fnmatchcase(own.sub("", _file_of(asset["href"])), said.match)
     ]
     if len(fitting) != 1:
         return False
     renamed = {key if name == fitting[0] else name: asset for name, asset in assets.items()}
     item["assets"] = dict(sorted(renamed.items()))
     return True
+
+
+def _file_of(href: str) -> str:
+    return href.rpartition("/")[2] if "://" in href else href
 
 
 def _describe_asset(asset: dict[str, Any], said: AssetDescription) -> bool:

@@ -85,6 +85,8 @@ class Gathered:
                 ways[text].count += 1
             else:
                 ways[text] = Way(tile, template)
+        for line in properties.get("upscaling:unchecked", ()):
+            self._fault(f"asset {line}", tile)
         valid = properties.get("upscaling:valid_fraction")
         if expect and expect.valid is not None and valid is not None and valid < expect.valid:
             self._fault(f"collection.expect.valid: less than {expect.valid:.0%} of the pixels are valid", tile)

@@ -92,7 +92,11 @@ def build_item(
         extensions.append(EXTENSIONS["file"])
     if rasters:
         extensions.append(EXTENSIONS["raster"])
-        properties["upscaling:valid_fraction"] = round(min(cog.valid for cog in rasters), 6)
+        if not any(math.isnan(cog.valid) for cog in rasters):
+            properties["upscaling:valid_fraction"] = round(min(cog.valid for cog in rasters), 6)
+    unchecked = [line for asset in placed for line in asset.unchecked]
+    if unchecked:
+        properties["upscaling:unchecked"] = unchecked
     if GRID_CODE.fullmatch(job.tile.grid_code):
         extensions.append(EXTENSIONS["grid"])
         properties["grid:code"] = job.tile.grid_code

@@ -304,6 +304,8 @@ def _extent(outlines: list[Any], resolution: float, *, anchored: bool) -> Bounds
 
 
 def _relative(path: Path, folder: Path) -> str:
+    if str(path).startswith("/vsi"):  # elsewhere
+        return str(path)
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from upscaling.results.remote_assets import gdal_path
 from upscaling.tiles import Bounds
 
 __all__ = ["Part", "Rasters", "read_parts", "read_rasters"]
@@ -16,7 +17,10 @@ _FIELDS = ("proj:code", "proj:wkt2", "proj:bbox", "proj:transform", "upscaling:t
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One raster of a collection: its file, ``bounds`` and pixel size in ``crs``; the higher rank lies on top."""
+    """One raster of a collection: its file, ``bounds`` and pixel size in ``crs``; the higher rank lies on top.
+
+    The path of a file that lies elsewhere is GDAL's name for it (``/vsi…``).
+    """
 
     item: str
     tile: str
@@ -25,6 +29,11 @@ class Part:
     bounds: Bounds
     resolution: float
     rank: int = 0
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the file is not on this machine."""
+        return str(self.path).startswith("/vsi")
 
     @property
     def step(self) -> str:
@@ -61,7 +70,7 @@ def read_rasters(collection: Path) -> Rasters:
                 continue
             tile = facts.get("upscaling:tile", item["id"])
             crs = facts.get("proj:code") or facts["proj:wkt2"]
-            path = folder / described["href"]
+            path = gdal_path(described["href"]) if "://" in described["href"] else folder / described["href"]
             bounds, pixel = Bounds(*facts["proj:bbox"]), facts["proj:transform"][0]
             found.parts.setdefault(key, []).append(Part(item["id"], tile, path, crs, bounds, pixel))
     return found

@@ -18,6 +18,7 @@ from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog, write_quick
 from upscaling.results.parts import Part, read_rasters
 from upscaling.results.product_assets import mosaic_assets, put_assets, quality_assets
 from upscaling.results.quality import check_whole
+from upscaling.results.remote_assets import UNREAD
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -27,6 +28,8 @@ __all__ = ["check_quality", "make_mosaics", "read_mosaics"]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _INDEX, _BELOW = "mosaics.json", "./mosaic/"
+# For files that stay on a platform: no waiting for ever, no looking for files beside them.
+_ELSEWHERE = {"GDAL_HTTP_TIMEOUT": "30", "GDAL_HTTP_MAX_RETRY": "2", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
 
 def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
@@ -51,34 +54,55 @@ def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
     put_assets(run_folder, _BELOW, {})  # those of an earlier time
     made = []
     for (asset, step), parts in sorted(groups.items()):
-        name = _UNSAFE.sub("-", f"{asset}_{step}" if step else asset)
-        notices: list[str] = []
-        index = _index(parts, folder / f"{name}.gti.gpkg", owners, notices)
         bands = described.get(asset, {}).get("bands") or []
-        say_of_bands(index, bands)
-        cogs = _cogs(config.mosaic, parts, index, owners) if config.mosaic.cog else []
-        stacked = len(cogs) == 1
-        picture = write_quicklook(cogs[0] if stacked else index, folder / f"{name}.png", colours=class_colours(bands))
-        with rasterio.open(index) as dataset:
-            crs, bounds, bbox = dataset.crs.to_string(), list(dataset.bounds), _bbox(dataset)
-        made.append(
-            {
-                "asset": asset,
-                "step": step,
-                "tiles": len(parts),
-                "index": index.name,
-                "quicklook": picture.name,
-                "cog": cogs[0].name if stacked else None,
-                "band_cogs": [] if stacked else [path.name for path in cogs],
-                "crs": crs,
-                "bounds": bounds,
-                "bbox": bbox,
-                "notices": notices,
-            }
-        )
+        with rasterio.Env(**(_ELSEWHERE if any(part.elsewhere for part in parts) else {})):
+            try:
+                made.append(_mosaic(config.mosaic, folder, (asset, step), parts, bands=bands, owners=owners))
+            except OSError as error:  # as rasterio's are
+                if not any(part.elsewhere for part in parts):
+                    raise
+                words = "no mosaic of %s: its files stay on the platform and cannot be read from here (%s)"
+                logging.getLogger(__name__).warning(words, asset, error)
     write_json(folder / _INDEX, made)
     put_assets(run_folder, _BELOW, mosaic_assets(run_folder, made))
     return made
+
+
+def _mosaic(
+    settings: Mosaic,
+    folder: Path,
+    named: tuple[str, str],
+    parts: list[Part],
+    *,
+    bands: list[dict[str, Any]],
+    owners: Mapping[str, str],
+) -> dict[str, Any]:
+    """Write one mosaic and what is made of it; return its entry of ``mosaics.json``."""
+    import rasterio
+
+    asset, step = named
+    name = _UNSAFE.sub("-", f"{asset}_{step}" if step else asset)
+    notices: list[str] = []
+    index = _index(parts, folder / f"{name}.gti.gpkg", owners, notices)
+    say_of_bands(index, bands)
+    cogs = _cogs(settings, parts, index, owners) if settings.cog else []
+    stacked = len(cogs) == 1
+    picture = write_quicklook(cogs[0] if stacked else index, folder / f"{name}.png", colours=class_colours(bands))
+    with rasterio.open(index) as dataset:
+        crs, bounds, bbox = dataset.crs.to_string(), list(dataset.bounds), _bbox(dataset)
+    return {
+        "asset": asset,
+        "step": step,
+        "tiles": len(parts),
+        "index": index.name,
+        "quicklook": picture.name,
+        "cog": cogs[0].name if stacked else None,
+        "band_cogs": [] if stacked else [path.name for path in cogs],
+        "crs": crs,
+        "bounds": bounds,
+        "bbox": bbox,
+        "notices": notices,
+    }
 
 
 def read_mosaics(run_folder: Path) -> list[dict[str, Any]]:
@@ -109,6 +133,9 @@ def check_quality(config: Config, run_folder: Path) -> dict[str, Any]:
     assets = sorted(rasters.parts) or [""]
     found = [check_whole(rasters, asset=asset, planned=planned, aoi=aoi) for asset in assets]
     problems = [line for quality in found for line in quality.problems()]
+    for asset, parts in sorted(rasters.parts.items()):
+        staying = sum(part.elsewhere for part in parts)
+        problems += [f"asset {asset} of {staying} tiles {UNREAD}"] if staying else []
     content = {
         "problems": list(dict.fromkeys(problems)),  # missing tiles are missing from every asset
         "planned": len(planned),
