@@ -190,10 +190,10 @@ def _answer(connection: socket.socket, token: bytes, run: _Run) -> None:
             if held_back is None:
                 status, message = _see_through(said[1].decode(errors="replace"), run)
             else:
-                status, message = 1, f"not submitted: {held_back}"
+                status, message = 1, "not submitted, as the run stops"
                 run.stop_launching(held_back)
             if run.brakes.reason is not None:
-                run.plan_and_backend()[1].hold(run.brakes.reason)  # those too that wait for a place
+                run.plan_and_backend()[1].hold("the run stops")  # those too that wait for a place
             connection.sendall(f"{status} {message}\n".encode(errors="replace"))
 
 

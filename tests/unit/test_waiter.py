@@ -122,7 +122,7 @@ def test_tiles_that_fail_alike_stop_snakemake_once_and_no_more_are_begun(
     monkeypatch.setattr(os, "kill", lambda *given: signals.append(given))
     run = waiter._Run(run_folder)
     answers = [ask(run, TOKEN + b" " + tile.encode() + b"\n") for tile in tiles_of(run_folder)]
-    assert [answer.startswith(b"1 not submitted: ") for answer in answers] == [False, False, True, True]
+    assert [answer.startswith(b"1 not submitted, as the run stops") for answer in answers] == [False, False, True, True]
     assert begun == tiles_of(run_folder)[:2]
     assert signals == [(os.getppid(), signal.SIGTERM)]
 

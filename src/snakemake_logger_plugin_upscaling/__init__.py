@@ -1,0 +1,179 @@
+"""What a person sees of a run: one line for each step, tiles as a count with rate and time left, a failure once.
+
+Snakemake's own terminal output takes three lines for each tile and fifteen for each that failed, of which none says
+why. Its full log, in ``.snakemake/log``, is as ever; so is what it says in a dry run. Found by its name, as all logger
+plugins are: ``logger: upscaling`` in a profile, ``--logger upscaling`` on the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from logging import LogRecord
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+__all__ = ["LogHandler"]
+
+_NOISE = (
+    "Assuming unrestricted shared filesystem",
+    "Conda environments: ignored",
+    "Execute ",
+    "Select jobs to execute",
+    "Shutting down, this might take",
+    "Using shell: ",
+)
+_ONCE = ("Will exit after finishing currently running jobs",)
+_EVERY = {True: 2.0, False: 15.0}  # s between two lines of progress, on a terminal and in a file
+
+
+class LogHandler(LogHandlerBase):
+    """Writes to Snakemake's stream, in place of its own handler."""
+
+    def __post_init__(self) -> None:
+        """Set up Snakemake's own handler, for all that is not ours to say better."""
+        from snakemake.logging import ColorizingTextHandler
+
+        stream = sys.stdout if self.common_settings.stdout else sys.stderr
+        self._usual = ColorizingTextHandler(nocolor=self.common_settings.nocolor, stream=stream)
+        self._every = _EVERY[self._usual.is_tty]
+        self._jobs: dict[int, dict[str, Any]] = {}  # of tiles, by Snakemake's number
+        self._running: set[int] = set()
+        self._failed: set[int] = set()
+        self._done: set[int] = set()
+        self._total = 0
+        self._began = self._told = time.monotonic()
+        self._said: set[str] = set()
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = False
+    has_formatter = False
+    needs_rulegraph = False
+
+    def emit(self, record: LogRecord) -> None:
+        """Say what a record means for the run; on any fault of ours, as Snakemake would."""
+        self._usual.setFormatter(self.formatter)
+        if self.common_settings.dryrun or self.common_settings.verbose:
+            self._usual.emit(record)
+            return
+        ours = {
+            None: self._plain,
+            LogEvent.RUN_INFO: self._run_info,
+            LogEvent.JOB_INFO: self._job_info,
+            LogEvent.JOB_STARTED: self._job_started,
+            LogEvent.JOB_FINISHED: self._job_finished,
+            LogEvent.JOB_ERROR: self._job_error,
+            LogEvent.ERROR: self._error,
+            LogEvent.PROGRESS: lambda _: None,
+            LogEvent.RESOURCES_INFO: lambda _: None,
+        }
+        try:
+            ours.get(getattr(record, "event", None), self._usual.emit)(record)
+        except (AttributeError, KeyError, TypeError, ValueError):  # another version of Snakemake
+            self._usual.emit(record)
+
+    def _say(self, line: str) -> None:
+        self._usual.stream.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+        self._usual.stream.flush()
+
+    def _plain(self, record: LogRecord) -> None:
+        text = record.getMessage()
+        if not text.strip() or text.startswith(_NOISE) or (text.startswith(_ONCE) and text in self._said):
+            return
+        self._said.add(text)
+        self._usual.emit(record)
+
+    def _run_info(self, record: LogRecord) -> None:
+        stats: dict[str, int] = record.stats  # type: ignore[attr-defined]
+        self._total = sum(number for rule, number in stats.items() if rule == "tile" or rule.startswith("tiles_"))
+        # Not the table, which has a line for each rule, and so for each job of several tiles.
+        others = stats["total"] - self._total
+        what = "job of tiles" if "tile" not in stats and self._total else "tile"
+        self._what = what if self._total == 1 else f"{what}s" if what == "tile" else "jobs of tiles"
+        self._say(f"{self._total} {self._what} to run, and {others} steps to gather and describe them")
+        self._began = self._told = time.monotonic()
+
+    def _job_info(self, record: LogRecord) -> None:
+        job = record.__dict__
+        if _tiles_of(job):
+            self._jobs[job["jobid"]] = job
+        elif job["rule_name"] != "all":
+            self._say(job["rule_msg"] or job["rule_name"])
+
+    def _job_started(self, record: LogRecord) -> None:
+        numbers = set(record.jobs)  # type: ignore[attr-defined]
+        self._running |= numbers
+        self._failed -= numbers  # tried again
+
+    def _job_finished(self, record: LogRecord) -> None:
+        number = record.job_id  # type: ignore[attr-defined]
+        if number in self._jobs:
+            self._running.discard(number)
+            self._done.add(number)
+            self._progress()
+
+    def _job_error(self, record: LogRecord) -> None:
+        job = record.__dict__
+        tiles = _tiles_of(job)
+        if not tiles:
+            self._usual.emit(record)
+            return
+        self._running.discard(job["jobid"])
+        self._failed.add(job["jobid"])
+        if not self._jobs.get(job["jobid"], {}).get("local"):
+            # It ran elsewhere, and what it said there nobody sees here.
+            for item in tiles:
+                reason = _reason(item)
+                if reason:
+                    self._say(f"error: tile {item.parent.name}: {reason}")
+        self._progress()
+
+    def _error(self, record: LogRecord) -> None:
+        if "CalledProcessError" not in record.getMessage():  # a step that failed has said why itself
+            self._usual.emit(record)
+
+    def _progress(self) -> None:
+        now, done, failed = time.monotonic(), len(self._done), len(self._failed)
+        left = self._total - done - failed
+        if left > 0 and now - self._told < self._every:
+            return
+        self._told = now
+        line = f"{done} of {self._total} {self._what} done"
+        line += f", {failed} failed" if failed else ""
+        if left > 0:
+            rate = (done + failed) / max(now - self._began, 1e-3)  # per second
+            line += f", {len(self._running & set(self._jobs))} in hand; {_per(rate)}, {_span(left / rate)} left"
+        self._say(line)
+
+
+def _tiles_of(job: dict[str, Any]) -> list[Path]:
+    """Return the items that a job makes; none for any other step."""
+    paths = [Path(path) for path in job.get("output") or ()]
+    return [path for path in paths if path.name == "item.json" and path.parent.parent.name == "tiles"]
+
+
+def _reason(item: Path) -> str | None:
+    try:
+        error = json.loads((item.parents[2] / "receipts" / f"{item.parent.name}.json").read_text())["error"]
+        return str(error["message"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _per(rate: float) -> str:
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if rate * seconds >= 1:
+            return f"{rate * seconds:.2g} per {unit}"
+    return f"{rate * 3600:.2g} per h"
+
+
+def _span(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.1f} days"
