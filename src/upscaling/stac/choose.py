@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from upscaling.config_stac import Search
 from upscaling.errors import ConfigError
@@ -120,7 +119,7 @@ def pinned_document(said: Said, search: Search) -> dict[str, Any]:
         if not is_remote(href):
             if not is_local(search) and (said.base == search.catalogue or not is_remote(said.base)):
                 raise FetchError(f"item {item.get('id')} has no address that its asset {name} could be relative to")
-            href = _joined(said.base, unquote(urlsplit(href).path) if href.startswith("file:") else href)
+            href = _joined(said.base, href)
         assets[name] = {**asset, "href": href}
     missing = [name for name in search.assets if name not in assets]
     if missing:

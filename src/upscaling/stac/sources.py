@@ -21,6 +21,7 @@ Span = tuple[str, str]
 _PAGE = 200  # items asked for at once; every public API allows that
 _MOST_DOCUMENTS = 200_000
 _RETRIES, _BACKOFF = 6, 1.0
+_TIMES_OUT = (30.0, 120.0)  # s to connect, s of silence
 _SAY_EVERY = 2_000  # items
 
 
@@ -137,18 +138,21 @@ def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Callable[[str
         redirect=3,
         raise_on_status=False,
     )
-    io = StacApiIO(timeout=(30.0, 120.0), max_retries=retry, request_modifier=identified)
+    io = StacApiIO(timeout=_TIMES_OUT, max_retries=retry, request_modifier=identified)
     io.session.auth = lambda request: request  # else requests would look for a password in ~/.netrc
     try:
         with warnings.catch_warnings():  # of what an API leaves out and the client knows anyway
             warnings.simplefilter("ignore", PystacClientWarning)
-            client = Client.open(search.catalogue, stac_io=io)
-        filters: dict[str, Any] = {}
+            # said twice: what is not said here is forgotten
+            client = Client.open(search.catalogue, stac_io=io, request_modifier=identified, timeout=_TIMES_OUT)
         wanted = _wanted(search)
-        if wanted and client.conforms_to(ConformanceClasses.QUERY):
-            filters = {"query": wanted}
-        elif wanted and client.conforms_to(ConformanceClasses.FILTER):
+        filters: dict[str, Any] = {}
+        if wanted and client.conforms_to(ConformanceClasses.FILTER):
             filters = {"filter": _cql2(wanted), "filter_lang": "cql2-json"}
+        elif wanted and client.conforms_to(ConformanceClasses.QUERY):
+            # `in` is of the extension, but servers refuse it; everything is compared here again
+            plain = {name: {w: v for w, v in form.items() if w != "in"} for name, form in wanted.items()}
+            filters = {"query": {name: form for name, form in plain.items() if form} or None}
         requests = [(box, span) for box in boxes or [None] for span in spans or [None]]
         for number, (box, span) in enumerate(requests, 1):
             if len(requests) > 1:

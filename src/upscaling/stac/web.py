@@ -24,7 +24,7 @@ _TIMES_OUT = (30.0, 120.0)  # s to connect, s of silence
 _MOST_REDIRECTS = 5
 _LARGEST_DOCUMENT = 256 << 20  # bytes
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16  # bytes; of a connection that breaks, less than this is lost
 
 
 class FetchError(UpscalingError):
