@@ -39,7 +39,7 @@ ENDS: list[dict[str, Any] | None] = [
     {
         "state": "failed",
         "job_id": "j-stop",
-        "error": {"class": "permanent", "message": "job j-stop was canceled on the platform"},
+        "error": {"class": "canceled", "message": "job j-stop was canceled on the platform"},
     },
     None,
 ]

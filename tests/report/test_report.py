@@ -33,6 +33,7 @@ CENTRE = """(() => {
             box.y + view.frame.y_scale.compute(middle(source.data.ys[n]))];
 })()"""
 AOI = [5.3, 47.0, 6.7, 47.8]  # both sides of the border of zones 31 and 32
+AREA = np.array([0xB3, 0x00, 0x7A])
 GROUND = np.array([0xF4, 0xF6, 0xF8])
 
 
@@ -65,8 +66,15 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
     done, bad = (next(t for t in tiles[at :: len(ENDS)] if "32n_e0300" in t or "32n_e0320" in t) for at in (0, 2))
     shot = Path(os.environ.get("CI_OUTPUT_DIR", tmp_path)) / "report.png"
 
+    without = tmp_path / "without.png"
+
     async def look() -> tuple[str, str, str, list[str], list[str]]:
         async with opened(report.as_uri(), tmp_path) as page:
+            await page.until(DRAWN)
+            await page.evaluate("document.getElementById('show-area').click()")
+            await page.until(DRAWN)
+            await page.picture(without)
+            await page.evaluate("document.getElementById('show-area').click()")
             await page.until(DRAWN)
             first = await facts_of(page, done)
             second = await facts_of(page, bad)
@@ -83,7 +91,11 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
         assert fact in second
     assert href == f"logs/{bad}.log"
 
-    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    number = len(plan.tiles) // len(ENDS)
+    assert f"canceled <b>{number}</b>" in report.read_text()
+    pixels, before = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (shot, without))
+    lines = [(np.abs(seen - AREA).sum(axis=2) < 6).sum() for seen in (before, pixels)]
+    assert lines[0] < 200 < 1500 < lines[1], "the outline of the area"
     for state, colour in COLOURS.items():
         if state != "not started":
             near = (np.abs(pixels - blended(colour)) <= 2).all(axis=2)

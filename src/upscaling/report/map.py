@@ -15,11 +15,14 @@ from upscaling.report.facts import COLOURS
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Outlines", "draw_map", "read_outlines", "tile_indices", "worst_states"]
+__all__ = ["Outlines", "draw_map", "read_area", "read_outlines", "tile_indices", "worst_states"]
 
 MERCATOR = "EPSG:3857"
 _HIGHEST = 85.05  # degrees; Mercator has no poles
 _SIMPLER = 0.01  # of a tile's width: less than a pixel on the screen
+_STEP = 5_000.0  # metres between the points of an edge
+_SIMPLER_AREA = 0.0005  # of the area's extent
+_AREA_COLOUR = "#b3007a"
 _LARGEST = 1200  # pixels of the picture's longer side
 # Opacity of a tile without and with a picture beneath; page.html has the same numbers.
 _FILL: dict[bool, dict[str, float]] = {False: {"not started": 0.0}, True: {"not started": 0.0, "finished": 0.0}}
@@ -46,8 +49,8 @@ def read_outlines(run_folder: Path) -> Outlines:
     path = run_folder / "plan" / "tiles.parquet"
     if not path.is_file():
         return Outlines([], [], [])
-    table = pq.read_table(path, columns=["tile_id", "geometry"])
-    shapes = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+    table = pq.read_table(path, columns=["tile_id", "geometry", "crs", "owner_wkt"])
+    shapes = _own_parts(table)
     boxes = shapely.bounds(shapes)
     width = float(np.median(np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
     parts, tile = shapely.get_parts(shapely.simplify(shapes, _SIMPLER * width), return_index=True)
@@ -65,6 +68,54 @@ def read_outlines(run_folder: Path) -> Outlines:
         xs[index] += between + ring_x[:-1].tolist()
         ys[index] += between + ring_y[:-1].tolist()
     return Outlines(table["tile_id"].to_pylist(), xs, ys)
+
+
+def _own_parts(table: Any) -> Any:
+    """Return the tiles' outlines in degrees; where tiles of two zones overlap, the part that is a tile's own."""
+    import numpy as np
+    import shapely
+    from pyproj import Transformer
+
+    shapes = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+    owners, systems = (table[name].to_numpy(zero_copy_only=False) for name in ("owner_wkt", "crs"))
+    shared = np.array([bool(owner) for owner in owners], dtype=bool)
+    for crs in set(systems[shared]):
+        some = shared & (systems == crs)
+        to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+        parts = shapely.segmentize(shapely.from_wkt(owners[some]), _STEP)
+        points = np.column_stack(to_degrees.transform(*shapely.get_coordinates(parts).T))
+        shapes[some] = shapely.set_coordinates(parts, points)
+    return shapes
+
+
+def read_area(run_folder: Path) -> list[tuple[list[float], list[float]]]:
+    """Return the rings of the area of interest in web Mercator metres; none if it cannot be read any more."""
+    import numpy as np
+    import shapely
+    from pyproj import Transformer
+
+    from upscaling.aoi import read_aoi
+    from upscaling.errors import UpscalingError
+    from upscaling.plan import kept_config
+
+    try:
+        area = kept_config(run_folder).area
+        if area is None or area.aoi == "-":
+            return []
+        shape = read_aoi(area.aoi).geometry
+    except UpscalingError:
+        return []
+    west, south, east, north = shapely.bounds(shape)
+    shape = shapely.simplify(shape, _SIMPLER_AREA * max(east - west, north - south))
+    polygons = shapely.get_parts(shape)
+    rings = shapely.get_rings(polygons[shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON])
+    to_mercator = Transformer.from_crs("EPSG:4326", MERCATOR, always_xy=True)
+    found = []
+    for ring in rings:
+        points = shapely.get_coordinates(ring)
+        x, y = to_mercator.transform(points[:, 0], np.clip(points[:, 1], -_HIGHEST, _HIGHEST))
+        found.append((np.round(x, 1).tolist(), np.round(y, 1).tolist()))
+    return found
 
 
 def tile_indices(states: Sequence[TileState], ids: Sequence[str]) -> list[int]:
@@ -90,7 +141,13 @@ def worst_states(states: Sequence[TileState], tiles: Sequence[int], number: int)
 
 
 def draw_map(
-    outlines: Outlines, states: Sequence[str], run_folder: Path, mosaics: Sequence[dict[str, Any]], *, picture: bool
+    outlines: Outlines,
+    states: Sequence[str],
+    run_folder: Path,
+    mosaics: Sequence[dict[str, Any]],
+    *,
+    picture: bool,
+    area: Sequence[tuple[list[float], list[float]]] = (),
 ) -> Any:
     """Return the map as a bokeh figure; a tap on a tile calls ``showTile(index)`` of the page.
 
@@ -100,6 +157,8 @@ def draw_map(
         As `upscaling.results.products.read_mosaics` gives them; their pictures are on the map.
     picture
         Show the first of them, and so no colour on finished tiles; the page's switch does the same.
+    area
+        Rings that are drawn above the tiles: the area of interest.
     """
     from bokeh import models, plotting
 
@@ -157,6 +216,9 @@ def draw_map(
         hover_line_width=2,
         hover_line_alpha=1.0,
     )
+    if area:
+        lines = [[ring[axis] for ring in area] for axis in (0, 1)]
+        plot.multi_line(*lines, name="area", line_color=_AREA_COLOUR, line_width=2)
     plot.add_tools(bokeh.HoverTool(renderers=[tiles], tooltips=[("tile", "@tile"), ("state", "@state")]))
     tapped = bokeh.CustomJS(code="if (cb_obj.indices.length) showTile(cb_obj.indices[0])")
     source.selected.js_on_change("indices", tapped)

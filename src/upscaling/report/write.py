@@ -29,7 +29,7 @@ def write_report(run_folder: Path) -> Path:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from upscaling.report.facts import page_facts
-    from upscaling.report.map import draw_map, read_outlines, tile_indices, worst_states
+    from upscaling.report.map import draw_map, read_area, read_outlines, tile_indices, worst_states
     from upscaling.results.products import read_mosaics
 
     plan = load_plan(run_folder)
@@ -37,11 +37,13 @@ def write_report(run_folder: Path) -> Path:
     outlines, mosaics = read_outlines(run_folder), read_mosaics(run_folder)
     tiles = tile_indices(states, outlines.ids)
     script = place = library = ""
-    picture = False
+    picture, area = False, []
     if outlines.ids:
         shown = worst_states(states, tiles, len(outlines.ids))
         picture = bool(mosaics) and set(shown) == {"finished"}
-        script, place = components(draw_map(outlines, shown, run_folder, mosaics[:_PICTURES], picture=picture))
+        area = read_area(run_folder)
+        figure = draw_map(outlines, shown, run_folder, mosaics[:_PICTURES], picture=picture, area=area)
+        script, place = components(figure)
         library = Resources(mode="inline", components=["bokeh"]).render_js()
     loader = PackageLoader("upscaling.report", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -52,6 +54,7 @@ def write_report(run_folder: Path) -> Path:
         mosaics=mosaics,
         pictures=mosaics[:_PICTURES] if outlines.ids else [],
         picture=picture,
+        has_area=bool(area),
         library=library,
         script=script,
         place=place,
