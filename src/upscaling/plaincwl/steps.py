@@ -33,6 +33,8 @@ def make_item(inputs: Path) -> Path:
     from upscaling.backends.cwl_outputs import read_outputs
     from upscaling.plaincwl.write import PLAN, TILE
     from upscaling.plan import job_of, kept_config, load_plan
+    from upscaling.stac.stage import stage_of
+    from upscaling.stac.web import is_remote
     from upscaling.tile import describe_outcome
     from upscaling.tiles import Outcome
 
@@ -43,6 +45,7 @@ def make_item(inputs: Path) -> Path:
     job = job_of(plan, run_folder, given.pop(TILE))
     handed = job.scratch / "out"
     assets, derived = read_outputs(_taken(given, handed), handed)
+    derived = derived if any(map(is_remote, derived)) else stage_of(job).sources(job.parameters)
     own = {job.algorithm.id: job.algorithm.version} if job.algorithm.version else {}
     outcome = Outcome(assets=assets, job={"backend": "cwl"}, derived_from=derived, software=own)
     item = describe_outcome(job, outcome, plan.facts, kept_config(run_folder).collection)
@@ -70,19 +73,30 @@ def gather_tiles(inputs: Path) -> Path:
     """
     from upscaling.gather import gather
     from upscaling.plaincwl.write import PLAN
-    from upscaling.plan import kept_config, load_plan
+    from upscaling.plan import job_of, kept_config, load_plan
+    from upscaling.tile import describe_outcome
+    from upscaling.tiles import Outcome
 
     given = _read(inputs)
     plan_folder = _path(given[PLAN])
     run_folder = Path(read_json(plan_folder / "plan.json")["run"]).absolute()
     shutil.copytree(plan_folder, run_folder / "plan")
-    known = load_plan(run_folder).tiles
+    plan, config = load_plan(run_folder), kept_config(run_folder)
+    known = plan.tiles
     for tile in given["tiles"]:
         folder = _path(tile)
         if folder.name not in known:
             raise UpscalingError(f"the plan has no tile {folder.name!r}")
         shutil.copytree(folder, run_folder / "tiles" / folder.name)
-    made = gather(config=kept_config(run_folder), run_folder=run_folder)
+    for tile in known:
+        if (run_folder / "tiles" / tile).exists():
+            continue
+        job = job_of(plan, run_folder, tile)
+        if job.nodata:  # no item to stage: there was nothing to run
+            item = describe_outcome(job, Outcome(assets=()), plan.facts, config.collection)
+            job.folder.mkdir(parents=True, exist_ok=True)
+            write_json(job.folder / "item.json", item)
+    made = gather(config=config, run_folder=run_folder)
     shutil.rmtree(run_folder / "cache", ignore_errors=True)  # of use to a second gathering only
     return made.collection
 

@@ -47,21 +47,29 @@ def write_workflow(config: Config, run_folder: Path, out: Path, *, say: Any = No
     keep_config(config, run_folder)
     package = read_json(plan.algorithm.path)
     main = next(process for process in processes(package) if process["id"] == "#main")
-    fixed, varying = _inputs(plan)
+    shutil.rmtree(out / "stage", ignore_errors=True)
+    tiles, fixed, varying = _inputs(plan, out / "stage")
     document = _document(plan, package, main, fixed, varying)
     shutil.rmtree(out / "plan", ignore_errors=True)
     shutil.copytree(plan.folder, out / "plan")
-    order = {PLAN: {"class": "Directory", "path": "plan"}, TILE: list(plan.tiles), **fixed, **varying}
+    order = {PLAN: {"class": "Directory", "path": "plan"}, TILE: tiles, **fixed, **varying}
     write_json(out / WORKFLOW, document)
     with written_whole(out / ORDER) as temporary:
         temporary.write_text("".join(_lines(order)), encoding="utf-8")
     return _commands(config, out)
 
 
-def _inputs(plan: Plan) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Return the package's inputs: those that are the same in every tile, and those that the tiles differ in."""
+def _inputs(plan: Plan, stage: Path) -> tuple[list[str], dict[str, Any], dict[str, list[Any]]]:
+    """Return the tiles that there is something for, and the package's inputs: common ones, and those of each tile.
+
+    Items that are to be staged are brought below ``stage``.
+    """
+    from upscaling.stac.stage import stage_in
+
     with (plan.folder / "jobs.ndjson").open(encoding="utf-8") as stream:
-        orders = [json.loads(line)["parameters"] for line in stream]
+        jobs = [job for job in map(json.loads, stream) if not job.get("nodata")]
+    bring = stage_in(plan.folder).inputs
+    orders = [bring(job["parameters"], stage / job["id"]) for job in jobs]
     fixed: dict[str, Any] = {}
     varying: dict[str, list[Any]] = {}
     for name in sorted({name for order in orders for name in order}):
@@ -70,7 +78,7 @@ def _inputs(plan: Plan) -> tuple[dict[str, Any], dict[str, list[Any]]]:
             fixed[name] = values[0]
         else:
             varying[name] = values
-    return fixed, varying
+    return [job["id"] for job in jobs], fixed, varying
 
 
 def _document(

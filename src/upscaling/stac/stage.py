@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -29,7 +30,7 @@ from upscaling.stac.web import FetchError, Web, is_remote, shown
 if TYPE_CHECKING:
     from upscaling.tiles import TileJob
 
-__all__ = ["Stage", "items_in", "stage_of"]
+__all__ = ["Stage", "download_all", "items_in", "stage_in", "stage_of"]
 
 _TRIES, _PAUSE = 5, 2.0  # s before the second try; doubled each time
 _AT_ONCE = 4  # downloads of one tile
@@ -229,16 +230,50 @@ def items_in(value: Any) -> set[str]:
 
 def stage_of(job: TileJob) -> Stage:
     """Return the stage of a job's run, as the configuration kept beside the plan says."""
-    plan = job.algorithm.path.absolute().parent
+    return stage_in(job.algorithm.path.absolute().parent)
+
+
+def stage_in(plan: Path) -> Stage:
+    """Return the stage of the run whose plan lies in a folder."""
     try:
         config = read_json(plan / "config.json")
     except (OSError, ValueError):
         config = {}
     blocks = [config.get("stage_in"), (config.get("for_each") or {}).get("search")]
     block: dict[str, Any] = next((one for one in blocks if one), {})
-    cache = Path(block["cache"]).expanduser().absolute() if block.get("cache") else plan.parent / "stage"
+    cache = Path(block["cache"]).expanduser().absolute() if block.get("cache") else plan.absolute().parent / "stage"
     home = str(block.get("catalogue", ""))
     return Stage(plan, cache, int(block.get("largest_gb", 20.0) * 1e9), home)
+
+
+def download_all(plan: Path, *, say: Callable[[str], None]) -> int:
+    """Download every asset that a run's tiles stage, so that its nodes need no network; return how many there are.
+
+    Raises
+    ------
+    TileFailedError
+        For the first that cannot be had, after the others.
+    """
+    stage = stage_in(plan)
+    with (plan / "jobs.ndjson").open("rb") as stream:
+        wanted = set().union(*(items_in(json.loads(line)["parameters"]) for line in stream))
+    documents = stage.documents(wanted) if wanted else {}
+    assets = {asset["href"]: asset for item in documents.values() for asset in item["assets"].values()}
+    failed: list[FetchError] = []
+
+    def bring(asset: Mapping[str, Any]) -> None:
+        try:
+            stage.asset(asset)
+        except FetchError as error:
+            failed.append(error)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for number, _ in enumerate(pool.map(bring, assets.values()), 1):
+            if number % 10 == 0 or number == len(assets):
+                say(f"stage_in: {number} of {len(assets)} files")
+    if failed:
+        raise TileFailedError(f"stage-in: {failed[0]} ({len(failed)} of {len(assets)} files are missing)")
+    return len(assets)
 
 
 def _safe(name: str, otherwise: str) -> str:
