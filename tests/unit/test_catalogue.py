@@ -128,8 +128,7 @@ OGC = {  # base, id, and why the package is not to be had
     "gep_api_ost": (
         "https://processing.geohazards-tep.eu/44454d3235313539",
         "opensartoolkit-v2-2-1",
-        "oci://ghcr.io/terradue/eoap-open-sar-toolkit/open-sar-toolkit:latest-dev: oci:// packages cannot be read yet;"
-        " give the CWL file itself",
+        "oci://ghcr.io/terradue/eoap-open-sar-toolkit/open-sar-toolkit:latest-dev: cannot be fetched: ProxyError",
     ),
 } | {
     name: ("https://sen4x.tao.c-s.ro/process", number, f"{TAO}/{package}.cwl: cannot be fetched")

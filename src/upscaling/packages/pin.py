@@ -7,7 +7,9 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +17,7 @@ from upscaling.errors import ConfigError
 from upscaling.files import digest, sha256_file, write_json
 from upscaling.packages.cwltypes import REMOTE_SCHEMES, is_optional, plain_type, short_name
 from upscaling.packages.load import KEY, load, loader_errors, preprocessed, processes_in
+from upscaling.packages.oci import fetch_artifact
 from upscaling.tiles import Algorithm, Parameter
 
 __all__ = ["images", "pin_package", "processes", "tool_path", "uses_javascript"]
@@ -33,7 +36,7 @@ def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) 
     Parameters
     ----------
     source
-        Path or URL of a CWL document, with ``#id`` of a workflow in it if it holds more than one.
+        Path or URL (also ``oci://``) of a CWL document, with ``#id`` of a workflow in it if it holds more than one.
     into
         Folder of the pinned copy; made if absent.
     workflow
@@ -50,15 +53,14 @@ def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) 
     location, _, fragment = str(source).partition("#")
     if fragment and workflow and fragment != workflow:
         raise ConfigError(f"names workflow {fragment}, but {workflow} was asked for", key=KEY, file=source)
-    uri = _document_uri(location)
-    with loader_errors(location):
+    into.mkdir(parents=True, exist_ok=True)
+    with _document_uri(location) as uri, loader_errors(location):
         context, document = load(uri)
         candidates = processes_in(context, uri)
         entry = _entry(candidates, fragment or workflow, location)
         packed = pack(preprocessed(uri), entry["id"])
+        plain = _normalised(packed, _metadata(document), location, into)
     name = short_name(entry["id"]) if "#" in entry["id"] else Path(urlsplit(uri).path).stem
-    into.mkdir(parents=True, exist_ok=True)
-    plain = _normalised(packed, _metadata(document), location, into)
     _refuse(plain, location)
     target = into / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.cwl"
     write_json(target, plain)
@@ -121,16 +123,21 @@ def tool_path() -> str:
     return os.pathsep.join([own, *rest])
 
 
-def _document_uri(location: str) -> str:
+@contextmanager
+def _document_uri(location: str) -> Iterator[str]:
+    """Yield the address of a document; what is in a registry is fetched into a folder that is gone afterwards."""
     scheme = urlsplit(location).scheme
-    if scheme in ("http", "https"):
-        return location
     if scheme == "oci":
-        raise ConfigError("oci:// packages cannot be read yet; give the CWL file itself", key=KEY, file=location)
+        with TemporaryDirectory() as folder:
+            yield fetch_artifact(location, Path(folder)).as_uri()
+        return
+    if scheme in ("http", "https"):
+        yield location
+        return
     path = Path(unquote(urlsplit(location).path) if scheme == "file" else location).expanduser().absolute()
     if not path.is_file():
         raise ConfigError("no such file", key=KEY, file=location)
-    return path.as_uri()
+    yield path.as_uri()
 
 
 def _entry(candidates: list[dict[str, Any]], wanted: str | None, location: str) -> dict[str, Any]:
