@@ -8,8 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from upscaling.config_collection import Block
 
-__all__ = ["BatchSystem", "CwlBackendConfig", "Site"]
+__all__ = ["BatchSystem", "Container", "CwlBackendConfig", "Site"]
 
+Container = Literal["none", "docker", "podman", "singularity"]
 BatchSystem = Literal[
     "single_machine", "slurm", "lsf", "grid_engine", "torque", "htcondor", "mesos", "kubernetes", "aws_batch"
 ]
@@ -36,7 +37,8 @@ class Site(Block):
     """Folder for the tools' temporary files, on every node; variables are filled in there: `$TMPDIR`. In the run's
     own folder when left out."""
     container_cache: str | None = None
-    """Folder on a shared file system with the images that Singularity or Apptainer uses."""
+    """Folder on a shared file system that `upscaling pull` puts the package's images into, and every node takes them
+    from: for Docker, Podman, Singularity and Apptainer. Variables are filled in."""
     modules: list[str] = Field(default_factory=list)
     """Environment modules that are loaded before a package runs: `[GDAL/3.9]`."""
 
@@ -67,7 +69,7 @@ class CwlBackendConfig(Block):
     run."""
     engine: Literal["toil", "cwltool"] = "toil"
     """`toil`: restarts a killed tile where it stopped. `cwltool`: less overhead for short one-step packages."""
-    container: Literal["none", "docker", "podman", "singularity"] = "none"
+    container: Container = "none"
     """How the package's tools run; `none` uses the programs on PATH."""
     slots: int = Field(2, ge=1, le=1000)
     """Tiles at the same time; with another batch system than `single_machine`, leaders on this machine (0.1 GB

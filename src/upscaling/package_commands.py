@@ -34,6 +34,29 @@ def add_commands(app: typer.Typer, load: Callable[[Path], Config]) -> None:
         for command in commands:
             typer.echo(f"  {command}")
 
+    @app.command()
+    def pull(
+        config: Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)],
+        results: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("results"),
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be pulled; pull nothing.")] = False,
+    ) -> None:
+        """Pull a package's container images and the items that tiles stage: the nodes then need no network."""
+        from upscaling.backends.containers import pull_images
+        from upscaling.errors import ConfigError
+        from upscaling.files import read_json
+        from upscaling.packages import images
+        from upscaling.plan import ensure_plan, keep_config
+        from upscaling.stac.stage import download_all
+
+        settings = load(config)
+        if settings.backend.kind != "cwl":
+            raise ConfigError("only application packages (kind cwl) have images", key="backend.kind")
+        plan = ensure_plan(settings, results / settings.run, say=typer.echo)
+        pull_images(settings.backend, images(read_json(plan.algorithm.path)), dry_run=dry_run, say=typer.echo)
+        if not dry_run:
+            keep_config(settings, results / settings.run)
+            download_all(plan.folder, say=typer.echo)
+
     @app.command("cwl-item", hidden=True)
     def cwl_item(inputs: _Inputs) -> None:
         """Check and describe one tile: a step of what `upscaling cwl` writes."""

@@ -15,13 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from upscaling.backends import slurm
+from upscaling.backends import containers, slurm
 from upscaling.backends.cwl_attempts import Needs, final, grown, restore, settle, slurm_facts
 from upscaling.backends.cwl_log import failure, tool_ran
 from upscaling.backends.cwl_outputs import read_outputs
 from upscaling.backends.cwl_process import alone, run_alone
 from upscaling.backends.cwl_warm import preload, run_forked
-from upscaling.config_cwl import BatchSystem, Site
+from upscaling.config_cwl import BatchSystem, Container, Site
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.files import digest, read_json, sha256_file, write_json
 from upscaling.plan import load_plan
@@ -35,14 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CwlBackend"]
 
-Container = Literal["none", "docker", "podman", "singularity"]
 Engine = Literal["toil", "cwltool"]
 PROGRAMS: dict[Engine, str] = {"toil": "toil-cwl-runner", "cwltool": "cwltool"}
-ENGINES: dict[str, tuple[str, ...]] = {
-    "docker": ("docker",),
-    "podman": ("podman",),
-    "singularity": ("singularity", "apptainer"),
-}
 # Toil's own worker takes 75 to 150 MiB; packages that say `ramMax: 512` only would be cut to the CWL default of 256.
 LEAST_MEMORY = "512Mi"
 # What Toil's leader calls to submit; kubernetes and aws_batch are reached through Python.
@@ -148,9 +142,8 @@ class CwlBackend:
             raise ConfigError(f"the pinned package cannot be read: {error}", file=algorithm.path) from None
         if found != algorithm.sha256:
             raise ConfigError("the pinned package was changed after it was planned; plan again", file=algorithm.path)
-        engines = ENGINES.get(self.container, ())
-        if engines and images(document) and not any(shutil.which(name, path=path) for name in engines):
-            raise ConfigError(f"there is no {' or '.join(engines)} on PATH", key="backend.container")
+        if named := images(document):
+            containers.check_images(self.container, self.site.container_cache, named, path)
         if self.container == "none" and (needed := images(document, required=True)):
             raise ConfigError(
                 f"{algorithm.id} runs in its image only ({needed[0]}, under requirements): choose docker, podman or"
@@ -320,14 +313,10 @@ class CwlBackend:
         from upscaling.packages import tool_path
 
         # Toil's history is one SQLite file in $HOME, which many leaders on a network file system would wait for.
-        cache = {}
-        if self.site.container_cache:
-            folder = os.path.expandvars(self.site.container_cache)
-            cache = {"CWL_SINGULARITY_CACHE": folder, "APPTAINER_CACHEDIR": folder, "SINGULARITY_CACHEDIR": folder}
-        return {**os.environ, **cache, "PATH": tool_path(), "TOIL_HISTORY": "False"}
+        found = containers.image_environment(self.container, self.site.container_cache, tool_path())
+        return {**os.environ, **found, "TOIL_HISTORY": "False"}
 
     def _outcome(self, job: TileJob, place: _Place, *, seconds: float | None) -> Outcome:
-        derived = derived if any(map(is_remote, derived)) else stage_of(job).sources(job.parameters)
         try:
             outputs = json.loads(place.printed.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -338,6 +327,7 @@ class CwlBackend:
         facts: dict[str, Any] = {"id": place.folder.name, "backend": "cwl", "engine": self.engine}
         if seconds is not None:
             facts["duration"] = round(seconds, 1)
+        derived = derived if any(map(is_remote, derived)) else stage_of(job).sources(job.parameters)
         own = {job.algorithm.id: job.algorithm.version} if job.algorithm.version else {}
         software = {self.engine: version(self.engine), **own}
         return Outcome(assets=assets, job=facts, derived_from=derived, software=software)

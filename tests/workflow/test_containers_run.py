@@ -1,0 +1,144 @@
+"""The demo package in its image: pulled into a cache, taken from there, run by Podman, equal to numpy to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from tests.containers import NDVI_IMAGE, Podman, Registry
+from tests.pixels import put_together, scene_ndvi, window
+from tests.servers import BIN
+from tests.workflow.conftest import CRS, SCENE_AOI, Run
+
+
+@pytest.fixture
+def container_run(podman: Podman, scene: Path, tmp_path: Path) -> Callable[..., Run]:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
+    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+    def make(**backend: Any) -> Run:
+        config: dict[str, Any] = {
+            "run": "package",
+            "algorithm": {
+                "source": str(ROOT / "cwl" / "ndvi.cwl"),
+                "parameters": {"scene": str(scene), "datetime": "2022-06-12T10:10:00Z"},
+            },
+            "area": {"aoi": "scene.geojson", "grid": "utm-10km"},
+            "backend": {
+                "kind": "cwl",
+                "container": "podman",
+                "engine": "cwltool",
+                "site": {"container_cache": "images"},
+                **backend,
+            },
+        }
+        return Run(folder, {**os.environ, **podman.environment, **path}, config)
+
+    return make
+
+
+def upscaling(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
+    run.write()
+    return subprocess.run(
+        ["upscaling", *arguments], cwd=run.folder, env=run.environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_package_runs_in_the_image_of_the_cache(
+    ndvi_image: str, podman: Podman, container_run: Callable[..., Run], scene: Path
+) -> None:
+    run = container_run()
+    pulled = upscaling(run, "pull", "config.yaml")
+    assert pulled.returncode == 0, pulled.stderr
+    podman("rmi", "--force", ndvi_image)  # as on a node that never saw it
+    began = time.time()
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    expected, bounds = scene_ndvi(scene)
+    np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
+    tiles = len(list(run.results.glob("tiles/*/item.json")))
+    assert podman.started(ndvi_image, began) == tiles > 1
+
+
+@pytest.fixture
+def own_image(podman: Podman, image_registry: Registry) -> Iterator[tuple[str, str]]:
+    """An image in a registry: its name, and its digest there."""
+    (podman.home / "registries.conf").write_text(
+        f'[[registry]]\nlocation = "{image_registry.address}"\ninsecure = true\n'
+    )
+    name = f"{image_registry.address}/eo/tiny"
+    podman.tiny(f"{name}:1")
+    podman("push", "-q", "--digestfile", str(podman.home / "digest"), f"{name}:1")
+    podman("rmi", "--force", f"{name}:1")
+    yield name, (podman.home / "digest").read_text()
+    (podman.home / "registries.conf").write_text("")
+    podman("image", "prune", "--force")
+    if podman.has(f"{name}:1"):
+        podman("rmi", "--force", f"{name}:1")
+
+
+def with_image(run: Run, image: str) -> None:
+    """Let the run be of a package that names this image."""
+    text = (ROOT / "cwl" / "ndvi.cwl").read_text().replace(NDVI_IMAGE, image)
+    text = text.replace("{$include: ndvi/ndvi.py}", '""')
+    (run.folder / "named.cwl").write_text(text)
+    run.config["algorithm"]["source"] = "named.cwl"
+
+
+def test_images_are_pulled_checked_and_found_by_their_digest(
+    podman: Podman, own_image: tuple[str, str], container_run: Callable[..., Run]
+) -> None:
+    run, (name, digest) = container_run(), own_image
+    for image in (f"{name}:1", f"{name}@{digest}"):
+        with_image(run, image)
+        refused = upscaling(run, "check", "config.yaml")
+        assert (
+            f"config.yaml: backend.site.container_cache: {image} is not in images: run `upscaling pull"
+            in refused.stderr
+        )
+        would = upscaling(run, "pull", "config.yaml", "--dry-run")
+        assert f"{image}: would be pulled to images/" in would.stdout
+        pulled = upscaling(run, "pull", "config.yaml")
+        assert f"{image}: {digest}, images/" in pulled.stdout, pulled.stderr
+        podman("rmi", "--force", json.loads((run.folder / "images/images.json").read_text())[image]["id"])
+        # What the runner does on a node: it looks for the image, and then runs it.
+        shim = ROOT / "src/upscaling/backends/engines/podman"
+        on_node = {**run.environment, "UPSCALING_IMAGES": str(run.folder / "images")}
+        found = subprocess.run([shim, "inspect", image], env=on_node, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stderr
+        created = subprocess.run(
+            [shim, "create", "--userns=keep-id", image, "x"], env=on_node, capture_output=True, check=True
+        )
+        podman("rm", created.stdout.decode().strip())
+        assert upscaling(run, "check", "config.yaml").returncode == 0
+    (archive,) = (run.folder / "images").glob("*=*.tar")
+    with archive.open("ab") as stream:
+        stream.write(b"changed")
+    again = upscaling(run, "pull", "config.yaml")
+    assert again.returncode == 1
+    assert "is not what was pulled" in again.stderr
+
+
+def test_an_image_that_is_nowhere_is_told_in_one_line(
+    podman: Podman, own_image: tuple[str, str], container_run: Callable[..., Run]
+) -> None:
+    run, (name, _) = container_run(), own_image
+    with_image(run, f"{name}:2")
+    told = upscaling(run, "pull", "config.yaml")
+    assert told.returncode == 1
+    assert told.stderr.startswith(f"error: {name}:2 cannot be pulled: ")
+    assert "manifest unknown" in told.stderr
+    assert told.stderr.count("\n") == 1
+    run.config["backend"]["container"] = "none"
+    assert "backend.container is none" in upscaling(run, "pull", "config.yaml").stdout
