@@ -31,8 +31,8 @@ class Product:
 
 
 PRODUCTS = (
-    Product("west_a", "2022-06-02T10:15:59Z", 5.0, slice(0, 501), 1),
-    Product("east_a", "2022-06-02T10:15:59Z", 8.0, slice(501, 935), 3),
+    Product("west_a", "2022-06-02T10:15:59Z", 5.0, slice(0, 551), 1),
+    Product("east_a", "2022-06-02T10:15:59Z", 8.0, slice(551, 935), 3),
     Product("whole_b", "2022-06-12T10:15:59Z", 20.0, slice(0, 935), 4),
     Product("cloudy_c", "2022-06-22T10:15:59Z", 80.0, slice(0, 935), 9),
     Product("whole_d", "2022-07-02T10:15:59Z", 1.0, slice(0, 935), 2),

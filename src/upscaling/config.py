@@ -311,7 +311,7 @@ def _explain(error: ValidationError) -> str:
         return "kind must be one of: openeo, cwl, ogcapi"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    if first["loc"] and first["loc"][-1] == "url":  # may hold a password: it must not reach a log
+    if first["loc"] and first["loc"][-1] in {"url", "catalogue"}:  # may hold a password: it must not reach a log
         return message
     if isinstance(first["input"], Mapping):  # a whole block: the message says what is wrong in it
         return message
