@@ -55,11 +55,14 @@ class Pinned:
         Address of the openEO platform; None without a record, or if it runs elsewhere.
     process
         The process of an OGC API - Processes platform; None if it runs elsewhere.
+    notices
+        What users should know of it, a line each.
     """
 
     algorithm: Algorithm
     service: str | None = None
     process: OgcProcess | None = None
+    notices: tuple[str, ...] = ()
 
 
 def source_fingerprint(config: AlgorithmConfig) -> str:
@@ -90,7 +93,7 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
             key=_KEY,
         )
     if not is_record(content):
-        return Pinned(pin_udp(content, text, place, into=into, source=config.source))
+        return _pin_with_nested(content, text, place, into=into, source=config.source)
     service = link_of(content, "service").get("href")
     if runs_on_ogcapi(content):
         process = ogc_process(service or "")
@@ -107,8 +110,20 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
     application = link_of(content, "application").get("href", "")
     text, found = definition_of(content, place)
     named = application if application.startswith(_REMOTE) else config.source
-    udp = pin_udp(parse(text, found), text, found, into=into, source=named, record=content)
-    return Pinned(udp, service)
+    pinned = _pin_with_nested(parse(text, found), text, found, into=into, source=named, record=content)
+    return dataclasses.replace(pinned, service=service)
+
+
+def _pin_with_nested(content: Any, text: str, place: str, **named: Any) -> Pinned:
+    """Pin an openEO process with those that it calls by URL."""
+    from upscaling.nested import with_nested
+    from upscaling.udp import check_udp
+
+    check_udp(content, file=place)
+    whole, notices = with_nested(content, place=place, fetch=fetch_text)
+    if "upscaling:nested" in whole:  # else the very bytes that were found
+        text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    return Pinned(pin_udp(whole, text, place, **named), notices=notices)
 
 
 def pin_udp(

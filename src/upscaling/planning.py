@@ -55,7 +55,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
     steps = time_steps(config.time) if config.time else None
     tell = say or _nobody
     area: dict[str, Any] = {"grid": None}
-    table, notices = None, _seams(config, pinned.algorithm)
+    table, notices = None, [*pinned.notices, *_seams(config, pinned.algorithm)]
     if config.area is not None:
         aoi, table = _tile_table(config.area)
         area = {**config.area.model_dump(), "sha256": aoi.sha256}

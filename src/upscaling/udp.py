@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from upscaling.errors import ConfigError
 from upscaling.tiles import Parameter
 
 __all__ = [
+    "CHILD_PARAMETERS",
     "asked_for",
     "check_udp",
     "exported",
+    "filled",
     "inline_graph",
     "loaded_collections",
     "namespace_graph",
@@ -25,7 +27,7 @@ __all__ = [
 
 # Parameters that a child process (a reducer, say) gets from its parent process; inside it they hide the UDP's own.
 # From the child-process definitions of openEO processes 2.0.0 and of the processes that CDSE adds.
-_CHILD_PARAMETERS = {
+CHILD_PARAMETERS = {
     "apply": ("x", "context"),
     "array_apply": ("x", "index", "label", "context"),
     "array_filter": ("x", "index", "label", "context"),
@@ -176,7 +178,7 @@ def _uses(graph: Mapping[str, Any], names: frozenset[str]) -> Iterator[tuple[str
             if name not in handed_on:
                 yield process, argument
             continue
-        inside = names - set(_CHILD_PARAMETERS.get(process, _OF_UNKNOWN_PROCESS))
+        inside = names - set(CHILD_PARAMETERS.get(process, _OF_UNKNOWN_PROCESS))
         if is_it(graph[name]["arguments"].get("context")):
             inside |= {"context"}
         for child in _child_graphs(value):
@@ -236,6 +238,11 @@ def inline_graph(
     return _saved(graph, output_format)
 
 
+def filled(graph: Mapping[str, Any], values: Mapping[str, Any], parameters: Iterable[str]) -> dict[str, Any]:
+    """Return a graph with its parameters filled in; what stands for one without a value is left out."""
+    return _filled(graph, {**dict.fromkeys(parameters, _ABSENT), **values})
+
+
 _ABSENT: Any = object()
 
 
@@ -247,7 +254,7 @@ def _filled(graph: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 
 
 def _fill_arguments(process: Any, arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    hidden = _CHILD_PARAMETERS.get(process, _OF_UNKNOWN_PROCESS)
+    hidden = CHILD_PARAMETERS.get(process, _OF_UNKNOWN_PROCESS)
     inside = {name: value for name, value in values.items() if name not in hidden}
     return {
         name: _fill(value, values, inside)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.faults import proxy as at
-from tests.faults.conftest import Tiles, only_class
+from tests.faults.conftest import MAX_NDVI, Tiles, only_class
 from tests.faults.proxy import FaultyProxy, drop, edit, refuse
+from tests.unit.udp_helpers import served
 from upscaling.config import Config
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.tile import run_tile
@@ -142,3 +143,20 @@ def test_a_merge_path_that_would_mix_tiles_or_lead_elsewhere_is_refused(merge: s
                 "backend": {"kind": "openeo", "export_workspace": {"workspace": "w", "merge": merge}},
             }
         )
+
+
+def test_a_process_called_by_url_is_pinned_and_runs_when_the_url_is_gone(
+    tiles: Make, proxy: FaultyProxy, shared_data: Path, tmp_path: Path
+) -> None:
+    web = tmp_path / "web"
+    web.mkdir()
+    called = json.loads((shared_data / MAX_NDVI).read_text())
+    (web / "inner.json").write_text(json.dumps(called))
+    with served(web) as url:
+        arguments = {entry["name"]: {"from_parameter": entry["name"]} for entry in called["parameters"]}
+        node = {"process_id": called["id"], "namespace": f"{url}/inner.json", "arguments": arguments, "result": True}
+        outer = {"id": "outer", "parameters": called["parameters"], "process_graph": {"call": node}}
+        (tmp_path / "outer.json").write_text(json.dumps(outer))
+        run = tiles(1, source=tmp_path / "outer.json")
+    assert set(run.run().values()) == {None}  # with the right pixels
+    assert run.plan.facts["notices"] == []

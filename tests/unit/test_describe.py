@@ -113,7 +113,7 @@ def test_what_one_should_know_is_noted(tmp_path: Path) -> None:
         "place is typed bounding-box, but goes to aggregate_spatial.geometries: it gets a polygon.",
         "Its graph does not use before, after, cloud_cover: a value changes nothing.",
         "It has 2 temporal intervals (before, after): bind `time` to one for a time dimension.",
-        "Calls bap of https://example.org/bap.json: is fetched by the platform, and not pinned.",
+        "Calls bap of https://example.org/bap.json: is fetched and pinned with the plan, where that can be.",
         "Calls segment of vito: only platforms that have it can run it.",
         "Has no save_result, and ends in a table: set algorithm.output_format (JSON, CSV, Parquet …).",
     ]

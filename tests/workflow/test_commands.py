@@ -29,6 +29,20 @@ def upscaling(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_tile_by_hand_logs_into_a_folder_that_is_not_there_yet(
+    backend: EmbeddedBackend, scene_run: Callable[..., Run]
+) -> None:
+    run = scene_run(backend, area=SMALL)
+    assert run.snakemake("-n").returncode == 0
+    (run.folder / "file").touch()
+    said = upscaling(run, "run-tile", "results/real", "nonsense", "--log", "new/folder/tile.log")
+    assert said.stderr.splitlines() == ["error: tile nonsense: the plan in results/real/plan has no tile 'nonsense'"]
+    assert "nonsense" in (run.folder / "new/folder/tile.log").read_text()
+    said = upscaling(run, "run-tile", "results/real", "nonsense", "--log", "file/tile.log")
+    assert said.stderr.startswith("error: tile nonsense: the log file/tile.log cannot be written: ")
+    assert len(said.stderr.splitlines()) == 1
+
+
 def test_what_failed_is_told_and_retried_alone(backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
     run = scene_run(backend, area=SMALL)
     definition = json.loads(Path(run.config["algorithm"]["source"]).read_text())

@@ -167,7 +167,11 @@ def _notes(facts: Mapping[str, Any], parameters: tuple[Parameter, ...], graph: M
         yield f"{names} {looks} at neighbouring pixels: set area.buffer to that reach, or tiles show seams."
     for process, namespace in facts["calls"]:
         remote = namespace.startswith("http")
-        what = "is fetched by the platform, and not pinned" if remote else "only platforms that have it can run it"
+        what = (
+            "is fetched and pinned with the plan, where that can be"
+            if remote
+            else "only platforms that have it can run it"
+        )
         yield f"Calls {process} of {namespace}: {what}."
     if not facts["saves_result"]:
         if facts["saved_as"]:
