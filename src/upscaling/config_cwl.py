@@ -42,6 +42,11 @@ class Site(Block):
     modules: list[str] = Field(default_factory=list)
     """Environment modules that are loaded before a package runs: `[GDAL/3.9]`."""
 
+    def sbatch_options(self) -> list[str]:
+        """Return the options of ``sbatch`` that this asks for, but for time and memory."""
+        named = {"account": self.account, "partition": self.partition, "qos": self.qos}
+        return [*(f"--{name}={value}" for name, value in named.items() if value), *self.extra]
+
     @field_validator("extra")
     @classmethod
     def _options(cls, value: list[str]) -> list[str]:

@@ -162,7 +162,9 @@ class CwlBackend:
         """See that the batch system would take the jobs, and the runner its options."""
         named = [self.site.account, self.site.partition, self.site.qos, *self.site.extra]
         if self.batch_system == "slurm" or (any(named) and shutil.which("sbatch")):
-            slurm.check_site([*self._site_options(), f"--mem={self.memory_mb}", f"--time={self.site.runtime_min}"])
+            slurm.check_site(
+                [*self.site.sbatch_options(), f"--mem={self.memory_mb}", f"--time={self.site.runtime_min}"]
+            )
         if self.engine == "toil" and (self.options or self.batch_system != "single_machine"):
             options = [f"--batchSystem={self.batch_system}", *self.options]
             command = [sys.executable, "-c", PARSE_OPTIONS, *options, "package.cwl"]
@@ -170,11 +172,6 @@ class CwlBackend:
             if said.returncode:
                 last = (said.stderr.strip().splitlines() or ["no reason given"])[-1]
                 raise ConfigError(f"Toil refuses them: {last.partition('error: ')[2] or last}", key="backend.options")
-
-    def _site_options(self) -> list[str]:
-        """Return the site's options of ``sbatch``, but for time and memory."""
-        named = {"account": self.site.account, "partition": self.site.partition, "qos": self.site.qos}
-        return [*(f"--{name}={value}" for name, value in named.items() if value), *self.site.extra]
 
     def hold(self, reason: str) -> None:
         """Do nothing: no waiter holds tiles of a package in hand."""
@@ -306,7 +303,7 @@ class CwlBackend:
         if self.batch_system == "slurm":
             place.batch_logs.mkdir(parents=True, exist_ok=True)
             # The comment finds the steps of a leader that was killed.
-            options.append(f"--slurmArgs={shlex.join([*self._site_options(), f'--comment={place.comment}'])}")
+            options.append(f"--slurmArgs={shlex.join([*self.site.sbatch_options(), f'--comment={place.comment}'])}")
         return options
 
     def _environment(self) -> dict[str, str]:

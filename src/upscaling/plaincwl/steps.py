@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from upscaling.errors import UpscalingError
 from upscaling.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from upscaling.config import Config
 
 __all__ = ["gather_tiles", "make_item"]
 
@@ -55,7 +58,7 @@ def make_item(inputs: Path) -> Path:
 
 
 def gather_tiles(inputs: Path) -> Path:
-    """Gather the folders of all tiles into a run's folder with its STAC collection, in the working directory.
+    """Gather the folders of all tiles into a run, with collection, mosaics and verdict, in the working directory.
 
     Parameters
     ----------
@@ -72,8 +75,9 @@ def gather_tiles(inputs: Path) -> Path:
         If a tile is missing, or was made with another plan.
     """
     from upscaling.gather import gather
-    from upscaling.plaincwl.write import PLAN
+    from upscaling.plaincwl.write import AREA, PLAN
     from upscaling.plan import job_of, kept_config, load_plan
+    from upscaling.results.products import check_quality, make_mosaics
     from upscaling.tile import describe_outcome
     from upscaling.tiles import Outcome
 
@@ -97,8 +101,19 @@ def gather_tiles(inputs: Path) -> Path:
             job.folder.mkdir(parents=True, exist_ok=True)
             write_json(job.folder / "item.json", item)
     made = gather(config=config, run_folder=run_folder)
+    config = _with_area(config, run_folder / "plan" / AREA)
+    make_mosaics(config, run_folder)
+    check_quality(config, run_folder)
     shutil.rmtree(run_folder / "cache", ignore_errors=True)  # of use to a second gathering only
     return made.collection
+
+
+def _with_area(config: Config, folder: Path) -> Config:
+    """Let a configuration find its area of interest where it was brought to, if it is a file."""
+    if config.area is None or not folder.is_dir():
+        return config
+    area = config.area.model_copy(update={"aoi": str(folder / Path(str(config.area.aoi)).name)})
+    return config.model_copy(update={"area": area})
 
 
 def _read(inputs: Path) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from upscaling.plan import Plan, ensure_plan, keep_config
 if TYPE_CHECKING:
     from upscaling.config import Config
 
-__all__ = ["PLAN", "TILE", "WORKFLOW", "write_workflow"]
+__all__ = ["AREA", "PLAN", "TILE", "write_workflow"]
 
-WORKFLOW, ORDER, MARK = "upscale.cwl", "tiles.yml", "plan/plan.json"
+WORKFLOW, ORDER, MARK, AREA = "upscale.cwl", "tiles.yml", "plan/plan.json", "area"
 # Names of our own inputs, which no package has.
 PLAN, TILE = "upscaling_plan", "upscaling_tile"
 Types = dict[str, Any]
@@ -51,12 +51,28 @@ def write_workflow(config: Config, run_folder: Path, out: Path, *, say: Any = No
     tiles, fixed, varying = _inputs(plan, out / "stage")
     document = _document(plan, package, main, fixed, varying)
     shutil.rmtree(out / "plan", ignore_errors=True)
+    (out / "logs").mkdir(parents=True, exist_ok=True)
     shutil.copytree(plan.folder, out / "plan")
+    _bring_area(config, out / "plan" / AREA)
     order = {PLAN: {"class": "Directory", "path": "plan"}, TILE: tiles, **fixed, **varying}
     write_json(out / WORKFLOW, document)
     with written_whole(out / ORDER) as temporary:
         temporary.write_text("".join(_lines(order)), encoding="utf-8")
     return _commands(config, out)
+
+
+def _bring_area(config: Config, folder: Path) -> None:
+    """Copy the area of interest, if it is a file: the last step asks how much of it has data."""
+    aoi = config.area.aoi if config.area else None
+    try:
+        path = Path(aoi) if isinstance(aoi, str) else None
+        if path is None or not path.is_file():
+            return
+    except (OSError, ValueError):  # a WKT string is no file name
+        return
+    folder.mkdir()
+    for file in path.parent.glob(f"{path.stem}.*") if path.suffix.lower() == ".shp" else [path]:
+        shutil.copyfile(file, folder / file.name)
 
 
 def _inputs(plan: Plan, stage: Path) -> tuple[list[str], dict[str, Any], dict[str, list[Any]]]:
@@ -220,4 +236,10 @@ def _commands(config: Config, out: Path) -> list[str]:
     files = [f"--outdir={place / 'result'}", str(place / WORKFLOW), str(place / ORDER)]
     toil = ["toil-cwl-runner", f"--jobStore={place / 'store'}", f"--batchSystem={backend.batch_system}"]
     toil += [f"--defaultMemory={backend.memory_mb * 10**6}", f"--defaultCores={backend.cores}", "--clean=onSuccess"]
-    return [shlex.join([*toil, *how, *files]), shlex.join(["cwltool", *how, *files])]
+    if backend.batch_system != "single_machine":
+        # As the leader has it for a tile (backends/cwl.py).
+        toil += ["--doubleMem=true", "--doubleTime=true", f"--defaultWalltime={backend.site.runtime_min * 60}"]
+        toil += [f"--batchLogsDir={place / 'logs'}"]
+    if backend.batch_system == "slurm" and (options := backend.site.sbatch_options()):
+        toil.append(f"--slurmArgs={shlex.join(options)}")
+    return [shlex.join([*toil, *how, *backend.options, *files]), shlex.join(["cwltool", *how, *files])]
