@@ -106,7 +106,7 @@ def test_a_workspace_in_a_bucket_is_pointed_to_and_no_signature_is_kept(tiles: M
 
 
 def test_where_the_platform_does_not_say_the_place_the_item_says_so(tiles: Make, proxy: FaultyProxy) -> None:
-    run = tiles(1, export_workspace={"workspace": "mine"})
+    run = tiles(1, export_workspace={"workspace": "mine"}, delete_after_download=True)
     (tile,) = run.plan.tiles
     proxy.spoil(at.RESULTS, edit(exported(alternate={"mine": {"href": "file:/data/a.tif"}}, **{"proj:bbox": None})))
     run_tile(tile, config=run.config, run_folder=run.folder)
@@ -117,6 +117,7 @@ def test_where_the_platform_does_not_say_the_place_the_item_says_so(tiles: Make,
     said = item["properties"]["upscaling:unchecked"]
     assert [line for line in said if "does not say where in the workspace" in line]
     assert [line for line in said if "does not say where it lies: its place was not checked" in line]
+    assert len(run.jobs()) == 1  # all that there is of the results
 
 
 def test_what_the_platform_says_of_an_exported_file_is_checked(tiles: Make, proxy: FaultyProxy) -> None:

@@ -85,7 +85,8 @@ class OpenEOBackend:
         finally:  # a job that is given up, or was lost, holds no place of ours any more
             if receipt.job_id is not None:
                 self._account.gate.left(receipt.job_id)
-        if self._config.delete_after_download:
+        # Unless the item has nothing to point to but the job's own files.
+        if self._config.delete_after_download and not any(asset.unchecked for asset in outcome.assets):
             receipt.when_done = lambda: self._tidy(receipt)
         return outcome
 
