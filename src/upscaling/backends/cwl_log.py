@@ -9,7 +9,7 @@ from pathlib import Path
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.failures import classify_log
 
-__all__ = ["failure", "tool_ran"]
+__all__ = ["ONE_NAME", "failure", "tool_ran"]
 
 UNSUPPORTED_STATUS = 33  # of the CWL command line: a requirement that the runner does not have
 KILLED = {-9, 137}
@@ -26,14 +26,20 @@ OVER_TIME = re.compile(r"\[job ([^\]]+)\] exceeded time limit of (\d+) seconds")
 TOO_BIG = re.compile(r"is requesting \d+ [^,]*, more than the maximum of \d+ (?:bytes of )?\w+")
 TOO_BIG_CWLTOOL = re.compile(r"Requested at least .* but only .* available")
 UNCOLLECTED = re.compile(r"^Error collecting output for parameter .*", re.MULTILINE)
+# cwltool brings the folders of all outputs to one place by their name
+MERGED = re.compile(r"No such file or directory: '[^']*/out/[^']*_\d+'")
+JOB_ERROR = re.compile(r"\[job ([^\]]+)\] Job error:\n\s*(.+)")
 MISSING = re.compile(r"'?([^' ]+)'? not found: .*No such file")
+ONE_NAME = "the package gives several folders of one name, which cwltool puts together: choose backend.engine toil"
 RUNNER_FAILURES = (
     (OVER_TIME, "step {0[1]} took longer than its limit of {0[2]} s", ErrorClass.PERMANENT),
     (WORKER_DIED, "a step was killed (signal 9), as a rule for want of memory", ErrorClass.MEMORY),
     (TOO_BIG, "a step {0[0]} on this machine", ErrorClass.PERMANENT),
     (TOO_BIG_CWLTOOL, "a step asks for more than this machine has: {0[0]}", ErrorClass.PERMANENT),
     (UNCOLLECTED, "{0[0]}", ErrorClass.OUTPUT),
+    (MERGED, ONE_NAME, ErrorClass.PERMANENT),
     (MISSING, "the program {0[1]} of the package is not on PATH", ErrorClass.PERMANENT),
+    (JOB_ERROR, "step {0[1]} could not be started: {0[2]}", ErrorClass.PERMANENT),
 )
 STDERR = "Failed command standard error:"
 STAMP = re.compile(r"^\s*\[\d{4}-\d\d-\d\dT[\d:+]+\] (\[[^\]]*\] )*")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from upscaling.backends.cwl_log import ONE_NAME
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.results.cubes import is_zarr
 from upscaling.tiles import FetchedAsset
@@ -49,6 +50,7 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> tuple[tuple[Fetche
         raise _bad("the package has no output")
     found: list[_Found] = []
     derived: list[str] = []
+    folders: set[Path] = set()
     for name, value in outputs.items():
         for index, entry in enumerate(_objects(value)):
             path = _inside(_local(entry.get("location") or entry.get("path"), name), folder, f"output {name}")
@@ -57,6 +59,9 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> tuple[tuple[Fetche
                 found.append(_Found(name, "", FetchedAsset(path=path, key=label)))
                 found += [_Found(name, "", asset) for asset in _secondary(entry, label, folder)]
             else:
+                if path in folders:
+                    raise _bad(ONE_NAME)
+                folders.add(path)
                 assets, sources = _directory(path, name)
                 found += assets
                 derived += sources
