@@ -46,7 +46,7 @@ class Algorithm(_Block):
 
     source: str = Field(min_length=1, examples=["config/demo/ndvi_composite.json"])
     """An openEO UDP (JSON), an OGC application package (CWL, `app.cwl#workflow` if it holds several), or an APEx
-    catalogue record: a path, a URL, or the record's id together with `catalogue`."""
+    catalogue record: a path, a URL (packages also `oci://`), or the record's id together with `catalogue`."""
     catalogue: str | None = None
     """Folder or base URL of an algorithm catalogue in the APEx layout (`<provider>/<id>/records/<id>.json`), where
     `source` is a record's id. With a URL write the id as `<provider>/<id>`."""
