@@ -54,7 +54,8 @@ def cancel_run(run_folder: Path) -> Iterator[str]:
             found = backend.state(state.job_id)
             if found is None or found.status not in _ACTIVE:
                 continue
-            backend.cancel(state.job_id)
+            # A job that waits for its start is no work to be stopped, and would stay for ever.
+            (backend.remove if found.status == "created" else backend.cancel)(state.job_id)
             # Only now: a process that outlived Snakemake holds the receipt until it sees that its job has ended.
             with open_receipt(job_of(plan, run_folder, state.tile)) as receipt:
                 message = f"job {state.job_id} was canceled on the platform by `upscaling cancel`"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.faults.test_ends import too_small
 from tests.servers import EmbeddedBackend
 from tests.workflow.conftest import Run
 
@@ -107,3 +108,23 @@ def test_a_run_belongs_to_one_snakemake_and_can_be_canceled(
     assert done.returncode == 0, done.stderr
     assert not [job for job in backend.jobs() if job["status"] in {"created", "queued", "running"}]
     assert run.snakemake().returncode == 0
+
+
+def test_refused_results_are_checked_again_and_only_on_demand_paid_again(
+    backend: EmbeddedBackend, scene_run: Callable[..., Run], shared_data: Path
+) -> None:
+    run = scene_run(backend, area={"aoi": [11.2983, 46.4841, 11.2996, 46.4849], "grid": "utm-1km"})
+    too_small(shared_data, run.folder)
+    run.config["algorithm"] = {**run.config["algorithm"], "source": "small.json"}
+    assert run.snakemake().returncode != 0
+    assert len(backend.jobs()) == 1
+    assert "1 failed" in upscaling(run, "status", "results/real").stdout
+    profile = ["--snakefile", str(ROOT / "Snakefile"), "--profile", str(ROOT / "workflow/profiles/local")]
+    said = upscaling(run, "retry", "results/real", "--only", "bad-output", *profile)
+    assert said.returncode != 0
+    assert "does not cover the tile" in said.stderr
+    assert len(backend.jobs()) == 1
+    said = upscaling(run, "retry", "results/real", "--resubmit", *profile)
+    assert "1 of them are submitted, and paid, again" in said.stdout
+    assert "does not cover the tile" in said.stderr
+    assert len(backend.jobs()) == 2
