@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +68,24 @@ class Podman:
         """How many containers of an image were started since then (seconds since 1970)."""
         said = self("events", "--stream=false", "--since", str(int(since)), "--format", "{{.Status}} {{.Image}}")
         return said.splitlines().count(f"start {image}")
+
+    @contextmanager
+    def docker(self) -> Iterator[dict[str, str]]:
+        """Yield the environment in which Podman serves ``docker``, which is Docker's own client or Podman's."""
+        if not shutil.which("docker"):
+            missing("docker (or Debian's podman-docker)")
+        socket = self.home / "docker.sock"
+        socket.unlink(missing_ok=True)
+        command = ["podman", "system", "service", "--time=0", f"unix://{socket}"]
+        server = subprocess.Popen(command, env={**os.environ, **self.environment}, stderr=subprocess.DEVNULL)
+        try:
+            while not socket.exists():
+                assert server.poll() is None, "podman's service did not start"
+                time.sleep(0.1)
+            yield {**self.environment, "DOCKER_HOST": f"unix://{socket}"}
+        finally:
+            server.terminate()
+            server.wait(30)
 
     def tiny(self, name: str) -> str:
         """Make an image that holds nothing but one file; return its id."""
@@ -155,8 +175,6 @@ def image_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registr
 
 
 def _answers(address: str, log: Path) -> None:
-    import time
-
     import requests
 
     for _ in range(100):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,20 +57,45 @@ def upscaling(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("container", ["podman", "docker"])
 def test_the_package_runs_in_the_image_of_the_cache(
-    ndvi_image: str, podman: Podman, container_run: Callable[..., Run], scene: Path
+    ndvi_image: str, podman: Podman, container_run: Callable[..., Run], scene: Path, container: str
 ) -> None:
-    run = container_run()
-    pulled = upscaling(run, "pull", "config.yaml")
-    assert pulled.returncode == 0, pulled.stderr
-    podman("rmi", "--force", ndvi_image)  # as on a node that never saw it
-    began = time.time()
-    done = run.snakemake()
-    assert done.returncode == 0, done.stderr
+    run = container_run(container=container)
+    with podman.docker() if container == "docker" else nullcontext({}) as environment:
+        run.environment |= environment
+        pulled = upscaling(run, "pull", "config.yaml")
+        assert pulled.returncode == 0, pulled.stderr
+        podman("rmi", "--force", ndvi_image)  # as on a node that never saw it
+        began = time.time()
+        done = run.snakemake()
+        assert done.returncode == 0, done.stderr
     expected, bounds = scene_ndvi(scene)
     np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
     tiles = len(list(run.results.glob("tiles/*/item.json")))
     assert podman.started(ndvi_image, began) == tiles > 1
+
+
+@pytest.mark.slow
+def test_the_package_runs_in_apptainer(
+    ndvi_image: str, podman: Podman, container_run: Callable[..., Run], scene: Path
+) -> None:
+    """Debian has no package of it: this runs where it is, on most clusters."""
+    engine = shutil.which("singularity") or shutil.which("apptainer")
+    if engine is None:
+        pytest.skip("singularity or apptainer is missing")
+    run = container_run(container="singularity")
+    run.write()
+    would = upscaling(run, "pull", "config.yaml", "--dry-run").stdout
+    image = run.folder / would.split("would be pulled to ")[1].strip()
+    image.parent.mkdir()
+    podman("save", "-o", str(run.folder / "image.tar"), ndvi_image)
+    subprocess.run([engine, "build", str(image), f"docker-archive:{run.folder / 'image.tar'}"], check=True)
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    expected, bounds = scene_ndvi(scene)
+    np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
 
 
 @pytest.fixture
