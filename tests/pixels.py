@@ -28,12 +28,17 @@ def scene_ndvi(scene: Path) -> tuple[Pixels, tuple[float, float, float, float]]:
 
 
 def put_together(collection: Path) -> tuple[Pixels, tuple[float, float, float, float]]:
-    """Read every tile that a collection links, at its own place; a pixel that two tiles give, or none, is an error."""
+    """Read every tile that a collection links, at its own place; a pixel that two tiles give, or none, is an error.
+
+    Tiles without data are left out.
+    """
     links = [link["href"] for link in json.loads(collection.read_text())["links"] if link["rel"] == "item"]
     tiles: list[tuple[Pixels, Any]] = []
     for href in links:
         item_path = collection.parent / href
         item = json.loads(item_path.read_text())
+        if item["properties"].get("upscaling:nodata"):
+            continue
         (asset,) = item["assets"].values()
         with rasterio.open(item_path.parent / asset["href"]) as source:
             assert [source.bounds.left, source.bounds.bottom, source.bounds.right, source.bounds.top] == item[

@@ -171,8 +171,11 @@ def test_a_package_is_described(tmp_path: Path) -> None:
     assert facts["kind"] == "cwl"
     assert facts["package"]["inputs"]["bbox"]["from"] == "tile (bbox)"
     text = shown(facts)
-    for words in ("images", "JavaScript", "not needed", "tile (bbox)", "you (required)", "backend: {kind: cwl}"):
+    for words in ("images", "JavaScript", "not needed", "tile (bbox)", "stage_in: a local", "backend: {kind: cwl}"):
         assert words in text
+    water = shown(describe(AlgorithmConfig(source=f"{NDVI.replace('ndvi', 'water')}#water")))
+    for words in ("stage_in: a local", "catalogue per item", "  stage_in:\n    catalogue: https://"):
+        assert words in water
     with pytest.raises(ConfigError, match="holds no workflow other"):
         describe(AlgorithmConfig(source=f"{NDVI}#other"))
 

@@ -210,6 +210,8 @@ def _inputs(package: Mapping[str, Any]) -> RenderableType:
     styles = {"missing": "bold yellow", "left out": "dim", "default": "dim"}
     for name, entry in package["inputs"].items():
         source = "you (required)" if entry["from"] == "missing" else entry["from"]
+        if entry["stage_in"] and entry["from"] in {"missing", "left out"}:
+            source = f"stage_in: {entry['stage_in']}; or you"
         by = Text(source, style=styles.get(entry["from"], "green"))
         default = "" if entry["default"] is None else _value(entry["default"])
         table.add_row(Text(name), by, Text(entry["type"]), Text(default))
@@ -238,10 +240,13 @@ def _configuration(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["catalogue"]:
         yield f"    catalogue: {facts['catalogue']}"
     package = facts.get("package")
+    staged: list[str] = []
     entries = facts.get("parameters") or []
     wanted = [(entry["name"], entry["type"]) for entry in entries if entry["filled_by"] == "parameters"]
     if package:
-        wanted = [(name, entry["type"]) for name, entry in package["inputs"].items() if entry["from"] == "missing"]
+        missing = {name: entry for name, entry in package["inputs"].items() if entry["from"] == "missing"}
+        wanted = [(name, entry["type"]) for name, entry in missing.items() if not entry["stage_in"]]
+        staged = [name for name, entry in missing.items() if entry["stage_in"]]
     if wanted:
         yield "    parameters:"
         yield from (f"      {name}:  # {_limited(kind, 50)}" for name, kind in wanted)
@@ -252,6 +257,12 @@ def _configuration(facts: Mapping[str, Any]) -> Iterator[str]:
     else:
         name = next((entry["name"] for entry in entries), "…")
         yield f"  for_each: {{parameters: {{{name}: […]}}}}"
+    if staged:
+        yield "  stage_in:"
+        yield "    catalogue: https://…  # a STAC API, a catalogue or GeoParquet"
+        yield "    collections: […]"
+        yield "    time: [2024-01-01, 2025-01-01]"
+        yield from (f"    input: {name}" for name in staged[:1] if len(staged) > 1)
     if any(entry["filled_by"] == "time step" for entry in entries):
         yield "  time: {start: 2024-01-01, end: 2025-01-01, step: month}"
     if package or facts["kind"] == "ogcapi":

@@ -26,11 +26,14 @@ def describe_package(
     -------
     dict
         ``id``, ``title``, ``version``, ``sha256``; ``inputs``: name → ``type``, ``required``, ``default`` and ``from``,
-        which is ``tile (<form>)``, ``parameters``, ``default``, ``left out`` or ``missing``; ``problem``: why nothing
+        which is ``tile (<form>)``, ``parameters``, ``default``, ``left out`` or ``missing``, and ``stage_in``: what it
+        would be given of STAC items (``a local catalogue`` …), or None where it takes none; ``problem``: why nothing
         takes the tile, or None; ``outputs``: name → type; ``tools``: name → its command and resources (cores,
         MiB); ``images``; ``images_required``: those under requirements; ``javascript``; ``scatters``: steps that run
         once per element.
     """
+    from upscaling.stac.inputs import staged_words
+
     given = dict(parameters or {})
     document = read_json(algorithm.path)
     problem = None
@@ -53,6 +56,7 @@ def describe_package(
             "required": parameter.required,
             "default": parameter.default,
             "from": source,
+            "stage_in": None if parameter.name in forms else staged_words(parameter),
         }
     main = next(process for process in document["$graph"] if process["id"] == "#main")
     steps = [step for process in processes(document) for step in process.get("steps", [])]

@@ -13,7 +13,7 @@ from upscaling.stac.choose import Pinned
 from upscaling.stac.web import is_remote
 from upscaling.tiles import Algorithm, Parameter
 
-__all__ = ["ITEMS", "Form", "form_of", "input_of", "written"]
+__all__ = ["ITEMS", "Form", "form_of", "input_of", "staged_words", "written"]
 
 Form = Literal["folder", "folders", "address", "addresses", "reference", "references"]
 ITEMS = "upscaling:items"
@@ -32,6 +32,14 @@ _NAMES = re.compile(r"item|product|scene|stac|reference|image|acquisition|input"
 def form_of(parameter: Parameter, kind: str) -> Form | None:
     """Return the form in which a parameter takes items, by its type alone; None if it cannot."""
     return _cwl_form(parameter.schema) if kind == "cwl" else _json_form(parameter.schema)
+
+
+def staged_words(parameter: Parameter) -> str | None:
+    """Return what an input of a package would get from ``stage_in``, if its type or name say that it takes items."""
+    form = _cwl_form(parameter.schema)
+    if form is None or (form not in {"folder", "folders"} and not _NAMES.search(parameter.name)):
+        return None
+    return WORDS[form]
 
 
 def _cwl_form(schema: Any) -> Form | None:
