@@ -26,23 +26,26 @@ def package_run(scene: Path, tmp_path: Path) -> Callable[..., Run]:
     (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
-    def make(**area: object) -> Run:
+    def make(**backend: object) -> Run:
         config: dict[str, Any] = {
             "run": "package",
             "algorithm": {
                 "source": str(ROOT / "cwl" / "ndvi.cwl"),
                 "parameters": {"scene": str(scene), "datetime": "2022-06-12T10:10:00Z"},
             },
-            "area": {"aoi": "scene.geojson", "grid": "utm-2km", **area},
-            "backend": {"kind": "cwl", "slots": 2},
+            "area": {"aoi": "scene.geojson", "grid": "utm-2km"},
+            "backend": {"kind": "cwl", "slots": 2, **backend},
         }
         return Run(folder, environment, config)
 
     return make
 
 
-def test_tiles_of_the_package_equal_numpy(package_run: Callable[..., Run], scene: Path) -> None:
-    run = package_run()
+@pytest.mark.parametrize("backend", [{"engine": "toil"}, {"engine": "cwltool", "chunk": 8}], ids=lambda b: b["engine"])
+def test_tiles_of_the_package_equal_numpy(
+    package_run: Callable[..., Run], scene: Path, backend: dict[str, Any]
+) -> None:
+    run = package_run(**backend)
     done = run.snakemake()
     assert done.returncode == 0, done.stderr
     expected, bounds = scene_ndvi(scene)
@@ -51,7 +54,7 @@ def test_tiles_of_the_package_equal_numpy(package_run: Callable[..., Run], scene
     np.testing.assert_array_equal(window(*put_together(collection), bounds), expected)
     item = json.loads(next(iter(run.results.glob("tiles/*/item.json"))).read_text())
     assert item["properties"]["datetime"] == "2022-06-12T10:10:00Z"
-    assert "toil" in item["properties"]["processing:software"]
+    assert backend["engine"] in item["properties"]["processing:software"]
     again = run.snakemake()
     assert again.returncode == 0
     assert "Nothing to be done" in again.stderr
