@@ -2,8 +2,11 @@
 # (profile `slurm`, `backend.chunk`), or led from here while Toil submits every step (`backend.batch_system`).
 from functools import partial
 
+from upscaling.backends import slurm_executor
 from upscaling.backends.cwl_attempts import needs
 from upscaling.chunk import chunks
+
+slurm_executor.mend()
 
 LEADS = CONFIG.backend.batch_system != "single_machine"
 # A SLURM job reads this file too, and would try again by itself, with the memory that was not enough.
