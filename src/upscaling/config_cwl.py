@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from upscaling.config_collection import Block
 
@@ -14,6 +14,9 @@ Container = Literal["none", "docker", "podman", "singularity"]
 BatchSystem = Literal[
     "single_machine", "slurm", "lsf", "grid_engine", "torque", "htcondor", "mesos", "kubernetes", "aws_batch"
 ]
+MANAGED = ("--mem", "--cpus-per-task", "-c", "--time", "-t", "--partition", "-p", "--account", "-A", "--qos")
+SUBMITTING = ("lsf", "grid_engine", "torque", "htcondor")
+BUCKETS = ("aws:", "google:")
 
 
 class Site(Block):
@@ -32,7 +35,8 @@ class Site(Block):
     runtime_min: int = Field(120, ge=1)
     """Time limit of a job, in minutes."""
     extra: list[str] = Field(default_factory=list)
-    """Further options of `sbatch`, one per entry: `[--constraint=milan, --exclude=n17]`."""
+    """Further options of `sbatch`, one per entry: `[--constraint=milan, --exclude=n17]`. With `batch_system` `lsf`,
+    `grid_engine` or `torque` those of `bsub` or `qsub`: `[-q long]`; with `htcondor` lines of its submit file."""
     scratch: str | None = None
     """Folder for the tools' temporary files, on every node; variables are filled in there: `$TMPDIR`. In the run's
     own folder when left out."""
@@ -47,19 +51,6 @@ class Site(Block):
         named = {"account": self.account, "partition": self.partition, "qos": self.qos}
         return [*(f"--{name}={value}" for name, value in named.items() if value), *self.extra]
 
-    @field_validator("extra")
-    @classmethod
-    def _options(cls, value: list[str]) -> list[str]:
-        managed = ("--mem", "--cpus-per-task", "-c", "--time", "-t", "--partition", "-p", "--account", "-A", "--qos")
-        for option in value:
-            if not option.startswith("-"):
-                raise ValueError(
-                    f"{option!r} is no option of sbatch; write an option and its value as one: --name=value"
-                )
-            if option.split("=")[0] in managed:
-                raise ValueError(f"{option.split('=')[0]} has a key of its own")
-        return value
-
 
 class CwlBackendConfig(Block):
     """An OGC application package, run by Toil: one `toil-cwl-runner` per tile."""
@@ -70,8 +61,12 @@ class CwlBackendConfig(Block):
     """Where Toil runs the package's steps. `single_machine`: where the tile's job is, on this machine or, with the
     profile `slurm`, in an allocation of its own. Others: Toil submits every step, and this machine only leads."""
     options: list[str] = Field(default_factory=list)
-    """Further options of the runner, as on its command line: `[--statePollingWait=5]`. They are checked before the
-    run."""
+    """Further options of the runner, as on its command line: `[--statePollingWait=5]`, or those of the batch system:
+    `[--awsBatchQueue=eo]`, `[--kubernetesServiceAccount=eo]`. They are checked before the run."""
+    job_store: str | None = None
+    """Where Toil keeps the state of a tile's steps while it runs; in the run's own folder when left out. A folder that
+    every node sees, or a bucket: `aws:eu-central-1:my-team-upscaling`, which `kubernetes` and `aws_batch` need, as
+    their nodes do not see this machine's files."""
     engine: Literal["toil", "cwltool"] = "toil"
     """`toil`: restarts a killed tile where it stopped. `cwltool`: less overhead for short one-step packages."""
     container: Container = "none"
@@ -98,4 +93,22 @@ class CwlBackendConfig(Block):
     def _fits(self) -> CwlBackendConfig:
         if self.chunk > 1 and self.batch_system != "single_machine":
             raise ValueError("chunk is for batch_system single_machine: another one gets every step as a job anyway")
+        if self.batch_system in {"kubernetes", "aws_batch"} and not (self.job_store or "").startswith(BUCKETS):
+            raise ValueError(
+                f"batch_system {self.batch_system} needs job_store: a bucket that its nodes reach, aws:REGION:PREFIX"
+            )
+        slurm = self.batch_system in {"single_machine", "slurm"}
+        for name in ("account", "partition", "qos"):
+            if not slurm and getattr(self.site, name):
+                place = "site.extra" if self.batch_system in SUBMITTING else "options"
+                raise ValueError(f"site.{name} is SLURM's: for {self.batch_system} say it in {place}")
+        if self.site.extra and not slurm and self.batch_system not in SUBMITTING:
+            raise ValueError(f"site.extra is for options of a submitter: for {self.batch_system} say them in options")
+        for option in self.site.extra if slurm else []:
+            if not option.startswith("-"):
+                raise ValueError(
+                    f"site.extra: {option!r} is no option of sbatch; write option and value as one: --name=value"
+                )
+            if option.split("=")[0] in MANAGED:
+                raise ValueError(f"site.extra: {option.split('=')[0]} has a key of its own")
         return self

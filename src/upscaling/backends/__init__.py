@@ -63,6 +63,7 @@ def get_backend(
             memory_mb=config.memory_mb,
             options=config.options,
             growth=config.growth,
+            job_store=config.job_store,
             site=config.site,
             run_folder=run_folder,
             attempt=attempt,

@@ -6,8 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,12 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from upscaling.backends import containers, slurm
+from upscaling.backends import containers, slurm, toil_systems
 from upscaling.backends.cwl_attempts import Needs, final, grown, restore, settle, slurm_facts
-from upscaling.backends.cwl_log import failure, tool_ran
+from upscaling.backends.cwl_log import batch_job, failure, tool_ran
 from upscaling.backends.cwl_outputs import read_outputs
 from upscaling.backends.cwl_process import alone, run_alone
 from upscaling.backends.cwl_warm import preload, run_forked
+from upscaling.backends.toil_systems import JobStore
 from upscaling.config_cwl import BatchSystem, Container, Site
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.files import digest, read_json, sha256_file, write_json
@@ -39,15 +38,6 @@ Engine = Literal["toil", "cwltool"]
 PROGRAMS: dict[Engine, str] = {"toil": "toil-cwl-runner", "cwltool": "cwltool"}
 # Toil's own worker takes 75 to 150 MiB; packages that say `ramMax: 512` only would be cut to the CWL default of 256.
 LEAST_MEMORY = "512Mi"
-# What Toil's leader calls to submit; kubernetes and aws_batch are reached through Python.
-SUBMITTERS = {"slurm": "sbatch", "lsf": "bsub", "grid_engine": "qsub", "torque": "qsub", "htcondor": "condor_submit"}
-# Toil takes an option that it does not know for an input of the package.
-PARSE_OPTIONS = """\
-import sys
-from toil.cwl.cwltoil import get_options
-unknown = get_options(sys.argv[1:]).cwljob
-sys.exit(f"error: it has no option {unknown[0]}" if unknown else 0)
-"""
 # What `module` needs where the shell is no login shell; then become the runner.
 LOAD_MODULES = """\
 if ! type module >/dev/null 2>&1; then
@@ -82,6 +72,8 @@ class CwlBackend:
         Further options of the runner, as on its command line.
     growth
         Factor on the memory, and on a step's time, after each time that the tile ran out of it.
+    job_store
+        Where Toil keeps the state of a tile's steps, if not in its folder.
     site
         What the cluster wants of a job.
     run_folder
@@ -102,6 +94,7 @@ class CwlBackend:
         memory_mb: int = 2000,
         options: Sequence[str] = (),
         growth: float = 2.0,
+        job_store: str | None = None,
         site: Site | None = None,
         run_folder: Path | None = None,
         attempt: int = 1,
@@ -109,6 +102,7 @@ class CwlBackend:
     ) -> None:
         self.batch_system, self.container, self.engine = batch_system, container, engine
         self.cores, self.memory_mb, self.options = cores, memory_mb, tuple(options)
+        self.job_store = job_store
         self.growth, self.site, self.run_folder, self.attempt = growth, site or Site(), run_folder, attempt
         self.warm = warm and engine == "cwltool" and not self.site.modules
         if self.warm:
@@ -129,9 +123,6 @@ class CwlBackend:
         if self.engine == "cwltool" and self.batch_system != "single_machine":
             raise ConfigError("cwltool runs on this machine only; use engine toil", key="backend.engine")
         path = tool_path()
-        submitter = SUBMITTERS.get(self.batch_system)
-        if submitter and shutil.which(submitter) is None:
-            raise ConfigError(f"there is no {submitter} on PATH: is this a login node?", key="backend.batch_system")
         if shutil.which(PROGRAMS[self.engine], path=path) is None:
             raise ConfigError(
                 f"there is no {PROGRAMS[self.engine]} beside this Python or on PATH", key="backend.engine"
@@ -161,17 +152,13 @@ class CwlBackend:
     def _check_cluster(self) -> None:
         """See that the batch system would take the jobs, and the runner its options."""
         named = [self.site.account, self.site.partition, self.site.qos, *self.site.extra]
-        if self.batch_system == "slurm" or (any(named) and shutil.which("sbatch")):
+        here = self.batch_system in {"single_machine", "slurm"}
+        if self.engine == "toil":
+            toil_systems.check(self.batch_system, self.options, self._environment())
+        if self.batch_system == "slurm" or (here and any(named) and shutil.which("sbatch")):
             slurm.check_site(
                 [*self.site.sbatch_options(), f"--mem={self.memory_mb}", f"--time={self.site.runtime_min}"]
             )
-        if self.engine == "toil" and (self.options or self.batch_system != "single_machine"):
-            options = [f"--batchSystem={self.batch_system}", *self.options]
-            command = [sys.executable, "-c", PARSE_OPTIONS, *options, "package.cwl"]
-            said = subprocess.run(command, capture_output=True, text=True, env=self._environment(), check=False)
-            if said.returncode:
-                last = (said.stderr.strip().splitlines() or ["no reason given"])[-1]
-                raise ConfigError(f"Toil refuses them: {last.partition('error: ')[2] or last}", key="backend.options")
 
     def hold(self, reason: str) -> None:
         """Do nothing: no waiter holds tiles of a package in hand."""
@@ -197,12 +184,13 @@ class CwlBackend:
         if final(receipt, self.attempt):
             said = receipt.error or {}
             raise TileFailedError(said["message"], error_class=ErrorClass(said["class"]))
-        place = _Place(job, self._store_key(job), self.site.scratch)
+        place = self._place(job, self._store_key(job))
         if self.batch_system == "slurm" and place.store.exists():
             slurm.end_orphans(place.comment)
         with alone(place.folder.parent):
             for stale in place.folder.parent.glob("cwl-*"):
                 if stale != place.folder:  # other parameters, another package or other containers
+                    self._place(job, stale.name.removeprefix("cwl-")).store.remove(self._environment())
                     shutil.rmtree(stale, ignore_errors=True)
             if receipt.state == "finished" and (outcome := self._finished(job, place)):
                 return outcome
@@ -226,6 +214,9 @@ class CwlBackend:
         how = [self.engine, self.container, self.batch_system, *self.options]
         return digest({"job": job.key, "package": job.algorithm.sha256, "inputs": job.parameters, "how": how})[:16]
 
+    def _place(self, job: TileJob, key: str) -> _Place:
+        return _Place(job, key, self.site.scratch, self.job_store)
+
     def _finished(self, job: TileJob, place: _Place) -> Outcome | None:
         """Return what a run gave that ended just before its process was killed, if all of it is still there."""
         try:
@@ -241,17 +232,28 @@ class CwlBackend:
         status, text = self._attempt(job, place, needs, restart=restart)
         if status > 0 and restart and not tool_ran(text):
             # The store itself is of no use, as after a kill while it was being made: begin anew.
-            shutil.rmtree(place.store, ignore_errors=True)
+            place.store.remove(self._environment())
             status, text = self._attempt(job, place, needs, restart=False)
         if place.work != place.folder / "work":
             shutil.rmtree(place.work, ignore_errors=True)  # a scratch folder of the site is nobody's to keep
         if status:
-            raise failure(status, text, place.log)
+            raise self._failure(status, text, place.log)
         return self._outcome(job, place, seconds=time.monotonic() - begun)
+
+    def _failure(self, status: int, text: str, log: Path) -> TileFailedError:
+        """Return why the tile failed; of a step that SLURM ended, in SLURM's words."""
+        error = failure(status, text, log)
+        if self.batch_system == "slurm" and (job := batch_job(text)):
+            ended = slurm.states_of([job]).get(job)
+            if ended and ended.state not in {"FAILED", "COMPLETED"}:
+                return TileFailedError(f"{ended.reason} (log: {log})", error_class=ended.error_class)
+        return error
 
     def _attempt(self, job: TileJob, place: _Place, needs: Needs, *, restart: bool) -> tuple[int, str]:
         """Run the runner once; return its exit status and what it logged."""
         place.clear()
+        if self.engine == "toil":
+            place.store.begin()
         write_json(place.inputs, stage_of(job).inputs(job.parameters, place.folder / "stage"))
         start = place.log.stat().st_size
         command, environment = self._command(job, place, needs, restart=restart), self._environment()
@@ -275,9 +277,8 @@ class CwlBackend:
             options = [
                 *containers,
                 f"--batchSystem={self.batch_system}",
-                f"--jobStore={place.store}",
+                f"--jobStore={place.store.locator}",
                 *(["--restart"] if restart else []),
-                f"--workDir={place.work}",
                 f"--outdir={place.out}",
                 f"--defaultCores={self.cores}",
                 f"--defaultMemory={needs.memory_mb * 10**6}",
@@ -296,12 +297,18 @@ class CwlBackend:
 
     def _of_batch_system(self, place: _Place, needs: Needs) -> list[str]:
         if self.batch_system == "single_machine":
-            return ["--retryCount=0"]  # the tile is tried again as a whole, where its reason is known
-        # Steps that ran out of something, or lost their node, are tried again with more of it.
-        options = ["--retryCount=1", "--doubleMem=true", "--doubleTime=true", f"--batchLogsDir={place.batch_logs}"]
+            return [
+                "--retryCount=0",
+                f"--workDir={place.work}",
+            ]  # the tile is tried again as a whole, where its reason is known
+        # Steps that ran out of something are tried again with more of it; a lost node is no failure of theirs.
+        options = ["--retryCount=1", "--doubleMem=true", "--doubleTime=true"]
+        options += ["--enableUnlimitedPreemptibleRetries=true"]
+        if place.store.path is not None:  # else the nodes have no file system with this machine
+            place.batch_logs.mkdir(parents=True, exist_ok=True)
+            options += [f"--workDir={place.work}", f"--batchLogsDir={place.batch_logs}"]
         options += [f"--defaultWalltime={needs.runtime_min * 60}", f"--maxLocalJobs={self.cores}"]
         if self.batch_system == "slurm":
-            place.batch_logs.mkdir(parents=True, exist_ok=True)
             # The comment finds the steps of a leader that was killed.
             options.append(f"--slurmArgs={shlex.join([*self.site.sbatch_options(), f'--comment={place.comment}'])}")
         return options
@@ -311,7 +318,8 @@ class CwlBackend:
 
         # Toil's history is one SQLite file in $HOME, which many leaders on a network file system would wait for.
         found = containers.image_environment(self.container, self.site.container_cache, tool_path())
-        return {**os.environ, **found, "TOIL_HISTORY": "False"}
+        arguments = toil_systems.environment_of(self.batch_system, self.site.extra)
+        return {**os.environ, **found, **arguments, "TOIL_HISTORY": "False"}
 
     def _outcome(self, job: TileJob, place: _Place, *, seconds: float | None) -> Outcome:
         try:
@@ -333,12 +341,13 @@ class CwlBackend:
 class _Place:
     """The files of one run below the tile's scratch folder; absolute, as Toil changes its working directory."""
 
-    def __init__(self, job: TileJob, key: str, site_scratch: str | None = None) -> None:
+    def __init__(self, job: TileJob, key: str, site_scratch: str | None, job_store: str | None) -> None:
         scratch = job.scratch.absolute()
         self.folder = scratch / f"cwl-{key}"
-        self.store, self.work, self.out = self.folder / "store", self.folder / "work", self.folder / "out"
+        self.work, self.out = self.folder / "work", self.folder / "out"
         self.batch_logs = self.folder / "batch"
-        self.comment = f"eo-upscaling:{digest(str(self.folder))[:16]}"
+        self.comment = f"eo-upscaling:{job.id}:{digest(str(self.folder))[:16]}"  # the tile for whoever looks at squeue
+        self.store = JobStore(self.folder, job_store, digest(str(self.folder))[:32])
         if site_scratch:
             self.work = Path(os.path.expandvars(site_scratch)).absolute() / self.comment.replace(":", "-")
         self.inputs, self.printed = self.folder / "inputs.json", self.folder / "outputs.json"

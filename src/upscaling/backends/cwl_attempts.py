@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Needs", "failures_of", "final", "grown", "needs", "restore", "settle", "slurm_facts"]
 
-RETRIED = (ErrorClass.MEMORY, ErrorClass.TIME, ErrorClass.TRANSIENT)
+RETRIED = (ErrorClass.MEMORY, ErrorClass.TIME, ErrorClass.LOST, ErrorClass.TRANSIENT)
 _BEGAN = time.time()
 
 
@@ -76,8 +76,7 @@ def _needs(base: Needs, growth: float, run_folder: Path, tile: str, attempt: int
 def final(receipt: Receipt, attempt: int) -> bool:
     """Whether this run has tried the tile already and it failed for good; another run tries it again."""
     error = receipt.error or {}
-    wanted = receipt.facts.get("slurm_state") in slurm.CANCELLED  # somebody had a reason
-    return attempt > 1 and receipt.state == "failed" and (wanted or error.get("class") not in RETRIED)
+    return attempt > 1 and receipt.state == "failed" and error.get("class") not in RETRIED
 
 
 def settle(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) -> None:

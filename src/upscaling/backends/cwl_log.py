@@ -9,7 +9,7 @@ from pathlib import Path
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.failures import classify_log
 
-__all__ = ["ONE_NAME", "failure", "tool_ran"]
+__all__ = ["ONE_NAME", "batch_job", "failure", "tool_ran"]
 
 UNSUPPORTED_STATUS = 33  # of the CWL command line: a requirement that the runner does not have
 KILLED = {-9, 137}
@@ -22,6 +22,16 @@ ENDED = re.compile(
 STARTED = re.compile(r"\[job [^\]]+\] .*\$ ")
 UNSUPPORTED = re.compile(r"(?:UnsupportedRequirement: |unsupported feature:\n)(.+)")
 WORKER_DIED = re.compile(r"Job failed with exit value (-9|137)\b")
+# What Toil says of a step that it gave to a batch system.
+BATCH = re.compile(
+    r"Job failed with exit value .*\n.*Exit reason: (?P<reason>[A-Z]+)(?:\n.*backing scheduler: (?P<job>\S+))?"
+)
+BATCH_CLASSES = {
+    "MEMLIMIT": (ErrorClass.MEMORY, "ran out of memory"),
+    "TIMELIMIT": (ErrorClass.TIME, "ran out of time"),
+    "LOST": (ErrorClass.LOST, "was lost with its node"),
+    "KILLED": (ErrorClass.CANCELED, "was canceled on the platform"),
+}
 OVER_TIME = re.compile(r"\[job ([^\]]+)\] exceeded time limit of (\d+) seconds")
 TOO_BIG = re.compile(r"is requesting \d+ [^,]*, more than the maximum of \d+ (?:bytes of )?\w+")
 TOO_BIG_CWLTOOL = re.compile(r"Requested at least .* but only .* available")
@@ -51,6 +61,12 @@ def tool_ran(log: str) -> bool:
     return any(pattern.search(log) for pattern in (ENDED, OVER_TIME, WORKER_DIED, UNCOLLECTED))
 
 
+def batch_job(log: str) -> str | None:
+    """Return the id that the batch system gave to the step which failed last; None if no step of its own did."""
+    found = [match["job"] for match in BATCH.finditer(log)]
+    return found[-1] if found else None
+
+
 def failure(status: int, log: str, path: Path) -> TileFailedError:
     """Return the error of a run that ended with ``status``.
 
@@ -70,14 +86,28 @@ def failure(status: int, log: str, path: Path) -> TileFailedError:
 
 
 def _reason(status: int, log: str) -> tuple[str, ErrorClass]:
-    lines = log.splitlines()
     if status == UNSUPPORTED_STATUS:
         found = UNSUPPORTED.search(log)
-        words = found[1] if found else _last_words(lines)
+        words = found[1] if found else _last_words(log.splitlines())
         return f"the package asks for what the runner does not have: {words}", ErrorClass.PERMANENT
-    for number, line in enumerate(lines if not OVER_TIME.search(log) else []):
-        if found := ENDED.search(line):
-            return _tool_failure(found, _stderr(lines, number))
+    return _of_batch_system(log) or _of_tool(log) or _of_runner(status, log)
+
+
+def _of_batch_system(log: str) -> tuple[str, ErrorClass] | None:
+    found = list(BATCH.finditer(log))  # the last counts: what was tried again may have gone well
+    if not found or found[-1]["reason"] not in BATCH_CLASSES:
+        return None
+    error_class, words = BATCH_CLASSES[found[-1]["reason"]]
+    return f"a step {words}, job {found[-1]['job']} of the batch system", error_class
+
+
+def _of_tool(log: str) -> tuple[str, ErrorClass] | None:
+    lines = [] if OVER_TIME.search(log) else log.splitlines()
+    ended = ((number, ENDED.search(line)) for number, line in enumerate(lines))
+    return next((_tool_failure(found, _stderr(lines, number)) for number, found in ended if found), None)
+
+
+def _of_runner(status: int, log: str) -> tuple[str, ErrorClass]:
     for pattern, words, error_class in RUNNER_FAILURES:
         if found := pattern.search(log):
             return words.format(found), error_class
@@ -85,7 +115,7 @@ def _reason(status: int, log: str) -> tuple[str, ErrorClass]:
         return "the runner was killed (signal 9), as a rule for want of memory", ErrorClass.MEMORY
     if status < 0:
         return f"the runner was ended by signal {-status}", ErrorClass.TRANSIENT
-    return _last_words(lines), ErrorClass.PERMANENT
+    return _last_words(log.splitlines()), ErrorClass.PERMANENT
 
 
 def _tool_failure(ended: re.Match[str], stderr: Sequence[str]) -> tuple[str, ErrorClass]:

@@ -79,14 +79,18 @@ def survivors(folder: Path) -> list[int]:
     """Return the processes that a run in or below ``folder`` started and that are still there, whatever their parent.
 
     The runner and its workers carry a mark in their environment. A tool may get a clean one from the runner, in which
-    HOME and TMPDIR lie below the folder. A tool inside a container is not seen.
+    HOME and TMPDIR lie below the folder. A tool inside a container is not seen. Steps that Toil gave to SLURM are
+    SLURM's, also where it runs them on this very machine.
     """
     places = {folder, folder.resolve()}  # runners resolve symbolic links
     marks = tuple(f"{name}={place}/".encode() for name in (MARK, "HOME", "TMPDIR") for place in places)
+    here = f"SLURM_JOB_ID={os.environ.get('SLURM_JOB_ID', '')}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if any(value.startswith(marks) for value in entry.read_bytes().split(b"\0")):
+            values = entry.read_bytes().split(b"\0")
+            elsewhere = any(value.startswith(b"SLURM_JOB_ID=") and value != here for value in values)
+            if not elsewhere and any(value.startswith(marks) for value in values):
                 found.append(int(entry.parent.name))
         except OSError:
             continue  # ended meanwhile, or another user's

@@ -9,13 +9,14 @@ States and what they mean for a tile (slurm.schedmd.com/squeue.html, "Job state 
 |--------------------------------|---------------|------------------------------------------------------------|
 | OUT_OF_MEMORY                  | out-of-memory | tried again with more memory                               |
 | TIMEOUT, DEADLINE              | out-of-time   | tried again with more time                                 |
-| NODE_FAIL, BOOT_FAIL, PREEMPTED| transient     | tried again as it is: not the tile's failure               |
-| CANCELLED, REVOKED             | transient     | left to the next run: somebody wanted it                   |
+| NODE_FAIL, BOOT_FAIL, PREEMPTED| lost          | tried again as it is: not the tile's failure               |
+| CANCELLED, REVOKED             | canceled      | left to the next run: somebody wanted it                   |
 | FAILED                         | permanent     | the tool's own words, where there are any, say more        |
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
@@ -24,26 +25,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from upscaling.errors import ConfigError, ErrorClass, TileFailedError
+from upscaling.errors import ConfigError, ErrorClass
 
-__all__ = ["CANCELLED", "Ended", "check_site", "end_orphans", "jobs_since", "present", "states_of"]
+__all__ = ["Ended", "check_site", "end_orphans", "jobs_since", "present", "states_of"]
+
+_log = logging.getLogger(__name__)
 
 CLASSES = {
     "OUT_OF_MEMORY": ErrorClass.MEMORY,
     "TIMEOUT": ErrorClass.TIME,
     "DEADLINE": ErrorClass.TIME,
-    "NODE_FAIL": ErrorClass.TRANSIENT,
-    "BOOT_FAIL": ErrorClass.TRANSIENT,
-    "PREEMPTED": ErrorClass.TRANSIENT,
-    "CANCELLED": ErrorClass.TRANSIENT,
-    "REVOKED": ErrorClass.TRANSIENT,
+    "NODE_FAIL": ErrorClass.LOST,
+    "BOOT_FAIL": ErrorClass.LOST,
+    "PREEMPTED": ErrorClass.LOST,
+    "CANCELLED": ErrorClass.CANCELED,
+    "REVOKED": ErrorClass.CANCELED,
     "FAILED": ErrorClass.PERMANENT,
 }
-CANCELLED = ("CANCELLED", "REVOKED")
 FIELDS = "JobIDRaw,State,NodeList,ReqMem,Timelimit,ExitCode"
 PER_CALL = 500  # ids; a command line has its limits
 ANSWER_TIMEOUT_S = 60
-ORPHANS_TIMEOUT_S = 600
 TILE = re.compile(r"rule_\w+_wildcards_(?P<tile>[A-Za-z0-9_-]+)")
 
 
@@ -68,7 +69,7 @@ class Ended:
         """One line: what happened, and what the job had asked for."""
         asked = {"OUT_OF_MEMORY": f", which had {self.memory}", "TIMEOUT": f", which had {self.limit}"}
         words = f"SLURM job {self.job}{asked.get(self.state, '')} ended {self.state} on {self.node or 'no node'}"
-        if self.state in CANCELLED:
+        if self.error_class is ErrorClass.CANCELED:
             return f"was canceled on the platform: {words}"
         return f"{words}, exit status {self.status}" if self.state == "FAILED" else words
 
@@ -78,13 +79,13 @@ def present() -> bool:
     return shutil.which("sacct") is not None
 
 
-def _ask(*command: str) -> list[str]:
-    """Return what a SLURM command prints; nothing if it cannot be asked, which is never a tile's failure."""
+def _ask(*command: str) -> list[str] | None:
+    """Return what a SLURM command prints; None if it cannot be asked, which is never a tile's failure."""
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return []
-    return said.stdout.splitlines() if said.returncode == 0 else []
+        return None
+    return said.stdout.splitlines() if said.returncode == 0 else None
 
 
 def states_of(jobs: Iterable[str]) -> dict[str, Ended]:
@@ -92,7 +93,7 @@ def states_of(jobs: Iterable[str]) -> dict[str, Ended]:
     ids = sorted(set(jobs))
     found: dict[str, Ended] = {}
     for start in range(0, len(ids), PER_CALL):
-        lines = _ask("sacct", "-n", "-P", "-o", FIELDS, "-j", ",".join(ids[start : start + PER_CALL]))
+        lines = _ask("sacct", "-n", "-P", "-o", FIELDS, "-j", ",".join(ids[start : start + PER_CALL])) or []
         for ended in filter(None, map(_ended, lines)):
             job, _, step = ended.job.partition(".")
             if not step:
@@ -120,7 +121,7 @@ def jobs_since(moment: float, folder: Path) -> Iterator[tuple[str, Ended]]:
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(moment))
     unlucky = "CA,F,NF,OOM,TO,PR,DL,BF,RV"
     options = ("-n", "-X", "-P", "-S", since, "-E", "now", "-s", unlucky, "-o", f"{FIELDS},WorkDir,SubmitLine")
-    for line in _ask("sacct", *options):
+    for line in _ask("sacct", *options) or []:
         *_, where, submitted = ["", "", *line.split("|", 7)]
         ended, named = _ended(line), TILE.search(submitted)
         if ended and named and Path(where) == folder:
@@ -130,24 +131,19 @@ def jobs_since(moment: float, folder: Path) -> Iterator[tuple[str, Ended]]:
 def end_orphans(comment: str) -> None:
     """See that no step of a leader that was killed is still under way: those that wait are canceled, others awaited.
 
-    A step that ends without its leader leaves its result in the job store, so that nothing is lost.
-
-    Raises
-    ------
-    TileFailedError
-        ``transient``, if they do not end.
+    A step that ends without its leader leaves its result in the job store, so that nothing is lost. It has a limit of
+    its own, which SLURM keeps.
     """
-    deadline = time.monotonic() + ORPHANS_TIMEOUT_S
-    while steps := [line.split("|") for line in _ask("squeue", "-h", "--me", "-o", "%i|%T|%k") if comment in line]:
+    told = False
+    while (lines := _ask("squeue", "-h", "--me", "-o", "%i|%T|%k")) is None or any(comment in line for line in lines):
+        steps = [line.split("|") for line in lines or [] if comment in line]
         waiting = [step[0] for step in steps if step[1] in {"PENDING", "SUSPENDED"}]
         if waiting:
             _ask("scancel", *waiting)
-        if time.monotonic() > deadline:
-            names = ", ".join(step[0] for step in steps)
-            raise TileFailedError(
-                f"SLURM jobs of an earlier leader of this tile are still running: {names}",
-                error_class=ErrorClass.TRANSIENT,
-            )
+        if not told:
+            running = ", ".join(step[0] for step in steps) or "SLURM does not answer"
+            _log.info("waiting for steps that an earlier leader began: %s", running)
+            told = True
         time.sleep(1)
 
 
