@@ -6,13 +6,16 @@ Each tile waits and writes a small raster. ``plain`` is one ``sbatch`` per tile 
 `slurm` (a tile, or with ``b-chunk`` some, is a job, and the runner is inside); ``a`` is `batch_system: slurm` (Toil
 submits the step; a leader per tile is here). Makespan is from the start to the last tile's ``item.json`` (plain: to the
 last raster), start-up of Snakemake included. CPU is that of all processes here, Snakemake and leaders, and of all jobs
-(``sacct``), less that of the jobs of ``plain``. The last line is JSON.
+(``sacct``), less that of the jobs of ``plain``: what orchestration costs. The last line is JSON.
+
+``b-chunk`` gives each slot two jobs, of as many tiles as that makes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import subprocess
@@ -55,8 +58,9 @@ def seconds_of(text: str) -> float:
 
 
 def cpu_of_jobs(above: int) -> float:
-    rows = [line.split("|") for line in sacct("-X", "-o", "JobIDRaw,TotalCPU")]
-    return sum(seconds_of(cpu) for job, cpu in rows if int(job) > above)
+    # Not -X, with which sacct says that they used nothing.
+    rows = [line.split("|") for line in sacct("-o", "JobIDRaw,TotalCPU")]
+    return sum(seconds_of(cpu) for job, cpu in rows if job.isdigit() and int(job) > above)
 
 
 def last_job() -> int:
@@ -77,7 +81,7 @@ def plain(options: argparse.Namespace, folder: Path) -> int:
     return options.tiles
 
 
-def ours(profile: str, **backend: Any) -> Callable[[argparse.Namespace, Path], int]:
+def ours(profile: str, *, chunked: bool = False, **backend: Any) -> Callable[[argparse.Namespace, Path], int]:
     """Return a run of the same work through Snakemake."""
 
     def run(options: argparse.Namespace, folder: Path) -> int:
@@ -85,12 +89,14 @@ def ours(profile: str, **backend: Any) -> Callable[[argparse.Namespace, Path], i
         ring = [[500000, 5000000], [east, 5000000], [east, north], [500000, north], [500000, 5000000]]
         crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
         (folder / "area.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": crs}))
-        config = {
+        config: dict[str, Any] = {
             "run": "bench",
             "algorithm": {"source": str(HERE / "wait.cwl"), "parameters": {"seconds": str(options.seconds)}},
             "area": {"aoi": "area.geojson", "grid": "utm-1km"},
             "backend": {"kind": "cwl", "slots": options.slots, "memory_mb": 500, "site": SITE, **backend},
         }
+        if chunked:
+            config["backend"] |= {"chunk": math.ceil(options.tiles / options.slots / 2)}
         (folder / "config.json").write_text(json.dumps(config))
         subprocess.run(["upscaling", "plan", "config.json"], cwd=folder, env=environment(), check=True)
         lines = (folder / "results/bench/plan/tiles.csv").read_text().splitlines()[1:]
@@ -105,7 +111,7 @@ def ours(profile: str, **backend: Any) -> Callable[[argparse.Namespace, Path], i
 
 WAYS: dict[str, Callable[[argparse.Namespace, Path], int]] = {
     "plain": plain,
-    "b-chunk": ours("slurm", engine="cwltool", chunk=8),
+    "b-chunk": ours("slurm", chunked=True, engine="cwltool"),
     "b-cwltool": ours("slurm", engine="cwltool"),
     "b-toil": ours("slurm"),
     "a": ours("local", batch_system="slurm"),
