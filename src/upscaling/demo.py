@@ -107,7 +107,11 @@ def _say_what_to_open(run_folder: Path) -> None:
     say("")
     say(f"report       {(run_folder / 'report.html').resolve()}   (any browser)")
     say(f"collection   {(run_folder / 'collection.json').resolve()}")
-    say(f"all items    {(run_folder / 'items.parquet').resolve()}   (QGIS, geopandas)")
+    table = run_folder / "items.parquet"
+    if table.is_file():  # a run in parts has one for each
+        say(f"all items    {table.resolve()}   (QGIS, geopandas)")
+    elif (run_folder / "parts").is_dir():
+        say(f"all items    {(run_folder / 'parts').resolve()}/*/items.parquet   (QGIS, geopandas)")
     if tiles:
         say(f"mosaic       {(run_folder / 'mosaic').resolve()}   (*.gti.gpkg in QGIS, *.png to look at)")
         say(f"one tile     {tiles[0].resolve()}   (QGIS, any GeoTIFF viewer)")

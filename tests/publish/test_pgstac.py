@@ -16,15 +16,21 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import requests
 
 from tests.publish.conftest import BUCKET, S3
 from tests.publish.pgstac import Pgstac
 from tests.publish.test_publish import Finished, to
 from tests.unit.results.results_helpers import cut, ndvi
+from upscaling.config import Config
 from upscaling.errors import UpscalingError
-from upscaling.plan import job_of, load_plan
+from upscaling.gather import gather
+from upscaling.plan import job_of, keep_config, load_plan
+from upscaling.planning import make_plan
 from upscaling.publish import publish
 from upscaling.publish.stac_api import StacApi
+from upscaling.report import write_report
+from upscaling.results.products import make_mosaics
 
 # Publishes, and stops for good with two of the items registered.
 CODE = """
@@ -111,6 +117,36 @@ def test_items_are_searchable_and_their_assets_readable_over_s3(
             np.testing.assert_array_equal(dataset.read(1), cut(scene, ndvi(scene), job_of(plan, folder, name).tile))
     collection = pystac.Collection.from_dict(pgstac.get("/collections/real"))
     assert collection.assets["items"].href == f"s3://{BUCKET}/some/ndvi/items.parquet"
+
+
+def test_a_run_in_parts_is_one_collection_of_the_api_and_a_tree_in_the_store(
+    finished: Finished, s3: S3, pgstac: Pgstac
+) -> None:
+    config, folder = finished
+    config = to(config, s3, stac_api=pgstac.url)
+    values = config.model_dump(mode="json", exclude_none=True)
+    config = Config.parse(values | {"collection": {"parts_from": 1, "license": "CC-BY-4.0"}})
+    plan = make_plan(config, folder)
+    keep_config(config, folder)
+    gather(config=config, run_folder=folder)
+    make_mosaics(config, folder)
+    assert plan.parts
+    publish(config, folder)
+    assert pgstac.collections() == ["real"]
+    assert ids(pgstac.items("real")) == tiles(folder)
+    (mosaic,) = (asset for key, asset in pgstac.get("/collections/real")["assets"].items() if key.startswith("mosaic-"))
+    assert requests.get(mosaic["href"], timeout=10).headers["Content-Length"] == str(mosaic["file:size"])
+    root = pystac.Collection.from_file(f"{s3.url}/{BUCKET}/some/ndvi/collection.json")
+    assert sorted(item.id for item in root.get_items(recursive=True)) == tiles(folder)
+    assert not list(root.get_items())
+    for child in root.get_children():
+        table = child.get_assets()["items"]
+        assert requests.get(table.href, timeout=10).headers["Content-Length"] == str(table.extra_fields["file:size"])
+
+    text = write_report(folder).read_text()
+    assert 'href="items.parquet"' not in text, "a link to nothing"
+    for part in plan.parts:
+        assert f'href="./parts/{part}/collection.json"' in text
 
 
 def test_what_changed_is_updated(finished: Finished, s3: S3, pgstac: Pgstac, way: str) -> None:

@@ -35,6 +35,12 @@ from upscaling.publish import publish
 publish(Config.parse(json.loads(sys.argv[1])), pathlib.Path(sys.argv[2]))
 """
 
+VALID = """
+import sys, rasterio
+with rasterio.open(sys.argv[1]) as dataset:
+    print(dataset.read(1, masked=True).count())
+"""
+
 
 def to(config: Config, s3: S3, **more: Any) -> Config:
     values = config.model_dump(mode="json", exclude_none=True)
@@ -81,6 +87,18 @@ def test_everything_is_readable_from_the_store_by_its_absolute_hrefs(
     rows = pq.read_table(io.BytesIO(answer.content)).to_pylist()
     hrefs = {asset["href"] for row in rows for asset in row["assets"].values()}
     assert hrefs == {asset.href for item in items for asset in item.assets.values()}
+
+    # in a process of its own: GDAL's threads and the server's would wait for each other
+    command = [sys.executable, "-c", VALID, f"/vsis3/{BUCKET}/some/ndvi/mosaic/data.gti.gpkg"]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    with rasterio.open(folder / "mosaic" / "data.gti.gpkg") as dataset:
+        number = dataset.read(1, masked=True).count()
+    assert number > 159_000 and seen.stdout.split() == [str(number)], (
+        f"the index does not find its tiles: {seen.stderr}"
+    )
+    for name, described in json.loads((folder / "collection.json").read_text())["assets"].items():
+        answer = requests.get(collection.assets[name].href, timeout=10)
+        assert answer.ok and answer.headers["Content-Type"] == described["type"], name
 
     explorer = requests.get(f"{s3.url}{PREFIX}/explorer-config.json", timeout=10).json()
     (source,) = explorer["sources"]

@@ -83,7 +83,7 @@ class Product:
                     seen.add(published.key)
                     yield published
         for path in sorted((self.folder / "mosaic").rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
+            if path.is_file() and not path.name.startswith(".") and self._key(path) not in seen:
                 yield self._file(path)
 
     def item_objects(self) -> Iterator[Published]:

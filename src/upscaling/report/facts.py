@@ -119,6 +119,8 @@ def _collection(run_folder: Path) -> dict[str, Any] | None:
         **named,
         "tiles": content.get("upscaling:tiles") or {},
         "missing": len(content.get("upscaling:missing") or []),
+        "table": "items" in (content.get("assets") or {}),
+        "parts": [link["href"] for link in content.get("links") or () if link["rel"] == "child"],
     }
 
 

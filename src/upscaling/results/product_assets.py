@@ -49,13 +49,15 @@ def _put(path: Path, below: str, assets: Mapping[str, Mapping[str, Any]]) -> Non
     try:
         before = path.read_bytes()
         collection = orjson.loads(before)
-        kept = {key: asset for key, asset in collection["assets"].items() if not asset["href"].startswith(below)}
+        there = collection.pop("assets", {})  # one over parts has none of its own
+        shown = {key: asset for key, asset in there.items() if not asset["href"].startswith(below)} | dict(assets)
         extensions = set(collection["stac_extensions"])
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise UpscalingError(f"{path} cannot be read: {error!r}; delete it and run again") from error
-    collection["assets"] = kept | dict(assets)
-    if any("raster:spatial_resolution" in asset for asset in collection["assets"].values()):
+    if any("raster:spatial_resolution" in asset for asset in shown.values()):
         collection["stac_extensions"] = sorted(extensions | {EXTENSIONS["raster"]})
+    if shown:
+        collection["assets"] = shown
     after = orjson.dumps(collection, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if after != before:
         rewrite(path, after)
