@@ -20,6 +20,7 @@ from tests.containers import NDVI_IMAGE, Podman, Registry
 from tests.pixels import put_together, scene_ndvi, window
 from tests.servers import BIN
 from tests.workflow.conftest import CRS, SCENE_AOI, Run
+from upscaling.backends.containers import end_orphans
 
 
 @pytest.fixture
@@ -75,6 +76,32 @@ def test_the_package_runs_in_the_image_of_the_cache(
     np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
     tiles = len(list(run.results.glob("tiles/*/item.json")))
     assert podman.started(ndvi_image, began) == tiles > 1
+
+
+def test_what_a_killed_run_left_in_its_container_is_ended(ndvi_image: str, podman: Podman, tmp_path: Path) -> None:
+    shim = ROOT / "src/upscaling/backends/engines/podman"
+    sleep = [shim, "run", "--rm", ndvi_image, "sleep", "600"]
+    mine, other = tmp_path / "scratch" / "cwl-1", tmp_path / "scratch2" / "cwl-1"
+    clients = []
+    for folder in (mine, other):
+        marked = {**os.environ, **podman.environment, "UPSCALING_CWL_RUN": f"{folder}/"}
+        clients.append(subprocess.Popen(sleep, env=marked))
+    running = ["ps", "--quiet", "--filter", "label=eo-upscaling"]
+    while len(podman(*running).split()) < 2:
+        assert all(client.poll() is None for client in clients)
+        time.sleep(0.1)
+    for client in clients:
+        client.kill()
+        client.wait()
+    assert len(podman(*running).split()) == 2, "containers are not children of who started them"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in podman.environment.items():
+            patch.setenv(name, value)
+        end_orphans("podman", [mine], os.environ["PATH"])
+        (left,) = podman(*running).split()
+        assert str(other) in podman("inspect", left)
+        end_orphans("podman", [other], os.environ["PATH"])
+    assert not podman(*running).split()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from upscaling.config import CwlBackendConfig
     from upscaling.config_cwl import Container
 
-__all__ = ["check_images", "image_environment", "pull_images"]
+__all__ = ["check_images", "end_orphans", "image_environment", "pull_images"]
 
 ENGINES: dict[str, tuple[str, ...]] = {
     "docker": ("docker",),
     "podman": ("podman",),
     "singularity": ("singularity", "apptainer"),
 }
+LABEL = "eo-upscaling"  # which engines/engine.sh gives every container
 CACHE_KEY = "backend.site.container_cache"
 _SHIMS = Path(__file__).with_name("engines")
 _INDEX = "images.json"
@@ -39,7 +40,7 @@ def image_environment(container: Container, cache: str | None, path: str) -> dic
     if container == "singularity" and folder:
         found = dict.fromkeys(("CWL_SINGULARITY_CACHE", "APPTAINER_CACHEDIR", "SINGULARITY_CACHEDIR"), folder)
         return {"PATH": path, **found}
-    if container in ("docker", "podman") and (folder or container == "podman"):
+    if container in ("docker", "podman"):
         return {"PATH": f"{_SHIMS}{os.pathsep}{path}", "UPSCALING_IMAGES": folder}
     return {"PATH": path}
 
@@ -68,6 +69,17 @@ def check_images(container: Container, cache: str | None, names: Sequence[str], 
             raise ConfigError(
                 f"{name} is not in {folder}: run `upscaling pull CONFIG` where there is a network", key=CACHE_KEY
             )
+
+
+def end_orphans(container: Container, folders: Iterable[Path], path: str) -> None:
+    """End the containers that killed runs in these folders left behind, on this machine."""
+    engine = engine_of(container, path)
+    if container not in ("docker", "podman") or engine is None:
+        return
+    for folder in folders:
+        found = _run(engine, "ps", "--quiet", "--filter", f"label={LABEL}={folder}/").stdout.split()
+        if found:
+            _run(engine, "kill", *found)
 
 
 def _index_of(cache: Path) -> dict[str, dict[str, str]]:

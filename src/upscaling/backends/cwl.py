@@ -188,6 +188,8 @@ class CwlBackend:
         if self.batch_system == "slurm" and place.store.exists():
             slurm.end_orphans(place.comment)
         with alone(place.folder.parent):
+            if receipt.attempt:
+                containers.end_orphans(self.container, place.folder.parent.glob("cwl-*"), self._environment()["PATH"])
             for stale in place.folder.parent.glob("cwl-*"):
                 if stale != place.folder:  # other parameters, another package or other containers
                     self._place(job, stale.name.removeprefix("cwl-")).store.remove(self._environment())

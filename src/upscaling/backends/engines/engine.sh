@@ -1,6 +1,6 @@
 #!/bin/sh
 # What docker and podman of this folder do: usage engine.sh NAME ARGUMENTS...
-# They stand before the real ones on the PATH of a CWL runner, on whatever node a step runs, and add two things:
+# They stand before the real ones on the PATH of a CWL runner, on whatever node a step runs, and add three things:
 # an image that is in the cache (`upscaling pull`) is loaded into the node's own store before the runner asks for it, so
 # that no node needs a network; and root may use podman, which refuses the runner's --userns=keep-id to root.
 set -u
@@ -49,4 +49,8 @@ for argument do
   esac
   set -- "$@" "$argument"
 done
+if [ "${1:-}" = run ] && [ -n "${UPSCALING_CWL_RUN:-}" ]; then
+  shift
+  set -- run "--label=eo-upscaling=$UPSCALING_CWL_RUN" "$@"
+fi
 exec "$name" "$@"
