@@ -8,7 +8,7 @@ submits the step; a leader per tile is here). Makespan is from the start to the 
 last raster), start-up of Snakemake included. CPU is that of all processes here, Snakemake and leaders, and of all jobs
 (``sacct``), less that of the jobs of ``plain``: what orchestration costs. The last line is JSON.
 
-``b-chunk`` gives each slot two jobs, of as many tiles as that makes.
+``b-chunk`` gives every slot as many jobs as any other, each of at most 32 tiles.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 HOME = Path("/var/tmp/eo-upscaling-slurm")
-SITE = {"account": "eo", "partition": "main", "runtime_min": 10}
+SITE = {"account": "eo", "partition": "main", "runtime_min": 60}
 EDGE = 1000  # metres, of a tile
+MOST = 32  # tiles in a job
 PARSER = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 PARSER.add_argument("--tiles", type=int, default=24)
 PARSER.add_argument("--seconds", type=float, default=10.0, help="that a tile waits")
@@ -96,7 +97,8 @@ def ours(profile: str, *, chunked: bool = False, **backend: Any) -> Callable[[ar
             "backend": {"kind": "cwl", "slots": options.slots, "memory_mb": 500, "site": SITE, **backend},
         }
         if chunked:
-            config["backend"] |= {"chunk": math.ceil(options.tiles / options.slots / 2)}
+            rounds = math.ceil(options.tiles / options.slots / MOST)
+            config["backend"] |= {"chunk": math.ceil(options.tiles / options.slots / rounds)}
         (folder / "config.json").write_text(json.dumps(config))
         subprocess.run(["upscaling", "plan", "config.json"], cwd=folder, env=environment(), check=True)
         lines = (folder / "results/bench/plan/tiles.csv").read_text().splitlines()[1:]
