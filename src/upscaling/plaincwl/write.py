@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from upscaling.plan import Plan, ensure_plan, keep_config
 
 if TYPE_CHECKING:
     from upscaling.config import Config
+    from upscaling.config_cwl import CwlBackendConfig
 
 __all__ = ["AREA", "PLAN", "TILE", "write_workflow"]
 
@@ -236,10 +238,24 @@ def _commands(config: Config, out: Path) -> list[str]:
     files = [f"--outdir={place / 'result'}", str(place / WORKFLOW), str(place / ORDER)]
     toil = ["toil-cwl-runner", f"--jobStore={place / 'store'}", f"--batchSystem={backend.batch_system}"]
     toil += [f"--defaultMemory={backend.memory_mb * 10**6}", f"--defaultCores={backend.cores}", "--clean=onSuccess"]
+    if backend.site.container_cache:
+        toil.append("--no-prepull")  # `upscaling pull` has done it
     if backend.batch_system != "single_machine":
         # As the leader has it for a tile (backends/cwl.py).
         toil += ["--doubleMem=true", "--doubleTime=true", f"--defaultWalltime={backend.site.runtime_min * 60}"]
         toil += [f"--batchLogsDir={place / 'logs'}"]
     if backend.batch_system == "slurm" and (options := backend.site.sbatch_options()):
         toil.append(f"--slurmArgs={shlex.join(options)}")
-    return [shlex.join([*toil, *how, *backend.options, *files]), shlex.join(["cwltool", *how, *files])]
+    commands = ([*toil, *how, *backend.options, *files], ["cwltool", *how, *files])
+    return [_surroundings(backend) + shlex.join(command) for command in commands]
+
+
+def _surroundings(backend: CwlBackendConfig) -> str:
+    """Return, for a shell, what lets a runner find the images of the site's cache."""
+    from upscaling.backends.containers import image_environment
+
+    found = image_environment(backend.container, backend.site.container_cache, "")
+    shims = found.pop("PATH").rstrip(os.pathsep)
+    said = [f"{name}={shlex.quote(value)}" for name, value in found.items() if value]
+    said += [f'PATH={shlex.quote(shims)}:"$PATH"'] if shims else []
+    return f"env {' '.join(said)} " if said else ""
