@@ -102,6 +102,32 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
             assert near.sum() > 300, f"no tile has the colour of {state}"
 
 
+@pytest.mark.slow
+def test_twenty_thousand_tiles_are_drawn_and_can_be_clicked(tmp_path: Path) -> None:
+    """How long that takes is for benchmarks/report to say."""
+    run, plan = planned_run(tmp_path, [-5.0, 41.0, 20.5, 54.0], "utm-12km")
+    assert len(plan.tiles) > 20_000
+    report = write_report(run)
+    tile = next(t for t in list(plan.tiles)[len(plan.tiles) // 2 :: len(ENDS)] if "31n_e0" in t)
+    shot = tmp_path / "report.png"
+
+    async def look() -> tuple[int, str, list[str]]:
+        async with opened(report.as_uri(), tmp_path) as page:
+            await page.until(DRAWN)
+            number = await page.evaluate("Bokeh.documents[0].get_model_by_name('tiles').data_source.data.tile.length")
+            facts = await facts_of(page, tile)
+            await page.picture(shot)
+            return int(number), facts, page.complaints
+
+    number, facts, complaints = asyncio.run(look())
+    assert complaints == []
+    assert number == len(plan.tiles)
+    assert "state" in facts
+    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)[200:700, 100:1000]
+    drawn = (np.abs(pixels - GROUND).sum(axis=2) > 12).mean()
+    assert drawn > 0.6, "the map is not full of tiles"
+
+
 def test_it_is_there_before_the_first_tile_and_for_runs_without_an_area(tmp_path: Path) -> None:
     run, plan = planned_run(tmp_path, AOI, "utm-20km")
     for receipt in (run / "receipts").iterdir():

@@ -218,6 +218,7 @@ def draw_map(
     )
     if area:
         lines = [[ring[axis] for ring in area] for axis in (0, 1)]
+        plot.multi_line(*lines, name="area-edge", line_color="#ffffff", line_width=5, line_alpha=0.7)
         plot.multi_line(*lines, name="area", line_color=_AREA_COLOUR, line_width=2)
     plot.add_tools(bokeh.HoverTool(renderers=[tiles], tooltips=[("tile", "@tile"), ("state", "@state")]))
     tapped = bokeh.CustomJS(code="if (cb_obj.indices.length) showTile(cb_obj.indices[0])")

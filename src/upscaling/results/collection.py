@@ -335,7 +335,7 @@ def write_collection(
     """Write ``collection.json`` into ``home`` and say what was gathered."""
     import orjson
 
-    problems = [*collection_problems(collection), *problems]
+    problems = [*collection_problems(collection, pictured=False), *problems]
     path = home / "collection.json"
     with written_whole(path) as temporary:
         temporary.write_bytes(orjson.dumps(collection, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

@@ -71,13 +71,15 @@ def item_problems(item: Stac) -> Iterator[str]:
         yield "table extension: a column has no name"
 
 
-def collection_problems(collection: Stac, *, prr: bool = False) -> Iterator[str]:
+def collection_problems(collection: Stac, *, prr: bool = False, pictured: bool = True) -> Iterator[str]:
     """Yield a line for each recommendation that a collection does not follow.
 
     Parameters
     ----------
     prr
         Ask for all that the PRR requires. Asked anyway of a collection with any ``osc:`` field.
+    pictured
+        False where its mosaics are not made yet, and so no thumbnail.
     """
     if not VERSION.fullmatch(str(collection.get("stac_version"))):
         yield "STAC-REC-01: stac_version is older than 1.1"
@@ -88,7 +90,7 @@ def collection_problems(collection: Stac, *, prr: bool = False) -> Iterator[str]
         yield f"STAC-REC-02: no {', '.join(lacking)}"
     yield from _relative(collection)
     if prr or any(name.startswith("osc:") for name in collection):
-        yield from _prr(collection)
+        yield from _prr(collection, pictured=pictured)
     for name, render in collection.get("renders", {}).items():
         yield from _render(name, render, collection)
     for key, asset in collection.get("item_assets", {}).items():
@@ -219,12 +221,12 @@ def _assets(stac: Stac) -> Iterable[Any]:
     return dict(stac.get("assets", {})).values()
 
 
-def _prr(collection: Stac) -> Iterator[str]:
+def _prr(collection: Stac, *, pictured: bool) -> Iterator[str]:
     lacking = [name for name in PRR_FIELDS if not collection.get(name)]
     if lacking:
         yield f"STAC-REC-02: the PRR asks for {', '.join(lacking)}"
     thumbnails = [asset for asset in _assets(collection) if "thumbnail" in asset.get("roles", ())]
-    if not any(asset.get("type") in THUMBNAILS for asset in thumbnails):
+    if pictured and not any(asset.get("type") in THUMBNAILS for asset in thumbnails):
         yield "STAC-REC-02: the PRR asks for an asset with the role thumbnail (JPEG, PNG or WebP)"
     licences = [link for link in collection.get("links", ()) if link.get("rel") == "license"]
     if collection.get("license") in {"other", "various", "proprietary"} and not licences:
