@@ -5,6 +5,7 @@ rule publish:
     input:
         collection="<run>/collection.json",
         mosaic="<run>/mosaic",
+        quality="<run>/quality.json",
     output:
         record="<run>/published.json",
     log:
