@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,36 @@ def test_per_band_in_another_crs_is_the_stacked_one_taken_apart(run: Path) -> No
         with rasterio.open(run / "mosaic" / f"bands_{name}.tif") as dataset:
             assert (dataset.crs.to_epsg(), dataset.transform) == (3035, transform)
             np.testing.assert_array_equal(dataset.read(1), stacked[number])
+
+
+def test_each_time_step_is_a_mosaic_of_its_own(tmp_path: Path, job_of: JobOf, scene: Path) -> None:
+    steps = {"2022-05": 1, "2022-06": 2}
+    keys = {}
+    for tile in TILES:
+        for label, factor in steps.items():
+            job = job_of(tile)
+            name = f"{tile.id}_{label}"
+            folder = tmp_path / RUN / "tiles" / name
+            job = replace(job, id=name, folder=folder, time=(f"{label}-01", f"{label}-28"), key=f"key-of-{name}")
+            path = job.scratch / f"{label}.tif"
+            west, north = tile.bounds.west, tile.bounds.north
+            write_raster(path, cut(scene, ndvi(scene), tile) * factor, west, north, nodata=np.nan)
+            item = build_item(job, outcome_of(FetchedAsset(path, "openEO.tif")), temporal=TEMPORAL)
+            write_json(folder / "item.json", item)
+            keys[name] = job.key
+    collect(tmp_path / RUN, tiles=list(keys), keys=keys, metadata=CollectionMetadata(RUN, "T", "D", "CC0-1.0"))
+    made = make_mosaics(config(cog=True), tmp_path / RUN)
+    assert [(entry["asset"], entry["step"], entry["cog"]) for entry in made] == [
+        ("data", label, f"data_{label}.tif") for label in steps
+    ]
+    with rasterio.open(scene) as dataset:
+        column, row = round((676000 - dataset.bounds.left) / 10), round((dataset.bounds.top - 5154000) / 10)
+    expected = ndvi(scene)[row : row + 600, column : column + 800]
+    for label, factor in steps.items():
+        with rasterio.open(tmp_path / RUN / "mosaic" / f"data_{label}.tif") as dataset:
+            np.testing.assert_array_equal(dataset.read(1), expected * factor)
+    keys_of_assets = {"items", "thumbnail", "quicklook-data_2022-06", *(f"mosaic-data_{label}" for label in steps)}
+    assert set(assets(tmp_path / RUN)) == keys_of_assets | {f"index-data_{label}" for label in steps}
 
 
 def test_the_collection_is_written_only_if_something_changed_and_never_looks_newer(run: Path) -> None:
