@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
+from upscaling.backends.openeo_account import Account
 from upscaling.backends.openeo_jobs import JobWatch, StartGate
 from upscaling.backends.places import Places
 from upscaling.backends.remote import PlatformError
+from upscaling.config import OpenEOBackendConfig
 from upscaling.errors import ErrorClass
 
 LIMIT = PlatformError(
@@ -174,3 +176,15 @@ def test_without_a_list_everybody_asks_for_himself() -> None:
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_place_is_free_as_soon_as_the_list_shows_that_its_job_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = OpenEOBackendConfig(kind="openeo", url="http://127.0.0.1:1", auth="none", slots=2)
+    account = Account(config, "http://127.0.0.1:1")
+    for name in "ab":
+        account.gate.start(name, fine)
+    page = [{"id": "a", "status": "running"}, {"id": "b", "status": "error"}, {"id": "c", "status": "finished"}]
+    monkeypatch.setattr(account, "_pages", lambda limit: [page])
+    assert account._news_of(frozenset("ab")) == {"a": "running", "b": "error", "c": "finished"}
+    assert (account.gate.has("a"), account.gate.has("b")) == (True, False)
+    assert account.gate.start("d", fine) is None

@@ -13,7 +13,7 @@ from upscaling.errors import ErrorClass
 __all__ = ["JobWatch", "StartGate"]
 
 _WORTH_A_LIST = 3  # jobs that are waited for; fewer are asked about one by one
-_SHARE = 5  # a list that took n seconds is asked for again after this many times n
+_SHARE = 3  # a list that took n seconds is asked for again after this many times n
 _COVERED = 5  # a job that the list shows is asked about itself this much more rarely
 _ORDER = {"created": 0, "queued": 1, "running": 2, "finished": 3, "error": 3, "canceled": 3}
 _LIMIT = re.compile(r"limit\D{0,20}\((\d+)\)", re.IGNORECASE)

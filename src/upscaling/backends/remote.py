@@ -199,6 +199,8 @@ class _Life:
     def run(self) -> Outcome:
         receipt = self.receipt
         receipt.lost = 0
+        if receipt.error:
+            self._forget_files()
         if receipt.state == "failed":
             self._begin_again("run again after it failed")
         elif receipt.facts.get("deleted"):
@@ -216,7 +218,10 @@ class _Life:
 
     def _begin_again(self, reason: str) -> None:
         self.receipt.start_over(reason)
-        # What was fetched of the last attempt may be what was wrong with it.
+        self._forget_files()
+
+    def _forget_files(self) -> None:
+        """Delete what was fetched the last time: it may be what was wrong."""
         shutil.rmtree(self.job.scratch / "results", ignore_errors=True)
 
     def _patiently(self, action: Callable[[], _T]) -> _T:
