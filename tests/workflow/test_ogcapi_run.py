@@ -16,8 +16,10 @@ import pytest
 
 from tests.backend.ogcapi.servers import DruServer, Pygeoapi
 from tests.conftest import ROOT
+from tests.fake_stac_api import FakeStacApi
 from tests.pixels import put_together, scene_ndvi, window
 from tests.servers import BIN, free_port
+from tests.stac_products import make_items
 from tests.workflow.conftest import CRS, SCENE_AOI, Run
 from upscaling.results.validate import validate_collection
 
@@ -286,6 +288,44 @@ def test_a_run_over_products_without_an_area(server: Pygeoapi, ogc_run: Callable
     assert len(server.executions) == 3
     items = [json.loads(path.read_text()) for path in run.results.glob("tiles/*/item.json")]
     assert {tuple(item["properties"]["proj:bbox"]) for item in items} == {tuple(box["bbox"]) for box in boxes}
+
+
+def test_products_of_a_stac_search_are_a_job_each(
+    server: Pygeoapi, ogc_run: Callable[..., Run], scene: Path, tmp_path: Path
+) -> None:
+    """A product arrives by reference, in the tiles that it lies in; the search is asked once, when planned."""
+    with FakeStacApi(tmp_path / "files") as api:
+        api.items = make_items(scene, api.folder, href=f"{api.url}/files")
+        search = {"catalogue": api.url, "collections": ["s2"], "time": ["2022-06-01", "2022-07-01"]}
+        fill = {"product": "item", "number": "property:eo:cloud_cover"}
+        run = ogc_run(
+            server,
+            process="echo",
+            parameters={
+                "several": ["a", "b"],
+                "list": [1.5],
+                "settings": {"depth": 2},
+                "table": "table.csv",
+                "word": "red",
+                "period": ["2022-06-01T00:00:00Z", "2022-07-01T00:00:00Z"],
+            },
+            for_each={"search": {**search, "max_cloud_cover": 30, "fill": fill}},
+            area={"aoi": [11.31, 46.485, 11.311, 46.486], "grid": "utm-1km"},
+        )
+        (run.folder / "table.csv").write_text("a,b\n1,2\n")
+        done = run.snakemake()
+        assert done.returncode == 0, done.stderr
+        got = {}
+        for path in run.results.glob("tiles/*/item.json"):
+            (asset,) = json.loads(path.read_text())["assets"].values()
+            sent = json.loads((path.parent / asset["href"]).read_text())
+            got[path.parent.name.partition("_n5150_")[2]] = [sent["product"], sent["number"]]
+        address = f"{api.url}/collections/s2/items"
+        assert got == {
+            name: [{"href": f"{address}/{name}", "type": "application/json"}, cloud]
+            for name, cloud in (("west_a", 5.0), ("whole_b", 20.0))
+        }
+        assert len(api.searches) == 1
 
 
 def test_cancel_dismisses_and_the_next_run_submits_again(server: Pygeoapi, ogc_run: Callable[..., Run]) -> None:

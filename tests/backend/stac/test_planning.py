@@ -155,6 +155,33 @@ def test_an_item_is_a_job_for_each_tile_that_it_lies_in(api: FakeStacApi, tmp_pa
     assert {name.partition("_n5")[2].partition("_")[2] for name in jobs} == {"west_a", "whole_b"}
 
 
+def test_an_openeo_process_takes_addresses_and_fields(api: FakeStacApi, tmp_path: Path, planned: Any) -> None:
+    """Stage-in by address, and products as the dimension of a process that knows no area."""
+    load: dict[str, Any] = {"url": {"from_parameter": "url"}, "spatial_extent": {"from_parameter": "bbox"}}
+    node = {"process_id": "load_stac", "arguments": load, "result": True}
+    extent = {"name": "bbox", "schema": {"type": "object", "subtype": "bounding-box"}}
+    parameters: list[dict[str, Any]] = [extent, {"name": "url", "schema": {"type": "string"}}]
+    process = {"id": "p", "process_graph": {"load": node}, "parameters": parameters}
+    (tmp_path / "p.json").write_text(json.dumps(process))
+    source = {"source": str(tmp_path / "p.json")}
+    backend = {"kind": "openeo", "url": "https://openeo.example", "auth": "none"}
+    search = {"catalogue": api.url, "time": JUNE, "max_cloud_cover": 10}
+    jobs = planned(algorithm=source, backend=backend, stage_in={**search, "limit": 1, "input": "url"})
+    address = f"{api.url}/collections/s2/items"
+    assert jobs["utm-2km_32n_e0682_n5150"]["parameters"]["url"] == f"{address}/east_a"
+    assert jobs["utm-2km_32n_e0686_n5150"]["nodata"]
+
+    del load["spatial_extent"], parameters[0]
+    parameters.append({"name": "day", "schema": {"type": "string", "format": "date-time"}})
+    (tmp_path / "p.json").write_text(json.dumps(process))
+    each = {"search": {**search, "fill": {"url": "item", "day": "datetime"}}}
+    jobs = planned(algorithm=source, backend=backend, for_each=each, area=None)
+    day = "2022-06-02T10:15:59Z"
+    assert {name: job["parameters"] for name, job in jobs.items()} == {
+        name: {"url": f"{address}/{name}", "day": day} for name in ("east_a", "west_a")
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
