@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.fake_stac_api import FakeStacApi
+from tests.publish.conftest import s3  # noqa: F401 -- a fixture
 from tests.stac_products import make_catalogue, make_items
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import orjson
 import pystac
 import pytest
+import requests
 from tests.fake_stac_api import FakeStacApi
+from tests.publish.conftest import BUCKET, S3
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.stac.inputs import ITEMS
@@ -200,3 +202,29 @@ def test_local_files_are_linked_and_checked(catalogue: Path, stage: Stage, tmp_p
     assert here.samefile(catalogue.parent / "west_a" / "B03.tif")
     item["assets"]["B03"]["href"] += ".gone"
     assert "no such file" in str(failing(stage, item, tmp_path / "other"))
+
+
+def test_assets_come_from_buckets_too(
+    catalogue: Path, stage: Stage, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With keys of that bucket, and not those of any other; an object that is not as declared is refused."""
+    content = (catalogue.parent / "west_a" / "B03.tif").read_bytes()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("UPSCALING_S3_BUCKET_ENDPOINT", s3.url)
+    monkeypatch.setenv("UPSCALING_S3_BUCKET_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("UPSCALING_S3_BUCKET_SECRET_ACCESS_KEY", "very-secret")
+    answer = requests.put(f"{s3.url}/{BUCKET}/products/B03.tif", data=content, timeout=10)
+    assert answer.ok
+    href = f"s3://{BUCKET}/products/B03.tif"
+    item = {
+        "id": "a",
+        "type": "Feature",
+        "properties": {},
+        "assets": {"B03": {"href": href, "file:size": len(content)}},
+    }
+    made = stage.inputs({"a": folder_of(*write_plan(stage.plan, [item]))}, tmp_path / "tile")
+    assert (Path(made["a"]["path"]) / "a" / "B03.tif").read_bytes() == content
+    assert "is larger than the 3 bytes" in str(failing(stage, item, tmp_path / "x", **{"file:size": 3}))
+    assert "products/gone.tif is not there" in str(
+        failing(stage, item, tmp_path / "x", href=href.replace("B03", "gone"))
+    )
