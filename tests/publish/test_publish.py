@@ -22,9 +22,11 @@ from tests.publish.conftest import BUCKET, S3, FakeStacApi
 from tests.unit.results.results_helpers import cut, ndvi
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.gather import gather
 from upscaling.plan import job_of, load_plan
 from upscaling.publish import publish
 from upscaling.publish.stac_api import StacApi
+from upscaling.results.products import make_mosaics
 
 Finished = tuple[Config, Path]
 PREFIX = f"/{BUCKET}/some/ndvi"
@@ -238,3 +240,26 @@ def test_refusals_are_one_line(
     with pytest.raises(UpscalingError, match="transaction extension"):
         StacApi(stac_api.url)
     assert "AWS_SECRET_ACCESS_KEY" in os.environ
+
+
+def test_what_the_prr_asks_for_is_there_once_the_mosaics_are(finished: Finished, s3: S3) -> None:
+    config, folder = finished
+    prr = {
+        "project": "demo",
+        "contract_number": "4000",
+        "project_website": "https://example.org",
+        "project_description": "A project.",
+        "variables": ["ndvi"],
+        "missions": ["sentinel-2"],
+        "parameters": [{"name": "normalized_difference_vegetation_index"}],
+    }
+    values = to(config, s3).model_dump(mode="json", exclude_none=True)
+    config = Config.parse(values | {"collection": {"license": "CC-BY-4.0", "themes": ["land"], "prr": prr}})
+    gather(config=config, run_folder=folder)
+    with pytest.raises(UpscalingError, match=r"the PRR would refuse this collection: .* role thumbnail"):
+        publish(config, folder)
+    assert not s3.puts
+    make_mosaics(config, folder)
+    assert publish(config, folder)["notices"] == [
+        "the Geospatial Explorer reads https only: set publish.public_url",
+    ]
