@@ -218,6 +218,7 @@ class Choice:
         self.items = [*ranked, *(item for item in self.items if item.rank is None)]
         self._limit = limit
         self._tree = shapely.STRtree([item.shape for item in self.items])
+        self._near: tuple[Any, list[Pinned]] = (None, [])
 
     def at(self, geometry: Any, span: tuple[dt.datetime, dt.datetime] | None) -> list[Pinned]:
         """Return the items of a place and a time, in order.
@@ -229,10 +230,14 @@ class Choice:
         span
             Half-open.
         """
-        items = self.items
-        if geometry is not None:
+        if geometry is None:
+            items = self.items
+        elif self._near[0] is geometry:  # the steps of a tile follow each other
+            items = self._near[1]
+        else:
             near = sorted(int(index) for index in self._tree.query(geometry, predicate="intersects"))
-            items = [items[index] for index in near if overlaps(items[index].shape, geometry)]
+            items = [self.items[index] for index in near if overlaps(self.items[index].shape, geometry)]
+            self._near = geometry, items
         if span is not None:
             items = [item for item in items if within(item, span)]
         return items[: self._limit] if self._limit else items
