@@ -15,7 +15,7 @@ import pytest
 from upscaling.backends import remote
 from upscaling.backends.remote import JobState, Patience, PlatformError, run_remote
 from upscaling.errors import ErrorClass, TileFailedError, UpscalingError
-from upscaling.receipts import open_receipt
+from upscaling.receipts import Receipt, open_receipt
 from upscaling.tiles import Algorithm, Bounds, FetchedAsset, Outcome, Tile, TileJob
 
 PATIENCE = Patience(shortest=0.001, longest=0.002, total=60, outage=60, lag=0.01)
@@ -301,3 +301,62 @@ def test_threads_of_one_process_wait_for_each_other_and_keep_their_locks_when_an
     finally:
         release.set()
         intruder.join(30)
+
+
+class FakeBusyPlatform(FakeFaultyPlatform):
+    """A job waits, then works, and is asked about often."""
+
+    words = ("queued", "queued", "queued", "running", "running", "running")
+
+    def state(self, job_id: str) -> JobState | None:
+        found = super().state(job_id)
+        number = self.calls.count("state") - 2  # the first look finds it created
+        return JobState(self.words[number], {}) if 0 <= number < len(self.words) else found
+
+
+def test_what_the_platform_says_is_written_once_per_change(job: TileJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, str | None]] = []
+    advance = Receipt.advance
+
+    def noting(receipt: Receipt, state: Any, **changes: Any) -> None:
+        advance(receipt, state, **changes)
+        written.append((state, receipt_of(job)["facts"].get("status")))
+
+    monkeypatch.setattr(Receipt, "advance", noting)
+    run(job, FakeBusyPlatform())
+    assert written == [
+        ("intent", None),
+        ("created", None),
+        ("started", "created"),
+        ("started", "queued"),
+        ("started", "running"),
+        ("finished", None),
+    ]
+
+
+def test_a_lost_job_is_made_again_so_often_and_a_canceled_one_only_by_the_next_run(job: TileJob) -> None:
+    platform = FakeFaultyPlatform(ends="error", log="Container released on a *lost* node")
+    with pytest.raises(TileFailedError) as caught:
+        run(job, platform, replace(PATIENCE, lost=3))
+    assert caught.value.error_class is ErrorClass.LOST
+    assert (len(platform.jobs), receipt_of(job)["lost"]) == (4, 3)
+    platform.ends = "canceled"
+    with pytest.raises(TileFailedError) as caught:
+        run(job, platform)
+    assert caught.value.error_class is ErrorClass.CANCELED
+    assert (len(platform.jobs), receipt_of(job)["lost"]) == (5, 0)
+
+
+def test_refused_results_keep_the_job_and_a_discarded_one_is_never_taken_again(job: TileJob) -> None:
+    platform = FakeFaultyPlatform()
+    bad = PlatformError("no raster", error_class=ErrorClass.OUTPUT)
+    platform.before["fetch"] = [bad, bad]
+    for _ in range(2):
+        with pytest.raises(TileFailedError, match="no raster"):
+            run(job, platform)
+        assert (receipt_of(job)["state"], receipt_of(job)["error"]["class"]) == ("finished", "bad-output")
+    run(job, platform)
+    assert (len(platform.jobs), receipt_of(job)["error"]) == (1, None)
+    with open_receipt(job) as receipt:
+        receipt.discard("of no use")
+    assert run(job, platform).job["id"] == "j2"
