@@ -130,6 +130,7 @@ class _Target:
     part: str
     tile: Tile
     at: Coordinates
+    time: tuple[str, str] | None
     nodata: bool
 
 
@@ -154,7 +155,10 @@ def _targets(
         staged, there = staging.at(larger, step) if staging and larger else ({}, True)
         at = Coordinates(larger, step, {**(row.values if row else {}), **staged})
         part = f"rows-{number // _ROWS_IN_A_PART:04d}" if tile.placeless else _part_of(tile)
-        yield _Target(name, part, dataclasses.replace(tile, id=tile.id or name), at, not there)
+        when = (step.start, step.end) if step else None
+        if staging and not there:  # no file will say when there was nothing
+            when = when or staging.time
+        yield _Target(name, part, dataclasses.replace(tile, id=tile.id or name), at, when, not there)
 
 
 @functools.lru_cache(maxsize=1)  # the rows of a tile follow each other
@@ -185,14 +189,14 @@ def _write_targets(
         writer = csv.writer(tile_stream, lineterminator="\n")
         writer.writerow(("tile", "key", "offset", "part"))
         for number, target in enumerate(targets, 1):  # noqa: B007 -- the last one is the count
-            step, parameters = target.at.step, bind(target.at)
+            parameters = bind(target.at)
             key = digest({**identity, "tile": target.id, "parameters": parameters})
             writer.writerow((target.id, key, job_stream.tell(), target.part))
             line = {
                 "id": target.id,
                 "key": key,
                 "tile": dataclasses.asdict(target.tile),
-                "time": [step.start, step.end] if step else None,
+                "time": target.time,
                 "parameters": parameters,
                 **({"nodata": True} if target.nodata else {}),
             }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.pixels import put_together
 from tests.servers import BIN
 from tests.stac_products import expected_water, make_catalogue, make_items
 from tests.workflow.conftest import CRS, Run
+from tests.workflow.test_plain_cwl_run import said_of, write_cwl
 
 # Fifteen tiles of 2 km: of the scene's east and beyond its edge, where no product is.
 AREA = {
@@ -114,6 +117,24 @@ def test_four_tools_over_staged_items_equal_numpy(api: FakeStacApi, water_run: C
 def keys_of(run: Run) -> dict[str, str]:
     rows = (run.results / "plan" / "tiles.csv").read_text().splitlines()[1:]
     return dict(row.split(",")[:2] for row in rows)
+
+
+def test_plain_cwl_gives_the_same(water_run: Callable[..., Run], scene: Path, tmp_path: Path) -> None:
+    """What `upscaling cwl` writes has its items beside it; a tile without any is not run, and not missing."""
+    run = water_run(make_catalogue(scene, tmp_path / "catalogue"))
+    ring = [[684000, 5150000], [688000, 5150000], [688000, 5152000], [684000, 5152000], [684000, 5150000]]
+    (run.folder / "area.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": CRS}))
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    nothing = items_of(run)["utm-2km_32n_e0686_n5150"]["properties"]
+    assert nothing["start_datetime"] == "2022-06-01T00:00:00Z", "of the search: no file says when there was nothing"
+    cwltool = shlex.split(write_cwl(run)[1])
+    shutil.rmtree(tmp_path / "catalogue")
+    shutil.rmtree(run.folder / "elsewhere")
+    said = subprocess.run(cwltool, cwd=run.folder, env=run.environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr[-3000:]
+    (collection,) = (run.folder / "plain" / "result").glob("*/collection.json")
+    assert said_of(collection.parent) == said_of(run.results)
 
 
 def test_products_as_the_dimension_of_a_package(water_run: Callable[..., Run], scene: Path, tmp_path: Path) -> None:

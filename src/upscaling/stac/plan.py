@@ -135,6 +135,7 @@ class Staging:
         self._parameter = next(p for p in algorithm.parameters if p.name == self.input)
         spans: list[Span] | None = [(step.start, step.end) for step in steps] if steps else None
         self._always = span_of(search.time, "stage_in.time") if search.time else None
+        self.time = (search.time[0], search.time[1]) if search.time else None
         if search.time:
             spans = [(search.time[0], search.time[1])]
         staged = self.form in {"folder", "folders"}
