@@ -137,6 +137,32 @@ def test_plain_cwl_gives_the_same(water_run: Callable[..., Run], scene: Path, tm
     assert said_of(collection.parent) == said_of(run.results)
 
 
+def test_after_pull_neither_catalogue_nor_files_are_needed(
+    water_run: Callable[..., Run], scene: Path, tmp_path: Path
+) -> None:
+    with FakeStacApi(tmp_path / "files") as api:
+        api.items = make_items(scene, api.folder, href=f"{api.url}/files")
+        run = water_run(api.url, area={"aoi": [11.36, 46.485, 11.361, 46.486], "grid": "utm-1km"})
+        run.config["stage_in"]["cache"] = str(tmp_path / "cache")
+        run.write()
+        pulled = subprocess.run(
+            ["upscaling", "pull", "config.yaml"],
+            cwd=run.folder,
+            env=run.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert pulled.returncode == 0, pulled.stderr
+        assert "stage_in: 4 of 4 files" in pulled.stdout
+        assert {path.split("/")[2] for path in api.gets if path.startswith("/files/")} == {"east_a", "whole_b"}
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    (item,) = items_of(run).values()
+    assert "water" in item["assets"]
+    assert not (run.results / "stage").exists(), "it is in the cache that was named"
+
+
 def test_products_as_the_dimension_of_a_package(water_run: Callable[..., Run], scene: Path, tmp_path: Path) -> None:
     """No area: one job per product, each staged by itself. The package has to take an area, so it is given one."""
     run = water_run(make_catalogue(scene, tmp_path / "catalogue"))
