@@ -62,6 +62,17 @@ class Killer:
         self.process = self.run.start()
         self.starts += 1
 
+    def ended(self) -> int:
+        """Wait for the run's end; a back-end that ended itself, as its worker could not start, is started again."""
+        deadline = time.monotonic() + 300
+        while (status := self.process.poll()) is None:
+            assert time.monotonic() < deadline, (self.run.folder / "snakemake.out").read_text(errors="replace")[-9000:]
+            assert self.backend.process is not None
+            if self.backend.process.poll() is not None:
+                self.backend.start()
+            time.sleep(0.5)
+        return status
+
     def kill(self) -> None:
         target = self.random.choice(["snakemake"] * 4 + ["waiter", "tile", "back-end", "back-end", "back-end's worker"])
         getattr(self, "_" + target.replace("-", "").replace(" ", "_").replace("'", ""))(target)
@@ -156,7 +167,7 @@ def one_run(backend: EmbeddedBackend, make: Callable[..., Run], seed: int, numbe
         else:
             killer.kill()
     for _ in range(3):
-        if killer.process.wait(300) == 0:
+        if killer.ended() == 0:
             break
         killer.again()
     out = killer.said + (run.folder / "snakemake.out").read_text(errors="replace")

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 # A job that is running when the back-end dies is run again; one that takes the back-end down must not do so for ever.
 MAX_ATTEMPTS = 3
+_MOST_REVIVALS = 3  # tries, one after another, to start the worker process after it was killed
 # Owner of the jobs behind POST /result, before the user's name; no token can hold it.
 SYNCHRONOUS = "sync:"
 # Play money: a credit per job that ran, and one per 1,000 km² of result.
@@ -176,12 +177,15 @@ class Supervisor:
         log.error("the worker process died (exit status %s); starting another", self._nursery.wait())
         with self._lock:
             self._active.clear()
-            try:
-                self._start_nursery()
-            except UpscalingError:
-                log.exception("it cannot be started again: the back-end ends")
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
+            for left in reversed(range(_MOST_REVIVALS)):
+                try:
+                    self._start_nursery()
+                    break
+                except UpscalingError:
+                    if not left:
+                        log.exception("it cannot be started again: the back-end ends")
+                        os.kill(os.getpid(), signal.SIGTERM)
+                        return
             self.recover()
 
     def _prepare(self, job: Job) -> None:
