@@ -49,6 +49,7 @@ def backend_of(platform: FakeHostilePlatform, run: Path, **changes: Any) -> Open
             "kind": "openeo",
             "url": platform.url,
             "auth": "basic",
+            "slots": 300,
             "poll_seconds": [0.02, 0.2],
             "lag_seconds": 0.2,
             "outage_hours": 1 / 3600,
