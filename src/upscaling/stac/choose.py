@@ -10,13 +10,14 @@ from typing import Any
 from upscaling.config_stac import Search
 from upscaling.errors import ConfigError
 from upscaling.files import digest
-from upscaling.stac.sources import Said, Span, is_local
+from upscaling.stac.sources import Box, Said, Span, is_local
 from upscaling.stac.web import FetchError, is_remote
 
 __all__ = [
     "SOURCE",
     "Choice",
     "Pinned",
+    "fits",
     "instant",
     "overlaps",
     "pin",
@@ -57,44 +58,70 @@ class Pinned:
     rank: Any
 
 
-def pin(said: Said, search: Search, document: Mapping[str, Any]) -> Pinned | None:
-    """Return an item as the plan keeps it, or None where it does not fit the filters.
+def fits(said: Said, search: Search, boxes: Sequence[Box] | None, spans: Sequence[Span] | None) -> bool:
+    """Return whether an item passes the filters, and may lie in one of the boxes and times; None for any."""
+    item, properties = said.item, _properties(said.item)
+    if search.collections and item.get("collection") not in search.collections:
+        return False
+    if search.max_cloud_cover is not None and not _is(properties.get("eo:cloud_cover"), "lte", search.max_cloud_cover):
+        return False
+    known = {**properties, "id": item.get("id"), "collection": item.get("collection")}
+    for name, wanted in search.where.items():
+        form = wanted if isinstance(wanted, dict) else {"in": wanted} if isinstance(wanted, list) else {"eq": wanted}
+        if not all(_is(known.get(name), word, value) for word, value in form.items()):
+            return False
+    start, end = _times(properties)
+    if spans is not None and not any(_meet(start, end, span_of(span, "time")) for span in spans):
+        return False
+    edges = item.get("bbox")
+    if boxes is None or not isinstance(edges, list) or len(edges) != 4 or edges[0] > edges[2]:
+        return True
+    west, south, east, north = edges
+    return any(west <= e and east >= w and south <= n and north >= s for w, s, e, n in boxes)
+
+
+def pin(said: Said, search: Search, document: Mapping[str, Any]) -> Pinned:
+    """Return an item as the plan keeps it.
 
     Parameters
     ----------
     document
         The item as ``pinned_document`` made it.
     """
-    item = said.item
-    properties = item.get("properties")
-    properties = properties if isinstance(properties, Mapping) else {}
-    collection = str(item.get("collection") or "")
-    if search.collections and collection not in search.collections:
-        return None
-    if search.max_cloud_cover is not None and not _is(properties.get("eo:cloud_cover"), "lte", search.max_cloud_cover):
-        return None
-    known = {**properties, "id": item.get("id"), "collection": collection}
-    for name, wanted in search.where.items():
-        form = wanted if isinstance(wanted, dict) else {"in": wanted} if isinstance(wanted, list) else {"eq": wanted}
-        if not all(_is(known.get(name), word, value) for word, value in form.items()):
-            return None
-    start = instant(properties.get("start_datetime") or properties.get("datetime"))
-    end = instant(properties.get("end_datetime") or properties.get("datetime")) or start
+    item, properties = said.item, _properties(said.item)
+    start, end = _times(properties)
     assets = {
         name: [asset["href"].partition("?")[0], asset.get("file:size"), asset.get("file:checksum")]
         for name, asset in document["assets"].items()
     }
     name = search.sort.removeprefix("-")
+    known = {**properties, "id": item.get("id"), "collection": item.get("collection"), "datetime": start}
     return Pinned(
-        digest=digest([collection, str(item.get("id")), assets])[:32],
+        digest=digest([str(item.get("collection") or ""), str(item.get("id")), assets])[:32],
         id=str(item.get("id") or ""),
-        collection=collection,
+        collection=str(item.get("collection") or ""),
         href=said.href,
         shape=_shape(item),
-        start=start or end,
+        start=start,
         end=end,
-        rank=(start or end) if name == "datetime" else known.get(name),
+        rank=known.get(name),
     )
+
+
+def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    properties = item.get("properties")
+    return properties if isinstance(properties, Mapping) else {}
+
+
+def _times(properties: Mapping[str, Any]) -> tuple[dt.datetime | None, dt.datetime | None]:
+    start = instant(properties.get("start_datetime") or properties.get("datetime"))
+    end = instant(properties.get("end_datetime") or properties.get("datetime"))
+    return start or end, end or start
+
+
+def _meet(start: dt.datetime | None, end: dt.datetime | None, span: tuple[dt.datetime, dt.datetime]) -> bool:
+    """Whether a time, which includes its end, shares a moment with a half-open one."""
+    return start is not None and end is not None and start < span[1] and end >= span[0]
 
 
 def pinned_document(said: Said, search: Search) -> dict[str, Any]:
@@ -252,9 +279,7 @@ def overlaps(shape: Any, geometry: Any) -> bool:
 
 def within(item: Pinned, span: tuple[dt.datetime, dt.datetime]) -> bool:
     """Whether an item's time, which includes its end, shares a moment with a half-open one."""
-    if item.start is None or item.end is None:
-        return False
-    return item.start < span[1] and item.end >= span[0]
+    return _meet(item.start, item.end, span)
 
 
 def _sortable(rank: Any) -> tuple[int, Any]:

@@ -20,6 +20,7 @@ from upscaling.errors import ConfigError
 from upscaling.stac.choose import (
     Choice,
     Pinned,
+    fits,
     instant,
     overlaps,
     pin,
@@ -90,10 +91,10 @@ def _searched(
     pinned = []
     try:
         for said in found(search, boxes, spans, key=key, say=say):
+            if not fits(said, search, boxes, spans):
+                continue
             document = pinned_document(said, search) if store else {"assets": {}}
             item = pin(said, search, document)
-            if item is None:
-                continue
             if store:
                 store.add(item.digest, document)
             pinned.append(item)
@@ -229,11 +230,11 @@ def item_rows(config: Config, algorithm: Algorithm, table: Any, *, store: Store,
     pinned = []
     try:
         for said in found(search, boxes, spans, key=key, say=say):
+            if not fits(said, search, boxes, spans):
+                continue
             made = pinned_document(said, search)
-            item = pin(said, search, made)
-            if item is not None:
-                pinned.append(item)
-                documents[item.digest] = {**made, "href": said.href}
+            pinned.append(item := pin(said, search, made))
+            documents[item.digest] = {**made, "href": said.href}
     except FetchError as error:
         raise ConfigError(str(error), key=f"{key}.assets") from None
     span = span_of(search.time, f"{key}.time") if search.time else None

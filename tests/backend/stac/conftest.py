@@ -28,6 +28,13 @@ def catalogue(scene: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def catalogue_of_the_web(catalogue: Path) -> Iterator[str]:
+    """The same files by http."""
+    with FakeStacApi(catalogue.parent) as server:
+        yield f"{server.url}/files/catalog.json"
+
+
+@pytest.fixture
 def parquet(catalogue: Path, tmp_path: Path) -> Path:
     """The same as STAC GeoParquet, with absolute paths."""
     import pyarrow.parquet as pq

@@ -18,7 +18,7 @@ from tests.stac_products import make_items
 
 from upscaling.config_stac import Search
 from upscaling.errors import ConfigError
-from upscaling.stac.choose import Choice, pin, pinned_document, span_of
+from upscaling.stac.choose import Choice, fits, pin, pinned_document, span_of
 from upscaling.stac.sources import found
 from upscaling.stac.web import TOKEN
 
@@ -37,8 +37,8 @@ def chosen(catalogue: Path | str, at: Any = WESTERN, span: Any = JUNE, **search:
     spans = [("2022-06-01", "2022-07-01")] if span else None
     pinned = []
     for said in found(asked, [EVERYWHERE], spans, key="stage_in", say=quiet):
-        item = pin(said, asked, pinned_document(said, asked))
-        pinned += [item] if item else []
+        if fits(said, asked, [EVERYWHERE], spans):
+            pinned.append(pin(said, asked, pinned_document(said, asked)))
     choice = Choice(pinned, limit=asked.limit, descending=asked.sort.startswith("-"))
     return [item.id for item in choice.at(at, span)]
 
@@ -56,10 +56,10 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["api", "catalogue", "parquet"])
+@pytest.mark.parametrize("kind", ["api", "catalogue", "parquet", "catalogue_of_the_web"])
 def test_every_kind_of_catalogue_gives_the_same(kind: str, request: pytest.FixtureRequest) -> None:
-    source = request.getfixturevalue(kind)
-    place = source.url if kind == "api" else source
+    place = request.getfixturevalue(kind)
+    place = place.url if kind == "api" else place
     for search, expected in CASES:
         assert chosen(place, **search) == expected, search
     # A half-open month: the item of 2 July is not in June; without a time everything is.
