@@ -48,6 +48,13 @@ JOB_PARAMETERS: list[dict[str, Any]] = [
         "schema": {"type": "string", "enum": ["1.0", "1.1"]},
     },
     {
+        "name": "remove-exported-assets",
+        "description": "Keep what export_workspace exported in the workspace alone.",
+        "optional": True,
+        "default": False,
+        "schema": {"type": "boolean"},
+    },
+    {
         "name": "executor-memory",
         "description": "What the job may allocate, like 512m or 2g, plus executor-memoryOverhead; default: no limit.",
         "optional": True,
