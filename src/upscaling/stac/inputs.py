@@ -68,12 +68,17 @@ def _json_form(schema: Any) -> Form | None:
         if not isinstance(one, Mapping):
             continue
         for alternative in [one, *one.get("oneOf", []), *one.get("anyOf", [])]:
-            kind = alternative.get("type")
-            if kind == "array":
-                return "references" if (alternative.get("items") or {}).get("type") == "object" else "addresses"
-            if kind in {"string", "object"}:
-                return "address" if kind == "string" else "reference"
+            kinds = _types(alternative)
+            if "array" in kinds:
+                return "references" if _types(alternative.get("items")) == ["object"] else "addresses"
+            if "string" in kinds or "object" in kinds:
+                return "address" if "string" in kinds else "reference"
     return None
+
+
+def _types(schema: Any) -> list[Any]:
+    given = schema.get("type") if isinstance(schema, Mapping) else None
+    return given if isinstance(given, list) else [given]
 
 
 def input_of(algorithm: Algorithm, wanted: str | None, taken: Collection[str], *, key: str) -> tuple[str, Form]:
