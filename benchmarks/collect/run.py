@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -84,6 +85,7 @@ def make_items(folder: Path, count: int) -> None:
         path = folder / "tiles" / tile / "item.json"
         path.parent.mkdir(parents=True)
         path.write_bytes(orjson.dumps(item, option=orjson.OPT_INDENT_2))
+    os.sync()  # tiles are made over hours; the first to write a file for good is not to pay for them all
 
 
 def keys(folder: Path) -> dict[str, str]:

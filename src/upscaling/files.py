@@ -19,8 +19,15 @@ os.umask(_UMASK)
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of ``path``; rename it to ``path`` if the block succeeds."""
+def written_whole(path: Path, *, lasting: bool = True) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; rename it to ``path`` if the block succeeds.
+
+    Parameters
+    ----------
+    lasting
+        False for what can be made again and shows by itself whether it is whole: to be sure of it also after a power
+        cut takes a second where others write much.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -28,8 +35,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes 0600: colleagues could not read a shared run
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if lasting:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

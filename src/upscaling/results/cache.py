@@ -85,7 +85,7 @@ class ItemCache:
         facts = gathered.dumps()
         rest = facts + rows
         try:
-            with written_whole(self.folder / name) as temporary:
+            with written_whole(self.folder / name, lasting=False) as temporary:
                 temporary.write_bytes(b"%d %d\n%b" % (zlib.crc32(rest), len(facts), rest))
         except OSError:
             return
