@@ -47,15 +47,31 @@ class Slurm:
         rows = (dict(zip(names, line.split("|"), strict=True)) for line in lines)
         return [row for row in rows if int(row["JobIDRaw"]) > above]
 
+    def try_(self, *command: str) -> bool:
+        """Whether the command succeeds; that of a job which is about to run, or a controller that starts, may not."""
+        said = subprocess.run(command, env=self.environment, capture_output=True, timeout=60, check=False)
+        return said.returncode == 0
+
+    def state(self, job: str) -> str:
+        return "".join(self.ask("sacct", "-n", "-X", "-P", "-j", job, "-o", "State")).split(" ")[0]
+
+    def node(self, job: str) -> str:
+        return self.ask("squeue", "-h", "-j", job, "-o", "%N")[0]
+
+    def set_down(self, node: str) -> None:
+        """Take a node out, as its failure would. It comes back when the controller is started again."""
+        self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+
     def restart_controller(self) -> None:
         pidfile = self.home / "slurmctld.pid"
         pid = int(pidfile.read_text())
         os.kill(pid, 15)
-        wait_for(lambda: not Path(f"/proc/{pid}").exists(), 30)
-        subprocess.run(["slurmctld"], env=self.environment, check=True, timeout=30)
+        wait_for(lambda: not Path(f"/proc/{pid}").exists())
+        subprocess.run(["slurmctld"], env=self.environment, check=True, timeout=60)
+        wait_for(lambda: self.try_("squeue"))
 
 
-def wait_for(true: Callable[[], Any], seconds: float = 120) -> Any:
+def wait_for(true: Callable[[], Any], seconds: float = 300) -> Any:
     """Return what ``true`` gives once it is truthy."""
     deadline = time.monotonic() + seconds
     while not (value := true()):
@@ -89,9 +105,19 @@ class ClusterRun(Run):
         self.started.append(super().start(*arguments))
         return self.started[-1]
 
+    def until(self, true: Callable[[], Any]) -> Any:
+        """Wait while Snakemake works; say what it said if it has come to an end."""
+
+        def waited() -> Any:
+            value = true()
+            assert value or self.started[-1].poll() is None, (self.folder / "snakemake.out").read_text()
+            return value
+
+        return wait_for(waited)
+
     def command(self, *arguments: str) -> list[str]:
         profile = ROOT / "workflow" / "profiles" / self.profile
-        quick = ["--slurm-init-seconds-before-status-checks", "5"] if self.profile == "slurm" else []
+        quick = ["--slurm-init-seconds-before-status-checks", "2"] if self.profile == "slurm" else []
         return ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--profile", str(profile), *quick,
                 "--configfile", "config.yaml", *arguments]  # fmt: skip
 
@@ -100,6 +126,11 @@ class ClusterRun(Run):
             return dict(json.loads((self.results / "receipts" / f"{tile}.json").read_text()))
         except FileNotFoundError:
             return {"state": "new"}
+
+    def failed(self, tile: str) -> bool:
+        """Whether it has failed at least once, and could say so."""
+        receipt = self.receipt(tile)
+        return bool(receipt.get("error") or receipt.get("history"))
 
     def items(self) -> set[str]:
         return {path.parent.name for path in self.results.glob("tiles/*/item.json")}
@@ -116,7 +147,7 @@ def cluster_run(slurm: Slurm, scene: Path, tmp_path: Path) -> Iterator[Callable[
         site = {
             "account": "eo",
             "partition": "main",
-            "runtime_min": 3,
+            "runtime_min": 5,
             "extra": ["--nice=3"],
             **backend.pop("site", {}),
         }

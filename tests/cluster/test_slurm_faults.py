@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cluster.conftest import ClusterRun, Slurm, wait_for
+from tests.conftest import missing
 
 PACKAGE = Path(__file__).with_name("faults.cwl")
-AREA = {
-    "type": "Polygon",
-    "coordinates": [[[680000, 5150000], [690000, 5150000], [690000, 5154000], [680000, 5154000], [680000, 5150000]]],
-}
 CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+SEVEN = [[680000, 5150000], [686000, 5150000], [686000, 5154000], [682000, 5154000], [682000, 5156000],
+         [680000, 5156000], [680000, 5150000]]  # fmt: skip
+MEGABYTES = 1300  # more than a step gets that asked for 600 MB, with all that runs beside it
 
 
 @pytest.fixture
-def faulty_run(cluster_run: Callable[..., ClusterRun], tmp_path: Path) -> Callable[..., tuple[ClusterRun, Path]]:
-    orders = tmp_path / "orders"
-    orders.mkdir()
-    (orders / "ran.log").touch()
-
-    def make(profile: str, **backend: object) -> tuple[ClusterRun, Path]:
-        run = cluster_run(profile, **backend)
-        (run.folder / "scene.geojson").write_text(json.dumps(AREA | {"crs": CRS}))
+def faulty_run(cluster_run: Callable[..., ClusterRun], tmp_path: Path) -> Callable[..., tuple[ClusterRun, Orders]]:
+    def make(profile: str, **backend: object) -> tuple[ClusterRun, Orders]:
+        run, orders = cluster_run(profile, **backend), Orders(tmp_path / "orders")
+        area = {"type": "Polygon", "coordinates": [SEVEN], "crs": CRS}
+        (run.folder / "scene.geojson").write_text(json.dumps(area))
         run.config["area"]["grid"] = "utm-2km"
         run.config["algorithm"] = {
             "source": str(PACKAGE),
-            "parameters": {"orders": str(orders)},
+            "parameters": {"orders": str(orders.folder)},
             "bind": {"tile": "tile-id"},
         }
         return run, orders
@@ -40,106 +40,178 @@ def faulty_run(cluster_run: Callable[..., ClusterRun], tmp_path: Path) -> Callab
     return make
 
 
+class Orders:
+    """What the package is told to do for a tile, and how often its tool has run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        (folder / "ran.log").touch()
+
+    def give(self, **orders: str) -> None:
+        for tile, order in orders.items():
+            (self.folder / tile).write_text(order)
+
+    def take_back(self, *tiles: str) -> None:
+        for tile in tiles:
+            (self.folder / tile).unlink(missing_ok=True)
+
+    def ran(self) -> Counter[str]:
+        return Counter((self.folder / "ran.log").read_text().split())
+
+
 def tiles_of(run: ClusterRun) -> list[str]:
     path = run.write()
-    planned = subprocess.run(
-        ["upscaling", "plan", str(path)],
-        cwd=run.folder,
-        env=run.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert planned.returncode == 0, planned.stderr
+    command = ["upscaling", "plan", str(path)]
+    done = subprocess.run(command, cwd=run.folder, env=run.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     lines = (run.results / "plan" / "tiles.csv").read_text().splitlines()
     return [line.split(",")[0] for line in lines[1:]]
 
 
-def ran(orders: Path) -> Counter[str]:
-    return Counter((orders / "ran.log").read_text().split())
+def first_error(receipt: dict[str, Any]) -> dict[str, str]:
+    return next(past["error"] for past in [*receipt["history"], receipt] if past.get("error"))
 
 
-def test_faults_of_the_cluster(slurm: Slurm, faulty_run: Callable[..., tuple[ClusterRun, Path]]) -> None:
-    site = {"runtime_min": 10}
-    run, orders = faulty_run("slurm", engine="cwltool", memory_mb=600, retries=1, site=site)
-    exits, memory, slow, canceled, node, *others = tiles_of(run)
-    told = {
-        exits: "exit 1",
-        memory: "memory 700",
-        slow: "sleep-once 600",
-        canceled: "sleep 600",
-        node: "sleep-once 600",
-    }
-    for tile, order in told.items():
-        (orders / tile).write_text(order)
+def leaders(run: ClusterRun) -> list[int]:
+    """Return the runners of this run that are alive here."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes()
+        except OSError:
+            continue
+        if b"toil-cwl-runner" in words and str(run.folder).encode() in words:
+            found.append(int(entry.parent.name))
+    return found
+
+
+def needs_memory_limits(slurm: Slurm) -> None:
+    if not (slurm.home / "cgroup.conf").exists():
+        missing("cgroups v1 that can be written, for SLURM to keep a job to its memory")
+
+
+@pytest.mark.timeout(1500)
+def test_faults_where_a_tile_is_a_job(slurm: Slurm, faulty_run: Callable[..., tuple[ClusterRun, Orders]]) -> None:
+    needs_memory_limits(slurm)
+    run, orders = faulty_run("slurm", engine="cwltool", memory_mb=600, retries=1, site={"runtime_min": 10})
+    exits, memory, slow, canceled, lost, *others = tiles_of(run)
+    orders.give(**{exits: "exit 1", memory: f"memory {MEGABYTES}", slow: "wait 0", canceled: "wait 0", lost: "wait 0"})
     before = slurm.last_job()
     process = run.start()
 
-    wait_for(lambda: all(ran(orders)[tile] for tile in told), 300)
-    # The operator shortens its time, so that nobody has to wait for it, nor others suffer on a busy machine.
-    slurm.ask("scontrol", "update", f"jobid={run.receipt(slow)['facts']['slurm_job']}", "timelimit=1")
-    wait_for(lambda: run.receipt(memory).get("attempt") == 2 or run.receipt(memory)["state"] == "failed")
-    wait_for(lambda: "FAILED" in {job["State"] for job in slurm.jobs(before)})
-    slurm.ask("scancel", run.receipt(canceled)["facts"]["slurm_job"])
-    down = run.receipt(node)["facts"]["node"]
-    slurm.ask("scontrol", "update", f"nodename={down}", "state=down", "reason=test")
+    def job(tile: str) -> str:
+        return str(run.receipt(tile)["facts"]["slurm_job"])
+
+    # What is to happen once has happened before the node goes down, whose every job runs anew.
+    run.until(lambda: {slow, canceled, lost} <= orders.ran().keys() and run.items() >= set(others))
+    run.until(lambda: all(tile in orders.ran() and run.failed(tile) for tile in (exits, memory)))
+    timed = job(slow)
+    slurm.set_down(run.receipt(lost)["facts"]["node"])
     slurm.restart_controller()
-    wait_for(lambda: ran(orders)[node] == 2, 300)
-    assert process.wait(600) != 0
+    run.until(lambda: orders.ran()[lost] > 1)
+    # The operator shortens its time, so that nobody has to wait for it.
+    wait_for(lambda: slurm.try_("scontrol", "update", f"jobid={timed}", "endtime=now+3seconds"))
+    slurm.ask("scancel", job(canceled))
+    run.until(lambda: orders.ran()[slow] > 1)
+    orders.take_back(lost, slow)
+    assert process.wait(500) != 0
     said = (run.folder / "snakemake.out").read_text()
 
     # The others finish, those too that ran out of something or lost their node.
-    assert run.items() == {memory, slow, node, *others}, said
-    jobs = {job["JobIDRaw"]: job for job in slurm.jobs(before, "ReqMem", "Timelimit")}
-    assert {"CANCELLED", "TIMEOUT", "FAILED", "COMPLETED"} <= {job["State"].split()[0] for job in jobs.values()}
-    assert jobs[run.receipt(memory)["facts"]["slurm_job"]]["ReqMem"] == "1200M"
-    assert jobs[run.receipt(slow)["facts"]["slurm_job"]]["Timelimit"] == "00:20:00"
-    assert jobs[run.receipt(node)["facts"]["slurm_job"]]["ReqMem"] == "600M", "a lost node is not the tile's failure"
+    assert run.items() == {memory, slow, lost, *others}, said
+    jobs = {row["JobIDRaw"]: row for row in slurm.jobs(before, "ReqMem", "Timelimit")}
+    assert {"CANCELLED", "TIMEOUT", "FAILED", "COMPLETED"} <= {row["State"].split()[0] for row in jobs.values()}
+    assert jobs[job(memory)]["ReqMem"] == "1200M"
+    assert jobs[job(slow)]["Timelimit"] == "00:20:00"
+    assert jobs[job(lost)]["ReqMem"] == "600M", "a lost node is not the tile's failure"
 
     # The reason is named, for those too that succeeded in the end.
-    reasons = {
-        tile: run.receipt(tile).get("error") or run.receipt(tile)["history"][0]["error"]
-        for tile in told
-        if tile != node
-    }
+    reasons = {tile: first_error(run.receipt(tile)) for tile in (exits, memory, slow, canceled)}
     assert "the sensor was asleep" in reasons[exits]["message"]
-    assert "CANCELLED" in reasons[canceled]["message"]
-    assert (reasons[memory]["class"], reasons[slow]["class"]) == ("out-of-memory", "out-of-time")
+    assert [reasons[tile]["class"] for tile in (memory, slow, canceled)] == ["out-of-memory", "out-of-time", "canceled"]
     assert "which had 600M ended OUT_OF_MEMORY" in reasons[memory]["message"]
-    assert "which had 00:01:00 ended TIMEOUT" in reasons[slow]["message"]
-    assert ran(orders)[exits] == 1, "a failure that no retry mends was tried again"
-    shown = subprocess.run(
-        ["upscaling", "logs", str(run.results), canceled],
-        env=run.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    assert "ended TIMEOUT" in reasons[slow]["message"]
+    assert orders.ran()[exits] == 1, "a failure that no retry mends was tried again"
+    command = ["upscaling", "logs", str(run.results), canceled]
+    shown = subprocess.run(command, env=run.environment, capture_output=True, text=True, check=True).stdout
     assert f"{canceled}: canceled" in shown
     assert "slurm.log" in shown
     assert "CANCELLED" in shown
 
     # A second run does what is missing, and nothing else.
-    for tile in told:
-        (orders / tile).unlink()
-    first = ran(orders)
+    orders.take_back(exits, canceled)
+    first = orders.ran()
+    assert {first[tile] for tile in others} == {1}
     again = run.snakemake()
     assert again.returncode == 0, again.stderr
-    assert ran(orders) - first == Counter([exits, canceled])
-    assert len(run.items()) == len(others) + 5
+    assert orders.ran() - first == Counter([exits, canceled])
+    assert len(run.items()) == 7
+
+
+@pytest.mark.timeout(1500)
+def test_faults_where_a_step_is_a_job(slurm: Slurm, faulty_run: Callable[..., tuple[ClusterRun, Orders]]) -> None:
+    needs_memory_limits(slurm)
+    run, orders = faulty_run("local", batch_system="slurm", memory_mb=600, retries=1, slots=7)
+    exits, memory, slow, canceled, lost, late, other = tiles_of(run)
+    waiting = dict.fromkeys((slow, canceled, lost, late), "wait 0")
+    orders.give(**{exits: "exit 1", memory: f"memory {MEGABYTES}", **waiting})
+    killed = run.start()
+
+    def job(tile: str) -> str | None:
+        found = (line.split("|") for line in slurm.ask("squeue", "-h", "-t", "R", "-o", "%i|%k"))
+        return next((number for number, comment in found if f":{tile}:" in comment), None)
+
+    run.until(lambda: {slow, canceled, lost, late} <= orders.ran().keys())
+    run.until(lambda: run.items() == {memory, other} and run.failed(exits))
+    timed = run.until(lambda: job(slow))
+    slurm.set_down(slurm.node(str(run.until(lambda: job(lost)))))
+    slurm.restart_controller()
+    run.until(lambda: orders.ran()[lost] > 1)
+    orders.take_back(lost)
+    wait_for(lambda: slurm.try_("scontrol", "update", f"jobid={timed}", "endtime=now+3seconds"))
+    for _ in range(2):  # Toil tries a step once more
+        number = run.until(lambda: job(canceled))
+        slurm.ask("scancel", str(number))
+        wait_for(lambda number=number: slurm.state(number) == "CANCELLED")
+    run.until(lambda: orders.ran()[slow] > 1)
+    assert slurm.state(timed) == "TIMEOUT"
+    orders.take_back(slow)
+
+    # All but one have come to an end: now Snakemake and the leaders are killed. The last step goes on without them.
+    run.until(lambda: run.items() == {memory, slow, lost, other})
+    run.until(lambda: run.failed(exits) and run.failed(canceled))
+    for pid in leaders(run):
+        os.kill(pid, signal.SIGKILL)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert job(late), "the step of a killed leader was killed with it"
+    reasons = {tile: run.receipt(tile)["error"] for tile in (exits, canceled)}
+    assert "the sensor was asleep" in reasons[exits]["message"]
+    assert "was canceled on the platform: SLURM job" in reasons[canceled]["message"]
+    assert reasons[canceled]["class"] == "canceled"
+
+    # A second run does what is missing, and nothing else; what the last step did is not done again.
+    first = orders.ran()
+    assert (first[other], first[late]) == (1, 1)
+    orders.take_back(exits, canceled, late)
+    again = run.snakemake()
+    assert again.returncode == 0, again.stderr
+    assert orders.ran() - first == Counter([exits, canceled])
+    assert len(run.items()) == 7
 
 
 def test_a_failing_tile_takes_no_other_of_its_job_with_it(
-    slurm: Slurm, faulty_run: Callable[..., tuple[ClusterRun, Path]]
+    slurm: Slurm, faulty_run: Callable[..., tuple[ClusterRun, Orders]]
 ) -> None:
-    run, orders = faulty_run("slurm", engine="cwltool", chunk=10, retries=1)
+    run, orders = faulty_run("slurm", engine="cwltool", chunk=10, retries=0)
     first, *others = tiles_of(run)
-    (orders / first).write_text("exit 1")
+    orders.give(**{first: "exit 1"})
     before = slurm.last_job()
     assert run.snakemake().returncode != 0
     assert run.items() == set(others)
     assert "the sensor was asleep" in run.receipt(first)["error"]["message"]
-    (orders / first).unlink()
+    orders.take_back(first)
     assert run.snakemake().returncode == 0
-    assert ran(orders) == Counter([first, first, *others])
-    assert len(slurm.jobs(before)) <= 4, "one job for all ten tiles, tried twice, and once more by the second run"
+    assert orders.ran() == Counter([first, first, *others])
+    assert len(slurm.jobs(before)) == 2, "one job for all tiles, and one more by the second run"

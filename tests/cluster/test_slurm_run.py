@@ -1,4 +1,4 @@
-"""The demo package on a real SLURM, both ways, each killed with -9 half-way: equal to numpy, nothing run twice."""
+"""The demo package over the real scene on a real SLURM, both ways: equal to numpy, nothing run twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.cluster.conftest import ClusterRun, Slurm, wait_for
+from tests.cluster.conftest import ClusterRun, Slurm
 from tests.pixels import put_together, scene_ndvi, window
 
 
@@ -19,42 +19,37 @@ def assert_equals_numpy(run: ClusterRun, scene: Path) -> None:
     np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
 
 
-def test_a_tile_is_a_slurm_job_and_goes_on_without_snakemake(
+def test_tiles_of_the_scene_in_slurm_jobs_that_go_on_without_snakemake(
     slurm: Slurm, cluster_run: Callable[..., ClusterRun], scene: Path
 ) -> None:
-    run, before = cluster_run("slurm"), slurm.last_job()
+    run, before = cluster_run("slurm", grid="utm-1km", engine="cwltool", chunk=20), slurm.last_job()
     killed = run.start()
-    wait_for(lambda: any(job["State"] == "RUNNING" for job in slurm.jobs(before)))
+    run.until(run.items)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    # The cluster knows nothing of that and goes on; one tile at least is done when the second run begins.
-    wait_for(run.items)
+    # The cluster knows nothing of that and goes on; the second run takes over what it does.
     done = run.snakemake()
     assert done.returncode == 0, done.stderr
+    assert len(run.items()) == 80
     assert_equals_numpy(run, scene)
     receipts = {tile: run.receipt(tile) for tile in run.items()}
     assert {receipt["attempt"] for receipt in receipts.values()} == {1}, "a tile was run twice"
     jobs = {job["JobIDRaw"]: job for job in slurm.jobs(before, "Account", "Partition", "ReqMem", "Timelimit")}
+    assert len(jobs) == 8, "four jobs of each run"
     for receipt in receipts.values():
         job = jobs[receipt["facts"]["slurm_job"]]
         asked = [job[name] for name in ("State", "Account", "Partition", "ReqMem", "Timelimit")]
-        assert asked == ["COMPLETED", "eo", "main", "1000M", "00:03:00"]
+        assert asked == ["COMPLETED", "eo", "main", "1000M", "00:05:00"]
 
 
-def test_toil_submits_every_step_and_restarts_after_a_kill(
-    slurm: Slurm, cluster_run: Callable[..., ClusterRun], scene: Path
-) -> None:
-    run, before = cluster_run("local", batch_system="slurm", slots=2), slurm.last_job()
-    killed = run.start()
-    wait_for(lambda: slurm.jobs(before, "JobName"))
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+def test_toil_submits_every_step(slurm: Slurm, cluster_run: Callable[..., ClusterRun], scene: Path) -> None:
+    run, before = cluster_run("local", batch_system="slurm"), slurm.last_job()
     done = run.snakemake()
     assert done.returncode == 0, done.stderr
     assert_equals_numpy(run, scene)
     steps = [job for job in slurm.jobs(before, "JobName", "Account", "SubmitLine") if "toil_job" in job["JobName"]]
-    completed = [job for job in steps if job["State"] == "COMPLETED"]
-    assert len(completed) >= len(run.items())
+    assert len(steps) == len(run.items())
+    assert {job["State"] for job in steps} == {"COMPLETED"}
     assert all(job["Account"] == "eo" and "--nice=3" in job["SubmitLine"] for job in steps)
 
 
