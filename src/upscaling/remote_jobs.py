@@ -34,8 +34,8 @@ def _backend(run_folder: Path) -> Any:
     config = kept_config(run_folder)
     if config.backend.kind == "cwl":
         raise UpscalingError(
-            "the tiles of an application package end with Snakemake: stop it with Ctrl-C; what a killed one left on SLURM"
-            " is in `squeue --me -o '%i %k %Z'`, for scancel"
+            "the tiles of an application package end with Snakemake: stop it with Ctrl-C; what a killed one left on"
+            " SLURM is in `squeue --me -o '%i %k %Z'`, for scancel"
         )
     return get_backend(config.backend, load_plan(run_folder).facts, run_folder)
 

@@ -22,7 +22,7 @@ def assert_equals_numpy(run: ClusterRun, scene: Path) -> None:
 def test_tiles_of_the_scene_in_slurm_jobs_that_go_on_without_snakemake(
     slurm: Slurm, cluster_run: Callable[..., ClusterRun], scene: Path
 ) -> None:
-    run, before = cluster_run("slurm", grid="utm-1km", engine="cwltool", chunk=20), slurm.last_job()
+    run, before = cluster_run("slurm", grid="utm-1km", engine="cwltool", chunk=22), slurm.last_job()
     killed = run.start()
     run.until(run.items)
     os.killpg(killed.pid, signal.SIGKILL)
@@ -30,7 +30,7 @@ def test_tiles_of_the_scene_in_slurm_jobs_that_go_on_without_snakemake(
     # The cluster knows nothing of that and goes on; the second run takes over what it does.
     done = run.snakemake()
     assert done.returncode == 0, done.stderr
-    assert len(run.items()) == 80
+    assert len(run.items()) == 88
     assert_equals_numpy(run, scene)
     receipts = {tile: run.receipt(tile) for tile in run.items()}
     assert {receipt["attempt"] for receipt in receipts.values()} == {1}, "a tile was run twice"
