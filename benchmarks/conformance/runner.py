@@ -60,7 +60,9 @@ def main() -> int:
         order = absolute(yaml.safe_load(job_file.read_text()) or {}, job_file.absolute().parent)
     try:
         algorithm = pin_package(options.tool, folder / "plan")
-        parameters = bind_package(algorithm, None, order)
+        # CWL ignores what is no input; a configuration refuses it, on purpose, as a misspelled name.
+        known = {parameter.name for parameter in algorithm.parameters}
+        parameters = bind_package(algorithm, None, {name: value for name, value in order.items() if name in known})
         backend = CwlBackend(engine=options.engine, container=options.container, memory_mb=1000)
         backend.check(algorithm)
     except UpscalingError as error:
