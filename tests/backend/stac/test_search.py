@@ -18,8 +18,8 @@ from tests.stac_products import make_items
 
 from upscaling.config_stac import Search
 from upscaling.errors import ConfigError
-from upscaling.stac.choose import Choice, fits, pin, pinned_document, span_of
-from upscaling.stac.sources import found
+from upscaling.stac.choose import Choice, fits, pin, pinned_document, span_of, within
+from upscaling.stac.sources import Said, found
 from upscaling.stac.web import TOKEN
 
 EVERYWHERE = (-180.0, -90.0, 180.0, 90.0)
@@ -221,3 +221,23 @@ def test_items_across_the_antimeridian_and_without_a_place() -> None:
     assert shape(bbox=[179, 0, -179, 1]).intersects(shapely.Point(-179.5, 0.5))
     assert shape(geometry=None) is None
     assert shape(geometry={"type": "Nonsense"}) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "there"),
+    [
+        ("2022-07-01T00:00:00Z", None, False),  # the first moment that is no longer June
+        ("2022-06-01T00:00:00Z", None, True),
+        ("2022-05-31T23:59:59.999Z", None, False),
+        ("2022-05-01T00:00:00Z", "2022-06-01T00:00:00Z", True),  # an item's end is in it
+        ("2022-05-01T00:00:00Z", "2022-05-31T23:59:59Z", False),
+        ("2022-05-01T00:00:00Z", "2022-08-01T00:00:00Z", True),
+        ("no date", None, False),
+    ],
+)
+def test_times_are_half_open(start: str, end: str | None, there: bool) -> None:
+    when = {"datetime": start} if end is None else {"datetime": None, "start_datetime": start, "end_datetime": end}
+    said = Said({"id": "a", "properties": when}, "x", None)
+    search = Search(catalogue="x")
+    assert fits(said, search, None, [("2022-06-01", "2022-07-01")]) is there
+    assert within(pin(said, search, {"assets": {}}), JUNE) is there
