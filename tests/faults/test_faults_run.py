@@ -118,3 +118,42 @@ def test_a_platform_that_goes_away_in_the_middle_leaves_a_run_that_goes_on_later
     assert done.returncode == 0, done.stderr
     jobs = jobs_of(platform, run)
     assert len(jobs) == len({job["title"] for job in jobs}) == TILES
+
+
+@pytest.mark.slow
+def test_three_of_forty_tiles_fail_and_the_next_run_completes_the_collection(
+    make: Callable[..., Run], proxy: FaultyProxy, platform: EmbeddedBackend, scene: Path
+) -> None:
+    """Issue 6, Show 4."""
+    run = make("three")
+    ring = [[676100, 5148100], [683900, 5148100], [683900, 5152900], [676100, 5152900], [676100, 5148100]]
+    (run.folder / "block.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": CRS}))
+    bad = ["utm-1km_32n_e0676_n5148", "utm-1km_32n_e0679_n5150", "utm-1km_32n_e0683_n5152"]
+
+    def spoilt(job: dict[str, Any]) -> dict[str, Any]:
+        named = any(tile in str(job.get("title")) for tile in bad)
+        return {**job, "status": "error"} if named and job["status"] == "finished" else job
+
+    proxy.spoil(at.JOB, at.edit(spoilt), times=None)
+    proxy.spoil(at.LIST, at.edit(lambda page: {**page, "jobs": [spoilt(job) for job in page["jobs"]]}), times=None)
+    done = run.snakemake()
+    assert done.returncode != 0
+    assert "37 tiles that are done; 3 are missing" in done.stderr
+    assert "Traceback" not in done.stderr
+    path = run.results / "collection.json"
+    partial = json.loads(path.read_text())
+    assert sorted(entry["tile"] for entry in partial["upscaling:missing"]) == bad
+    assert all("error" in entry["reason"] for entry in partial["upscaling:missing"])
+    assert (partial["upscaling:tiles"]["planned"], partial["upscaling:tiles"]["collected"]) == (40, 37)
+    assert sum(link["rel"] == "item" for link in partial["links"]) == 37
+    assert len(jobs_of(platform, run)) == 40
+
+    proxy.faults.clear()
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(path.read_text())["upscaling:missing"] == []
+    expected, bounds = scene_ndvi(scene)
+    pixels, where = put_together(path)
+    np.testing.assert_array_equal(pixels, window(expected, bounds, where, strict=False))
+    jobs = jobs_of(platform, run)
+    assert len(jobs) == len({job["title"] for job in jobs}) == 40, "what the platform had finished was paid again"
