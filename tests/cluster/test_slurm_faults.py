@@ -110,11 +110,13 @@ def test_faults_where_a_tile_is_a_job(slurm: Slurm, faulty_run: Callable[..., tu
     slurm.set_down(run.receipt(lost)["facts"]["node"])
     slurm.restart_controller()
     run.until(lambda: orders.ran()[lost] > 1)
+    orders.take_back(lost)
     # The operator shortens its time, so that nobody has to wait for it.
     wait_for(lambda: slurm.try_("scontrol", "update", f"jobid={timed}", "endtime=now+3seconds"))
     slurm.ask("scancel", job(canceled))
     run.until(lambda: orders.ran()[slow] > 1)
-    orders.take_back(lost, slow)
+    assert slurm.state(timed) == "TIMEOUT"
+    orders.take_back(slow)
     assert process.wait(500) != 0
     said = (run.folder / "snakemake.out").read_text()
 
