@@ -1,9 +1,11 @@
-"""The repair of Snakemake's SLURM executor: with the plugin itself, and a command that answers as sacct does."""
+"""The repairs of Snakemake's SLURM executor: with the plugin itself, and a command that answers as sacct does."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
+from types import SimpleNamespace
 
 import pytest
 import snakemake_executor_plugin_slurm as plugin
@@ -13,11 +15,28 @@ from upscaling.backends.slurm_executor import mend
 ANSWER = r"printf '7|CANCELLED by 1000\n8|COMPLETED\n'"
 
 
-def test_a_job_that_somebody_canceled_is_not_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugin, "query_job_status", plugin.query_job_status)  # is put back afterwards
+@pytest.fixture(autouse=True)
+def mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("query_job_status", "get_submit_command"):
+        monkeypatch.setattr(plugin, name, getattr(plugin, name))  # is put back afterwards
+    monkeypatch.setattr(plugin, "mended", False, raising=False)
     mend()
     mend()  # every parse of the workflow does
+
+
+def test_a_job_that_somebody_canceled_is_not_under_way() -> None:
     states, _ = asyncio.run(plugin.query_job_status(ANSWER, logging.getLogger()))
     assert states == {"7": "CANCELLED", "8": "COMPLETED"}
     refused, _ = asyncio.run(plugin.query_job_status("false", logging.getLogger()))
     assert refused is None, "no answer is no state"
+
+
+def test_a_node_that_is_none_is_not_excluded() -> None:
+    class Resources(defaultdict[str, object]):
+        def __getattr__(self, name: str) -> object:
+            return self.get(name)
+
+    job = SimpleNamespace(resources=Resources(lambda: None, mem_mb=100), threads=1, is_group=lambda: False)
+    names = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
+    command = plugin.get_submit_command(job, dict.fromkeys(names, "x"), failed_nodes={"None assigned", "n2"})
+    assert "--exclude=n2 " in f"{command} "

@@ -1,8 +1,9 @@
-"""A repair of Snakemake's SLURM executor, which waits for ever for a job that somebody canceled."""
+"""Repairs of Snakemake's SLURM executor (2.8.0), without which a canceled job or a lost node spoils the whole run."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import Any
 
 __all__ = ["mend"]
@@ -11,19 +12,24 @@ PLUGIN = "snakemake_executor_plugin_slurm"
 
 
 def mend() -> None:
-    """See that the executor of this process understands that a job was canceled.
+    """See that the executor of this process understands what the accounting says; nothing where it is not loaded.
 
-    The accounting says ``CANCELLED by 1000``, with the user's id; the executor (2.8.0) compares with ``CANCELLED`` and
-    takes everything that it does not know for a job under way. Nothing is done where it is not loaded.
+    Of a canceled job that is ``CANCELLED by 1000``, with the user's id. The executor compares with ``CANCELLED``, takes
+    everything that it does not know for a job under way, and waits for ever.
+
+    The node of a job that lost its own and waits for another is ``None assigned``. The executor excludes that like a
+    node from all jobs to come, and ``sbatch`` refuses every one of them.
     """
     plugin: Any = sys.modules.get(PLUGIN)
-    ask = getattr(plugin, "query_job_status", None)
-    if ask is None or getattr(ask, "mended", False):
+    if plugin is None or getattr(plugin, "mended", False):
         return
+    ask, submit = plugin.query_job_status, plugin.get_submit_command
 
     async def query_job_status(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         states, seconds = await ask(*args, **kwargs)
         return states and {job: state.partition(" ")[0] for job, state in states.items()}, seconds
 
-    query_job_status.mended = True  # type: ignore[attr-defined]
-    plugin.query_job_status = query_job_status
+    def get_submit_command(*args: Any, failed_nodes: Collection[str] | None = None, **kwargs: Any) -> Any:
+        return submit(*args, failed_nodes={node for node in failed_nodes or () if " " not in node}, **kwargs)
+
+    plugin.query_job_status, plugin.get_submit_command, plugin.mended = query_job_status, get_submit_command, True
