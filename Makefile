@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-cluster check venv lock clean slurm-up slurm-down
+.PHONY: demo test check venv lock clean slurm-up slurm-down
 .DELETE_ON_ERROR:
 
 demo: venv
@@ -19,10 +19,6 @@ slurm-up:
 
 slurm-down:
 	@bash scripts/slurm_down.sh
-
-# A real SLURM of four nodes is started and stopped by these tests; as root on Debian.
-test-cluster: venv
-	@$(BIN)/python -m pytest tests/cluster $(PYTEST_ARGS)
 
 # Everything that needs no running code: style, types, workflow style, generated files.
 check: venv
