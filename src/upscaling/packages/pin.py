@@ -163,11 +163,27 @@ def _metadata(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if ":" in key and not key.startswith(("cwl", "$"))}
 
 
+def _as_spelt(value: Any) -> Any:
+    """Return a document in which whole numbers that were written with an exponent (``1.23e5``) are integers.
+
+    The runner hands a number to a tool as it was written: 123000, but 123000.0 if JSON were left to write it.
+    """
+    from ruamel.yaml.scalarfloat import ScalarFloat
+
+    if isinstance(value, dict):
+        return {key: _as_spelt(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_as_spelt(entry) for entry in value]
+    if isinstance(value, ScalarFloat) and value._exp and value.is_integer():
+        return int(value)
+    return value
+
+
 def _normalised(packed: Any, metadata: dict[str, Any], location: str, into: Path) -> dict[str, Any]:
     """Return the packed document as plain JSON that does not depend on where and when it was packed."""
     import json
 
-    text = json.dumps(packed)
+    text = json.dumps(_as_spelt(packed))
     # in v1.0 documents cwltool names inline tools with random UUIDs; count them instead
     for number, found in enumerate(dict.fromkeys(UUID.findall(text)), 1):
         text = text.replace(found, f"inline-{number}")
