@@ -174,7 +174,7 @@ def _as_spelt(value: Any) -> Any:
         return {key: _as_spelt(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_as_spelt(entry) for entry in value]
-    if isinstance(value, ScalarFloat) and value._exp and value.is_integer():
+    if isinstance(value, ScalarFloat) and getattr(value, "_exp", None) and value.is_integer():
         return int(value)
     return value
 
