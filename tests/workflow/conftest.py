@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.backend.ogcapi.servers import Pygeoapi
 from tests.conftest import ROOT
-from tests.servers import EmbeddedBackend, scene_collections
+from tests.servers import BIN, EmbeddedBackend, scene_collections
 
 MAX_NDVI = "apex_catalogue/vito/max_ndvi/openeo_udp/max_ndvi.json"
 SCENE_AOI = {
@@ -105,5 +108,33 @@ def scene_run(shared_data: Path, tmp_path: Path) -> Callable[..., Run]:
             },
         }
         return Run(folder, backend.environment, {**config, **changes})
+
+    return make
+
+
+@pytest.fixture
+def server(scene: Path, tmp_path: Path) -> Iterator[Pygeoapi]:
+    running = Pygeoapi(tmp_path / "pygeoapi", scene)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def ogc_run(tmp_path: Path) -> Callable[..., Run]:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+    def make(server: Any, *, parameters: dict[str, Any] | None = None, process: str = "ndvi", **changes: Any) -> Run:
+        backend = {"kind": "ogcapi", "slots": 4, "poll_seconds": [0.2, 1], **changes.pop("backend", {})}
+        config: dict[str, Any] = {
+            "run": "ogc",
+            "algorithm": {"source": f"{server.url}/processes/{process}", "parameters": parameters or {}},
+            "area": {"aoi": "scene.geojson", "grid": "utm-2km"},
+            "backend": backend,
+        }
+        return Run(folder, environment, {**config, **changes})
 
     return make

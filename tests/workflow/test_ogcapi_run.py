@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,42 +17,14 @@ from tests.backend.ogcapi.servers import DruServer, Pygeoapi
 from tests.conftest import ROOT
 from tests.fake_stac_api import FakeStacApi
 from tests.pixels import put_together, scene_ndvi, window
-from tests.servers import BIN, free_port
+from tests.servers import free_port
 from tests.stac_products import make_items
-from tests.workflow.conftest import CRS, SCENE_AOI, Run
+from tests.workflow.conftest import Run
 from upscaling.results.validate import validate_collection
 
 TILES = 30
 UTM = "http://www.opengis.net/def/crs/EPSG/0/32632"
 SMALL = {"aoi": [11.295, 46.483, 11.32, 46.493], "grid": "utm-2km"}
-
-
-@pytest.fixture
-def server(scene: Path, tmp_path: Path) -> Iterator[Pygeoapi]:
-    running = Pygeoapi(tmp_path / "pygeoapi", scene)
-    running.start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def ogc_run(tmp_path: Path) -> Callable[..., Run]:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-
-    def make(server: Any, *, parameters: dict[str, Any] | None = None, process: str = "ndvi", **changes: Any) -> Run:
-        backend = {"kind": "ogcapi", "slots": 4, "poll_seconds": [0.2, 1], **changes.pop("backend", {})}
-        config: dict[str, Any] = {
-            "run": "ogc",
-            "algorithm": {"source": f"{server.url}/processes/{process}", "parameters": parameters or {}},
-            "area": {"aoi": "scene.geojson", "grid": "utm-2km"},
-            "backend": backend,
-        }
-        return Run(folder, environment, {**config, **changes})
-
-    return make
 
 
 def test_tiles_equal_numpy_and_only_what_changed_is_redone(
@@ -326,104 +297,3 @@ def test_products_of_a_stac_search_are_a_job_each(
             for name, cloud in (("west_a", 5.0), ("whole_b", 20.0))
         }
         assert len(api.searches) == 1
-
-
-def test_cancel_dismisses_and_the_next_run_submits_again(server: Pygeoapi, ogc_run: Callable[..., Run]) -> None:
-    run = ogc_run(server, parameters={"seconds": 20}, area=SMALL)
-    process = run.start()
-    deadline = time.monotonic() + 60
-    while len(server.executions) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    before = {job["jobID"] for job in server.jobs()}
-    said = subprocess.run(
-        ["upscaling", "cancel", "results/ogc"],
-        cwd=run.folder,
-        env=run.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert said.returncode == 0, said.stderr
-    assert {job["jobID"] for job in server.jobs()} < before, "pygeoapi forgets a job that is dismissed"
-    status = subprocess.run(
-        ["upscaling", "status", "results/ogc"],
-        cwd=run.folder,
-        env={**run.environment, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "canceled" in status.stdout
-
-
-def _upscaling(run: Run, *words: str) -> str:
-    said = subprocess.run(
-        ["upscaling", *words],
-        cwd=run.folder,
-        env=run.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return said.stdout
-
-
-def _on_a_terminal(run: Run, answer: str) -> tuple[int, str]:
-    """Run Snakemake where a person answers a question."""
-    ours, theirs = os.openpty()
-    environment = run.environment
-    with (run.folder / "terminal.out").open("wb") as out:
-        process = subprocess.Popen(run.command(), cwd=run.folder, env=environment, stdin=theirs, stdout=out, stderr=out)
-        os.close(theirs)
-        os.write(ours, f"{answer}\n".encode())
-        status = process.wait(120)
-    os.close(ours)
-    return status, (run.folder / "terminal.out").read_text()
-
-
-def test_a_creation_that_nobody_knows_of_is_asked_about(server: Pygeoapi, ogc_run: Callable[..., Run]) -> None:
-    run = ogc_run(server, area=SMALL, backend={"on_unknown": "ask"})
-    assert run.snakemake().returncode == 0
-    before = len(server.executions)
-    tile = min(path.parent.name for path in run.results.glob("tiles/*/item.json"))
-    receipt = run.results / "receipts" / f"{tile}.json"
-    receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "state": "intent", "job_id": None, "facts": {}}))
-    (run.results / "tiles" / tile / "item.json").unlink()
-
-    status, said = _on_a_terminal(run, "n")
-    assert status != 0
-    assert f"{tile}: a job may have been created at" in said
-    assert "is not known: its job list names jobs of this process that no receipt knows" in said
-    assert len(server.executions) == before
-    status, said = _on_a_terminal(run, "y")
-    assert status == 0, said
-    assert len(server.executions) == before + 1
-    assert json.loads(receipt.read_text())["history"][-1]["why"].startswith("submitted again as decided")
-
-
-def test_jobs_that_no_receipt_knows_are_listed_and_removed(
-    scene: Path, tmp_path: Path, ogc_run: Callable[..., Run]
-) -> None:
-    server = Pygeoapi(tmp_path / "telling", scene, echo=True)
-    server.start()
-    try:
-        run = ogc_run(server, area=SMALL)
-        assert run.snakemake().returncode == 0
-        jobs = {job["jobID"] for job in server.jobs()}
-        assert "0 orphans" in _upscaling(run, "clean", "results/ogc", "--remote")
-        receipt = min((run.results / "receipts").glob("*.json"))
-        lost = json.loads(receipt.read_text())["job_id"]
-        receipt.unlink()
-        listed = _upscaling(run, "clean", "results/ogc", "--remote")
-        assert lost in listed
-        assert receipt.stem in listed
-        assert "1 orphans; --yes deletes them" in listed
-        assert "1 orphans deleted" in _upscaling(run, "clean", "results/ogc", "--remote", "--yes")
-        assert {job["jobID"] for job in server.jobs()} == jobs - {lost}
-    finally:
-        server.stop()
