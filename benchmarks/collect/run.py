@@ -31,6 +31,7 @@ WAYS = ("eo-upscaling", "eo-upscaling, one more", "pystac", "stac-geoparquet")
 def make_items(folder: Path, count: int) -> None:
     import orjson
 
+    from upscaling.results.describe import describe
     from upscaling.results.footprint import bbox_of, footprint
     from upscaling.results.item import EXTENSIONS
     from upscaling.tiles import Bounds
@@ -83,6 +84,7 @@ def make_items(folder: Path, count: int) -> None:
             },
             "collection": "benchmark",
         }
+        describe(item, run="benchmark", assets={})  # as a tile does; else gathering would write every item anew
         path = folder / "tiles" / tile / "item.json"
         path.parent.mkdir(parents=True)
         path.write_bytes(orjson.dumps(item, option=orjson.OPT_INDENT_2))
