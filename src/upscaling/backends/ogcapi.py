@@ -236,6 +236,7 @@ class _Work:
     def await_place(self) -> None:
         """Return when another job may be under way."""
         self._backend.places.wait(self._job.key)
+        self._began = self._seen = time.monotonic()  # what is measured is the job, not the wait for its place
 
     @property
     def _at_once(self) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.backend.ogcapi.replay import Replay
 
 from upscaling.backends import ogcapi_jobs
-from upscaling.backends.ogcapi import OgcApiBackend
+from upscaling.backends.ogcapi import OgcApiBackend, _Work
+from upscaling.backends.places import Places
 from upscaling.config_ogcapi import OgcApiBackendConfig
 from upscaling.errors import ConfigError, TileFailedError
 from upscaling.files import write_json
@@ -276,3 +279,16 @@ def test_a_process_that_changed_since_the_plan_is_not_run(replay: Replay, tmp_pa
     replay.answers["GET /api/processes/p"] = (200, {}, {**DESCRIPTION, "version": "2"})
     with pytest.raises(ConfigError, match=r"p has changed on .* \(version 1 then, 2 now\)"):
         backend.check(algorithm)
+
+
+def test_the_wait_for_a_place_is_no_part_of_a_jobs_duration(tmp_path: Path) -> None:
+    places = Places(1)
+    places.take("another tile")
+    backend: Any = SimpleNamespace(client=None, places=places)
+    job: Any = SimpleNamespace(scratch=tmp_path, key="ours")
+    receipt: Any = None
+    work = _Work(backend, job, receipt)
+    threading.Timer(0.3, places.leave, args=["another tile"]).start()
+    made = work._began
+    work.await_place()
+    assert work._began - made >= 0.3
