@@ -157,6 +157,13 @@ class Supervisor:
             log.warning("the worker process is gone; %s is not sent", message)
 
     def _listen(self) -> None:
+        # Reset, not closed, where the worker died before it had read what was sent to it.
+        with contextlib.suppress(ConnectionError):
+            self._hear()
+        if not self._closing:
+            self._revive()
+
+    def _hear(self) -> None:
         for line in self._lines:
             message = json.loads(line)
             if message["event"] == "started":
@@ -169,8 +176,6 @@ class Supervisor:
                     self.kill(message["job"])  # canceled or deleted in the meantime
             elif message["event"] == "ended":
                 self._ended(message)
-        if not self._closing:
-            self._revive()
 
     def _revive(self) -> None:
         """Start another nursery after one was killed from outside, and its children with it."""

@@ -127,6 +127,17 @@ def test_a_new_nursery_replaces_a_killed_one(backend: Backend, gate: Gate) -> No
     assert wait(job) == "finished"
 
 
+def test_a_nursery_that_is_killed_before_it_reads_its_orders_is_replaced_too(backend: Backend, gate: Gate) -> None:
+    job = backend.connect().create_job(gate.graph)
+    (nursery,) = psutil.Process(backend.process.pid).children()
+    nursery.suspend()
+    job.start()
+    nursery.kill()
+    assert gate.reached.wait(30)
+    gate.opened.set()
+    assert wait(job) == "finished"
+
+
 def test_nothing_is_left_after_a_clean_end(backend: Backend, gate: Gate) -> None:
     job = backend.connect().create_job(gate.graph)
     job.start()
