@@ -68,7 +68,9 @@ class FakeFaultyPlatform:
 
         return self._do("create", effect)
 
-    def start(self, job_id: str) -> None:
+    def start(self, job_id: str, before: Callable[[], None]) -> None:
+        before()
+
         def effect() -> None:
             assert self.jobs[job_id]["status"] == "created", "a job was started twice"
             self.jobs[job_id]["status"] = "running"
@@ -127,6 +129,22 @@ def test_the_plain_way(job: TileJob) -> None:
     assert receipt_of(job)["state"] == "finished"
     assert receipt_of(job)["facts"] == {"costs": 1}
     assert platform.calls.count("create") == platform.calls.count("start") == 1
+
+
+def test_a_start_for_which_there_is_no_place_is_not_written_down(job: TileJob) -> None:
+    """A start on disk makes the next run wait for what became of it."""
+    seen: list[str] = []
+
+    class FakeFullPlatform(FakeFaultyPlatform):
+        def start(self, job_id: str, before: Callable[[], None]) -> None:
+            seen.append(receipt_of(job)["state"])
+            if len(seen) <= 2:
+                raise TOO_MANY
+            super().start(job_id, before)
+            seen.append(receipt_of(job)["state"])
+
+    assert run(job, FakeFullPlatform()).job["id"] == "j1"
+    assert seen == ["created", "created", "created", "started"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -261,12 +262,13 @@ class _Work:
             raise
         return submitted.job_id or self._at_once
 
-    def start(self, job_id: str) -> None:
+    def start(self, job_id: str, before: Callable[[], None]) -> None:
         """Start a job that waits for it (2.0 draft, part 4: ``created``)."""
+        before()
         self._client.request("POST", f"{self._client.job_url(job_id)}/results").close()
 
     def state(self, job_id: str) -> JobState | None:
-        """Ask for the job's status, and note in the receipt that it is under way."""
+        """Ask for the job's status; one that has ended gives its place back."""
         if self._reply.is_file():
             self._backend.places.leave(self._job.key)
             return JobState("finished", {})
@@ -276,9 +278,6 @@ class _Work:
         if document is None:
             return None
         state = _state_of(document)
-        receipt = self._receipt
-        if state.status in {"queued", "running"} and receipt.facts.get("status") != state.status:
-            receipt.advance("started", facts={**receipt.facts, **state.facts})
         if state.status not in {"created", "queued", "running"}:
             self._backend.places.leave(self._job.key)
         if state.status == "finished":

@@ -7,11 +7,11 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from upscaling.backends.openeo_account import JOB_ID, USABLE, Account, by_key
+from upscaling.backends.openeo_account import ENDED, JOB_ID, USABLE, Account, by_key
 from upscaling.backends.openeo_auth import plain_words
 from upscaling.backends.remote import JobState, Patience, PlatformError, run_remote
 from upscaling.errors import ConfigError, ErrorClass
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenEOBackend"]
 
 _SESSION = "UPSCALING_SESSION"  # set by ``check``; tile processes inherit it and find the snapshot of its start
-_ENDED = {"finished", "error", "canceled"}
 _RUN_TITLE = re.compile(r"\S+ \S+ [0-9a-f]{16}")  # as TileJob.title
 _ERROR_LINES = 5
 _LONGEST_LINE = 2000  # characters of one entry of a job's log, where it becomes a reason
@@ -217,10 +216,11 @@ class OpenEOBackend:
         export = self._config.export_workspace
         return graph if export is None else exported(graph, export.workspace, export.place(job.run, job.id))
 
-    def start(self, job_id: str) -> None:
+    def start(self, job_id: str, before: Callable[[], None]) -> None:
         """Ask the platform to start a created job, if it has a place for it."""
 
         def send() -> None:
+            before()
             self._session.ask("post", f"/jobs/{job_id}/results", expected={200, 202, 204})
 
         wait = self._account.gate.start(job_id, send)
@@ -238,10 +238,10 @@ class OpenEOBackend:
                 return None
             raise
         status = answer.get("status")
-        if status not in USABLE | _ENDED:
+        if status not in USABLE | ENDED:
             words = f"{self._url} answered with status {plain_words(status)}"
             raise PlatformError(words, error_class=ErrorClass.TRANSIENT)
-        if status in _ENDED:
+        if status in ENDED:
             self._account.gate.left(job_id)
         elif status != "created":
             self._account.gate.taken(job_id)

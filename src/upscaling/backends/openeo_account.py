@@ -19,9 +19,9 @@ from upscaling.files import digest
 if TYPE_CHECKING:
     from upscaling.config import OpenEOBackendConfig
 
-__all__ = ["JOB_ID", "USABLE", "Account", "by_key"]
+__all__ = ["ENDED", "JOB_ID", "USABLE", "Account", "by_key"]
 
-_ENDED = {"finished", "error", "canceled"}
+ENDED = {"finished", "error", "canceled"}
 USABLE = {"created", "queued", "running", "finished"}
 JOB_ID = re.compile(r"(?!\.+$)[\w.~-]{1,200}")  # openEO API 1.2, job_id
 _PAGE, _LARGEST_PAGE, _MOST_PAGES = 50, 1000, 3  # of the job list, when news are asked for
@@ -56,10 +56,11 @@ class Account:
         seen: dict[str, str] = {}
         limit = min(_LARGEST_PAGE, max(_PAGE, 2 * len(wanted)))
         for number, page in enumerate(self._pages(limit), start=1):
-            seen |= {job["id"]: str(job.get("status")) for job in page}
-            for job_id, status in seen.items():
-                if status in _ENDED and self.gate.has(job_id):  # the next may start before this one is asked about
-                    self.gate.left(job_id)
+            told = {job["id"]: str(job.get("status")) for job in page}
+            for job_id, status in told.items():
+                if status in ENDED:
+                    self.gate.left(job_id)  # the next may start before this one is asked about
+            seen |= told
             if number == _MOST_PAGES or wanted <= set(seen):
                 break
         return seen

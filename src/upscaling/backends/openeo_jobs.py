@@ -206,5 +206,5 @@ class StartGate:
                 self._active.discard(job_id)
                 if freed:
                     self._closed_until, self._refusals = 0.0, 0
-                    self._tickets = int(min(self._tickets + 1, self._limit or self._slots or 1))
+                    self._tickets = min(self._tickets + 1, self._limit or self._slots or 1)
                     self._lock.notify(1)

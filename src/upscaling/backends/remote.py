@@ -90,8 +90,8 @@ class Platform(Protocol):
     def create(self, job: TileJob, rung: int) -> str:
         """Create the job, once, without any retry, with the memory of this rung, and return its id."""
 
-    def start(self, job_id: str) -> None:
-        """Start a created job, once, without any retry."""
+    def start(self, job_id: str, before: Callable[[], None]) -> None:
+        """Start a created job, once, without any retry; ``before`` is called just before the request is sent."""
 
     def state(self, job_id: str) -> JobState | None:
         """Return the job's state, or None if the platform does not know it (any more, or yet)."""
@@ -335,16 +335,19 @@ class _Life:
 
     def _start(self, job_id: str) -> float | None:
         """Send a start; return None if the platform took it or may have, else the seconds it asks to wait."""
-        self.receipt.advance("started", facts={**self.receipt.facts, "status": "created"})
+        receipt = self.receipt
         try:
-            self.platform.start(job_id)
+            self.platform.start(
+                job_id, lambda: receipt.advance("started", facts={**receipt.facts, "status": "created"})
+            )
         except PlatformError as error:
             refused = error.error_class not in _LEAVES_THE_JOB  # perhaps as it had started long ago
             state = self._state(job_id) if refused else None
             if error.outcome_unknown or (state is not None and state.status != "created"):
                 log.info("%s; looking whether job %s was started all the same", error, job_id)
                 return None
-            self.receipt.advance("created")
+            if receipt.state == "started":
+                receipt.advance("created")
             if error.error_class is not ErrorClass.TRANSIENT:
                 raise
             log.info("%s; tried again", error)
