@@ -11,7 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["canonical_json", "digest", "read_json", "rewrite", "sha256_file", "size_of", "write_json", "written_whole"]
+__all__ = [
+    "SHA256_MULTIHASH",
+    "canonical_json",
+    "digest",
+    "read_json",
+    "rewrite",
+    "sha256_file",
+    "size_of",
+    "write_json",
+    "written_whole",
+]
+
+SHA256_MULTIHASH = "1220"  # what a file:checksum of SHA-256 begins with: 0x12 = sha2-256, 0x20 = 32 bytes
 
 # It can only be read by setting it, which would be a race between threads.
 _UMASK = os.umask(0)

@@ -17,7 +17,7 @@ from upscaling.backends.ogcapi_auth import Credentials, Method, origin, without_
 from upscaling.backends.remote import PlatformError
 from upscaling.errors import ErrorClass
 from upscaling.failures import classify_http
-from upscaling.files import sha256_file, write_json, written_whole
+from upscaling.files import SHA256_MULTIHASH, sha256_file, write_json, written_whole
 
 if TYPE_CHECKING:
     import requests
@@ -38,7 +38,6 @@ __all__ = [
 JSON = "application/json"
 _UNKNOWN_OUTCOME = {408, *range(500, 600)}  # the platform, or what stands behind its gateway, may have acted
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_SHA256_MULTIHASH = "1220"  # multihash prefix of a sha2-256 digest of 32 bytes
 _LARGEST_FILE = 64 << 30  # bytes; more than any tile, less than a disk
 _CONNECT_SECONDS, _ANSWER_SECONDS = 30.0, 120.0
 
@@ -160,7 +159,7 @@ def whole(path: Path, size: int | None, checksum: str) -> bool:
     """Whether a file is what was declared of it."""
     if size is not None and path.stat().st_size != size:
         return False
-    if checksum.startswith(_SHA256_MULTIHASH) and len(checksum) == 68:
+    if checksum.startswith(SHA256_MULTIHASH) and len(checksum) == 68:
         return sha256_file(path) == checksum[4:].lower()
     return True
 

@@ -20,12 +20,11 @@ from upscaling.backends.openeo_session import Session
 from upscaling.backends.openeo_workspace import NOT_SAID, workspace_href
 from upscaling.backends.remote import RESULTS_GONE, PlatformError
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.files import digest
+from upscaling.files import SHA256_MULTIHASH, digest
 from upscaling.tiles import FetchedAsset
 
 __all__ = ["fetch_results"]
 
-_SHA256_MULTIHASH = "1220"  # multihash prefix of a sha2-256 digest of 32 bytes
 _MOST_ASSETS = 1000
 _IN_WORKSPACE = " in workspace"  # no name that a platform gives: whether the href is told to be there
 _LONGEST_TEXT = 500  # characters of a title or name
@@ -330,7 +329,7 @@ def _length(headers: Mapping[str, str]) -> int | None:
 def _complete(path: Path, size: int | None, checksum: str) -> bool:
     if size is not None and path.stat().st_size != size:
         return False
-    if checksum.startswith(_SHA256_MULTIHASH) and len(checksum) == 68:
+    if checksum.startswith(SHA256_MULTIHASH) and len(checksum) == 68:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest() == checksum[4:].lower()
     return True

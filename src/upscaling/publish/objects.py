@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from upscaling.errors import UpscalingError
-from upscaling.files import sha256_file, size_of
+from upscaling.files import SHA256_MULTIHASH, sha256_file, size_of
 
 __all__ = ["Product", "Published"]
 
@@ -30,7 +30,6 @@ _TYPES = {
 }
 _BATCH = 2_000
 _STRUCTURE = {"root", "parent", "collection", "item", "child", "self"}  # links between STAC documents
-_MULTIHASH = "1220"  # sha2-256, 32 bytes: what file:checksum begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ class Product:
         content = self.public(path)
         described = _table(content)
         if described is not None and table is not None:
-            described |= {"file:size": table.size, "file:checksum": f"{_MULTIHASH}{table.sha256}"}
+            described |= {"file:size": table.size, "file:checksum": f"{SHA256_MULTIHASH}{table.sha256}"}
         return content
 
     def _below(self, collection: Path) -> Iterator[Path]:
@@ -184,7 +183,7 @@ class Product:
             raise UpscalingError(f"{path} cannot be published: {error.strerror}") from None
         self._see_that_it_is_whole(path, size, said)
         stated = str(said.get("file:checksum") or "")
-        known = stated.removeprefix(_MULTIHASH) if stated.startswith(_MULTIHASH) else ""
+        known = stated.removeprefix(SHA256_MULTIHASH) if stated.startswith(SHA256_MULTIHASH) else ""
         guessed = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         media_type = str(said.get("type") or guessed)
         return Published(self._key(path), path, media_type, size, known or sha256_file(path))

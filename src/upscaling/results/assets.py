@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.files import sha256_file, size_of
+from upscaling.files import SHA256_MULTIHASH, sha256_file, size_of
 from upscaling.results.cog import COG_MEDIA_TYPE, CogInfo, ensure_cog, is_tiff, move
 from upscaling.results.cubes import is_zarr
 from upscaling.results.formats import FileFacts, read_file
+from upscaling.results.projection import metres_per_unit
 from upscaling.results.remote_assets import UNREAD, stated_fields, stated_raster
 from upscaling.tiles import Bounds, FetchedAsset, Tile, TileJob
 
@@ -160,8 +161,8 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
         asset |= {"type": _media_type(extension, fetched.media_type), **facts.asset}
     asset["href"] = f"./{target.name}"
     asset["file:size"] = size
-    if checksum:  # a folder has none; multihash: 0x12 = sha2-256, 0x20 = 32 bytes
-        asset["file:checksum"] = f"1220{checksum}"
+    if checksum:  # a folder has none
+        asset["file:checksum"] = f"{SHA256_MULTIHASH}{checksum}"
     return PlacedAsset(name, asset, cog, fetched, facts)
 
 
@@ -233,8 +234,4 @@ def _raster_fields(cog: CogInfo, fetched: FetchedAsset) -> dict[str, Any]:
 
 
 def _resolution(cog: CogInfo) -> float:
-    import pyproj
-
-    crs = pyproj.CRS.from_user_input(cog.crs)
-    metres = 111_320.0 if crs.is_geographic else crs.axis_info[0].unit_conversion_factor
-    return round(float(cog.transform[0] * metres), 4)
+    return round(float(cog.transform[0] * metres_per_unit(cog.crs)), 4)

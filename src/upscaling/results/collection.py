@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import UpscalingError
-from upscaling.files import rewrite, sha256_file, written_whole
+from upscaling.files import SHA256_MULTIHASH, rewrite, sha256_file, written_whole
 from upscaling.results.cache import ItemCache, runs
 from upscaling.results.describe import describe
 from upscaling.results.footprint import union_bbox
@@ -319,7 +319,7 @@ def _table_asset(parquet: Path) -> dict[str, Any]:
         "title": "All items as STAC GeoParquet",
         "roles": ["stac-items"],
         "file:size": parquet.stat().st_size,
-        "file:checksum": f"1220{sha256_file(parquet)}",
+        "file:checksum": f"{SHA256_MULTIHASH}{sha256_file(parquet)}",
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from upscaling.results.projection import proj_code
 from upscaling.tiles import Bounds
 
 __all__ = ["describe_zarr", "is_zarr"]
@@ -65,12 +66,11 @@ def _described(cube: Any) -> tuple[dict[str, Any], dict[str, Any], Bounds | None
     if system is None or not {"x", "y"} <= axes.keys():
         return {}, content, None, ""
     (west, east), (south, north) = axes["x"]["extent"], axes["y"]["extent"]
-    code = f"EPSG:{system.to_epsg()}" if system.to_epsg() else ""
-    fields: dict[str, Any] = {"proj:code": code} if code else {"proj:code": None, "proj:wkt2": system.to_wkt()}
-    fields["proj:bbox"] = [west, south, east, north]
+    crs = f"EPSG:{system.to_epsg()}" if system.to_epsg() else system.to_wkt()
+    fields = {**proj_code(crs), "proj:bbox": [west, south, east, north]}
     names = {entry.get("axis"): name for name, entry in dimensions.items()}
     fields["proj:shape"] = [cube.sizes[names["y"]], cube.sizes[names["x"]]]
-    return fields, content, Bounds(west, south, east, north), code or system.to_wkt()
+    return fields, content, Bounds(west, south, east, north), crs
 
 
 def _read_through(variable: Any) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.results.projection import proj_code
 from upscaling.tiles import Bounds
 
 __all__ = ["FileFacts", "read_file"]
@@ -128,8 +129,7 @@ def _read_through(dataset: Any) -> None:
 
 
 def _projection(dataset: Any, crs: str) -> dict[str, Any]:
-    named = {"proj:code": crs} if crs.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": crs}
-    return {**named, "proj:bbox": list(dataset.bounds), "proj:shape": [dataset.height, dataset.width]}
+    return {**proj_code(crs), "proj:bbox": list(dataset.bounds), "proj:shape": [dataset.height, dataset.width]}
 
 
 def _variable(dataset: Any, source: Any, dimensions: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
@@ -211,9 +211,7 @@ def _table(
         content["table:primary_geometry"] = geometry
     if crs and bounds is not None and all(map(math.isfinite, bounds)):
         place = Bounds(*map(float, bounds))
-        code = str(crs)
-        asset = {"proj:code": code} if code.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": code}
-        asset["proj:bbox"] = list(place)
+        asset = {**proj_code(str(crs)), "proj:bbox": list(place)}
     return FileFacts(asset, content, "table", place, str(crs) if place else "")
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from upscaling.results.assets import PlacedAsset, place_assets, plain_text
 from upscaling.results.cog import CogInfo
 from upscaling.results.footprint import bbox_of, footprint
+from upscaling.results.projection import proj_code
 from upscaling.tiles import Algorithm, Outcome, Tile, TileJob
 
 __all__ = ["EXTENSIONS", "build_item", "collection_href", "collection_id", "public_url", "rfc3339"]
@@ -188,11 +189,7 @@ def _projection(job: TileJob, rasters: list[CogInfo]) -> dict[str, Any]:
     if not rasters and job.tile.placeless:
         return {"proj:code": None}
     crs = rasters[0].crs if rasters else job.tile.crs
-    named = crs.startswith("EPSG:")
-    fields: dict[str, Any] = {"proj:code": crs if named else None}
-    if not named:
-        fields["proj:wkt2"] = crs
-    return fields | (_grid_fields(rasters[0]) if rasters else {"proj:bbox": list(job.tile.bounds)})
+    return proj_code(crs) | (_grid_fields(rasters[0]) if rasters else {"proj:bbox": list(job.tile.bounds)})
 
 
 def _grid_fields(cog: CogInfo) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 from upscaling.errors import UpscalingError
 from upscaling.files import written_whole
 from upscaling.results.parts import Part, read_parts
+from upscaling.results.projection import metres_per_unit
 from upscaling.tiles import Bounds
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["mosaic_parts", "write_mosaic", "write_mosaic_cog", "write_quicklook"]
 
 LONLAT = "EPSG:4326"
-METRES_PER_DEGREE = 111_320.0
 # Anchors of a colour ramp from dark blue over green to yellow, even in lightness (after viridis).
 RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
@@ -271,7 +271,7 @@ def _in_units(part: Part, crs: str) -> float:
     import pyproj
 
     systems = [pyproj.CRS.from_user_input(part.crs), pyproj.CRS.from_user_input(crs)]
-    own, wanted = (METRES_PER_DEGREE if s.is_geographic else s.axis_info[0].unit_conversion_factor for s in systems)
+    own, wanted = map(metres_per_unit, systems)
     return part.resolution if systems[0] == systems[1] else part.resolution * own / wanted
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import UpscalingError
-from upscaling.files import rewrite, sha256_file
+from upscaling.files import SHA256_MULTIHASH, rewrite, sha256_file
 from upscaling.results.cog import COG_MEDIA_TYPE
 from upscaling.results.item import EXTENSIONS
+from upscaling.results.projection import metres_per_unit, proj_code
 
 __all__ = ["mosaic_assets", "put_assets", "quality_assets"]
-
-METRES_PER_DEGREE = 111_320.0
 
 
 def put_assets(run_folder: Path, below: str, assets: Mapping[str, Mapping[str, Any]]) -> None:
@@ -125,30 +124,23 @@ def _file(path: Path, media_type: str, title: str, roles: list[str]) -> dict[str
         "title": title,
         "roles": roles,
         "file:size": path.stat().st_size,
-        "file:checksum": f"1220{sha256_file(path)}",
+        "file:checksum": f"{SHA256_MULTIHASH}{sha256_file(path)}",
     }
 
 
 def _place(mosaic: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_code(mosaic["crs"]), "proj:bbox": list(mosaic["bounds"])}
-
-
-def _code(crs: str) -> dict[str, Any]:
-    return {"proj:code": crs} if crs.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": crs}
+    return {**proj_code(mosaic["crs"]), "proj:bbox": list(mosaic["bounds"])}
 
 
 def _grid(path: Path) -> dict[str, Any]:
-    import pyproj
     import rasterio
 
     with rasterio.open(path) as dataset:
         crs = dataset.crs.to_string()
-        system = pyproj.CRS.from_user_input(crs)
-        metres = METRES_PER_DEGREE if system.is_geographic else system.axis_info[0].unit_conversion_factor
         return {
-            **_code(crs),
+            **proj_code(crs),
             "proj:bbox": list(dataset.bounds),
             "proj:shape": [dataset.height, dataset.width],
             "proj:transform": list(dataset.transform)[:6],
-            "raster:spatial_resolution": round(dataset.res[0] * metres, 4),
+            "raster:spatial_resolution": round(dataset.res[0] * metres_per_unit(crs), 4),
         }

@@ -1,0 +1,28 @@
+"""What STAC and people want to know of a CRS: its ``proj:*`` fields, and how long its unit is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["METRES_PER_DEGREE", "metres_per_unit", "proj_code"]
+
+METRES_PER_DEGREE = 111_320.0  # along the equator
+
+
+def proj_code(crs: str) -> dict[str, Any]:
+    """Return ``proj:code``, which is null beside ``proj:wkt2`` for a CRS without one (projection extension 2.0)."""
+    return {"proj:code": crs} if crs.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": crs}
+
+
+def metres_per_unit(crs: Any) -> float:
+    """Return how many metres one unit of a CRS's first axis is; of degrees, about.
+
+    Parameters
+    ----------
+    crs
+        Anything that pyproj takes.
+    """
+    import pyproj
+
+    system = pyproj.CRS.from_user_input(crs)
+    return METRES_PER_DEGREE if system.is_geographic else float(system.axis_info[0].unit_conversion_factor)
