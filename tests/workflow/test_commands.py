@@ -94,6 +94,7 @@ def test_a_run_belongs_to_one_snakemake_and_can_be_canceled(
     deadline = time.monotonic() + 60
     while not list(run.results.glob("receipts/*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGSTOP)  # or it could be done before the second one has started
     second = run.snakemake()
     assert second.returncode != 0
     assert "error: results/real is being worked on by" in second.stderr
