@@ -10,7 +10,7 @@ from typing import Any
 from upscaling.config_stac import Search
 from upscaling.errors import ConfigError
 from upscaling.files import digest
-from upscaling.stac.sources import Box, Said, Span, is_local
+from upscaling.stac.sources import Box, Said, Span, conditions, is_local, joined
 from upscaling.stac.web import FetchError, is_remote
 
 __all__ = [
@@ -63,13 +63,9 @@ def fits(said: Said, search: Search, boxes: Sequence[Box] | None, spans: Sequenc
     item, properties = said.item, _properties(said.item)
     if search.collections and item.get("collection") not in search.collections:
         return False
-    if search.max_cloud_cover is not None and not _is(properties.get("eo:cloud_cover"), "lte", search.max_cloud_cover):
-        return False
     known = {**properties, "id": item.get("id"), "collection": item.get("collection")}
-    for name, wanted in search.where.items():
-        form = wanted if isinstance(wanted, dict) else {"in": wanted} if isinstance(wanted, list) else {"eq": wanted}
-        if not all(_is(known.get(name), word, value) for word, value in form.items()):
-            return False
+    if not all(_is(known.get(name), word, value) for name, word, value in conditions(search)):
+        return False
     start, end = _times(properties)
     if spans is not None and not any(_meet(start, end, span_of(span, "time")) for span in spans):
         return False
@@ -132,8 +128,6 @@ def pinned_document(said: Said, search: Search) -> dict[str, Any]:
     FetchError
         For an asset that an item from the web says to lie on this machine.
     """
-    from upscaling.stac.sources import _joined
-
     item = said.item
     given = item.get("assets")
     assets: dict[str, Any] = {}
@@ -146,7 +140,7 @@ def pinned_document(said: Said, search: Search) -> dict[str, Any]:
         if not is_remote(href):
             if not is_local(search) and (said.base == search.catalogue or not is_remote(said.base)):
                 raise FetchError(f"item {item.get('id')} has no address that its asset {name} could be relative to")
-            href = _joined(said.base, href)
+            href = joined(said.base, href)
         assets[name] = {**asset, "href": href}
     missing = [name for name in search.assets if name not in assets]
     if missing:
@@ -154,7 +148,7 @@ def pinned_document(said: Said, search: Search) -> dict[str, Any]:
     kept = ("type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "properties", "collection")
     links = item.get("links")
     collection = [
-        {**link, "href": _joined(said.base, str(link.get("href")))}
+        {**link, "href": joined(said.base, str(link.get("href")))}
         for link in (links if isinstance(links, list) else [])
         if isinstance(link, Mapping) and link.get("rel") == "collection" and is_remote(said.base)
     ]

@@ -83,26 +83,18 @@ def _searched(
     boxes: Sequence[Box] | None,
     spans: Sequence[Span] | None,
     *,
-    store: Store | None,
+    assets: bool = True,
     key: str,
     say: Say,
-) -> list[Pinned]:
-    """Return what fits the filters, and write down what is to be staged."""
-    pinned = []
+) -> Iterator[tuple[Pinned, dict[str, Any]]]:
+    """Yield what fits the filters, with its document; without ``assets`` nobody looks at those."""
     try:
         for said in found(search, boxes, spans, key=key, say=say):
-            if not fits(said, search, boxes, spans):
-                continue
-            document = pinned_document(said, search) if store else {"assets": {}}
-            item = pin(said, search, document)
-            if store:
-                store.add(item.digest, document)
-            pinned.append(item)
-            if len(pinned) > _MOST:
-                raise ConfigError(f"finds more than {_MOST} items; narrow it", key=key)
+            if fits(said, search, boxes, spans):
+                document = pinned_document(said, search) if assets else {"assets": {}}
+                yield pin(said, search, document), document
     except FetchError as error:
         raise ConfigError(str(error), key=f"{key}.assets") from None
-    return pinned
 
 
 class Staging:
@@ -140,14 +132,14 @@ class Staging:
         if search.time:
             spans = [(search.time[0], search.time[1])]
         staged = self.form in {"folder", "folders"}
-        items = _searched(
-            search,
-            _boxes(table),
-            spans_merged(spans) if spans else None,
-            store=store if staged else None,
-            key="stage_in",
-            say=say,
-        )
+        items = []
+        boxes, times = _boxes(table), spans_merged(spans) if spans else None
+        for item, document in _searched(search, boxes, times, assets=staged, key="stage_in", say=say):
+            items.append(item)
+            if staged:
+                store.add(item.digest, document)
+            if len(items) > _MOST:
+                raise ConfigError(f"finds more than {_MOST} items; narrow it", key="stage_in")
         self._choice = Choice(items, limit=search.limit, descending=search.sort.startswith("-"))
         self.said = f"stage_in: {len(items)} items of {shown(search.catalogue)} for {self.input}"
         self._shapes: dict[str, Any] = {}
@@ -226,17 +218,10 @@ def item_rows(config: Config, algorithm: Algorithm, table: Any, *, store: Store,
 
         spans = spans_merged([(step.start, step.end) for step in time_steps(config.time)])
     staged = bool({"folder", "folders"} & set(forms.values()))
-    documents: dict[str, Mapping[str, Any]] = {}
-    pinned = []
-    try:
-        for said in found(search, boxes, spans, key=key, say=say):
-            if not fits(said, search, boxes, spans):
-                continue
-            made = pinned_document(said, search)
-            pinned.append(item := pin(said, search, made))
-            documents[item.digest] = {**made, "href": said.href}
-    except FetchError as error:
-        raise ConfigError(str(error), key=f"{key}.assets") from None
+    pinned, documents = [], {}
+    for item, document in _searched(search, boxes, spans, key=key, say=say):
+        pinned.append(item)
+        documents[item.digest] = document
     span = span_of(search.time, f"{key}.time") if search.time else None
     choice = Choice(pinned, limit=search.limit, descending=search.sort.startswith("-"))
     rows: list[Row] = []
@@ -251,7 +236,7 @@ def item_rows(config: Config, algorithm: Algorithm, table: Any, *, store: Store,
         label = _LABEL.sub("-", item.id).strip("-_") or item.digest[:12]
         rows.append(Row(label, values, partial(_fits, item)))
         if staged:
-            store.add(item.digest, {name: value for name, value in document.items() if name != "href"})
+            store.add(item.digest, document)
     if not rows:
         raise ConfigError(f"finds no item in {shown(search.catalogue)}", key=key)
     say(f"plan: for_each: {len(rows)} items of {shown(search.catalogue)}")

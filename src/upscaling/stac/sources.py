@@ -14,7 +14,7 @@ from upscaling.config_stac import Search
 from upscaling.errors import ConfigError
 from upscaling.stac.web import FetchError, Web, is_remote, shown
 
-__all__ = ["Box", "Said", "Span", "found", "is_local"]
+__all__ = ["Box", "Said", "Span", "conditions", "found", "is_local", "joined"]
 
 Box = tuple[float, float, float, float]
 Span = tuple[str, str]
@@ -145,14 +145,17 @@ def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Callable[[str
             warnings.simplefilter("ignore", PystacClientWarning)
             # said twice: what is not said here is forgotten
             client = Client.open(search.catalogue, stac_io=io, request_modifier=identified, timeout=_TIMES_OUT)
-        wanted = _wanted(search)
+        wanted = conditions(search)
         filters: dict[str, Any] = {}
         if wanted and client.conforms_to(ConformanceClasses.FILTER):
             filters = {"filter": _cql2(wanted), "filter_lang": "cql2-json"}
         elif wanted and client.conforms_to(ConformanceClasses.QUERY):
             # `in` is of the extension, but servers refuse it; everything is compared here again
-            plain = {name: {w: v for w, v in form.items() if w != "in"} for name, form in wanted.items()}
-            filters = {"query": {name: form for name, form in plain.items() if form} or None}
+            query: dict[str, dict[str, Any]] = {}
+            for name, word, value in wanted:
+                if word != "in":
+                    query.setdefault(name, {})[word] = value
+            filters = {"query": query or None}
         requests = [(box, span) for box in boxes or [None] for span in spans or [None]]
         for number, (box, span) in enumerate(requests, 1):
             if len(requests) > 1:
@@ -211,23 +214,19 @@ def _own_link(item: dict[str, Any]) -> str | None:
     return None
 
 
-def _wanted(search: Search) -> dict[str, dict[str, Any]]:
-    """Return what the properties must be, as the query extension says it."""
+def conditions(search: Search) -> list[tuple[str, str, Any]]:
+    """Return what must all be true of an item: property, word of the query extension (or ``in``), value."""
     clouds = search.max_cloud_cover
-    wanted: dict[str, dict[str, Any]] = {} if clouds is None else {"eo:cloud_cover": {"lte": clouds}}
+    wanted: list[tuple[str, str, Any]] = [] if clouds is None else [("eo:cloud_cover", "lte", clouds)]
     for name, value in search.where.items():
         form = value if isinstance(value, dict) else {"in": value} if isinstance(value, list) else {"eq": value}
-        wanted[name] = {**wanted.get(name, {}), **form}
+        wanted += [(name, word, one) for word, one in form.items()]
     return wanted
 
 
-def _cql2(wanted: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _cql2(wanted: Sequence[tuple[str, str, Any]]) -> dict[str, Any]:
     signs = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "in": "in"}
-    arguments = [
-        {"op": signs[word], "args": [{"property": name}, value]}
-        for name, form in wanted.items()
-        for word, value in form.items()
-    ]
+    arguments = [{"op": signs[word], "args": [{"property": name}, value]} for name, word, value in wanted]
     return arguments[0] if len(arguments) == 1 else {"op": "and", "args": arguments}
 
 
@@ -255,7 +254,7 @@ def _in_documents(web: Web, start: str, root: dict[str, Any] | None = None) -> I
                     and link.get("rel") in {"item", "child"}
                     and isinstance(link.get("href"), str)
                 ):
-                    following = _joined(place, link["href"])
+                    following = joined(place, link["href"])
                     if following not in seen:
                         seen.add(following)
                         waiting.append(following)
@@ -274,7 +273,7 @@ def _document(web: Web, place: str) -> dict[str, Any]:
         raise FetchError(f"{place} cannot be read: {error.strerror}") from None
 
 
-def _joined(place: str, href: str) -> str:
+def joined(place: str, href: str) -> str:
     """Return a link's target; from the web none leads to this machine."""
     if is_remote(href):
         return href

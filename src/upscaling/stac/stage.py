@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -313,14 +312,11 @@ def _alone(lock: Path) -> Iterator[None]:
 
 def _again_and_again(act: Callable[[], None]) -> None:
     """Try again while a fault may pass."""
-    pause = _PAUSE
-    for attempt in range(1, _TRIES + 1):
-        try:
-            act()
-        except FetchError as error:
-            if not error.passing or attempt == _TRIES:
-                raise
-        else:
-            return
-        time.sleep(pause)
-        pause *= 2
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+    Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, FetchError) and error.passing),
+        wait=wait_exponential(multiplier=_PAUSE),
+        stop=stop_after_attempt(_TRIES),
+        reraise=True,
+    )(act)
