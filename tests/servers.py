@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BIN", "EmbeddedBackend", "free_port", "scene_collections"]
+__all__ = ["BIN", "EmbeddedBackend", "environment", "free_port", "scene_collections", "served"]
 
 BIN = Path(sys.executable).parent
 USER, PASSWORD = "tester", "correct-horse-battery"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of somebody who has activated ours, as ``.venv/bin/activate`` does it."""
+    return {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **more}
+
+
+class QuietFolder(SimpleHTTPRequestHandler):
+    """Serves the files of a folder, and tells nobody."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path, handler: type[QuietFolder] = QuietFolder) -> Iterator[str]:
+    """Serve a folder over HTTP; gives the address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 def free_port() -> int:
@@ -52,17 +80,16 @@ class EmbeddedBackend:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a user of this back-end."""
-        path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "OPENEO_AUTH_USERNAME": USER, "OPENEO_AUTH_PASSWORD": PASSWORD}
+        return environment(OPENEO_AUTH_USERNAME=USER, OPENEO_AUTH_PASSWORD=PASSWORD)
 
     def start(self) -> EmbeddedBackend:
         self.root.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "upscaling", "local-backend", "--data", str(self.data)]
         command += ["--root", str(self.root), "--port", str(self.port), "--slots", str(self.slots)]
         command += ["--simulate", *map(str, self.simulate)] if self.simulate else []
-        environment = {**self.environment, "OPENEO_LOCAL_USER": USER, "OPENEO_LOCAL_PASSWORD": PASSWORD}
+        secrets = {**self.environment, "OPENEO_LOCAL_USER": USER, "OPENEO_LOCAL_PASSWORD": PASSWORD}
         with (self.root.parent / "backend.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, env=secrets, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self.process.poll() is None, (self.root.parent / "backend.log").read_text()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds, transform_geom
 
-__all__ = ["PRODUCTS", "Product", "expected_water", "make_catalogue", "make_items"]
+from tests.fake_stac_api import FakeStacApi
+
+__all__ = ["PRODUCTS", "Product", "expected_water", "make_catalogue", "make_items", "products_api"]
 
 BANDS = {"B03": 2, "B08": 4}
 LEFT, TOP, PIXEL = 674990, 5154960, 10
@@ -84,6 +88,14 @@ def make_items(scene: Path, folder: Path, *, href: str = "") -> list[dict[str, A
             }
         )
     return items
+
+
+@contextmanager
+def products_api(scene: Path, folder: Path) -> Iterator[FakeStacApi]:
+    """A fake API with the scene's products, whose files it serves too."""
+    with FakeStacApi(folder) as api:
+        api.items = make_items(scene, folder, href=f"{api.url}/files")
+        yield api
 
 
 def make_catalogue(scene: Path, folder: Path) -> Path:

@@ -36,7 +36,7 @@ def test_tiles_run_in_their_image_on_the_nodes(
 def test_toil_alone_on_the_cluster_gives_the_collection_of_a_snakemake_run(
     slurm: Slurm, scene: Path, tmp_path: Path
 ) -> None:
-    run = plain_run(scene, tmp_path / "work", "utm-10km")
+    run = plain_run(scene, tmp_path, "utm-10km")
     run.config["backend"] |= {"batch_system": "slurm", "engine": "toil", "chunk": 1, "memory_mb": 1000}
     run.environment |= slurm.environment
     command, _ = write_cwl(run)

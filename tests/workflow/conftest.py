@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ import pytest
 import yaml
 
 from tests.backend.ogcapi.servers import Pygeoapi
+from tests.backend.stac.conftest import api  # noqa: F401 -- a fixture
 from tests.conftest import ROOT
-from tests.servers import BIN, EmbeddedBackend, scene_collections
+from tests.servers import EmbeddedBackend, environment, scene_collections
 
 MAX_NDVI = "apex_catalogue/vito/max_ndvi/openeo_udp/max_ndvi.json"
 SCENE_AOI = {
@@ -25,6 +25,12 @@ SCENE_AOI = {
     ],
 }
 CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+# Fifteen tiles of 2 km: of the scene's east and beyond its edge, where no product is.
+WATER_AOI = {
+    "type": "Polygon",
+    "coordinates": [[[678000, 5148000], [688000, 5148000], [688000, 5154000], [678000, 5154000], [678000, 5148000]]],
+}
+JUNE = ["2022-06-01", "2022-07-01"]
 
 
 @dataclass
@@ -62,16 +68,44 @@ class Run:
             )
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._said(self.command(*arguments))
+
+    def upscaling(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Give a command of ours, as a person does beside Snakemake."""
+        return self._said(["upscaling", *words], COLUMNS="100")
+
+    def _said(self, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
         self.write()
         return subprocess.run(
-            self.command(*arguments),
+            command,
             cwd=self.folder,
-            env=self.environment,
+            env={**self.environment, **environment},
             capture_output=True,
             text=True,
             timeout=600,
             check=False,
         )
+
+
+def work_folder(tmp_path: Path) -> Path:
+    """Make a working directory with the outline of the scene."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
+    return folder
+
+
+def package_config(scene: Path, grid: str, **backend: Any) -> dict[str, Any]:
+    """The demo package over the whole scene."""
+    return {
+        "run": "package",
+        "algorithm": {
+            "source": str(ROOT / "cwl" / "ndvi.cwl"),
+            "parameters": {"scene": str(scene), "datetime": "2022-06-12T10:10:00Z"},
+        },
+        "area": {"aoi": "scene.geojson", "grid": grid},
+        "backend": {"kind": "cwl", **backend},
+    }
 
 
 @pytest.fixture
@@ -85,11 +119,7 @@ def backend(scene: Path, tmp_path: Path) -> Iterator[EmbeddedBackend]:
 @pytest.fixture
 def scene_run(shared_data: Path, tmp_path: Path) -> Callable[..., Run]:
     """Make a run of the catalogue's max_ndvi over the whole scene."""
-    import json
-
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
+    folder = work_folder(tmp_path)
 
     def make(backend: EmbeddedBackend, **changes: Any) -> Run:
         config: dict[str, Any] = {
@@ -122,10 +152,7 @@ def server(scene: Path, tmp_path: Path) -> Iterator[Pygeoapi]:
 
 @pytest.fixture
 def ogc_run(tmp_path: Path) -> Callable[..., Run]:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    folder = work_folder(tmp_path)
 
     def make(server: Any, *, parameters: dict[str, Any] | None = None, process: str = "ndvi", **changes: Any) -> Run:
         backend = {"kind": "ogcapi", "slots": 4, "poll_seconds": [0.2, 1], **changes.pop("backend", {})}
@@ -135,6 +162,27 @@ def ogc_run(tmp_path: Path) -> Callable[..., Run]:
             "area": {"aoi": "scene.geojson", "grid": "utm-2km"},
             "backend": backend,
         }
-        return Run(folder, environment, {**config, **changes})
+        return Run(folder, environment(), {**config, **changes})
+
+    return make
+
+
+@pytest.fixture
+def water_run(tmp_path: Path) -> Callable[..., Run]:
+    """Make a run of the package of four tools over staged items."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "area.geojson").write_text(json.dumps(WATER_AOI | {"crs": CRS}))
+
+    def make(catalogue: str | Path, kind: type[Run] = Run, **changes: Any) -> Run:
+        stage_in = {"catalogue": str(catalogue), "collections": ["s2"], "max_cloud_cover": 30, "time": JUNE}
+        config = {
+            "run": "water",
+            "algorithm": {"source": f"{ROOT / 'cwl' / 'water.cwl'}#water"},
+            "area": {"aoi": "area.geojson", "grid": "utm-2km"},
+            "stage_in": stage_in,
+            "backend": {"kind": "cwl", "engine": "cwltool", "slots": 2, "chunk": 8},
+        }
+        return kind(folder, environment(), {**config, **changes})
 
     return make

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,28 +17,16 @@ from tests.workflow.conftest import Run
 SMALL = {"aoi": [11.295, 46.483, 11.32, 46.493], "grid": "utm-2km"}
 
 
-def upscaling(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["upscaling", *arguments],
-        cwd=run.folder,
-        env={**run.environment, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_a_tile_by_hand_logs_into_a_folder_that_is_not_there_yet(
     backend: EmbeddedBackend, scene_run: Callable[..., Run]
 ) -> None:
     run = scene_run(backend, area=SMALL)
     assert run.snakemake("-n").returncode == 0
     (run.folder / "file").touch()
-    said = upscaling(run, "run-tile", "results/real", "nonsense", "--log", "new/folder/tile.log")
+    said = run.upscaling("run-tile", "results/real", "nonsense", "--log", "new/folder/tile.log")
     assert said.stderr.splitlines() == ["error: tile nonsense: the plan in results/real/plan has no tile 'nonsense'"]
     assert "nonsense" in (run.folder / "new/folder/tile.log").read_text()
-    said = upscaling(run, "run-tile", "results/real", "nonsense", "--log", "file/tile.log")
+    said = run.upscaling("run-tile", "results/real", "nonsense", "--log", "file/tile.log")
     assert said.stderr.startswith("error: tile nonsense: the log file/tile.log cannot be written: ")
     assert len(said.stderr.splitlines()) == 1
 
@@ -53,18 +40,18 @@ def test_what_failed_is_told_and_retried_alone(backend: EmbeddedBackend, scene_r
     assert run.snakemake().returncode != 0
     folder = "results/real"
     failed = [path.stem for path in run.results.glob("receipts/*.json")]
-    said = upscaling(run, "status", folder).stdout
+    said = run.upscaling("status", folder).stdout
     assert f"{len(failed)} failed" in said
     assert "B99" in said
-    told = upscaling(run, "logs", folder, failed[0]).stdout
+    told = run.upscaling("logs", folder, failed[0]).stdout
     assert "B99" in told
     assert "platform.log" in told
-    assert upscaling(run, "logs", folder, "nonsense").stderr.startswith("error: results/real has no tile 'nonsense'")
-    assert "no tile failed" in upscaling(run, "retry", folder, "--only", "out-of-memory").stdout
+    assert run.upscaling("logs", folder, "nonsense").stderr.startswith("error: results/real has no tile 'nonsense'")
+    assert "no tile failed" in run.upscaling("retry", folder, "--only", "out-of-memory").stdout
 
     jobs = len(backend.jobs())
     places = ["--snakefile", str(ROOT / "Snakefile"), "--profile", str(ROOT / "workflow/profiles/local")]
-    again = upscaling(run, "retry", folder, *places)
+    again = run.upscaling("retry", folder, *places)
     assert again.returncode != 0, again.stderr
     assert len(backend.jobs()) == jobs + len(failed), again.stderr
     assert "Traceback" not in again.stderr
@@ -73,15 +60,15 @@ def test_what_failed_is_told_and_retried_alone(backend: EmbeddedBackend, scene_r
 def test_orphans_are_found_and_removed_only_on_demand(backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
     run = scene_run(backend, area=SMALL)
     assert run.snakemake().returncode == 0
-    assert "0 orphans" in upscaling(run, "clean", "results/real", "--remote").stdout
+    assert "0 orphans" in run.upscaling("clean", "results/real", "--remote").stdout
     lost = next(run.results.glob("receipts/*.json"))
     job_id = json.loads(lost.read_text())["job_id"]
     lost.unlink()
-    listed = upscaling(run, "clean", "results/real", "--remote").stdout
+    listed = run.upscaling("clean", "results/real", "--remote").stdout
     assert job_id in listed
     assert "1 orphans; --yes deletes them" in listed
     before = len(backend.jobs())
-    assert "1 orphans deleted" in upscaling(run, "clean", "results/real", "--remote", "--yes").stdout
+    assert "1 orphans deleted" in run.upscaling("clean", "results/real", "--remote", "--yes").stdout
     assert job_id not in {job["id"] for job in backend.jobs()}
     assert len(backend.jobs()) == before - 1
 
@@ -99,13 +86,13 @@ def test_a_run_belongs_to_one_snakemake_and_can_be_canceled(
     assert second.returncode != 0
     assert "error: results/real is being worked on by" in second.stderr
     assert f"process {first.pid}" in second.stderr
-    refused = upscaling(run, "cancel", "results/real")
+    refused = run.upscaling("cancel", "results/real")
     assert refused.returncode != 0
     assert "is being worked on by" in refused.stderr
 
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    done = upscaling(run, "cancel", "results/real")
+    done = run.upscaling("cancel", "results/real")
     assert done.returncode == 0, done.stderr
     assert not [job for job in backend.jobs() if job["status"] in {"created", "queued", "running"}]
     assert run.snakemake().returncode == 0
@@ -119,13 +106,13 @@ def test_refused_results_are_checked_again_and_only_on_demand_paid_again(
     run.config["algorithm"] = {**run.config["algorithm"], "source": "small.json"}
     assert run.snakemake().returncode != 0
     assert len(backend.jobs()) == 1
-    assert "1 failed" in upscaling(run, "status", "results/real").stdout
+    assert "1 failed" in run.upscaling("status", "results/real").stdout
     profile = ["--snakefile", str(ROOT / "Snakefile"), "--profile", str(ROOT / "workflow/profiles/local")]
-    said = upscaling(run, "retry", "results/real", "--only", "bad-output", *profile)
+    said = run.upscaling("retry", "results/real", "--only", "bad-output", *profile)
     assert said.returncode != 0
     assert "does not cover the tile" in said.stderr
     assert len(backend.jobs()) == 1
-    said = upscaling(run, "retry", "results/real", "--resubmit", *profile)
+    said = run.upscaling("retry", "results/real", "--resubmit", *profile)
     assert "1 of them are submitted, and paid, again" in said.stdout
     assert "does not cover the tile" in said.stderr
     assert len(backend.jobs()) == 2

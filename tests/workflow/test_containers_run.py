@@ -18,44 +18,20 @@ import pytest
 from tests.conftest import ROOT
 from tests.containers import NDVI_IMAGE, Podman, Registry
 from tests.pixels import put_together, scene_ndvi, window
-from tests.servers import BIN
-from tests.workflow.conftest import CRS, SCENE_AOI, Run
+from tests.servers import environment
+from tests.workflow.conftest import Run, package_config, work_folder
 from upscaling.backends.containers import end_orphans
 
 
 @pytest.fixture
 def container_run(podman: Podman, scene: Path, tmp_path: Path) -> Callable[..., Run]:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
-    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    folder = work_folder(tmp_path)
 
     def make(**backend: Any) -> Run:
-        config: dict[str, Any] = {
-            "run": "package",
-            "algorithm": {
-                "source": str(ROOT / "cwl" / "ndvi.cwl"),
-                "parameters": {"scene": str(scene), "datetime": "2022-06-12T10:10:00Z"},
-            },
-            "area": {"aoi": "scene.geojson", "grid": "utm-10km"},
-            "backend": {
-                "kind": "cwl",
-                "container": "podman",
-                "engine": "cwltool",
-                "site": {"container_cache": "images"},
-                **backend,
-            },
-        }
-        return Run(folder, {**os.environ, **podman.environment, **path}, config)
+        own = {"container": "podman", "engine": "cwltool", "site": {"container_cache": "images"}, **backend}
+        return Run(folder, environment(**podman.environment), package_config(scene, "utm-10km", **own))
 
     return make
-
-
-def upscaling(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
-    run.write()
-    return subprocess.run(
-        ["upscaling", *arguments], cwd=run.folder, env=run.environment, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.mark.slow
@@ -64,9 +40,9 @@ def test_the_package_runs_in_the_image_of_the_cache(
     ndvi_image: str, podman: Podman, container_run: Callable[..., Run], scene: Path, container: str
 ) -> None:
     run = container_run(container=container)
-    with podman.docker() if container == "docker" else nullcontext({}) as environment:
-        run.environment |= environment
-        pulled = upscaling(run, "pull", "config.yaml")
+    with podman.docker() if container == "docker" else nullcontext({}) as of_docker:
+        run.environment |= of_docker
+        pulled = run.upscaling("pull", "config.yaml")
         assert pulled.returncode == 0, pulled.stderr
         podman("rmi", "--force", ndvi_image)  # as on a node that never saw it
         began = time.time()
@@ -113,8 +89,7 @@ def test_the_package_runs_in_apptainer(
     if engine is None:
         pytest.skip("singularity or apptainer is missing")
     run = container_run(container="singularity")
-    run.write()
-    would = upscaling(run, "pull", "config.yaml", "--dry-run").stdout
+    would = run.upscaling("pull", "config.yaml", "--dry-run").stdout
     image = run.folder / would.split("would be pulled to ")[1].strip()
     image.parent.mkdir()
     podman("save", "-o", str(run.folder / "image.tar"), ndvi_image)
@@ -156,14 +131,14 @@ def test_images_are_pulled_checked_and_found_by_their_digest(
     run, (name, digest) = container_run(), own_image
     for image in (f"{name}:1", f"{name}@{digest}"):
         with_image(run, image)
-        refused = upscaling(run, "check", "config.yaml")
+        refused = run.upscaling("check", "config.yaml")
         assert (
             f"config.yaml: backend.site.container_cache: {image} is not in images: run `upscaling pull"
             in refused.stderr
         )
-        would = upscaling(run, "pull", "config.yaml", "--dry-run")
+        would = run.upscaling("pull", "config.yaml", "--dry-run")
         assert f"{image}: would be pulled to images/" in would.stdout
-        pulled = upscaling(run, "pull", "config.yaml")
+        pulled = run.upscaling("pull", "config.yaml")
         assert f"{image}: {digest}, images/" in pulled.stdout, pulled.stderr
         podman("rmi", "--force", json.loads((run.folder / "images/images.json").read_text())[image]["id"])
         # What the runner does on a node: it looks for the image, and then runs it.
@@ -175,11 +150,11 @@ def test_images_are_pulled_checked_and_found_by_their_digest(
             [shim, "create", "--userns=keep-id", image, "x"], env=on_node, capture_output=True, check=True
         )
         podman("rm", created.stdout.decode().strip())
-        assert upscaling(run, "check", "config.yaml").returncode == 0
+        assert run.upscaling("check", "config.yaml").returncode == 0
     (archive,) = (run.folder / "images").glob("*=*.tar")
     with archive.open("ab") as stream:
         stream.write(b"changed")
-    again = upscaling(run, "pull", "config.yaml")
+    again = run.upscaling("pull", "config.yaml")
     assert again.returncode == 1
     assert "is not what was pulled" in again.stderr
 
@@ -189,10 +164,10 @@ def test_an_image_that_is_nowhere_is_told_in_one_line(
 ) -> None:
     run, (name, _) = container_run(), own_image
     with_image(run, f"{name}:2")
-    told = upscaling(run, "pull", "config.yaml")
+    told = run.upscaling("pull", "config.yaml")
     assert told.returncode == 1
     assert told.stderr.startswith(f"error: {name}:2 cannot be pulled: ")
     assert "manifest unknown" in told.stderr
     assert told.stderr.count("\n") == 1
     run.config["backend"]["container"] = "none"
-    assert "backend.container is none" in upscaling(run, "pull", "config.yaml").stdout
+    assert "backend.container is none" in run.upscaling("pull", "config.yaml").stdout

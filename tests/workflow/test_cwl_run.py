@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,32 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
 from tests.pixels import put_together, scene_ndvi, window
-from tests.servers import BIN
-from tests.workflow.conftest import CRS, SCENE_AOI, Run
+from tests.servers import environment
+from tests.workflow.conftest import Run, package_config, work_folder
 
 TILES = 30
 
 
 @pytest.fixture
 def package_run(scene: Path, tmp_path: Path) -> Callable[..., Run]:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    folder = work_folder(tmp_path)
 
     def make(**backend: object) -> Run:
-        config: dict[str, Any] = {
-            "run": "package",
-            "algorithm": {
-                "source": str(ROOT / "cwl" / "ndvi.cwl"),
-                "parameters": {"scene": str(scene), "datetime": "2022-06-12T10:10:00Z"},
-            },
-            "area": {"aoi": "scene.geojson", "grid": "utm-2km"},
-            "backend": {"kind": "cwl", "slots": 2, **backend},
-        }
-        return Run(folder, environment, config)
+        return Run(folder, environment(), package_config(scene, "utm-2km", slots=2, **backend))
 
     return make
 

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import json
-import os
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT, missing
 from tests.containers import Podman
-from tests.fake_stac_api import FakeStacApi
 from tests.pixels import put_together, scene_ndvi, window
-from tests.servers import BIN
-from tests.stac_products import make_items
-from tests.workflow.conftest import CRS, SCENE_AOI, Run
-from tests.workflow.test_stage_in_run import AREA, JUNE, assert_is_water
+from tests.servers import environment, served
+from tests.stac_products import products_api
+from tests.workflow.conftest import Run, package_config, work_folder
+from tests.workflow.test_stage_in_run import assert_is_water
 
 # In a network namespace of its own there is a loopback, and no way out.
 ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && test -z "$(ip route)" && exec "$@"', "alone"]
@@ -47,50 +40,26 @@ def alone() -> None:
 @pytest.fixture
 def web() -> Iterator[str]:
     """The folder of the demo package on the web, that is on the loopback of here."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(ROOT / "cwl")))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(ROOT / "cwl") as address:
+        yield address
 
 
-def upscaling(run: Run, *arguments: str) -> str:
-    run.write()
-    said = subprocess.run(
-        ["upscaling", *arguments], cwd=run.folder, env=run.environment, capture_output=True, text=True, check=False
-    )
-    assert said.returncode == 0, said.stderr
-    return said.stdout
+def prepare(run: Run) -> None:
+    """Do what needs a network."""
+    for word in ("plan", "pull"):
+        said = run.upscaling(word, "config.yaml")
+        assert said.returncode == 0, said.stderr
 
 
 @pytest.mark.slow
 def test_a_package_of_the_web_in_its_image(
     alone: None, podman: Podman, ndvi_image: str, web: str, scene: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
-    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    config = {
-        "run": "alone",
-        "algorithm": {
-            "source": f"{web}/ndvi.cwl#ndvi",
-            "parameters": {"scene": str(scene), "datetime": "2022-06-12T10:10:00Z"},
-        },
-        "area": {"aoi": "scene.geojson", "grid": "utm-10km"},
-        "backend": {"kind": "cwl", "container": "podman", "site": {"container_cache": "images"}},
-    }
-    run = LonelyRun(folder, {**os.environ, **podman.environment, **path}, config)
+    config = package_config(scene, "utm-10km", container="podman", site={"container_cache": "images"})
+    config["algorithm"]["source"] = f"{web}/ndvi.cwl#ndvi"
+    run = LonelyRun(work_folder(tmp_path), environment(**podman.environment), config)
     assert run.snakemake("-n").returncode != 0, "there is a network: the package could be had without a plan"
-    upscaling(run, "plan", "config.yaml")
-    upscaling(run, "pull", "config.yaml")
+    prepare(run)
     podman("rmi", "--force", ndvi_image)
     done = run.snakemake()
     assert done.returncode == 0, done.stderr
@@ -99,23 +68,12 @@ def test_a_package_of_the_web_in_its_image(
 
 
 @pytest.mark.slow
-def test_four_tools_over_items_of_a_stac_api(alone: None, scene: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "area.geojson").write_text(json.dumps(AREA | {"crs": CRS}))
-    with FakeStacApi(tmp_path / "files") as server:
-        server.items = make_items(scene, server.folder, href=f"{server.url}/files")
-        stage_in = {"catalogue": server.url, "collections": ["s2"], "max_cloud_cover": 30, "time": JUNE}
-        config = {
-            "run": "water",
-            "algorithm": {"source": f"{ROOT / 'cwl' / 'water.cwl'}#water"},
-            "area": {"aoi": "area.geojson", "grid": "utm-2km"},
-            "stage_in": stage_in,
-            "backend": {"kind": "cwl", "engine": "cwltool", "slots": 2, "chunk": 8},
-        }
-        run = LonelyRun(folder, {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}, config)
-        upscaling(run, "plan", "config.yaml")
-        upscaling(run, "pull", "config.yaml")
+def test_four_tools_over_items_of_a_stac_api(
+    alone: None, water_run: Callable[..., Run], scene: Path, tmp_path: Path
+) -> None:
+    with products_api(scene, tmp_path / "files") as server:
+        run = water_run(server.url, LonelyRun)
+        prepare(run)
     shutil.rmtree(tmp_path / "files")
     done = run.snakemake()
     assert done.returncode == 0, done.stderr

@@ -24,40 +24,10 @@ def test_cancel_dismisses_and_the_next_run_submits_again(server: Pygeoapi, ogc_r
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = {job["jobID"] for job in server.jobs()}
-    said = subprocess.run(
-        ["upscaling", "cancel", "results/ogc"],
-        cwd=run.folder,
-        env=run.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    said = run.upscaling("cancel", "results/ogc")
     assert said.returncode == 0, said.stderr
     assert {job["jobID"] for job in server.jobs()} < before, "pygeoapi forgets a job that is dismissed"
-    status = subprocess.run(
-        ["upscaling", "status", "results/ogc"],
-        cwd=run.folder,
-        env={**run.environment, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "canceled" in status.stdout
-
-
-def _upscaling(run: Run, *words: str) -> str:
-    said = subprocess.run(
-        ["upscaling", *words],
-        cwd=run.folder,
-        env=run.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return said.stdout
+    assert "canceled" in run.upscaling("status", "results/ogc").stdout
 
 
 def _on_a_terminal(run: Run, answer: str) -> tuple[int, str]:
@@ -102,15 +72,16 @@ def test_jobs_that_no_receipt_knows_are_listed_and_removed(
         run = ogc_run(server, area=SMALL)
         assert run.snakemake().returncode == 0
         jobs = {job["jobID"] for job in server.jobs()}
-        assert "0 orphans" in _upscaling(run, "clean", "results/ogc", "--remote")
+        clean = ["clean", "results/ogc", "--remote"]
+        assert "0 orphans" in run.upscaling(*clean).stdout
         receipt = min((run.results / "receipts").glob("*.json"))
         lost = json.loads(receipt.read_text())["job_id"]
         receipt.unlink()
-        listed = _upscaling(run, "clean", "results/ogc", "--remote")
+        listed = run.upscaling(*clean).stdout
         assert lost in listed
         assert receipt.stem in listed
         assert "1 orphans; --yes deletes them" in listed
-        assert "1 orphans deleted" in _upscaling(run, "clean", "results/ogc", "--remote", "--yes")
+        assert "1 orphans deleted" in run.upscaling(*clean, "--yes").stdout
         assert {job["jobID"] for job in server.jobs()} == jobs - {lost}
     finally:
         server.stop()

@@ -15,10 +15,9 @@ import pytest
 
 from tests.backend.ogcapi.servers import DruServer, Pygeoapi
 from tests.conftest import ROOT
-from tests.fake_stac_api import FakeStacApi
 from tests.pixels import put_together, scene_ndvi, window
 from tests.servers import free_port
-from tests.stac_products import make_items
+from tests.stac_products import products_api
 from tests.workflow.conftest import Run
 from upscaling.results.validate import validate_collection
 
@@ -265,8 +264,7 @@ def test_products_of_a_stac_search_are_a_job_each(
     server: Pygeoapi, ogc_run: Callable[..., Run], scene: Path, tmp_path: Path
 ) -> None:
     """A product arrives by reference, in the tiles that it lies in; the search is asked once, when planned."""
-    with FakeStacApi(tmp_path / "files") as api:
-        api.items = make_items(scene, api.folder, href=f"{api.url}/files")
+    with products_api(scene, tmp_path / "files") as api:
         search = {"catalogue": api.url, "collections": ["s2"], "time": ["2022-06-01", "2022-07-01"]}
         fill = {"product": "item", "number": "property:eo:cloud_cover"}
         run = ogc_run(

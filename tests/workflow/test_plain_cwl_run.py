@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
-from tests.servers import BIN
-from tests.workflow.conftest import CRS, SCENE_AOI, Run
+from tests.servers import environment
+from tests.workflow.conftest import Run, package_config, work_folder
 
 # What tells when and by which runner something was made.
 OF_ITS_MAKING = {"created", "processing:datetime", "processing:software", "upscaling:job", "processed"}
@@ -34,40 +32,21 @@ def said_of(folder: Path) -> dict[str, Any]:
     return {str(path.relative_to(folder)): made_alike(json.loads(path.read_text())) for path in paths}
 
 
-def plain_run(scene: Path, folder: Path, grid: str, **backend: Any) -> Run:
-    folder.mkdir()
-    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
-    config = {
-        "run": "package",
-        "algorithm": {
-            "source": str(ROOT / "cwl" / "ndvi.cwl"),
-            "parameters": {"scene": str(scene), "datetime": "2022-06-12T10:10:00Z"},
-        },
-        "area": {"aoi": "scene.geojson", "grid": grid},
-        "backend": {"kind": "cwl", "engine": "cwltool", "chunk": 100, **backend},
-        "collection": {"title": "Index", "keywords": ["ndvi"], "license": "CC-BY-4.0"},
-    }
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "TOIL_HISTORY": "False"}
-    return Run(folder, environment, config)
+def plain_run(scene: Path, tmp_path: Path, grid: str) -> Run:
+    config = package_config(scene, grid, engine="cwltool", chunk=100)
+    config["collection"] = {"title": "Index", "keywords": ["ndvi"], "license": "CC-BY-4.0"}
+    return Run(work_folder(tmp_path), environment(TOIL_HISTORY="False"), config)
 
 
 def write_cwl(run: Run) -> list[str]:
     """Write the workflow; return the commands that are recommended to run it."""
-    run.write()
-    said = subprocess.run(
-        ["upscaling", "cwl", "config.yaml", "--out", "plain", "--results", "elsewhere"],
-        cwd=run.folder,
-        env=run.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    said = run.upscaling("cwl", "config.yaml", "--out", "plain", "--results", "elsewhere")
     assert said.returncode == 0, said.stderr
     return said.stdout.splitlines()[-2:]
 
 
 def test_cwltool_alone_gives_the_collection_of_a_snakemake_run(scene: Path, tmp_path: Path) -> None:
-    run = plain_run(scene, tmp_path / "work", "utm-10km")
+    run = plain_run(scene, tmp_path, "utm-10km")
     _, command = write_cwl(run)
     alone = subprocess.run(
         shlex.split(command), cwd="/", env=run.environment, capture_output=True, text=True, check=False
@@ -80,13 +59,7 @@ def test_cwltool_alone_gives_the_collection_of_a_snakemake_run(scene: Path, tmp_
     assert len(expected) == 1 + len(list(run.results.glob("receipts/*.json"))) > 4
     assert found == expected
     # An item has the sha256 of its files; those are there, and are what it says.
-    valid = subprocess.run(
-        ["upscaling", "validate", str(plain / "collection.json")],
-        env=run.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    valid = run.upscaling("validate", str(plain / "collection.json"))
     assert valid.returncode == 0, valid.stdout
     for path in plain.glob("tiles/*/item.json"):
         for asset in json.loads(path.read_text())["assets"].values():

@@ -3,59 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
 from tests.fake_stac_api import FakeStacApi
 from tests.pixels import put_together
-from tests.servers import BIN
-from tests.stac_products import expected_water, make_catalogue, make_items
+from tests.stac_products import expected_water, make_catalogue, products_api
 from tests.workflow.conftest import CRS, Run
 from tests.workflow.test_plain_cwl_run import said_of, write_cwl
-
-# Fifteen tiles of 2 km: of the scene's east and beyond its edge, where no product is.
-AREA = {
-    "type": "Polygon",
-    "coordinates": [[[678000, 5148000], [688000, 5148000], [688000, 5154000], [678000, 5154000], [678000, 5148000]]],
-}
-JUNE = ["2022-06-01", "2022-07-01"]
-
-
-@pytest.fixture
-def api(scene: Path, tmp_path: Path) -> Iterator[FakeStacApi]:
-    with FakeStacApi(tmp_path / "files") as server:
-        server.items = make_items(scene, server.folder, href=f"{server.url}/files")
-        yield server
-
-
-@pytest.fixture
-def water_run(tmp_path: Path) -> Callable[..., Run]:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "area.geojson").write_text(json.dumps(AREA | {"crs": CRS}))
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-
-    def make(catalogue: str | Path, **changes: Any) -> Run:
-        stage_in = {"catalogue": str(catalogue), "collections": ["s2"], "max_cloud_cover": 30, "time": JUNE}
-        config = {
-            "run": "water",
-            "algorithm": {"source": f"{ROOT / 'cwl' / 'water.cwl'}#water"},
-            "area": {"aoi": "area.geojson", "grid": "utm-2km"},
-            "stage_in": stage_in,
-            "backend": {"kind": "cwl", "engine": "cwltool", "slots": 2, "chunk": 8},
-        }
-        return Run(folder, environment, {**config, **changes})
-
-    return make
 
 
 def items_of(run: Run) -> dict[str, dict[str, Any]]:
@@ -140,19 +102,10 @@ def test_plain_cwl_gives_the_same(water_run: Callable[..., Run], scene: Path, tm
 def test_after_pull_neither_catalogue_nor_files_are_needed(
     water_run: Callable[..., Run], scene: Path, tmp_path: Path
 ) -> None:
-    with FakeStacApi(tmp_path / "files") as api:
-        api.items = make_items(scene, api.folder, href=f"{api.url}/files")
+    with products_api(scene, tmp_path / "files") as api:
         run = water_run(api.url, area={"aoi": [11.36, 46.485, 11.361, 46.486], "grid": "utm-1km"})
         run.config["stage_in"]["cache"] = str(tmp_path / "cache")
-        run.write()
-        pulled = subprocess.run(
-            ["upscaling", "pull", "config.yaml"],
-            cwd=run.folder,
-            env=run.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        pulled = run.upscaling("pull", "config.yaml")
         assert pulled.returncode == 0, pulled.stderr
         assert "stage_in: 4 of 4 files" in pulled.stdout
         assert {path.split("/")[2] for path in api.gets if path.startswith("/files/")} == {"east_a", "whole_b"}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
-from tests.servers import BIN
+from tests.servers import BIN, environment
 
 SNAKEFILE = """
 TILES = [f"t{number}" for number in range(12)]
@@ -34,9 +33,8 @@ rule gathered:
 def snakemake(folder: Path, *words: str) -> str:
     (folder / "Snakefile").write_text(SNAKEFILE)
     command = [BIN / "snakemake", "--quiet", "host", "--logger", "upscaling", "--keep-going", "--cores", "4", *words]
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
     return done.stderr + done.stdout
 

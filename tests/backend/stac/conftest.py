@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 from tests.fake_stac_api import FakeStacApi
 from tests.publish.conftest import s3  # noqa: F401 -- a fixture
-from tests.stac_products import make_catalogue, make_items
+from tests.stac_products import make_catalogue, products_api
 
 
 @pytest.fixture
 def api(scene: Path, tmp_path: Path) -> Iterator[FakeStacApi]:
-    """A fake API with the scene's products, whose files it serves too."""
-    with FakeStacApi(tmp_path / "files") as server:
-        server.items = make_items(scene, server.folder, href=f"{server.url}/files")
+    with products_api(scene, tmp_path / "files") as server:
         yield server
 
 
