@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from pydantic_core import PydanticCustomError
 
 from upscaling import config_collection as of_collection
-from upscaling.config_collection import Collection
+from upscaling.config_collection import Collection, PollSeconds, ServerUrl
 from upscaling.config_cwl import CwlBackendConfig, Site
 from upscaling.config_ogcapi import OgcApiBackendConfig
 from upscaling.config_openeo import ExportWorkspace
@@ -143,7 +143,7 @@ class OpenEOBackendConfig(_Block):
 
     kind: Literal["openeo"]
     """`openeo`: batch jobs on an openEO platform. `cwl`: an application package through Toil on this machine."""
-    url: str | None = Field(None, examples=["https://openeo.dataspace.copernicus.eu"])
+    url: ServerUrl | None = Field(None, examples=["https://openeo.dataspace.copernicus.eu"])
     """Address of the platform. May be left out if the algorithm is a catalogue record: its `service` link counts."""
     auth: Literal["none", "basic", "oidc", "bearer"] = "oidc"
     """How to log in. `oidc`: OPENEO_AUTH_METHOD=client_credentials with OPENEO_AUTH_CLIENT_ID, _CLIENT_SECRET and
@@ -182,7 +182,7 @@ class OpenEOBackendConfig(_Block):
     """Launch no more tiles when this many failed for the same reason before any succeeded; 0 for never."""
     timeout_hours: float = Field(24.0, gt=0)
     """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
-    poll_seconds: Annotated[list[float], Field(min_length=2, max_length=2)] = [1.0, 60.0]
+    poll_seconds: PollSeconds = [1.0, 60.0]
     """Shortest and longest time between two questions about a job's state; it grows with the job's age."""
     outage_hours: float = Field(12.0, gt=0)
     """Wait this long for a platform that is out of reach, overloaded or down before a tile is given up; its job is
@@ -194,22 +194,6 @@ class OpenEOBackendConfig(_Block):
     """Give up a request that the platform does not answer for this long."""
     tile_gb: float = Field(20.0, gt=0)
     """The most that is downloaded for one tile, in GB."""
-
-    @field_validator("url")
-    @classmethod
-    def _http_only(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("https://", "http://")):
-            raise ValueError("must start with https:// (or http://)")
-        if value is not None and "@" in value.split("/")[2]:
-            raise ValueError("must not hold credentials; they come from the environment (see auth)")
-        return value.rstrip("/") if value else value
-
-    @field_validator("poll_seconds")
-    @classmethod
-    def _ordered(cls, value: list[float]) -> list[float]:
-        if not 0 < value[0] <= value[1]:
-            raise ValueError("must be [shortest, longest] with 0 < shortest <= longest")
-        return value
 
 
 class Config(_Block):

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-__all__ = ["AssetDescription", "Band", "Block", "ClassValue", "Collection", "Expect", "Prr", "Render"]
+__all__ = [
+    "AssetDescription",
+    "Band",
+    "Block",
+    "ClassValue",
+    "Collection",
+    "Expect",
+    "PollSeconds",
+    "Prr",
+    "Render",
+    "ServerUrl",
+]
 
 ESA_THEMES = Literal["atmosphere", "cryosphere", "land", "magnetosphere-ionosphere", "oceans", "solid-earth"]
 DataType = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
 ]
 WebUrl = Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+
+
+def _of_a_server(value: str) -> str:
+    if not value.startswith(("https://", "http://")):
+        raise ValueError("must start with https:// (or http://)")
+    if "@" in value.split("/")[2]:
+        raise ValueError("must not hold credentials; they come from the environment (see auth)")
+    return value.rstrip("/")
+
+
+def _ordered(value: list[float]) -> list[float]:
+    if not 0 < value[0] <= value[1]:
+        raise ValueError("must be [shortest, longest] with 0 < shortest <= longest")
+    return value
+
+
+ServerUrl = Annotated[str, AfterValidator(_of_a_server)]
+PollSeconds = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 
 class Block(BaseModel):

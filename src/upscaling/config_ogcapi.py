@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from upscaling.config_collection import Block
+from upscaling.config_collection import Block, PollSeconds, ServerUrl
 
 __all__ = ["OgcApiBackendConfig"]
 
@@ -17,7 +17,7 @@ class OgcApiBackendConfig(Block):
     kind: Literal["ogcapi"]
     """`ogcapi`: jobs on an OGC API - Processes server. `algorithm.source` is then the process's URL, its id (with
     `url`), a catalogue record, or an application package (CWL), which is deployed on the server first."""
-    url: str | None = Field(None, examples=["https://processing.example.org/ogc-api"])
+    url: ServerUrl | None = Field(None, examples=["https://processing.example.org/ogc-api"])
     """Landing page of the server, without `/processes`. May be left out where `algorithm.source` says it."""
     auth: Literal["none", "basic", "bearer", "oidc", "exchange"] = "none"
     """How to log in. `basic`: OGCAPI_USERNAME and OGCAPI_PASSWORD. `bearer`: OGCAPI_TOKEN. `oidc`: client credentials,
@@ -43,21 +43,10 @@ class OgcApiBackendConfig(Block):
     """Launch no more tiles when this many failed for the same reason before any succeeded; 0 for never."""
     timeout_hours: float = Field(24.0, gt=0)
     """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
-    poll_seconds: list[float] = Field([1.0, 60.0], min_length=2, max_length=2)
+    poll_seconds: PollSeconds = Field([1.0, 60.0])
     """Shortest and longest time between two questions about a job's state; it grows with the job's age."""
 
     @field_validator("url")
     @classmethod
-    def _http_only(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("https://", "http://")):
-            raise ValueError("must start with https:// (or http://)")
-        if value is not None and "@" in value.split("/")[2]:
-            raise ValueError("must not hold credentials; they come from the environment (see auth)")
-        return value.rstrip("/").removesuffix("/processes") if value else value
-
-    @field_validator("poll_seconds")
-    @classmethod
-    def _ordered(cls, value: list[float]) -> list[float]:
-        if not 0 < value[0] <= value[1]:
-            raise ValueError("must be [shortest, longest] with 0 < shortest <= longest")
-        return value
+    def _landing_page(cls, value: str | None) -> str | None:
+        return value.removesuffix("/processes") if value else value
