@@ -154,7 +154,7 @@ class: CommandLineTool
 inputs:
   folder: {type: Directory, default: {class: Directory, location: tables}}
   gone: {type: File, default: {class: File, location: "file:///home/author/x.csv"}}
-  remote: {type: File, default: {class: File, location: "https://x.example/y.csv"}}
+  remote: {type: File, default: {class: File, location: "s3://bucket/y.csv"}}
   text: {type: File, default: {class: File, basename: a.txt, contents: a}}
 requirements: {DockerRequirement: {dockerPull: "localhost/needed:1"}}
 baseCommand: echo
@@ -168,7 +168,7 @@ outputs: {o: stdout}
     by_name = {p.name: p for p in algorithm.parameters}
     assert (tmp_path / "plan" / by_name["folder"].default["location"] / "deep" / "t.csv").read_text() == "1"
     assert by_name["gone"].required
-    assert by_name["remote"].default["location"] == "https://x.example/y.csv"
+    assert by_name["remote"].default["location"] == "s3://bucket/y.csv"
     assert by_name["text"].default["contents"] == "a"
     assert images(read_json(algorithm.path), required=True) == ["localhost/needed:1"]
 

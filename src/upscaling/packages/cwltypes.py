@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 __all__ = ["REMOTE_SCHEMES", "MisfitError", "conform", "describe", "is_optional", "members", "plain_type", "short_name"]
 
@@ -185,7 +185,7 @@ def _file(value: Any, kind: str) -> dict[str, Any]:
     parts = urlsplit(str(value))
     if parts.scheme in REMOTE_SCHEMES:
         return {"class": kind, "location": str(value), **extra}
-    path = Path(parts.path if parts.scheme == "file" else value).expanduser().absolute()
+    path = Path(unquote(parts.path) if parts.scheme == "file" else value).expanduser().absolute()
     if not (path.is_dir() if kind == "Directory" else path.is_file()):
         raise MisfitError(f"no such {kind.lower()}: {path}")
     return {"class": kind, "path": str(path), **extra}

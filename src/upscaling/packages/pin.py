@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from upscaling.errors import ConfigError
-from upscaling.files import digest, sha256_file, write_json
-from upscaling.packages.cwltypes import REMOTE_SCHEMES, is_optional, plain_type, short_name
+from upscaling.files import sha256_file, write_json
+from upscaling.packages.cwltypes import is_optional, plain_type, short_name
 from upscaling.packages.load import KEY, load, loader_errors, preprocessed, processes_in
 from upscaling.packages.oci import fetch_artifact
+from upscaling.packages.vendor import files_in, vendor, vendored_schemas
 from upscaling.tiles import Algorithm, Parameter
 
 __all__ = ["images", "pin_package", "processes", "tool_path", "uses_javascript"]
@@ -29,9 +30,9 @@ SOFTWARE_VERSION = ("s:softwareVersion", "https://schema.org/softwareVersion", "
 def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) -> Algorithm:
     """Copy a package into ``into`` as one file that holds everything it refers to.
 
-    Every ``run:``, ``$import``, ``$include`` and schema is put in place by cwltool's own ``pack``; default Files are
-    copied beside it under their sha256. ``$schemas`` (ontologies of file formats) are dropped: they are only fetched
-    to check formats. The same package gives the same bytes wherever it lies.
+    Every ``run:``, ``$import``, ``$include`` and schema is put in place by cwltool's own ``pack``; default Files, also
+    those of the web, are copied beside it under their sha256. So are ``$schemas`` (ontologies of file formats), if an
+    input says its format; else they are dropped. The same package gives the same bytes wherever it lies.
 
     Parameters
     ----------
@@ -195,62 +196,46 @@ def _normalised(packed: Any, metadata: dict[str, Any], location: str, into: Path
         for entry in [*process.get("inputs", []), *process.get("outputs", []), *process.get("steps", [])]:
             if "$import" in entry:
                 raise ConfigError(f"uses the name {short_name(entry['$import'])} twice", key=KEY, file=location)
-    document.pop("$schemas", None)
+    schemas = document.pop("$schemas", [])
     for process in document["$graph"]:
-        for key in ("$schemas", "cwlVersion", "$namespaces"):
-            value = process.pop(key, None)
-            if value is not None and key != "$schemas":
-                document.setdefault(key, value)
+        schemas += process.pop("$schemas", [])
+        for key in ("cwlVersion", "$namespaces"):
+            if key in process:
+                document.setdefault(key, process.pop(key))
+    _bring_files(document, location, into)
+    ontologies = vendored_schemas(schemas, location, into) if _checks_formats(document) else []
+    found = {"$schemas": ontologies} if ontologies else {}
+    return {"cwlVersion": document.pop("cwlVersion"), **metadata, **document, **found}
+
+
+def _bring_files(document: dict[str, Any], location: str, into: Path) -> None:
+    """Copy what the document's File and Directory objects refer to into the plan."""
     for process in processes(document):
         for entry in process["inputs"]:
-            if any(_is_gone(literal) for literal in _files(entry.get("default"))):
-                del entry["default"]  # of the author's own machine; the input is then required
-    for literal in _files(document):
-        _vendor(literal, location, into)
-    return {"cwlVersion": document.pop("cwlVersion"), **metadata, **document}
+            if not all(vendor(literal, location, into) for literal in files_in(entry.get("default"))):
+                del entry["default"]  # of the author's own machine, or a dead link; the input is then required
+    for literal in files_in(document):
+        if not vendor(literal, location, into):
+            place = literal.get("location") or literal.get("path")
+            raise ConfigError(
+                f"refers to a {literal['class']}, {place}, that cannot be copied into the plan", key=KEY, file=location
+            )
 
 
-def _files(node: Any) -> Iterator[dict[str, Any]]:
+def _checks_formats(document: Any) -> bool:
+    """Whether a runner would compare formats of files, by the ontologies: it takes seconds to read those, per tile."""
+    return any("format" in entry for process in processes(document) for entry in _entries(process["inputs"]))
+
+
+def _entries(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield the inputs of a process, and the fields of their records."""
     if isinstance(node, dict):
-        if node.get("class") in ("File", "Directory"):
-            yield node
-        for value in node.values():
-            yield from _files(value)
+        yield node
+        yield from _entries(node.get("type"))
+        yield from _entries(node.get("fields") or node.get("items"))
     elif isinstance(node, list):
         for value in node:
-            yield from _files(value)
-
-
-def _place(literal: dict[str, Any]) -> tuple[str, Path]:
-    """Return scheme and path of a File or Directory object; no scheme for a literal."""
-    parts = urlsplit(literal.get("location") or literal.get("path") or "")
-    return parts.scheme, Path(unquote(parts.path))
-
-
-def _is_gone(literal: dict[str, Any]) -> bool:
-    scheme, path = _place(literal)
-    return scheme == "file" and not path.exists()
-
-
-def _vendor(literal: dict[str, Any], location: str, into: Path) -> None:
-    """Copy the file or folder of a default value into the plan, under the sha256 of its content."""
-    scheme, path = _place(literal)
-    if not (literal.get("location") or literal.get("path")) or scheme in REMOTE_SCHEMES:
-        return
-    if scheme != "file" or not path.exists():
-        raise ConfigError(
-            f"refers to a {literal['class']}, {path}, that cannot be copied into the plan", key=KEY, file=location
-        )
-    if path.is_dir():
-        content = {str(p.relative_to(path)): sha256_file(p) for p in sorted(path.rglob("*")) if p.is_file()}
-        copy = into / "files" / digest(content)[:16] / path.name
-        shutil.copytree(path, copy, dirs_exist_ok=True)
-    else:
-        copy = into / "files" / sha256_file(path)[:16] / path.name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    literal.pop("path", None)
-    literal["location"] = copy.relative_to(into).as_posix()
+            yield from _entries(value)
 
 
 def _refuse(document: dict[str, Any], location: str) -> None:

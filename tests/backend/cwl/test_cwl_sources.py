@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from tests.containers import Registry
 
 from upscaling.errors import ConfigError
+from upscaling.files import read_json
 from upscaling.packages import pin_package
 
 from .conftest import DEMO
@@ -148,3 +150,54 @@ def test_a_package_of_the_web_is_pinned_with_all_that_it_includes(web: str, tmp_
     assert pinned.sha256 == pin_package(DEMO, tmp_path / "of a file").sha256
     with pytest.raises(ConfigError, match=r"/absent\.cwl: algorithm\.source: .*"):
         pin_package(f"{web}/absent.cwl", tmp_path / "plan")
+
+
+WITH_A_TABLE = """
+cwlVersion: v1.2
+class: CommandLineTool
+inputs:
+  bbox: string
+  table: {type: File, inputBinding: {}, default: {class: File, location: "TABLE"}}
+baseCommand: cat
+outputs: {o: stdout}
+stdout: out.txt
+"""
+
+
+def test_default_files_of_the_web_are_brought_into_the_plan(web: str, demo_folder: Path, tmp_path: Path) -> None:
+    """The package and its table are on a server when the run is planned, and nowhere when tiles run."""
+
+    def source(name: str, table: str) -> str:
+        (demo_folder / f"{name}.cwl").write_text(WITH_A_TABLE.replace("TABLE", table))
+        return f"{web}/{name}.cwl"
+
+    (demo_folder / "a table.csv").write_text("1,2")
+    pinned = pin_package(source("cat", "a%20table.csv"), tmp_path / "plan")
+    (_, table) = pinned.parameters
+    assert (tmp_path / "plan" / unquote(table.default["location"])).read_text() == "1,2"
+    assert web not in pinned.path.read_text()
+    assert pinned.sha256 == pin_package(demo_folder / "cat.cwl", tmp_path / "of a file").sha256
+    (_, table) = pin_package(source("dead", "no.csv"), tmp_path / "dead").parameters
+    assert table.required
+    for name, address, words in (
+        (
+            "off",
+            "http://127.0.0.1:9/x.csv",
+            r"off\.cwl: .*refers to a file that cannot be had now: http://127.*reached",
+        ),
+        ("other", 'a%20table.csv", checksum: "sha1$0', r"other\.cwl: .*/a%20table\.csv is not what the package says"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            pin_package(source(name, address), tmp_path / name)
+
+
+def test_ontologies_come_along_where_formats_are_compared(web: str, demo_folder: Path, tmp_path: Path) -> None:
+    (demo_folder / "formats.ttl").write_text("@prefix x: <http://x.example/> .")
+    text = (demo_folder / "ndvi.cwl").read_text()
+    formatted = WITH_A_TABLE.replace("TABLE", "formats.ttl").replace("type: File,", "type: File, format: 'x:table',")
+    head = "$namespaces: {x: 'http://x.example/'}\n$schemas: [formats.ttl, gone.ttl]\n"
+    (demo_folder / "asks.cwl").write_text(head + formatted)
+    (demo_folder / "does_not.cwl").write_text("$schemas: [formats.ttl]\n" + text)
+    (schema,) = read_json(pin_package(f"{web}/asks.cwl", tmp_path / "asks").path)["$schemas"]
+    assert (tmp_path / "asks" / schema).read_bytes() == (demo_folder / "formats.ttl").read_bytes()
+    assert "$schemas" not in read_json(pin_package(f"{web}/does_not.cwl", tmp_path / "does not").path)
