@@ -38,6 +38,7 @@ Engine = Literal["toil", "cwltool"]
 PROGRAMS: dict[Engine, str] = {"toil": "toil-cwl-runner", "cwltool": "cwltool"}
 # Toil's own worker takes 75 to 150 MiB; packages that say `ramMax: 512` only would be cut to the CWL default of 256.
 LEAST_MEMORY = "512Mi"
+ANY_NAME = "--relax-path-checks"  # names of files may hold spaces, # and others
 # What `module` needs where the shell is no login shell; then become the runner.
 LOAD_MODULES = """\
 if ! type module >/dev/null 2>&1; then
@@ -274,10 +275,11 @@ class CwlBackend:
         }.get(self.container, [f"--{self.container}"])
         if self.engine == "cwltool":
             temporary = [f"--tmpdir-prefix={place.work}/t", f"--tmp-outdir-prefix={place.work}/o"]
-            options = [*containers, "--disable-color", "--skip-schemas", f"--outdir={place.out}", *temporary]
+            options = [*containers, ANY_NAME, "--disable-color", f"--outdir={place.out}", *temporary]
         else:
             options = [
                 *containers,
+                ANY_NAME,
                 f"--batchSystem={self.batch_system}",
                 f"--jobStore={place.store.locator}",
                 *(["--restart"] if restart else []),

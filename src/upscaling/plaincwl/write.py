@@ -235,7 +235,7 @@ def _commands(config: Config, out: Path) -> list[str]:
     backend, place = config.backend, out.absolute()
     containers = {"none": ["--no-container", "--preserve-entire-environment"], "docker": []}
     how = containers.get(backend.container, [f"--{backend.container}"])
-    files = [f"--outdir={place / 'result'}", str(place / WORKFLOW), str(place / ORDER)]
+    files = ["--relax-path-checks", f"--outdir={place / 'result'}", str(place / WORKFLOW), str(place / ORDER)]
     toil = ["toil-cwl-runner", f"--jobStore={place / 'store'}", f"--batchSystem={backend.batch_system}"]
     toil += [f"--defaultMemory={backend.memory_mb * 10**6}", f"--defaultCores={backend.cores}", "--clean=onSuccess"]
     if backend.site.container_cache:
