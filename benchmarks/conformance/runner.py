@@ -38,8 +38,8 @@ def absolute(value: Any, folder: Path) -> Any:
     if value.get("class") in ("File", "Directory"):
         for name in ("path", "location"):
             if name in value and urlsplit(str(value[name])).scheme in ("", "file"):
-                path = unquote(urlsplit(value[name]).path) if str(value[name]).startswith("file:") else value[name]
-                value[name] = str(folder / path)
+                place = str(value[name]).removeprefix("file://")
+                value[name] = str(folder / (unquote(place) if name == "location" else place))  # the one is a URI
     return value
 
 

@@ -188,7 +188,9 @@ def _file(value: Any, kind: str) -> dict[str, Any]:
     path = Path(unquote(parts.path) if parts.scheme == "file" else value).expanduser().absolute()
     if not (path.is_dir() if kind == "Directory" else path.is_file()):
         raise MisfitError(f"no such {kind.lower()}: {path}")
-    return {"class": kind, "path": str(path), **extra}
+    # A runner takes what follows a # in a path for the name of a part; an address has it escaped.
+    place = {"location": path.as_uri()} if "#" in str(path) else {"path": str(path)}
+    return {"class": kind, **place, **extra}
 
 
 def _shown(value: Any) -> str:
