@@ -121,19 +121,13 @@ class Equi7Grid(BaseGrid):
             change = transformer(f"EPSG:{_ZONES[codes[index]]}", "EPSG:4326")
             lon, lat = change.transform(xy[..., 0].ravel(), xy[..., 1].ravel())
             outline[rows] = rolled(shapely.polygons(np.stack([lon, lat], axis=-1).reshape(xy.shape)))
-        return Selection(
+        return found.selection(
             tile_id=np.array([f"{self.name}_{name}".lower() for name in names], dtype=object),
             grid_code=np.array([f"EQUI7-{name}" for name in names], dtype=object),
             crs=np.array([f"EPSG:{_ZONES[code]}" for code in codes], dtype=object)[found.zone],
             bounds=bounds,
-            i=found.i,
-            j=found.j,
-            fraction=found.fraction,
-            owner_wkt=found.owner_wkt(),
             outline=outline,
             lonlat=lonlat_bounds(outline),
-            dropped=found.dropped,
-            dropped_area=found.dropped_area,
         )
 
     def _near(self, lonlat: NDArray[Any], code: str) -> tuple[NDArray[Any], Ints]:

@@ -20,6 +20,7 @@ from upscaling.errors import ConfigError
 
 __all__ = [
     "MAX_STEP",
+    "METRES_PER_DEGREE",
     "area_km2",
     "cut_at_antimeridian",
     "folded",
@@ -37,6 +38,9 @@ __all__ = [
 
 MAX_STEP = 0.05
 """Longest edge in degrees before a reprojection: the chord then stays within 0.3 m of the line, at any latitude."""
+
+METRES_PER_DEGREE = 111_320.0
+"""Along the equator, and about that along every meridian."""
 
 _POLE = 90 - 1e-9
 

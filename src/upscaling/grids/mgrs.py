@@ -70,19 +70,13 @@ class MgrsGrid(BaseGrid):
         for index in np.unique(cells.zone).tolist():
             rows = cells.zone == index
             names[rows] = square_names(zones[index], cells.i[rows], cells.j[rows])
-        return Selection(
+        return cells.selection(
             tile_id=np.array([f"{self.name}_{name.lower()}" for name in names], dtype=object),
             grid_code=np.array([f"MGRS-{name}" for name in names], dtype=object),
             crs=np.array([zone.crs for zone in zones], dtype=object)[cells.zone],
             bounds=bounds,
-            i=cells.i,
-            j=cells.j,
-            fraction=cells.fraction,
-            owner_wkt=cells.owner_wkt(),
             outline=outline,
             lonlat=lonlat,
-            dropped=cells.dropped,
-            dropped_area=cells.dropped_area,
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from upscaling.grids.base import Selection
 from upscaling.grids.lattice import Cells, Floats, Floors, Ints
 
 __all__ = ["OwnedCells", "key_of", "owned", "sorted_cells"]
@@ -49,6 +50,32 @@ class OwnedCells:
         part = self.owner != np.array(None)
         out[part] = shapely.to_wkt(self.owner[part], rounding_precision=4)
         return out
+
+    def selection(
+        self,
+        *,
+        tile_id: NDArray[Any],
+        grid_code: NDArray[Any],
+        crs: NDArray[Any],
+        bounds: Floats,
+        outline: NDArray[Any],
+        lonlat: Floats,
+    ) -> Selection:
+        """Return the tiles that these cells are, with what only their grid knows of them."""
+        return Selection(
+            tile_id=tile_id,
+            grid_code=grid_code,
+            crs=crs,
+            bounds=bounds,
+            i=self.i,
+            j=self.j,
+            fraction=self.fraction,
+            owner_wkt=self.owner_wkt(),
+            outline=outline,
+            lonlat=lonlat,
+            dropped=self.dropped,
+            dropped_area=self.dropped_area,
+        )
 
 
 def key_of(i: Ints, j: Ints) -> Ints:

@@ -13,12 +13,10 @@ from upscaling.aoi import AOI
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.lattice import Cells, Ints, Lattice, cover, floors, least_of
-from upscaling.grids.lonlat import ground_area, lonlat_bounds, rolled, transformer
+from upscaling.grids.lonlat import METRES_PER_DEGREE, ground_area, lonlat_bounds, rolled, transformer
 from upscaling.grids.owners import owned
 
 __all__ = ["DegreeGrid", "LaeaGrid", "PlanarGrid", "make", "rings", "within_domain"]
-
-_METRES_PER_DEGREE = 111_320.0
 
 
 def within_domain(aoi: AOI, domain: tuple[float, float, float, float], name: str) -> None:
@@ -55,7 +53,7 @@ def _by_latitude(cells: Cells, lattice: Lattice) -> tuple[Cells, NDArray[np.floa
     area = cells.area.copy()
     area[partial] = ground_area(cells.piece[partial]) / ground_area(boxes) * (lattice.dx * lattice.dy)
     middle = np.minimum(np.abs(lattice.y0 + (cells.j + 0.5) * lattice.dy), 90.0)
-    metres = _METRES_PER_DEGREE * np.sqrt(np.cos(np.radians(middle)))
+    metres = METRES_PER_DEGREE * np.sqrt(np.cos(np.radians(middle)))
     return Cells(cells.polygon, cells.i, cells.j, area, cells.piece), metres
 
 
@@ -97,19 +95,13 @@ class PlanarGrid(BaseGrid):
         ids, codes = self.names(found.i, found.j)
         bounds = self.lattice.bounds(found.i, found.j)
         outline = self.outlines(bounds)
-        return Selection(
+        return found.selection(
             tile_id=np.array(ids, dtype=object),
             grid_code=np.array(codes, dtype=object),
             crs=np.full(len(ids), self.epsg, dtype=object),
             bounds=bounds,
-            i=found.i,
-            j=found.j,
-            fraction=found.fraction,
-            owner_wkt=found.owner_wkt(),
             outline=outline,
             lonlat=lonlat_bounds(outline),
-            dropped=found.dropped,
-            dropped_area=found.dropped_area,
         )
 
     def outlines(self, bounds: NDArray[np.float64]) -> NDArray[Any]:

@@ -13,12 +13,10 @@ from upscaling.aoi import AOI
 from upscaling.grids.base import Selection
 from upscaling.grids.clip import snapped
 from upscaling.grids.lattice import Floats, Floors, Ints, floors, least_of
-from upscaling.grids.lonlat import cut_at_antimeridian, ground_area, lonlat_bounds
+from upscaling.grids.lonlat import METRES_PER_DEGREE, cut_at_antimeridian, ground_area, lonlat_bounds
 from upscaling.grids.utm_zones import to_plane, utm_zones, zones_of
 
 __all__ = ["Overlaps", "overlaps", "ring_selection"]
-
-_METRES_PER_DEGREE = 111_320.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def overlaps(shapes: NDArray[Any], polygons: NDArray[Any], *, geographic: bool, 
     pieces[cut] = shapely.intersection(pieces[cut], polygons[hit[cut]])
     length = shapely.length(pieces)
     if geographic:
-        area, length = ground_area(pieces), length * _METRES_PER_DEGREE
+        area, length = ground_area(pieces), length * METRES_PER_DEGREE
         nothing = Floors(np.zeros(len(polygons)), np.zeros(len(polygons)))
         least = least_of(nothing, np.arange(len(polygons)), polygons)
     else:
@@ -150,7 +148,7 @@ def _segments(rings: NDArray[np.float64]) -> Ints:
 
     It follows from the tile alone: neighbours in different zones then agree on their common edge, from any AOI.
     """
-    height = np.ptp(rings[..., 1], axis=1) * _METRES_PER_DEGREE
+    height = np.ptp(rings[..., 1], axis=1) * METRES_PER_DEGREE
     bend = np.tan(np.radians(np.clip(np.abs(rings[..., 1]).max(axis=1), 30, 89)))
     return np.asarray(2 ** np.ceil(np.log2(np.maximum(height / 714 * np.sqrt(bend), 1))), dtype=np.int64)
 

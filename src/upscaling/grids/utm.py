@@ -148,19 +148,13 @@ class UtmGrid(BaseGrid):
         bounds = Lattice(self.size, self.size).bounds(cells.i, cells.j)
         outline, lonlat = outlines(cells.zone, bounds)
         ids, codes = self._names(cells)
-        return Selection(
+        return cells.selection(
             tile_id=ids,
             grid_code=codes,
             crs=np.array([zone.crs for zone in utm_zones()], dtype=object)[cells.zone],
             bounds=bounds,
-            i=cells.i,
-            j=cells.j,
-            fraction=cells.fraction,
-            owner_wkt=cells.owner_wkt(),
             outline=outline,
             lonlat=lonlat,
-            dropped=cells.dropped,
-            dropped_area=cells.dropped_area,
         )
 
     def _names(self, cells: OwnedCells) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -26,11 +26,11 @@ from upscaling.errors import ConfigError
 from upscaling.files import read_json
 from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.worker import OUTPUT, RESULT_FILE, extent_of, log_entry
+from upscaling.results.projection import METRES_PER_DEGREE
 
 __all__ = ["duration_of", "main", "write_result"]
 
 PIXEL = 10.0  # m
-METRES_PER_DEGREE = 111_320.0
 MOST_PIXELS = 10_000 * 10_000
 LOADERS = {"load_collection", "load_stac"}
 

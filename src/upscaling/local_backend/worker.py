@@ -155,6 +155,17 @@ def data_sources(
 ) -> dict[str, Callable[..., Any]]:
     """Return ``load_collection`` and ``load_stac``; ``used`` gets the scenes that they read."""
 
+    def load(collection: Collection, spatial_extent: Any, temporal_extent: Any, bands: Any, properties: Any) -> Any:
+        return load_cube(
+            collection,
+            spatial_extent=spatial_extent,
+            temporal_extent=temporal_extent,
+            bands=bands,
+            properties=_predicates(properties),
+            allow_empty=allow_empty,
+            used=used,
+        )
+
     def load_collection(
         id: str,  # noqa: A002 (the openEO parameter's name)
         spatial_extent: Any = None,
@@ -165,28 +176,12 @@ def data_sources(
         if id not in collections:
             known = ", ".join(collections)
             raise ProcessError("CollectionNotFound", f"there is no collection {id!r}; there are: {known}")
-        return load_cube(
-            collections[id],
-            spatial_extent=spatial_extent,
-            temporal_extent=temporal_extent,
-            bands=bands,
-            properties=_predicates(properties),
-            allow_empty=allow_empty,
-            used=used,
-        )
+        return load(collections[id], spatial_extent, temporal_extent, bands, properties)
 
     def load_stac(
         url: str, spatial_extent: Any = None, temporal_extent: Any = None, bands: Any = None, properties: Any = None
     ) -> Any:
-        return load_cube(
-            stac_collection(url),
-            spatial_extent=spatial_extent,
-            temporal_extent=temporal_extent,
-            bands=bands,
-            properties=_predicates(properties),
-            allow_empty=allow_empty,
-            used=used,
-        )
+        return load(stac_collection(url), spatial_extent, temporal_extent, bands, properties)
 
     return {"load_collection": load_collection, "load_stac": load_stac}
 
