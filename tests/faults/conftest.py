@@ -17,13 +17,12 @@ import rasterio
 from tests.faults.proxy import FaultyProxy
 from tests.pixels import scene_ndvi, window
 from tests.servers import PASSWORD, USER, EmbeddedBackend, scene_collections
+from tests.workflow.conftest import CRS, MAX_NDVI
 from upscaling.config import Config
 from upscaling.errors import ErrorClass, UpscalingError
 from upscaling.plan import Plan, ensure_plan, keep_config
 from upscaling.tile import run_tile
 
-MAX_NDVI = "apex_catalogue/vito/max_ndvi/openeo_udp/max_ndvi.json"
-CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
 _number = itertools.count(1)
 
 

@@ -184,6 +184,20 @@ def forget(forward: Forward, path: str) -> Answer:
     return Answer(202, {"Content-Type": "application/json"}, b"")
 
 
+TRANSIENT: dict[str, Action] = {
+    "429": refuse(429, "TooManyRequests", retry_after=0),
+    "429 as a web page": refuse(429, retry_after="Sat, 01 Jan 2000 00:00:00 GMT"),
+    "500": refuse(500, "Internal"),
+    "502 as a web page": refuse(502),
+    "503": refuse(503, retry_after="soon"),
+    "504": refuse(504),
+    "dropped before": drop,
+    "dropped after": drop_after,
+    "502 after": refuse(502, act=True),
+}
+"""What passes, wherever it happens."""
+
+
 class FaultyProxy:
     """Passes requests on to a back-end on this machine, and spoils those that it is told to.
 

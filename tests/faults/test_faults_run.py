@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,6 @@ from tests.workflow.conftest import CRS, Run, scene_run  # noqa: F401 -- a fixtu
 
 TILES = 12
 SHORT = {"poll_seconds": [0.1, 1], "lag_seconds": 2, "outage_hours": 30 / 3600, "request_seconds": 5}
-
-
-@pytest.fixture
-def proxy(platform: EmbeddedBackend) -> Iterator[FaultyProxy]:
-    faulty = FaultyProxy(platform.port)
-    yield faulty
-    faulty.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tests.faults import proxy as at
 from tests.faults.conftest import MAX_NDVI, Tiles, only_class
 from tests.faults.proxy import FaultyProxy, drop, edit, refuse
-from tests.unit.udp_helpers import served
+from tests.servers import served
 from upscaling.config import Config
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.tile import run_tile

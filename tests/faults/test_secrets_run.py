@@ -18,7 +18,7 @@ from openeo.rest.auth.config import RefreshTokenStore
 
 from tests.conftest import ROOT
 from tests.faults.hostile import FakeHostilePlatform
-from tests.servers import BIN
+from tests.servers import environment as user_environment
 from tests.workflow.conftest import CRS, Run
 
 SECRETS = re.compile(rb"client-secret-of-ours|token-\d+-very-secret|refresh-\d+")
@@ -48,7 +48,6 @@ class FakePlatformWithRasters(FakeHostilePlatform):
 
 def run_of(platform: FakePlatformWithRasters, folder: Path, environment: dict[str, str]) -> Run:
     import json
-    import os
 
     folder.mkdir()
     ring = [[500100, 5000100], [501900, 5000100], [501900, 5001900], [500100, 5001900], [500100, 5000100]]
@@ -62,8 +61,8 @@ def run_of(platform: FakePlatformWithRasters, folder: Path, environment: dict[st
         "area": {"aoi": "aoi.geojson", "grid": "utm-1km"},
         "backend": {"kind": "openeo", "url": platform.url, "auth": "oidc", "slots": 2, "poll_seconds": [0.1, 0.3]},
     }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENEO_")}
-    return Run(folder, {**clean, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment}, config)
+    clean = {name: value for name, value in user_environment().items() if not name.startswith("OPENEO_")}
+    return Run(folder, {**clean, **environment}, config)
 
 
 def watched(run: Run) -> tuple[int, bytes]:

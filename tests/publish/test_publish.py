@@ -19,7 +19,7 @@ import rasterio
 import requests
 
 from tests.publish.conftest import BUCKET, S3, FakeStacApi
-from tests.unit.results.results_helpers import cut, ndvi
+from tests.unit.results.results_helpers import PRR, cut, ndvi
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.gather import gather
@@ -244,17 +244,8 @@ def test_refusals_are_one_line(
 
 def test_what_the_prr_asks_for_is_there_once_the_mosaics_are(finished: Finished, s3: S3) -> None:
     config, folder = finished
-    prr = {
-        "project": "demo",
-        "contract_number": "4000",
-        "project_website": "https://example.org",
-        "project_description": "A project.",
-        "variables": ["ndvi"],
-        "missions": ["sentinel-2"],
-        "parameters": [{"name": "normalized_difference_vegetation_index"}],
-    }
     values = to(config, s3).model_dump(mode="json", exclude_none=True)
-    config = Config.parse(values | {"collection": {"license": "CC-BY-4.0", "themes": ["land"], "prr": prr}})
+    config = Config.parse(values | {"collection": {"license": "CC-BY-4.0", "themes": ["land"], "prr": PRR}})
     gather(config=config, run_folder=folder)
     with pytest.raises(UpscalingError, match=r"the PRR would refuse this collection: .* role thumbnail"):
         publish(config, folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers import served
 from upscaling.binding import Binder, Coordinates
 from upscaling.catalogue import pin_algorithm
 from upscaling.config import Algorithm as AlgorithmConfig
@@ -18,7 +19,7 @@ from upscaling.files import sha256_file
 from upscaling.records import floating_reference, ogc_process
 from upscaling.udp import inline_graph, read_parameters, saves_result
 
-from .udp_helpers import BOX, TILE, TIME, node, served, udp
+from .udp_helpers import BOX, TILE, TIME, node, udp
 
 RAMONA = "RAMONA-herbaceous_rangeland_biomass-country-mosaick"
 # What a tile becomes for each UDP of the data; everything that is not here takes `bounding_box: bbox`.

@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.servers import served
 from upscaling.cli import app
 from upscaling.config import Algorithm as AlgorithmConfig
 from upscaling.config import Config
@@ -19,7 +20,7 @@ from upscaling.describe import describe, render
 from upscaling.describe.process import type_words
 from upscaling.errors import ConfigError
 
-from .udp_helpers import BOX, GEOJSON, node, served, udp
+from .udp_helpers import BOX, GEOJSON, node, udp
 
 INTERVAL = {"type": "array", "subtype": "temporal-interval"}
 NDVI = str(ROOT / "cwl" / "ndvi.cwl")

@@ -1,13 +1,8 @@
-"""Made process definitions, one tile, and a folder on the web."""
+"""Made process definitions, and one tile."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import http.server
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +41,3 @@ def taking(folder: Path, schema: Any, *uses: tuple[str, str], **more: Any) -> Al
         for number, (process, argument) in enumerate(uses or [("vendor_process", "where")])
     }
     return algorithm(folder, udp(graph, [{"name": "place", "schema": schema, **more}]))
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder over HTTP; gives the address."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from tests.containers import Registry
+from tests.servers import QuietFolder, served
 
 from upscaling.errors import ConfigError
 from upscaling.files import read_json
@@ -86,7 +83,7 @@ def test_what_no_artifact_of_a_package_is_refused_in_one_line(
     assert not list((tmp_path / "plan").glob("*.cwl"))
 
 
-class LyingRegistry(SimpleHTTPRequestHandler):
+class LyingRegistry(QuietFolder):
     """A fake: a registry that sends what an honest one would not. Its manifest is a file; any blob is ``x``."""
 
     def do_GET(self) -> None:
@@ -96,23 +93,11 @@ class LyingRegistry(SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def serve(handler: Any, folder: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
 
 @pytest.fixture
 def lying_registry(tmp_path: Path) -> Iterator[str]:
-    yield from serve(LyingRegistry, tmp_path)
+    with served(tmp_path, LyingRegistry) as address:
+        yield address.removeprefix("http://")
 
 
 def test_a_registry_is_not_trusted(lying_registry: str, tmp_path: Path) -> None:
@@ -137,12 +122,8 @@ def test_a_registry_is_not_trusted(lying_registry: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def web(demo_folder: Path) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    for address in serve(Quiet, demo_folder):
-        yield f"http://{address}"
+    with served(demo_folder) as address:
+        yield address
 
 
 def test_a_package_of_the_web_is_pinned_with_all_that_it_includes(web: str, tmp_path: Path) -> None:

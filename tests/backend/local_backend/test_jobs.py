@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ import pytest
 import rasterio
 import requests
 from openeo.rest import OpenEoApiError
+from tests.servers import served
 
 from .conftest import SERIES_BOX, Backend, Gate, box, load, run, series, wait
 
@@ -247,22 +246,11 @@ def test_stored_processes(standing: Backend, max_ndvi, shared_data: Path, tmp_pa
 
 def test_processes_by_url_come_from_this_host_only(standing: Backend, shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "apex_catalogue/vito/max_ndvi/openeo_udp"
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args, directory=str(folder))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
     arguments = {"bbox": box(676000, 5150000, 676100, 5150100), "temporal_extent": ["2022-06-01", "2022-07-01"]}
     connection = standing.connect()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/max_ndvi.json"
-        cube = connection.datacube_from_process("max_ndvi", namespace=url, **arguments)
+    with served(folder) as url:
+        cube = connection.datacube_from_process("max_ndvi", namespace=f"{url}/max_ndvi.json", **arguments)
         (file,) = run(connection, cube, tmp_path)
-        server.shutdown()
     with rasterio.open(file) as source:
         assert source.shape == (10, 10)
     graph = {

@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 import yaml
-from tests.servers import BIN, free_port
+from tests.servers import environment, free_port
 
 HERE = Path(__file__).parent
 
@@ -55,12 +55,11 @@ class Server:
 
     def start(self) -> Server:
         self.folder.mkdir(parents=True, exist_ok=True)
-        command, environment = self.command()
+        command, own = self.command()
         log = self.folder / "server.log"
-        environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment}
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
-                command, env=environment, cwd=self.folder, stdout=stream, stderr=stream, start_new_session=True
+                command, env=environment(**own), cwd=self.folder, stdout=stream, stderr=stream, start_new_session=True
             )
         wait_for(self.port, self.process, log)
         return self

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import rasterio
 from tests.backend.ogcapi.servers import Pygeoapi
-from tests.faults.proxy import Action, FaultyProxy, drop, drop_after, refuse, truncate
+from tests.faults.proxy import TRANSIENT, FaultyProxy, drop_after, refuse, truncate
 from tests.pixels import put_together, scene_ndvi, window
-from tests.servers import BIN
-from tests.workflow.conftest import CRS, SCENE_AOI, Run
+from tests.servers import environment
+from tests.workflow.conftest import Run, work_folder
 
 from upscaling.backends import ogcapi_jobs
 from upscaling.config import Config
@@ -85,19 +85,6 @@ def one_tile(
     return see_through
 
 
-TRANSIENT: dict[str, Action] = {
-    "429": refuse(429, "TooManyRequests", retry_after=0),
-    "429 as a web page": refuse(429, retry_after="Sat, 01 Jan 2000 00:00:00 GMT"),
-    "500": refuse(500, "Internal"),
-    "502 as a web page": refuse(502),
-    "503": refuse(503, retry_after="soon"),
-    "504": refuse(504),
-    "dropped before": drop,
-    "dropped after": drop_after,
-    "502 after": refuse(502, act=True),
-}
-
-
 @pytest.mark.parametrize("fault", TRANSIENT)
 @pytest.mark.parametrize("where", ["create", "status", "results"])
 def test_transient_faults_are_waited_out(
@@ -124,16 +111,13 @@ def test_twenty_random_kills(scene: Path, tmp_path: Path) -> None:
     """kill -9 of the whole process group at random moments, until all is done."""
     server = Pygeoapi(tmp_path / "pygeoapi", scene, echo=True)
     server.start()
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
     config: dict[str, Any] = {
         "run": "kills",
         "algorithm": {"source": f"{server.url}/processes/ndvi", "parameters": {"seconds": 2}},
         "area": {"aoi": "scene.geojson", "grid": "utm-1km"},
         "backend": {"kind": "ogcapi", "slots": 4, "poll_seconds": [0.2, 1]},
     }
-    run = Run(folder, {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}, config)
+    run = Run(work_folder(tmp_path), environment(), config)
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     print("seed", seed)

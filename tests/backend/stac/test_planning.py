@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tests.conftest import ROOT
 from tests.fake_stac_api import FakeStacApi
+from tests.workflow.conftest import CRS
 
 from upscaling.config import Config
 from upscaling.errors import ConfigError
 from upscaling.plan import ensure_plan
 
-CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
 RING = [[678000, 5148000], [688000, 5148000], [688000, 5152000], [678000, 5152000], [678000, 5148000]]
 JUNE = ["2022-06-01", "2022-07-01"]
 PACKAGE = """\

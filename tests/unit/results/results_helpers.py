@@ -14,6 +14,15 @@ from upscaling.tiles import Bounds, FetchedAsset, Outcome, Tile
 
 RUN = "bolzano"
 TEMPORAL = ("2022-06-01", "2022-07-01")
+PRR = {
+    "project": "demo",
+    "contract_number": "4000",
+    "project_website": "https://example.org",
+    "project_description": "A project.",
+    "variables": ["ndvi"],
+    "missions": ["sentinel-2"],
+    "parameters": [{"name": "normalized_difference_vegetation_index"}],
+}
 
 
 def tile_at(east: int, north: int, size: int = 2000) -> Tile:

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
-from tests.unit.results.results_helpers import RUN, TEMPORAL, TILES, cut, ndvi, outcome_of, write_raster
+from tests.unit.results.results_helpers import PRR, RUN, TEMPORAL, TILES, cut, ndvi, outcome_of, write_raster
 from tests.unit.results.test_results_formats import write_cube
 from upscaling.config_collection import Collection
 from upscaling.files import write_json
@@ -218,18 +218,8 @@ def test_cubes_must_be_described(job_of: JobOf) -> None:
 
 
 def test_faults_of_the_collection_are_told_by_name(run: Path) -> None:
-    prr = {
-        "project": "demo",
-        "contract_number": "4000",
-        "project_website": "https://example.org",
-        "project_description": "A project.",
-        "variables": ["ndvi"],
-        "missions": ["sentinel-2"],
-        "parameters": [{"name": "normalized_difference_vegetation_index"}],
-    }
-
     class _ForPrr:
-        collection = SAID.model_copy(update={"prr": Collection.model_validate({"prr": prr}).prr})
+        collection = SAID.model_copy(update={"prr": Collection.model_validate({"prr": PRR}).prr})
 
     summary = gather(run, metadata=metadata(**_extra(_ForPrr(), {})))  # type: ignore[arg-type]
     assert summary.problems == (), "the thumbnail comes with the mosaics"
