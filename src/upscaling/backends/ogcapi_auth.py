@@ -20,7 +20,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from upscaling.backends.remote import PlatformError
-from upscaling.errors import ConfigError, ErrorClass
+from upscaling.errors import ConfigError, ErrorClass, masked
 
 __all__ = ["Credentials", "Method", "origin", "without_secrets"]
 
@@ -40,12 +40,8 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 
 def without_secrets(text: str) -> str:
-    """Return a message without any secret of ours: a server may repeat what it was sent."""
-    for name in _SECRETS:
-        secret = os.environ.get(name)
-        if secret:
-            text = text.replace(secret, "***")
-    return text
+    """Return a message without any secret of ours."""
+    return masked(text, _SECRETS)
 
 
 class Credentials:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from upscaling.backends.remote import PlatformError
-from upscaling.errors import ConfigError, ErrorClass
+from upscaling.errors import ConfigError, ErrorClass, masked
 from upscaling.failures import classify_http
 
 __all__ = ["LONGEST_WORDS", "log_in", "plain_words", "translated"]
@@ -61,12 +61,7 @@ def plain_words(said: Any) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    """Return a text without what must not be in a log."""
-    for name in _SECRETS:
-        secret = os.environ.get(name)
-        if secret:
-            text = text.replace(secret, "***")
-    return text
+    return masked(text, _SECRETS)
 
 
 @contextmanager
