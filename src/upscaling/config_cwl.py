@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from upscaling.config_collection import Block
 
-__all__ = ["BatchSystem", "Container", "CwlBackendConfig", "Site"]
+__all__ = ["BatchSystem", "Container", "CwlBackendConfig", "Engine", "Site"]
+
+Engine = Literal["toil", "cwltool"]
 
 Container = Literal["none", "docker", "podman", "singularity"]
 BatchSystem = Literal[
@@ -67,20 +69,21 @@ class CwlBackendConfig(Block):
     """Where Toil keeps the state of a tile's steps while it runs; in the run's own folder when left out. A folder that
     every node sees, or a bucket: `aws:eu-central-1:my-team-upscaling`, which `kubernetes` and `aws_batch` need, as
     their nodes do not see this machine's files."""
-    engine: Literal["toil", "cwltool"] = "toil"
+    engine: Engine = "toil"
     """`toil`: restarts a killed tile where it stopped. `cwltool`: less overhead for short one-step packages."""
     container: Container = "none"
     """How the package's tools run; `none` uses the programs on PATH."""
     slots: int = Field(2, ge=1, le=1000)
-    """Tiles at the same time; with another batch system than `single_machine`, leaders on this machine (0.1 GB
-    each). Changing it re-runs nothing."""
+    """Tiles at the same time, in all chunks together; with the profile `slurm`, jobs at the same time. With another
+    batch system than `single_machine`, leaders on this machine (0.1 GB each). Changing it re-runs nothing."""
     cores: int = Field(1, ge=1)
     """Cores a tile may use; also what Snakemake reserves for it, here or in its SLURM job."""
     memory_mb: int = Field(2000, ge=256)
     """Memory a tile may use, in MB; also what Snakemake reserves for it, here or in its SLURM job."""
     chunk: int = Field(1, ge=1, le=1000)
-    """Tiles in one job, one after the other: with `engine: cwltool` a tile then costs a fifth of the CPU. A failing
-    tile takes no other with it; `site.runtime_min` is for the whole job."""
+    """Tiles in one job, one after the other, which costs a fifth of the CPU: Snakemake and the engine are loaded once.
+    With another `batch_system` than `single_machine`: tiles that one process leads, `slots` of them at the same time. A
+    failing tile takes no other with it; with the profile `slurm`, `site.runtime_min` is for the whole job."""
     retries: int = Field(2, ge=0, le=10)
     """How often a tile is tried again within a run that ran out of memory or time, or lost its node. Other failures
     are final until the next run."""
@@ -89,10 +92,13 @@ class CwlBackendConfig(Block):
     site: Site = Site()
     """What your cluster wants of a job."""
 
+    @property
+    def together(self) -> int:
+        """Tiles that one process sees through at the same time: leaders of steps, which are jobs of their own."""
+        return 1 if self.batch_system == "single_machine" else min(self.chunk, self.slots)
+
     @model_validator(mode="after")
     def _fits(self) -> CwlBackendConfig:
-        if self.chunk > 1 and self.batch_system != "single_machine":
-            raise ValueError("chunk is for batch_system single_machine: another one gets every step as a job anyway")
         if self.batch_system in {"kubernetes", "aws_batch"} and not (self.job_store or "").startswith(BUCKETS):
             raise ValueError(
                 f"batch_system {self.batch_system} needs job_store: a bucket that its nodes reach, aws:REGION:PREFIX"

@@ -139,11 +139,11 @@ class ClusterRun(Run):
 @pytest.fixture
 def cluster_run(slurm: Slurm, scene: Path, tmp_path: Path) -> Iterator[Callable[..., ClusterRun]]:
     """Make a run of the demo package over the whole real scene."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
 
-    def make(profile: str, *, grid: str = "utm-10km", **backend: Any) -> ClusterRun:
+    def make(profile: str, *, grid: str = "utm-10km", folder: str = "work", **backend: Any) -> ClusterRun:
+        work = tmp_path / folder
+        work.mkdir()
+        (work / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
         site = {
             "account": "eo",
             "partition": "main",
@@ -160,7 +160,7 @@ def cluster_run(slurm: Slurm, scene: Path, tmp_path: Path) -> Iterator[Callable[
             "area": {"aoi": "scene.geojson", "grid": grid},
             "backend": {"kind": "cwl", "slots": 8, "memory_mb": 1000, "site": site, **backend},
         }
-        made.append(ClusterRun(folder, slurm.environment, config, profile))
+        made.append(ClusterRun(work, slurm.environment, config, profile))
         return made[-1]
 
     made: list[ClusterRun] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections import Counter
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psutil import Process, wait_procs
 
-from tests.cluster.conftest import ClusterRun, Slurm, wait_for
+from tests.cluster.conftest import ClusterRun, Slurm
 from tests.conftest import missing
 
 PACKAGE = Path(__file__).with_name("faults.cwl")
@@ -73,17 +75,12 @@ def first_error(receipt: dict[str, Any]) -> dict[str, str]:
     return next(past["error"] for past in [*receipt["history"], receipt] if past.get("error"))
 
 
-def leaders(run: ClusterRun) -> list[int]:
-    """Return the runners of this run that are alive here."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = entry.read_bytes()
-        except OSError:
-            continue
-        if b"toil-cwl-runner" in words and str(run.folder).encode() in words:
-            found.append(int(entry.parent.name))
-    return found
+def casting(slurm: Slurm, jobs: dict[str, str]) -> list[str]:
+    """Return the tiles whose jobs wait; only the second may be on the node of the first, which is to lose it."""
+    nodes = {tile: slurm.node(job) for tile, job in jobs.items()}
+    neighbours = Counter(nodes.values())
+    lost = min(nodes, key=lambda tile: neighbours[nodes[tile]])
+    return [lost, *sorted(nodes.keys() - {lost}, key=lambda tile: nodes[tile] != nodes[lost])]
 
 
 def needs_memory_limits(slurm: Slurm) -> None:
@@ -95,8 +92,9 @@ def needs_memory_limits(slurm: Slurm) -> None:
 def test_faults_where_a_tile_is_a_job(slurm: Slurm, faulty_run: Callable[..., tuple[ClusterRun, Orders]]) -> None:
     needs_memory_limits(slurm)
     run, orders = faulty_run("slurm", engine="cwltool", memory_mb=600, retries=1, site={"runtime_min": 10})
-    exits, memory, slow, canceled, lost, *others = tiles_of(run)
-    orders.give(**{exits: "exit 1", memory: f"memory {MEGABYTES}", slow: "wait 0", canceled: "wait 0", lost: "wait 0"})
+    exits, memory, *waiting = tiles_of(run)
+    waiting, others = waiting[:3], waiting[3:]
+    orders.give(**{exits: "exit 1", memory: f"memory {MEGABYTES}"}, **dict.fromkeys(waiting, "wait 0"))
     before = slurm.last_job()
     process = run.start()
 
@@ -104,19 +102,18 @@ def test_faults_where_a_tile_is_a_job(slurm: Slurm, faulty_run: Callable[..., tu
         return str(run.receipt(tile)["facts"]["slurm_job"])
 
     # What is to happen once has happened before the node goes down, whose every job runs anew.
-    run.until(lambda: {slow, canceled, lost} <= orders.ran().keys() and run.items() >= set(others))
+    run.until(lambda: orders.ran().keys() >= set(waiting) and run.items() >= set(others))
     run.until(lambda: all(tile in orders.ran() and run.failed(tile) for tile in (exits, memory)))
+    lost, canceled, slow = casting(slurm, {tile: job(tile) for tile in waiting})
     timed = job(slow)
+    slurm.ask("scancel", job(canceled))
+    # The operator shortens its time, so that nobody has to wait for it.
+    slurm.ask("scontrol", "update", f"jobid={timed}", "endtime=now+3seconds")
     slurm.set_down(run.receipt(lost)["facts"]["node"])
     slurm.restart_controller()
-    run.until(lambda: orders.ran()[lost] > 1)
-    orders.take_back(lost)
-    # The operator shortens its time, so that nobody has to wait for it.
-    wait_for(lambda: slurm.try_("scontrol", "update", f"jobid={timed}", "endtime=now+3seconds"))
-    slurm.ask("scancel", job(canceled))
-    run.until(lambda: orders.ran()[slow] > 1)
+    run.until(lambda: orders.ran()[lost] > 1 and orders.ran()[slow] > 1)
     assert slurm.state(timed) == "TIMEOUT"
-    orders.take_back(slow)
+    orders.take_back(lost, slow)
     assert process.wait(500) != 0
     said = (run.folder / "snakemake.out").read_text()
 
@@ -154,39 +151,38 @@ def test_faults_where_a_tile_is_a_job(slurm: Slurm, faulty_run: Callable[..., tu
 @pytest.mark.timeout(1500)
 def test_faults_where_a_step_is_a_job(slurm: Slurm, faulty_run: Callable[..., tuple[ClusterRun, Orders]]) -> None:
     needs_memory_limits(slurm)
-    run, orders = faulty_run("local", batch_system="slurm", memory_mb=600, retries=1, slots=7)
-    exits, memory, slow, canceled, lost, late, other = tiles_of(run)
-    waiting = dict.fromkeys((slow, canceled, lost, late), "wait 0")
-    orders.give(**{exits: "exit 1", memory: f"memory {MEGABYTES}", **waiting})
+    run, orders = faulty_run("local", batch_system="slurm", memory_mb=600, retries=1, slots=7, chunk=7)
+    exits, memory, other, *waiting = tiles_of(run)
+    orders.give(**{exits: "exit 1", memory: f"memory {MEGABYTES}"}, **dict.fromkeys(waiting, "wait 0"))
     killed = run.start()
 
     def job(tile: str) -> str | None:
         found = (line.split("|") for line in slurm.ask("squeue", "-h", "-t", "R", "-o", "%i|%k"))
         return next((number for number, comment in found if f":{tile}:" in comment), None)
 
-    run.until(lambda: {slow, canceled, lost, late} <= orders.ran().keys())
+    run.until(lambda: orders.ran().keys() >= set(waiting))
     run.until(lambda: run.items() == {memory, other} and run.failed(exits))
-    timed = run.until(lambda: job(slow))
-    slurm.set_down(slurm.node(str(run.until(lambda: job(lost)))))
+    lost, canceled, slow, late = casting(slurm, {tile: str(run.until(lambda tile=tile: job(tile))) for tile in waiting})
+    timed, step = str(job(slow)), str(job(canceled))
+    slurm.ask("scancel", step)
+    slurm.ask("scontrol", "update", f"jobid={timed}", "endtime=now+3seconds")
+    slurm.set_down(slurm.node(str(job(lost))))
     slurm.restart_controller()
-    run.until(lambda: orders.ran()[lost] > 1)
-    orders.take_back(lost)
-    wait_for(lambda: slurm.try_("scontrol", "update", f"jobid={timed}", "endtime=now+3seconds"))
-    for _ in range(2):  # Toil tries a step once more
-        number = run.until(lambda: job(canceled))
-        slurm.ask("scancel", str(number))
-        wait_for(lambda number=number: slurm.state(number) == "CANCELLED")
-    run.until(lambda: orders.ran()[slow] > 1)
+    run.until(lambda: slurm.state(step) == "CANCELLED" and job(canceled) not in {None, step})
+    slurm.ask("scancel", str(job(canceled)))  # Toil tries a step once more
+    run.until(lambda: orders.ran()[lost] > 1 and orders.ran()[slow] > 1)
     assert slurm.state(timed) == "TIMEOUT"
-    orders.take_back(slow)
+    orders.take_back(lost, slow)
 
-    # All but one have come to an end: now Snakemake and the leaders are killed. The last step goes on without them.
+    # All but one have come to an end: now Snakemake and what leads the tiles are killed. The last step goes on.
     run.until(lambda: run.items() == {memory, slow, lost, other})
     run.until(lambda: run.failed(exits) and run.failed(canceled))
-    for pid in leaders(run):
-        os.kill(pid, signal.SIGKILL)
-    os.killpg(killed.pid, signal.SIGKILL)
+    everything = Process(killed.pid).children(recursive=True)
+    first, *leaders = [process for process in everything if re.search(r"python.*tiles\.py", str(process.cmdline()))]
+    os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
+    first.kill()
+    assert not wait_procs(leaders, timeout=30)[1], "a leader outlived the process that led them all"
     assert job(late), "the step of a killed leader was killed with it"
     reasons = {tile: run.receipt(tile)["error"] for tile in (exits, canceled)}
     assert "the sensor was asleep" in reasons[exits]["message"]

@@ -19,6 +19,8 @@ ANSWER = r"printf '7|CANCELLED by 1000\n8|COMPLETED\n'"
 def mended(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("query_job_status", "get_submit_command"):
         monkeypatch.setattr(plugin, name, getattr(plugin, name))  # is put back afterwards
+    name = "next_seconds_between_status_checks"
+    monkeypatch.setattr(plugin.Executor, name, getattr(plugin.Executor, name))
     monkeypatch.setattr(plugin, "mended", False, raising=False)
     mend()
     mend()  # every parse of the workflow does
@@ -40,3 +42,18 @@ def test_a_node_that_is_none_is_not_excluded() -> None:
     names = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
     command = plugin.get_submit_command(job, dict.fromkeys(names, "x"), failed_nodes={"None assigned", "n2"})
     assert "--exclude=n2 " in f"{command} "
+
+
+def test_polls_come_often_enough_for_short_jobs() -> None:
+    class Waiting(plugin.Executor):
+        def __init__(self) -> None:
+            self._next_seconds_between_status_checks = None
+            settings = SimpleNamespace(init_seconds_before_status_checks=20)
+            remote = SimpleNamespace(seconds_between_status_checks=10)
+            self.workflow = SimpleNamespace(executor_settings=settings, remote_execution_settings=remote)
+
+    executor = Waiting()
+    assert executor.next_seconds_between_status_checks == 10
+    for said, waited in ((30, 30), (180, 60)):  # what the executor sets in its polls
+        executor.next_seconds_between_status_checks = said
+        assert executor.next_seconds_between_status_checks == waited

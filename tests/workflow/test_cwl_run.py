@@ -27,7 +27,9 @@ def package_run(scene: Path, tmp_path: Path) -> Callable[..., Run]:
     return make
 
 
-@pytest.mark.parametrize("backend", [{"engine": "toil"}, {"engine": "cwltool", "chunk": 8}], ids=lambda b: b["engine"])
+@pytest.mark.parametrize(
+    "backend", [{"engine": "toil", "chunk": 15}, {"engine": "cwltool", "chunk": 8}], ids=lambda b: b["engine"]
+)
 def test_tiles_of_the_package_equal_numpy(
     package_run: Callable[..., Run], scene: Path, backend: dict[str, Any]
 ) -> None:

@@ -81,13 +81,14 @@ else:
             log:
                 f"<run>/logs/chunks/{CHUNK}.log",
             retries: RETRIES
+            localrule: LEADS
             conda:
                 "../envs/upscaling.yaml"
-            threads: CONFIG.backend.cores
+            threads: 1 if LEADS else CONFIG.backend.cores
             resources:
                 **{name: value for name, value in SITE.items() if value},
-                toil_leaders=1,
-                mem_mb=partial(memory_of_chunk, TILES),
+                toil_leaders=min(CONFIG.backend.together, len(TILES)),
+                mem_mb=200 if LEADS else partial(memory_of_chunk, TILES),
                 runtime=partial(minutes_of_chunk, TILES),
                 attempt=attempt_of,
             params:

@@ -6,12 +6,14 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from upscaling.backends import containers, slurm, toil_systems
 from upscaling.backends.cwl_attempts import Needs, final, grown, restore, settle, slurm_facts
@@ -20,7 +22,7 @@ from upscaling.backends.cwl_outputs import read_outputs
 from upscaling.backends.cwl_process import alone, run_alone
 from upscaling.backends.cwl_warm import preload, run_forked
 from upscaling.backends.toil_systems import JobStore
-from upscaling.config_cwl import BatchSystem, Container, Site
+from upscaling.config_cwl import BatchSystem, Container, Engine, Site
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.files import digest, read_json, sha256_file, write_json
 from upscaling.plan import load_plan
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CwlBackend"]
 
-Engine = Literal["toil", "cwltool"]
 PROGRAMS: dict[Engine, str] = {"toil": "toil-cwl-runner", "cwltool": "cwltool"}
 # Toil's own worker takes 75 to 150 MiB; packages that say `ramMax: 512` only would be cut to the CWL default of 256.
 LEAST_MEMORY = "512Mi"
@@ -82,7 +83,7 @@ class CwlBackend:
     attempt
         How often Snakemake has tried the tile in this run, this time included.
     warm
-        Whether this process runs many tiles: it then loads cwltool once. It must have no other thread.
+        Whether this process runs many tiles: it then loads the engine once. It must have no other thread.
     """
 
     def __init__(
@@ -105,9 +106,9 @@ class CwlBackend:
         self.cores, self.memory_mb, self.options = cores, memory_mb, tuple(options)
         self.job_store = job_store
         self.growth, self.site, self.run_folder, self.attempt = growth, site or Site(), run_folder, attempt
-        self.warm = warm and engine == "cwltool" and not self.site.modules
+        self.warm = warm and not self.site.modules
         if self.warm:
-            preload()
+            preload(engine)
 
     def check(self, algorithm: Algorithm) -> None:
         """See that the runner, the containers and ``node`` are there, and that the pinned package is what it was.
@@ -260,7 +261,10 @@ class CwlBackend:
         write_json(place.inputs, stage_of(job).inputs(job.parameters, place.folder / "stage"))
         start = place.log.stat().st_size
         command, environment = self._command(job, place, needs, restart=restart), self._environment()
-        run = run_forked if self.warm else run_alone
+        # Of a leader that is killed the steps go on, and the next run takes over what they did.
+        leads = self.engine == "cwltool" or self.batch_system != "single_machine"
+        forked = partial(run_forked, at_death=signal.SIGKILL if leads else signal.SIGTERM)
+        run = forked if self.warm else run_alone
         status = run(command, folder=place.folder, environment=environment, stdout=place.printed, log=place.log)
         with place.log.open("rb") as stream:
             stream.seek(start)

@@ -75,8 +75,13 @@ def _needs(base: Needs, growth: float, run_folder: Path, tile: str, attempt: int
 
 def final(receipt: Receipt, attempt: int) -> bool:
     """Whether this run has tried the tile already and it failed for good; another run tries it again."""
-    error = receipt.error or {}
-    return attempt > 1 and receipt.state == "failed" and error.get("class") not in RETRIED
+    if receipt.state != "failed" or (receipt.error or {}).get("class") in RETRIED:
+        return False
+    if attempt > 1:
+        return True
+    job = slurm_facts().get("slurm_job")
+    # SLURM runs a job anew whose node is lost while it ends, with all its tiles, and knows nothing of attempts.
+    return job is not None and job == receipt.facts.get("slurm_job") and slurm.began(job) > receipt.updated
 
 
 def settle(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import signal
@@ -12,13 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from upscaling.backends.cwl_guard import PR_SET_PDEATHSIG
 from upscaling.errors import ErrorClass, TileFailedError
 
-__all__ = ["MARK", "alone", "kill_survivors", "run_alone", "survivors"]
+__all__ = ["MARK", "STOP_TIMEOUT_S", "alone", "die_with_parent", "kill_survivors", "run_alone", "survivors"]
 
 MARK = "UPSCALING_CWL_RUN"
 GUARD = Path(__file__).with_name("cwl_guard.py")
 STOP_TIMEOUT_S = 30
+
+
+def die_with_parent(number: int) -> None:
+    """Ask Linux for this signal when the process that forked this one is gone; elsewhere the next run ends us."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 @contextmanager

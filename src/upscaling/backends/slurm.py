@@ -17,6 +17,7 @@ States and what they mean for a tile (slurm.schedmd.com/squeue.html, "Job state 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from pathlib import Path
 
 from upscaling.errors import ConfigError, ErrorClass
 
-__all__ = ["Ended", "check_site", "end_orphans", "jobs_since", "present", "states_of"]
+__all__ = ["Ended", "began", "check_site", "end_orphans", "jobs_since", "present", "states_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -82,10 +83,29 @@ def present() -> bool:
 def _ask(*command: str) -> list[str] | None:
     """Return what a SLURM command prints; None if it cannot be asked, which is never a tile's failure."""
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False)
+        said = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_TIMEOUT_S,
+            env={**os.environ, "SLURM_TIME_FORMAT": "standard"},
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return said.stdout.splitlines() if said.returncode == 0 else None
+
+
+def began(job: str) -> str:
+    """Return when a job began that is under way, as a receipt's time; empty if SLURM does not say.
+
+    A job that SLURM ran anew, as its node was lost, began when it did so last.
+    """
+    try:
+        moment = time.strptime("".join(_ask("squeue", "-h", "-j", job, "-o", "%S") or []), "%Y-%m-%dT%H:%M:%S")
+    except ValueError:
+        return ""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.mktime(moment)))
 
 
 def states_of(jobs: Iterable[str]) -> dict[str, Ended]:

@@ -9,6 +9,7 @@ from typing import Any
 __all__ = ["mend"]
 
 PLUGIN = "snakemake_executor_plugin_slurm"
+LONGEST = 3  # times the first wait
 
 
 def mend() -> None:
@@ -16,6 +17,9 @@ def mend() -> None:
 
     Of a canceled job that is ``CANCELLED by 1000``, with the user's id. The executor compares with ``CANCELLED``, takes
     everything that it does not know for a job under way, and waits for ever.
+
+    With every poll in which no job has ended it waits ten seconds longer until the next, up to three minutes; here it
+    is three times the first wait at most (``slurm-init-seconds-before-status-checks``): it is one ``squeue`` for all.
 
     The node of a job that lost its own and waits for another is ``None assigned``. The executor excludes that like a
     node from all jobs to come, and ``sbatch`` refuses every one of them.
@@ -32,4 +36,11 @@ def mend() -> None:
     def get_submit_command(*args: Any, failed_nodes: Collection[str] | None = None, **kwargs: Any) -> Any:
         return submit(*args, failed_nodes={node for node in failed_nodes or () if " " not in node}, **kwargs)
 
+    waits = plugin.Executor.next_seconds_between_status_checks
+
+    def next_seconds_between_status_checks(executor: Any) -> float:
+        first = executor.workflow.executor_settings.init_seconds_before_status_checks
+        return float(min(waits.fget(executor), LONGEST * first))
+
+    plugin.Executor.next_seconds_between_status_checks = property(next_seconds_between_status_checks, waits.fset)
     plugin.query_job_status, plugin.get_submit_command, plugin.mended = query_job_status, get_submit_command, True
