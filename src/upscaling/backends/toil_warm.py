@@ -6,7 +6,9 @@ Mends of Toil 9.6, for a leader that is a fork of a process in which ``preload``
 * jobs of its own that end are heard of at once; beside another batch system it looks for them every two seconds;
 * leaders of one process ask SLURM together (``SharedStates``): one ``squeue`` a second of our own jobs, instead of one
   ``scontrol show job`` of the whole cluster for every leader;
-* it starts no thread for service jobs, which CWL does not have, and does not wait a second for its end.
+* when no job is left it does not wait two seconds for the next one;
+* it starts no thread for service jobs, which CWL does not have, and no server for live logs of its workers, which we
+  do not ask for, and so does not wait for their ends.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ def lead(arguments: Sequence[str]) -> int:
     from toil.batchSystems.abstractGridEngineBatchSystem import AbstractGridEngineBatchSystem
     from toil.batchSystems.slurm import SlurmBatchSystem
     from toil.cwl.cwltoil import main
+    from toil.realtimeLogger import RealtimeLogger
     from toil.serviceManager import ServiceManager
 
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
@@ -55,9 +58,17 @@ def lead(arguments: Sequence[str]) -> int:
     singleMachine.time = SimpleNamespace(
         time=time.time, sleep=lambda _: time.sleep(STEP_S)
     )  # looked a hundred times a second
-    singleMachine.SingleMachineBatchSystem._pollForDoneChildrenIn = _ended
+    alone = singleMachine.SingleMachineBatchSystem
+    alone._pollForDoneChildrenIn = _ended
+    waits = alone.getUpdatedBatchJob
+
+    def updated_here(system: Any, maxWait: float) -> Any:  # noqa: N803 -- Toil's name
+        return waits(system, maxWait if system.jobs else min(maxWait, STEP_S))
+
+    alone.getUpdatedBatchJob = updated_here
     AbstractGridEngineBatchSystem.getUpdatedBatchJob = _updated
     SlurmBatchSystem.GridEngineThread._getJobDetailsFromScontrol = _states
+    RealtimeLogger.__enter__ = RealtimeLogger.__exit__ = nothing
     ServiceManager.start = ServiceManager.check = ServiceManager.shutdown = nothing
     return int(main(list(arguments)) or 0)
 
@@ -68,7 +79,7 @@ def _ended(_: Any, popens: dict[int, Any]) -> set[int]:
 
 def _updated(system: Any, maxWait: float) -> Any:  # noqa: N803 -- Toil's name
     """Return the next job that ended, here or on the cluster; None if there is none after ``maxWait`` seconds."""
-    deadline = time.monotonic() + maxWait
+    deadline = time.monotonic() + (maxWait if system.getIssuedBatchJobIDs() else 0)
     while True:
         if update := system.getUpdatedLocalJob(0):
             return update
