@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from enum import StrEnum
 
-__all__ = ["ConfigError", "ErrorClass", "TileFailedError", "UpscalingError", "masked"]
+__all__ = ["ConfigError", "ErrorClass", "TileFailedError", "UpscalingError"]
 
 
 class UpscalingError(Exception):
@@ -59,12 +57,3 @@ class TileFailedError(UpscalingError):
     def __init__(self, message: str, *, error_class: ErrorClass = ErrorClass.PERMANENT) -> None:
         self.error_class = error_class
         super().__init__(message)
-
-
-def masked(text: str, variables: Iterable[str]) -> str:
-    """Return a message without what these environment variables hold: a server may repeat what it was sent."""
-    for name in variables:
-        secret = os.environ.get(name)
-        if secret:
-            text = text.replace(secret, "***")
-    return text

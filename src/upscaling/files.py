@@ -15,6 +15,7 @@ __all__ = [
     "SHA256_MULTIHASH",
     "canonical_json",
     "digest",
+    "is_as_declared",
     "read_json",
     "rewrite",
     "sha256_file",
@@ -101,3 +102,12 @@ def sha256_file(path: Path) -> str:
     """Return the sha256, in hexadecimal, of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def is_as_declared(path: Path, size: int | None, checksum: str) -> bool:
+    """Return whether a file has a size (None for any) and a ``file:checksum``, of which only SHA-256 is looked at."""
+    if size is not None and path.stat().st_size != size:
+        return False
+    if checksum.startswith(SHA256_MULTIHASH) and len(checksum) == 68:
+        return sha256_file(path) == checksum[4:].lower()
+    return True

@@ -1,10 +1,12 @@
-"""Definitions and records from the web, of a size that they can have."""
+"""Definitions and records from the web, of a size that they can have; and which server an address is of."""
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from upscaling.errors import ConfigError
 
-__all__ = ["fetch_text"]
+__all__ = ["fetch_text", "origin"]
 
 _LARGEST = 20_000_000  # bytes; the catalogue's largest definition has 0.1 MB
 
@@ -35,3 +37,12 @@ def fetch_text(url: str) -> str:
         raise ConfigError(f"cannot be fetched: {type(error).__name__}", file=url, key="algorithm.source") from None
     except UnicodeDecodeError:
         raise ConfigError("is no text", file=url, key="algorithm.source") from None
+
+
+def origin(url: str) -> tuple[str, str, int | None] | None:
+    """Return scheme, host and port, which must be the same for credentials to be sent; None for what is not http(s)."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    if scheme not in {"http", "https"}:
+        return None
+    return scheme, (parts.hostname or "").lower(), parts.port or {"https": 443, "http": 80}[scheme]

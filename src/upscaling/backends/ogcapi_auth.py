@@ -17,26 +17,19 @@ import os
 import threading
 import time
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from upscaling.backends.remote import PlatformError
-from upscaling.errors import ConfigError, ErrorClass, masked
+from upscaling.errors import ConfigError, ErrorClass
+from upscaling.web import origin
+from upscaling.words import masked
 
-__all__ = ["Credentials", "Method", "origin", "without_secrets"]
+__all__ = ["Credentials", "Method", "without_secrets"]
 
 Method = Literal["none", "basic", "bearer", "oidc", "exchange"]
 _SECRETS = ("OGCAPI_PASSWORD", "OGCAPI_TOKEN", "OGCAPI_CLIENT_SECRET", "OGCAPI_SUBJECT_TOKEN")
 _MARGIN = 30.0  # s before its end at which a token is renewed
 _REQUEST_SECONDS = 60
 _KEY = "backend.auth"
-
-
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port: what must be the same for credentials to be sent."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    port = parts.port or {"https": 443, "http": 80}.get(scheme)
-    return scheme, (parts.hostname or "").lower(), port
 
 
 def without_secrets(text: str) -> str:
@@ -68,7 +61,7 @@ class Credentials:
         PlatformError
             If the identity provider cannot be reached.
         """
-        if self._method == "none" or origin(url) != self._origin:
+        if self._method == "none" or self._origin is None or origin(url) != self._origin:
             return {}
         if self._method == "basic":
             pair = f"{_needed('OGCAPI_USERNAME', 'basic')}:{_needed('OGCAPI_PASSWORD', 'basic')}"

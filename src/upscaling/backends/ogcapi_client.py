@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from upscaling.backends.ogcapi_auth import origin
 from upscaling.backends.ogcapi_http import JSON, Transport, is_html, link_headers, loaded, save_reply, small_json
 from upscaling.backends.remote import PlatformError
 from upscaling.errors import ErrorClass
+from upscaling.web import origin
 
 if TYPE_CHECKING:
     import requests

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from upscaling.backends.ogcapi_auth import Credentials, Method, origin, without_secrets
+from upscaling.backends.ogcapi_auth import Credentials, Method, without_secrets
 from upscaling.backends.remote import PlatformError
 from upscaling.errors import ErrorClass
 from upscaling.failures import classify_http
-from upscaling.files import SHA256_MULTIHASH, sha256_file, write_json, written_whole
+from upscaling.files import is_as_declared, write_json, written_whole
+from upscaling.web import origin
 
 if TYPE_CHECKING:
     import requests
@@ -32,7 +33,6 @@ __all__ = [
     "save_reply",
     "small_json",
     "translated",
-    "whole",
 ]
 
 JSON = "application/json"
@@ -112,7 +112,7 @@ class Transport:
         PlatformError
             If it does not arrive whole; calling again continues it.
         """
-        if target.is_file() and size is not None and whole(target, size, checksum):
+        if target.is_file() and size is not None and is_as_declared(target, size, checksum):
             return
         part = target.with_name(f"{target.name}.part")
         have = part.stat().st_size if part.is_file() else 0
@@ -143,7 +143,7 @@ class Transport:
             raise PlatformError(
                 f"a download broke off ({written} of {expected} bytes)", error_class=ErrorClass.TRANSIENT
             )
-        if not whole(part, expected, checksum) or (expected is not None and written > expected):
+        if not is_as_declared(part, expected, checksum) or (expected is not None and written > expected):
             part.unlink()  # all there, but wrong: continuing it cannot help
             raise PlatformError("a download is not what was declared of it", error_class=ErrorClass.TRANSIENT)
         part.replace(target)
@@ -153,15 +153,6 @@ def printable(text: str) -> str:
     """Return a server's words as one line that is safe to print: without colours, other controls and our secrets."""
     line = " ".join(_COLOURS.sub("", text).split())
     return without_secrets("".join(sign for sign in line if sign.isprintable()))
-
-
-def whole(path: Path, size: int | None, checksum: str) -> bool:
-    """Whether a file is what was declared of it."""
-    if size is not None and path.stat().st_size != size:
-        return False
-    if checksum.startswith(SHA256_MULTIHASH) and len(checksum) == 68:
-        return sha256_file(path) == checksum[4:].lower()
-    return True
 
 
 def _no_netrc(request: Any) -> Any:

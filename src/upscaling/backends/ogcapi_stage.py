@@ -22,6 +22,7 @@ from upscaling.backends.remote import PlatformError
 from upscaling.buckets import bucket_store
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.files import written_whole
+from upscaling.stac.web import shown
 from upscaling.tiles import FetchedAsset
 
 __all__ = ["stage"]
@@ -123,7 +124,7 @@ class _Walk:
             return
         content = self._opened(href)
         if stac_type(content) is None:
-            raise _unacceptable(f"{_shown(href)} should be STAC and is not")
+            raise _unacceptable(f"{shown(href)} should be STAC and is not")
         yield from self._in_stac(content, href, "result")
 
     def _in_stac(self, content: Mapping[str, Any], base: str, key: str) -> Iterator[Found]:
@@ -215,13 +216,8 @@ def _bring(client: OgcApiClient, file: Found, target: Path) -> None:
 def _http_only(href: str) -> str:
     if not href.lower().startswith(("http://", "https://")):
         # file: would read this machine's own files into the results
-        raise _unacceptable(f"the results refer to {_shown(href)}; only http(s) and s3 are followed")
+        raise _unacceptable(f"the results refer to {shown(href)}; only http(s) and s3 are followed")
     return href
-
-
-def _shown(href: str) -> str:
-    """Return an address without its query, which may be a signature."""
-    return href.partition("?")[0][:200]
 
 
 def _suffix(file: Found) -> str:
@@ -274,12 +270,12 @@ def _bucket_to_file(href: str, path: Path) -> None:
     with _bucket_said(href):
         answer = obstore.get(store, key)
         if answer.meta["size"] > _LARGEST_OBJECT:
-            raise _unacceptable(f"{_shown(href)} is {answer.meta['size']} bytes; it is not fetched")
+            raise _unacceptable(f"{shown(href)} is {answer.meta['size']} bytes; it is not fetched")
         with path.open("wb") as stream:
             for block in answer.stream(min_chunk_size=8 << 20):
                 stream.write(bytes(block))
     if path.stat().st_size != answer.meta["size"]:
-        raise PlatformError(f"a download of {_shown(href)} broke off", error_class=ErrorClass.TRANSIENT)
+        raise PlatformError(f"a download of {shown(href)} broke off", error_class=ErrorClass.TRANSIENT)
 
 
 class _bucket_said:  # noqa: N801 -- used as a context
@@ -302,6 +298,6 @@ class _bucket_said:  # noqa: N801 -- used as a context
             ) from None
         missing = isinstance(error, NotFoundError | FileNotFoundError)
         raise PlatformError(
-            f"{_shown(self._href)} {'is not there' if missing else 'cannot be read from object storage'}",
+            f"{shown(self._href)} {'is not there' if missing else 'cannot be read from object storage'}",
             error_class=ErrorClass.OUTPUT if missing else ErrorClass.TRANSIENT,
         ) from None

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from upscaling.backends.remote import PlatformError
-from upscaling.errors import ConfigError, ErrorClass, masked
+from upscaling.errors import ConfigError, ErrorClass
 from upscaling.failures import classify_http
+from upscaling.words import masked
 
 __all__ = ["LONGEST_WORDS", "log_in", "plain_words", "translated"]
 

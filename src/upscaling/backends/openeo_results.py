@@ -5,7 +5,6 @@ Nothing that a platform writes chooses a place on this disk, or has the platform
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -20,7 +19,7 @@ from upscaling.backends.openeo_session import Session
 from upscaling.backends.openeo_workspace import NOT_SAID, workspace_href
 from upscaling.backends.remote import RESULTS_GONE, PlatformError
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.files import SHA256_MULTIHASH, digest
+from upscaling.files import digest, is_as_declared
 from upscaling.tiles import FetchedAsset
 
 __all__ = ["fetch_results"]
@@ -269,7 +268,7 @@ def _download(session: Session, asset: Mapping[str, Any], target: Path, budget: 
     size, checksum = _size(asset), _text(asset.get("file:checksum"))
     part = target.with_name(f"{target.name}.part")
     for there in (target, part):
-        if there.is_file() and (there is target or size is not None) and _complete(there, size, checksum):
+        if there.is_file() and (there is target or size is not None) and is_as_declared(there, size, checksum):
             budget.take(there.stat().st_size)
             there.replace(target)
             return
@@ -281,7 +280,7 @@ def _download(session: Session, asset: Mapping[str, Any], target: Path, budget: 
     except PlatformError as error:
         _refused(error)
         raise
-    if not _complete(part, whole, checksum):
+    if not is_as_declared(part, whole, checksum):
         found = part.stat().st_size
         if whole is None or found >= whole:
             part.unlink()  # whole, but wrong: continuing it cannot help
@@ -324,12 +323,3 @@ def _length(headers: Mapping[str, str]) -> int | None:
     if headers.get("Content-Encoding") or not headers.get("Content-Length", "").isdigit():
         return None
     return int(headers["Content-Length"])
-
-
-def _complete(path: Path, size: int | None, checksum: str) -> bool:
-    if size is not None and path.stat().st_size != size:
-        return False
-    if checksum.startswith(SHA256_MULTIHASH) and len(checksum) == 68:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == checksum[4:].lower()
-    return True

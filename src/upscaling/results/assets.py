@@ -16,8 +16,9 @@ from upscaling.results.formats import FileFacts, read_file
 from upscaling.results.projection import metres_per_unit
 from upscaling.results.remote_assets import UNREAD, stated_fields, stated_raster
 from upscaling.tiles import Bounds, FetchedAsset, Tile, TileJob
+from upscaling.words import plain_text
 
-__all__ = ["PlacedAsset", "asset_names", "place_assets", "plain_text"]
+__all__ = ["PlacedAsset", "asset_names", "place_assets"]
 
 MEDIA_TYPES = {
     ".csv": "text/csv",
@@ -203,12 +204,6 @@ def _see_that_it_touches(tile: Tile, name: str, bounds: Bounds, crs: str) -> Non
             f"{name} lies elsewhere than tile {tile.id}: bounds ({found}) in {crs}",
             error_class=ErrorClass.OUTPUT,
         )
-
-
-def plain_text(value: Any, limit: int = 200) -> str:
-    """Return what a platform wrote as one printable line: it may hold anything, also halves of characters."""
-    words = " ".join(str(value).split())
-    return "".join(character for character in words if character.isprintable())[:limit]
 
 
 def _title(fetched: FetchedAsset, name: str) -> str:

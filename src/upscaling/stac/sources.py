@@ -13,6 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from upscaling.config_stac import Search
 from upscaling.errors import ConfigError
 from upscaling.stac.web import FetchError, Web, is_remote, shown
+from upscaling.words import plain_text
 
 __all__ = ["Box", "Said", "Span", "conditions", "found", "is_local", "joined"]
 
@@ -171,18 +172,15 @@ def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Callable[[str
                 )
             yield from _in_pages(asked.pages_as_dicts(), search.catalogue)
     except APIError as error:
-        raise FetchError(f"{shown(search.catalogue)} refuses the search: {_one_line(error)}", passing=True) from None
+        raise FetchError(
+            f"{shown(search.catalogue)} refuses the search: {plain_text(error, 300)}", passing=True
+        ) from None
     except FetchError:
         raise
     except Exception as error:  # pystac and its client raise KeyError, ValueError, STACError ... for what is no STAC
         raise FetchError(
-            f"{shown(search.catalogue)} does not answer as a STAC API: {type(error).__name__} {_one_line(error)}"
+            f"{shown(search.catalogue)} does not answer as a STAC API: {type(error).__name__} {plain_text(error, 300)}"
         ) from None
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return "".join(character for character in text if character.isprintable())[:300]
 
 
 def _moment(text: str) -> str:
@@ -313,4 +311,4 @@ def _in_parquet(path: Path, boxes: Sequence[Box] | None) -> Iterator[Said]:
                 plain = json.loads(json.dumps(item, default=str))
                 yield Said(plain, str(path), _own_link(plain))
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise FetchError(f"{path} cannot be read as STAC GeoParquet: {_one_line(error)}") from None
+        raise FetchError(f"{path} cannot be read as STAC GeoParquet: {plain_text(error, 300)}") from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from upscaling.errors import UpscalingError
+from upscaling.web import origin
 
 if TYPE_CHECKING:
     import requests
@@ -57,14 +58,14 @@ class Web:
     def __init__(self, home: str = "") -> None:
         import requests
 
-        self._home = _origin(home)
+        self._home = origin(home)
         self._session = requests.Session()
         self._session.auth = _nobody
 
     def headers_for(self, url: str) -> dict[str, str]:
         """Return what tells a host who asks."""
         token = os.environ.get(TOKEN)
-        return {"Authorization": f"Bearer {token}"} if token and self._home and _origin(url) == self._home else {}
+        return {"Authorization": f"Bearer {token}"} if token and self._home and origin(url) == self._home else {}
 
     def document(self, url: str) -> bytes:
         """Return a document, of 256 MB at most.
@@ -159,14 +160,6 @@ def _not_more(url: str, found: int | None, most: int, declared: int | None) -> N
     if found is not None and found > most:
         said = f"the {declared} bytes that the catalogue declares" if declared == most else f"{most / 1e9:g} GB"
         raise FetchError(f"{shown(url)} is larger than {said}")
-
-
-def _origin(url: str) -> tuple[str, str, int | None] | None:
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    if scheme not in {"http", "https"}:
-        return None
-    return scheme, (parts.hostname or "").lower(), parts.port or {"https": 443, "http": 80}[scheme]
 
 
 def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
