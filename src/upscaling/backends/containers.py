@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from upscaling.config import CwlBackendConfig
     from upscaling.config_cwl import Container
 
-__all__ = ["check_images", "end_orphans", "image_environment", "pull_images"]
+__all__ = ["check_images", "digests_of", "end_orphans", "image_environment", "pull_images"]
 
 ENGINES: dict[str, tuple[str, ...]] = {
     "docker": ("docker",),
@@ -69,6 +70,40 @@ def check_images(container: Container, cache: str | None, names: Sequence[str], 
             raise ConfigError(
                 f"{name} is not in {folder}: run `upscaling pull CONFIG` where there is a network", key=CACHE_KEY
             )
+
+
+@cache
+def digests_of(container: Container, cached: str | None, package: Path, *, here: bool) -> dict[str, str]:
+    """Return image → digest of the images that a package's tools ran in, as far as somebody tells.
+
+    That is the site's cache, which every node takes its images from; of a ``.sif``, the digest of the file. Without it,
+    the engine of this machine.
+
+    Parameters
+    ----------
+    cached
+        Folder of the cache.
+    package
+        The pinned package.
+    here
+        Whether the tools ran on this machine.
+    """
+    from upscaling.packages import images, tool_path
+
+    if container == "none":
+        return {}
+    engine = engine_of(container, tool_path()) if here and container != "singularity" else None
+    index = _index_of(Path(os.path.expandvars(cached))) if cached else {}
+    found = {}
+    for name in images(read_json(package)):
+        known = index.get(name, {})
+        if container == "singularity" and known:
+            found[name] = f"sha256:{known['sha256']}"
+        elif known:
+            found[name] = known["digest"]
+        elif engine and _image_id(engine, name):
+            found[name] = _digest(engine, name)
+    return found
 
 
 def end_orphans(container: Container, folders: Iterable[Path], path: str) -> None:

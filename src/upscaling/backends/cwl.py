@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from upscaling.backends import containers, slurm, toil_systems
 from upscaling.backends.cwl_attempts import Needs, final, grown, restore, settle, slurm_facts
 from upscaling.backends.cwl_log import batch_job, failure, tool_ran
-from upscaling.backends.cwl_outputs import read_outputs
+from upscaling.backends.cwl_outputs import outcome_of
 from upscaling.backends.cwl_process import alone, run_alone
 from upscaling.backends.cwl_warm import preload, run_forked
 from upscaling.backends.toil_systems import JobStore
@@ -27,7 +27,6 @@ from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.files import digest, read_json, sha256_file, write_json
 from upscaling.plan import load_plan
 from upscaling.stac.stage import stage_of
-from upscaling.stac.web import is_remote
 from upscaling.tiles import Outcome
 
 if TYPE_CHECKING:
@@ -336,14 +335,17 @@ class CwlBackend:
             raise TileFailedError(
                 f"the runner ended well but printed no outputs (log: {place.log})", error_class=ErrorClass.OUTPUT
             ) from None
-        assets, derived = read_outputs(outputs, place.out)
         facts: dict[str, Any] = {"id": place.folder.name, "backend": "cwl", "engine": self.engine}
         if seconds is not None:
             facts["duration"] = round(seconds, 1)
-        derived = derived if any(map(is_remote, derived)) else stage_of(job).sources(job.parameters)
-        own = {job.algorithm.id: job.algorithm.version} if job.algorithm.version else {}
-        software = {self.engine: version(self.engine), **own}
-        return Outcome(assets=assets, job=facts, derived_from=derived, software=software)
+        ran = containers.digests_of(
+            self.container,
+            self.site.container_cache,
+            job.algorithm.path,
+            here=self.batch_system == "single_machine",
+        )
+        software = {self.engine: version(self.engine), **ran}
+        return outcome_of(job, outputs, place.out, facts=facts, software=software)
 
 
 class _Place:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from upscaling.backends.cwl_log import ONE_NAME
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.results.cubes import is_zarr
-from upscaling.tiles import FetchedAsset
+from upscaling.stac.stage import stage_of
+from upscaling.stac.web import is_remote
+from upscaling.tiles import FetchedAsset, Outcome
 
-__all__ = ["read_outputs"]
+if TYPE_CHECKING:
+    from upscaling.tiles import TileJob
+
+__all__ = ["outcome_of", "read_outputs"]
 
 CATALOGUES = ("catalog.json", "collection.json")
 SKIPPED_ROLES = {"metadata", "thumbnail", "overview"}
@@ -25,6 +31,7 @@ class _Found:
     output: str
     item: str
     asset: FetchedAsset
+    within: str = ""  # path in an output folder
 
 
 def read_outputs(outputs: Mapping[str, Any], folder: Path) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
@@ -65,7 +72,48 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> tuple[tuple[Fetche
                 assets, sources = _directory(path, name)
                 found += assets
                 derived += sources
-    return _with_unique_keys(found), tuple(dict.fromkeys(derived))
+    return tuple(_apart(_with_unique_keys(found), folder)), tuple(dict.fromkeys(derived))
+
+
+def outcome_of(
+    job: TileJob,
+    outputs: Mapping[str, Any],
+    folder: Path,
+    *,
+    facts: Mapping[str, Any],
+    software: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Return what a package gave for a tile: see ``read_outputs``.
+
+    Where its results name no item of the web that they were made from, those that were staged for the tile count.
+
+    Parameters
+    ----------
+    facts
+        Of the run.
+    software
+        Name → version of what ran, beside the package itself.
+    """
+    assets, derived = read_outputs(outputs, folder)
+    if not any(map(is_remote, derived)):
+        derived = stage_of(job).sources(job.parameters)
+    own = {job.algorithm.id: job.algorithm.version} if job.algorithm.version else {}
+    return Outcome(assets=assets, job=dict(facts), derived_from=derived, software={**(software or {}), **own})
+
+
+def _apart(assets: tuple[FetchedAsset, ...], folder: Path) -> Iterator[FetchedAsset]:
+    """Yield the results with a file for each: one output may lie in another (``glob: .``), and each is taken away."""
+    taken: set[Path] = set()
+    for number, asset in enumerate(assets):
+        if asset.path in taken:
+            place = folder.parent / "again" / str(number)
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            copied = shutil.copytree if asset.path.is_dir() else shutil.copyfile
+            yield replace(asset, path=copied(asset.path, place / asset.path.name))
+        else:
+            taken.add(asset.path)
+            yield asset
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -114,7 +162,8 @@ def _directory(folder: Path, name: str) -> tuple[list[_Found], list[str]]:
     files = sorted(_files(folder))
     if not files:
         raise _bad(f"output {name} is an empty folder: neither a STAC catalogue nor a file")
-    return [_Found(name, "", FetchedAsset(path=_inside(p, folder, f"output {name}"), key=p.stem)) for p in files], []
+    found = [(p, FetchedAsset(path=_inside(p, folder, f"output {name}"), key=p.stem)) for p in files]
+    return [_Found(name, "", asset, str(p.relative_to(folder)).replace("/", "_")) for p, asset in found], []
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -200,11 +249,12 @@ def _bands(fields: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def _with_unique_keys(found: list[_Found]) -> tuple[FetchedAsset, ...]:
-    """Name each asset by its key, where that is not unique by item and key, or by output, item and key."""
+    """Name each asset by its key; where that is not unique by item and key too, by output, or by path in the output."""
     candidates = [
         [entry.asset.key for entry in found],
         ["_".join(filter(None, (entry.item, entry.asset.key))) for entry in found],
         ["_".join(filter(None, (entry.output, entry.item, entry.asset.key))) for entry in found],
+        ["_".join(filter(None, (entry.output, entry.item, entry.within or entry.asset.key))) for entry in found],
     ]
     names = next((keys for keys in candidates if len(set(keys)) == len(keys)), None)
     if names is None:

@@ -33,13 +33,10 @@ def make_item(inputs: Path) -> Path:
     UpscalingError
         One line: an output is not what it should be, or the plan has no such tile.
     """
-    from upscaling.backends.cwl_outputs import read_outputs
+    from upscaling.backends.cwl_outputs import outcome_of
     from upscaling.plaincwl.write import PLAN, TILE
     from upscaling.plan import job_of, kept_config, load_plan
-    from upscaling.stac.stage import stage_of
-    from upscaling.stac.web import is_remote
     from upscaling.tile import describe_outcome
-    from upscaling.tiles import Outcome
 
     given = _read(inputs)
     run_folder = Path("run").absolute()
@@ -47,10 +44,7 @@ def make_item(inputs: Path) -> Path:
     plan = load_plan(run_folder)
     job = job_of(plan, run_folder, given.pop(TILE))
     handed = job.scratch / "out"
-    assets, derived = read_outputs(_taken(given, handed), handed)
-    derived = derived if any(map(is_remote, derived)) else stage_of(job).sources(job.parameters)
-    own = {job.algorithm.id: job.algorithm.version} if job.algorithm.version else {}
-    outcome = Outcome(assets=assets, job={"backend": "cwl"}, derived_from=derived, software=own)
+    outcome = outcome_of(job, _taken(given, handed), handed, facts={"backend": "cwl"})
     item = describe_outcome(job, outcome, plan.facts, kept_config(run_folder).collection)
     job.folder.mkdir(parents=True, exist_ok=True)
     write_json(job.folder / "item.json", item)

@@ -97,6 +97,30 @@ def test_names_stay_short_where_they_are_unique(out: Path) -> None:
     assert [asset.key for asset in read_outputs(single, out)[0]] == ["ndvi"]
 
 
+def test_files_of_one_name_in_a_folder_are_told_apart(out: Path) -> None:
+    (out / "result" / "link.tif").unlink()
+    (out / "result" / "deep").mkdir()
+    for name in ("a.json", "deep/a.tif"):
+        (out / "result" / name).write_text(name)
+    found, _ = read_outputs({"f": {"class": "Directory", "location": (out / "result").as_uri()}}, out)
+    assert {asset.key: asset.path.read_text() for asset in found} == {
+        "f_a.json": "a.json",
+        "f_a.tif": "a",
+        "f_deep_a.tif": "deep/a.tif",
+    }
+
+
+def test_an_output_in_another_is_a_file_of_its_own(out: Path) -> None:
+    """As ``glob: .`` and the file itself: cwltool says the same place twice, and results are taken away from there."""
+    (out / "result" / "link.tif").unlink()
+    place = out / "result"
+    for kind, path in (("File", place / "a.tif"), ("Directory", place)):
+        both = {"f": {"class": kind, "location": path.as_uri()}, "g": {"class": "Directory", "location": out.as_uri()}}
+        first, second = read_outputs(both, out)[0]
+        assert first.path != second.path
+        assert first.path.read_text() == second.path.read_text() == "a"
+
+
 def test_a_zarr_store_is_one_result(out: Path) -> None:
     store = out / "result" / "deep" / "cube.zarr"
     (store / "ndvi").mkdir(parents=True)
