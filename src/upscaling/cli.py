@@ -72,12 +72,13 @@ def plan(
 @app.command()
 def check(config: ConfigFile, results: Results = Path("results")) -> None:
     """Make the plan if need be, and see that the platform is there, lets us in and can run it. Submits nothing."""
-    from upscaling.plan import ensure_plan
+    from upscaling.plan import ensure_plan, keep_config
     from upscaling.tile import check_run, finish_run
 
     settings = _load(config)
     run_folder = results / settings.run
     ensure_plan(settings, run_folder, say=typer.echo)
+    keep_config(settings, run_folder)
     check_run(settings, run_folder)
     finish_run(settings, run_folder)
     typer.echo(f"{settings.backend.kind} back-end: ready")

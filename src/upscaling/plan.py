@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from upscaling.errors import UpscalingError
 from upscaling.files import digest, read_json, sha256_file, write_json
+from upscaling.local_files import unchanged
 from upscaling.tiles import Algorithm, Bounds, Parameter, Tile, TileJob
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "PlanRow", "ensure_plan", "job_of", "keep_config", "kept_config", "load_plan", "plan_key"]
 
-_FORMAT = 3  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
+_FORMAT = 4  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
 
 
 # where items are brought to says nothing of what they are
@@ -120,7 +121,8 @@ def ensure_plan(config: Config, run_folder: Path, *, say: Any = None) -> Plan:
     """Return the plan of a run, making it if there is none or its inputs have changed."""
     path = run_folder / "plan" / "plan.json"
     try:
-        if read_json(path).get("key") == plan_key(config):
+        facts = read_json(path)
+        if facts.get("key") == plan_key(config) and unchanged(facts.get("files", {})):
             return load_plan(run_folder)
     except (OSError, ValueError, UpscalingError):
         pass  # none yet, or damaged: it is made from the configuration again, and nothing is lost

@@ -17,7 +17,8 @@ from upscaling.binding import TIME_FORMS, Binder, Coordinates
 from upscaling.dimensions import Row, Step, each_row, time_steps
 from upscaling.errors import ConfigError
 from upscaling.files import digest, read_json, write_json, written_whole
-from upscaling.plan import Plan, load_plan, plan_key
+from upscaling.local_files import LocalFiles
+from upscaling.plan import Plan, keep_config, load_plan, plan_key
 from upscaling.stac.choose import span_of
 from upscaling.stac.plan import Staging, item_rows, item_store
 from upscaling.tiles import Algorithm, Bounds, Tile
@@ -75,7 +76,8 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
     bind = _binder(config, pinned.algorithm, [*each, *([staging.input] if staging else [])])
     every = _targets(table, steps, rows, halo=config.area.buffer if config.area else 0.0, staging=staging)
     identity = {"backend": backend, "algorithm": pinned.algorithm.sha256, "format": config.algorithm.output_format}
-    targets, empty = _write_targets(folder, every, bind, identity)
+    files = LocalFiles()
+    targets, empty = _write_targets(folder, every, bind, identity, files)
     if not targets:
         raise ConfigError("no item lies in a tile and time step", key="for_each.search")
     if empty:
@@ -84,6 +86,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
         with written_whole(folder / "tiles.parquet") as temporary:
             table.to_parquet(temporary)
 
+    keep_config(config, run_folder)
     algorithm = dataclasses.asdict(pinned.algorithm)
     algorithm["file"] = algorithm.pop("path").name
     write_json(
@@ -103,6 +106,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
             "steps": len(steps or []),
             "rows": len(rows or []),
             "targets": targets,
+            "files": files.stamps,
             "in_parts": targets > config.collection.parts_from,
             "dropped_slivers": 0 if table is None else int(table.attrs.get("dropped_slivers", 0)),
             "notices": notices,
@@ -177,6 +181,7 @@ def _write_targets(
     targets: Iterator[_Target],
     bind: Callable[[Coordinates], dict[str, Any]],
     identity: dict[str, str],
+    files: LocalFiles,
 ) -> tuple[int, int]:
     """Write ``jobs.ndjson`` and ``tiles.csv``; return the number of targets, and of those without data."""
     number = empty = 0
@@ -190,7 +195,9 @@ def _write_targets(
         writer.writerow(("tile", "key", "offset", "part"))
         for number, target in enumerate(targets, 1):  # noqa: B007 -- the last one is the count
             parameters = bind(target.at)
-            key = digest({**identity, "tile": target.id, "parameters": parameters})
+            contents = files.contents(parameters)
+            known = {"files": contents} if contents else {}
+            key = digest({**identity, "tile": target.id, "parameters": parameters, **known})
             writer.writerow((target.id, key, job_stream.tell(), target.part))
             line = {
                 "id": target.id,

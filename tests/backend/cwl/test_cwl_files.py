@@ -1,0 +1,122 @@
+"""Files that parameters name: any name will do, and what is in them is a part of a tile's identity."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.servers import BIN
+
+from upscaling.config import Config
+from upscaling.files import read_json
+from upscaling.local_files import _HASHED
+from upscaling.plan import ensure_plan
+from upscaling.tiles import Outcome, TileJob
+
+from .conftest import PACKAGES
+
+AREA = {"aoi": [11.295, 46.483, 11.32, 46.493], "grid": "utm-2km"}
+ODD = "a file #1 (of 2) & more, 100% élan.tif"
+WRITES = """
+cwlVersion: v1.2
+class: CommandLineTool
+inputs:
+  bbox: string
+  name: string
+  file: {type: File, inputBinding: {position: 1}}
+  folder: {type: Directory, inputBinding: {position: 2}}
+baseCommand: [sh, -c, 'mkdir "o ut"; cat "$0" "$1"/* > "o ut/$(basename "$0")"; cp "$0" .']
+outputs:
+  folder_out: {type: Directory, outputBinding: {glob: "o ut"}}
+  file_out: {type: File, outputBinding: {glob: $(inputs.name)}}
+"""
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, Any]:
+    """A File and a Directory with names that a shell or an address could stumble on."""
+    folder = tmp_path / "in #2 here"
+    folder.mkdir()
+    (folder / ODD).write_text("2")
+    (tmp_path / ODD).write_text("1")
+    return {"file": str(tmp_path / ODD), "folder": str(folder)}
+
+
+@pytest.mark.parametrize("engine", ["toil", "cwltool"])
+def test_files_may_have_any_name(
+    tmp_path: Path,
+    make_job: Callable[..., TileJob],
+    run_job: Callable[..., Outcome],
+    inputs: dict[str, Any],
+    engine: str,
+) -> None:
+    (tmp_path / "writes.cwl").write_text(WRITES)
+    outcome = run_job(make_job(tmp_path / "writes.cwl", {**inputs, "name": ODD}), engine=engine)
+    found = {asset.key: asset.path for asset in outcome.assets}
+    assert {path.name for path in found.values()} == {ODD}
+    assert found["file_out"].read_text() == "1"
+    assert found[Path(ODD).stem].read_text() == "12"
+
+
+def config_of(tmp_path: Path, **parameters: Any) -> Config:
+    algorithm = {"source": str(PACKAGES / "kinds.cwl"), "parameters": {"names": ["x"], **parameters}}
+    config = {"run": "files", "algorithm": algorithm, "area": AREA, "backend": {"kind": "cwl", "engine": "cwltool"}}
+    config["collection"] = {"exact": False}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    return Config.parse(config)
+
+
+def keys(config: Config, run_folder: Path) -> set[str]:
+    return {row.key for row in ensure_plan(config, run_folder).tiles.values()}
+
+
+def test_what_is_in_a_file_is_a_part_of_every_tiles_key(tmp_path: Path) -> None:
+    extra, folder, run_folder = tmp_path / "extra.txt", tmp_path / "in", tmp_path / "run"
+    (folder / "deep").mkdir(parents=True)
+    extra.write_text("1")
+    (folder / "deep" / "a").write_text("1")
+    config = config_of(tmp_path, folder=str(folder), extra=[extra.resolve().as_uri()])
+    seen = [keys(config, run_folder)]
+    made = (run_folder / "plan" / "plan.json").stat().st_mtime_ns
+
+    extra.touch()  # a plan anew, with the same keys: nothing runs again
+    os.utime(extra, ns=(1, 1))
+    assert keys(config, run_folder) == seen[0]
+    assert (run_folder / "plan" / "plan.json").stat().st_mtime_ns > made
+
+    for change in (lambda: extra.write_text("2"), lambda: (folder / "deep" / "a").rename(folder / "deep" / "b")):
+        change()
+        os.utime(folder / "deep", ns=(1, 1))
+        seen.append(keys(config, run_folder))
+    assert len(set.union(*seen)) == 3 * len(seen[0])
+
+    with extra.open("r+b") as stream:  # more than is worth reading: by size and time
+        stream.truncate(_HASHED + 1)
+    large = keys(config, run_folder)
+    os.utime(extra, ns=(2, 2))
+    assert large.isdisjoint(keys(config, run_folder))
+
+    extra.unlink()  # a run that is done does not need it any more
+    assert not keys(config, run_folder).isdisjoint(keys(config, run_folder))
+
+
+def test_after_plan_alone_a_tile_can_be_run(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "inside.txt").write_text("1")
+    config_of(tmp_path, folder=str(tmp_path / "in"))
+
+    def upscaling(*arguments: str) -> str:
+        command = [str(BIN / "upscaling"), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    upscaling("plan", "config.yaml")
+    tile = (tmp_path / "results/files/plan/tiles.csv").read_text().splitlines()[1].partition(",")[0]
+    upscaling("run-tile", "results/files", tile)
+    assert read_json(tmp_path / "results/files/tiles" / tile / "item.json")["id"] == tile
