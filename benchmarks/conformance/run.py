@@ -26,15 +26,15 @@ PLAIN = {
 }
 
 
-def passed(tests: Path, chosen: list[str], runner: list[str], folder: Path, cwltest: list[str]) -> set[str]:
-    """Return the ids of the tests that pass through ``runner``; say the others' reasons."""
+def passed(tests: Path, chosen: dict[str, int], runner: list[str], folder: Path, cwltest: list[str]) -> set[str]:
+    """Return the ids of the tests that pass through ``runner``, of ``chosen``: id -> number of the test."""
     folder.mkdir()
     script = folder / "runner"
     script.write_text(f'#!/bin/sh\nexec {" ".join(runner)} "$@"\n')
     script.chmod(0o755)
     own = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{own}{os.pathsep}{os.environ['PATH']}", "TOIL_HISTORY": "False"}
-    command = [*cwltest, "--tool", str(script), "--test", tests.name, "-s", ",".join(chosen)]
+    command = [*cwltest, "--tool", str(script), "--test", tests.name, "-n", ",".join(map(str, chosen.values()))]
     with (folder / "log").open("wb") as log:
         subprocess.run(
             [*command, f"--junit-xml={folder / 'junit.xml'}"],
@@ -44,7 +44,7 @@ def passed(tests: Path, chosen: list[str], runner: list[str], folder: Path, cwlt
             stderr=log,
             check=False,
         )
-    # Its report gives each case the wrong name when some tests are chosen only; the log has the right one.
+    # In their order: the report gives a case the name of another test when not all are run.
     cases = ElementTree.parse(folder / "junit.xml").getroot().iter("testcase")
     ended = [case.find("failure") is None and case.find("error") is None for case in cases]
     if len(ended) != len(chosen):
@@ -67,7 +67,11 @@ def main() -> None:
     options = parser.parse_args()
     every = yaml.safe_load(options.tests.read_text(encoding="utf-8"))
     wanted = set(options.only.split(",")) if options.only else None
-    chosen = [t["id"] for t in every if options.tag in t.get("tags", []) and (wanted is None or t["id"] in wanted)]
+    chosen = {
+        test["id"]: number
+        for number, test in enumerate(every, 1)
+        if options.tag in test.get("tags", []) and (wanted is None or test["id"] in wanted)
+    }
     folder = Path(tempfile.mkdtemp(prefix="conformance-"))
     ours = [sys.executable, str(HERE / "runner.py"), f"--engine={options.engine}"]
     ways = {"ours": ours, **({"plain": PLAIN[options.engine]} if options.against == "plain" else {})}
