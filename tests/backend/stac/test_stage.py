@@ -168,7 +168,8 @@ def test_the_token_goes_to_the_catalogues_host_only(
 ) -> None:
     monkeypatch.setenv(TOKEN, "very-secret")
     digests = write_plan(tmp_path / "plan", [api.items[0]])
-    for home, tokens in ((api.url, {"Bearer very-secret"}), ("https://elsewhere.example", {""})):
+    elsewhere = ("http://elsewhere.example", "http://127.0.0.1:9", "https" + api.url.removeprefix("http"))
+    for home, tokens in ((api.url, {"Bearer very-secret"}), *((home, {""}) for home in elsewhere)):
         api.tokens.clear()
         stage = Stage(tmp_path / "plan", tmp_path / f"cache-{len(home)}", 10**9, home)
         stage.inputs({"a": folder_of(*digests)}, tmp_path / f"tile-{len(home)}")
