@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, missing
-from tests.servers import BIN
-from tests.workflow.conftest import CRS, SCENE_AOI, Run
+from tests.servers import environment
+from tests.workflow.conftest import Run, package_config, work_folder
 
 HOME = Path("/var/tmp/eo-upscaling-slurm")
 
@@ -29,8 +29,7 @@ class Slurm:
 
     @property
     def environment(self) -> dict[str, str]:
-        path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "SLURM_CONF": str(self.home / "slurm.conf")}
+        return environment(SLURM_CONF=str(self.home / "slurm.conf"))
 
     def ask(self, *command: str) -> list[str]:
         said = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=True)
@@ -141,9 +140,6 @@ def cluster_run(slurm: Slurm, scene: Path, tmp_path: Path) -> Iterator[Callable[
     """Make a run of the demo package over the whole real scene."""
 
     def make(profile: str, *, grid: str = "utm-10km", folder: str = "work", **backend: Any) -> ClusterRun:
-        work = tmp_path / folder
-        work.mkdir()
-        (work / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
         site = {
             "account": "eo",
             "partition": "main",
@@ -151,16 +147,8 @@ def cluster_run(slurm: Slurm, scene: Path, tmp_path: Path) -> Iterator[Callable[
             "extra": ["--nice=3"],
             **backend.pop("site", {}),
         }
-        config: dict[str, Any] = {
-            "run": "package",
-            "algorithm": {
-                "source": str(ROOT / "cwl" / "ndvi.cwl"),
-                "parameters": {"scene": str(scene), "datetime": "2022-06-12T10:10:00Z"},
-            },
-            "area": {"aoi": "scene.geojson", "grid": grid},
-            "backend": {"kind": "cwl", "slots": 8, "memory_mb": 1000, "site": site, **backend},
-        }
-        made.append(ClusterRun(work, slurm.environment, config, profile))
+        config = package_config(scene, grid, **{"slots": 8, "memory_mb": 1000, "site": site, **backend})
+        made.append(ClusterRun(work_folder(tmp_path, folder), slurm.environment, config, profile))
         return made[-1]
 
     made: list[ClusterRun] = []

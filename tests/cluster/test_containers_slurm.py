@@ -21,8 +21,8 @@ def test_tiles_run_in_their_image_on_the_nodes(
 ) -> None:
     run = cluster_run("slurm", container="podman", engine="cwltool", chunk=2, site={"container_cache": "images"})
     run.environment |= podman.environment
-    run.write()
-    subprocess.run(["upscaling", "pull", "config.yaml"], cwd=run.folder, env=run.environment, check=True)
+    pulled = run.upscaling("pull", "config.yaml")
+    assert pulled.returncode == 0, pulled.stderr
     podman("rmi", "--force", ndvi_image)
     before, began = slurm.last_job(), time.time()
     done = run.snakemake()

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -63,9 +62,7 @@ class Orders:
 
 
 def tiles_of(run: ClusterRun) -> list[str]:
-    path = run.write()
-    command = ["upscaling", "plan", str(path)]
-    done = subprocess.run(command, cwd=run.folder, env=run.environment, capture_output=True, text=True, check=False)
+    done = run.upscaling("plan", "config.yaml")
     assert done.returncode == 0, done.stderr
     lines = (run.results / "plan" / "tiles.csv").read_text().splitlines()
     return [line.split(",")[0] for line in lines[1:]]
@@ -132,8 +129,7 @@ def test_faults_where_a_tile_is_a_job(slurm: Slurm, faulty_run: Callable[..., tu
     assert "which had 600M ended OUT_OF_MEMORY" in reasons[memory]["message"]
     assert "ended TIMEOUT" in reasons[slow]["message"]
     assert orders.ran()[exits] == 1, "a failure that no retry mends was tried again"
-    command = ["upscaling", "logs", str(run.results), canceled]
-    shown = subprocess.run(command, env=run.environment, capture_output=True, text=True, check=True).stdout
+    shown = run.upscaling("logs", str(run.results), canceled).stdout
     assert f"{canceled}: canceled" in shown
     assert "slurm.log" in shown
     assert "CANCELLED" in shown

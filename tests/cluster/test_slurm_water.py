@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from tests.cluster.conftest import ClusterRun, Slurm
 from tests.conftest import ROOT
-from tests.fake_stac_api import FakeStacApi
 from tests.pixels import put_together
-from tests.stac_products import expected_water, make_items
+from tests.stac_products import expected_water, products_api
 from tests.workflow.conftest import CRS
 
 AREA = [[678000, 5148000], [686000, 5148000], [686000, 5154000], [678000, 5154000], [678000, 5148000]]
@@ -35,8 +34,7 @@ def test_four_tools_over_staged_items_both_ways_at_once(
 ) -> None:
     before = slurm.last_job()
     runs = {}
-    with FakeStacApi(tmp_path / "files") as api:
-        api.items = make_items(scene, api.folder, href=f"{api.url}/files")
+    with products_api(scene, tmp_path / "files") as api:
         for way, (profile, backend) in WAYS.items():
             run = cluster_run(profile, grid="utm-2km", folder=way, site={"runtime_min": 15}, **backend)
             area = {"type": "Polygon", "coordinates": [AREA], "crs": CRS}

@@ -87,9 +87,9 @@ class Run:
         )
 
 
-def work_folder(tmp_path: Path) -> Path:
+def work_folder(tmp_path: Path, name: str = "work") -> Path:
     """Make a working directory with the outline of the scene."""
-    folder = tmp_path / "work"
+    folder = tmp_path / name
     folder.mkdir()
     (folder / "scene.geojson").write_text(json.dumps(SCENE_AOI | {"crs": CRS}))
     return folder
