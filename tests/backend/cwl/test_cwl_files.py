@@ -120,3 +120,24 @@ def test_after_plan_alone_a_tile_can_be_run(tmp_path: Path) -> None:
     tile = (tmp_path / "results/files/plan/tiles.csv").read_text().splitlines()[1].partition(",")[0]
     upscaling("run-tile", "results/files", tile)
     assert read_json(tmp_path / "results/files/tiles" / tile / "item.json")["id"] == tile
+
+
+@pytest.mark.parametrize("engine", ["toil", "cwltool"])
+def test_what_is_optional_may_be_given_or_not(
+    tmp_path: Path, make_job: Callable[..., TileJob], run_job: Callable[..., Outcome], engine: str
+) -> None:
+    """Of every type, in a workflow in a workflow."""
+    (tmp_path / "in").mkdir()
+    for name in ("one.txt", "two.txt", "in/inside.txt"):
+        (tmp_path / name).write_text(name)
+    one, two = str(tmp_path / "one.txt"), str(tmp_path / "two.txt")
+    given = {"file": one, "files": [two, one], "numbers": [1, 2], "level": "high", "pair": {"a": 7}}
+    given["folder"] = str(tmp_path / "in")
+    for parameters, words, number, keys_of in (
+        ({}, "", 0, set()),
+        (given, "one.txt two.txt one.txt 1+2 high 7", 6, {"inside"}),
+    ):
+        outcome = run_job(make_job(PACKAGES / "optional.cwl", parameters), engine=engine)
+        found = {asset.key: asset.path.read_text().strip() for asset in outcome.assets}
+        assert found.keys() == {"text", "text_secondary_0", *keys_of}
+        assert (found["text"], found["text_secondary_0"]) == (words, str(number))
