@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.conftest import ROOT
-from tests.servers import BIN
+from tests.servers import environment
 
 from upscaling.config import load_config
 from upscaling.errors import UpscalingError
@@ -20,7 +19,7 @@ from upscaling.plaincwl import write_workflow
 from .conftest import PACKAGES
 
 FAULTS = ROOT / "tests" / "cluster" / "faults.cwl"
-ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "TOIL_HISTORY": "False"}
+ENVIRONMENT = environment(TOIL_HISTORY="False")
 TWO_TILES = {"aoi": [11.295, 46.483, 11.32, 46.493], "grid": "utm-2km"}
 
 
