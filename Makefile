@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# Tests wait for servers and clusters more than they compute.
+TEST_PROCESSES ?= 3
 
 .PHONY: demo test check venv lock clean slurm-up slurm-down
 .DELETE_ON_ERROR:
@@ -11,7 +13,7 @@ demo: venv
 	@$(BIN)/upscaling demo
 
 test: check
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 # A real SLURM of four nodes on this machine, for tests/cluster and to try things out; root on Debian only.
 slurm-up:

@@ -9,6 +9,20 @@ import pytest
 
 pytest_plugins = ["tests.containers"]
 ROOT = Path(__file__).resolve().parents[1]
+# Of these parts there is one on a machine: their tests follow each other when `pytest -n` shares tests out.
+ONE_OF = {"slurm", "podman", "image_registry"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under `pytest -n`, keep the tests of a file in one process, and begin with those that take longest."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    alone = {item.path for item in items if ONE_OF & set(getattr(item, "fixturenames", ()))}
+    runs = tuple(str(ROOT / "tests" / layer) for layer in ("workflow", "faults"))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("machine" if item.path in alone else str(item.path)))
+    items.sort(key=lambda item: 0 if item.path in alone else 1 if str(item.path).startswith(runs) else 2)
 
 
 def missing(what: str) -> None:
