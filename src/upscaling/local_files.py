@@ -1,9 +1,9 @@
-"""Files of this machine that a package's parameters name: their content is a part of a tile's identity."""
+"""Files of this machine that a package is made of or its parameters name: what is in them is a part of a tile's key."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -28,6 +28,10 @@ class LocalFiles:
         self.stamps: dict[str, str] = {}
         self._contents: dict[str, str] = {}
 
+    def watch(self, paths: Iterable[str]) -> None:
+        """Add files to ``stamps``."""
+        self.stamps.update({path: _stamp(path) for path in paths if path not in self.stamps})
+
     def contents(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         """Return path -> hash of the content, of every local File and Directory of a job order.
 
@@ -36,7 +40,7 @@ class LocalFiles:
         found = {}
         for path in _paths(parameters):
             if path not in self._contents:
-                self.stamps[path] = _stamp(path)
+                self.watch([path])
                 self._contents[path] = _content(path)
             found[path] = self._contents[path]
         return found

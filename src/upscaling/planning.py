@@ -77,6 +77,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
     every = _targets(table, steps, rows, halo=config.area.buffer if config.area else 0.0, staging=staging)
     identity = {"backend": backend, "algorithm": pinned.algorithm.sha256, "format": config.algorithm.output_format}
     files = LocalFiles()
+    files.watch(pinned.algorithm.files)
     targets, empty = _write_targets(folder, every, bind, identity, files)
     if not targets:
         raise ConfigError("no item lies in a tile and time step", key="for_each.search")
@@ -87,8 +88,6 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
             table.to_parquet(temporary)
 
     keep_config(config, run_folder)
-    algorithm = dataclasses.asdict(pinned.algorithm)
-    algorithm["file"] = algorithm.pop("path").name
     write_json(
         folder / "plan.json",
         {
@@ -96,7 +95,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
             "run": config.run,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "software": {"eo-upscaling": __version__},
-            "algorithm": algorithm,
+            "algorithm": _facts_of(pinned.algorithm),
             "backend": backend,
             "service": pinned.service,
             "output_format": config.algorithm.output_format,
@@ -126,6 +125,12 @@ def _pin_process(config: Config, folder: Path) -> Pinned:
 
     algorithm, service = pin_process(config, folder)
     return Pinned(algorithm, service)
+
+
+def _facts_of(algorithm: Algorithm) -> dict[str, Any]:
+    """Return what a plan keeps of an algorithm, beside its copy."""
+    facts = {**dataclasses.asdict(algorithm), "file": algorithm.path.name}
+    return {name: value for name, value in facts.items() if name not in {"path", "files"}}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -76,7 +76,13 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """An algorithm as it was pinned into the plan: a copy of its definition and the sha256 of that copy."""
+    """An algorithm as it was pinned into the plan: a copy of its definition and the sha256 of that copy.
+
+    Attributes
+    ----------
+    files
+        Paths on this machine of what the copy was made of; known when it is made, and not kept.
+    """
 
     kind: Literal["openeo", "cwl", "ogcapi"]
     id: str
@@ -88,6 +94,7 @@ class Algorithm:
     description: str = ""
     version: str = ""
     record: dict[str, Any] | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,14 @@ def _leaf(error: Any, location: str) -> str:
     return f"{elsewhere}line {leaf.start[0]}, column {leaf.start[1]}: {text}"
 
 
-def _context(*, merge_keys: bool = True) -> Any:
-    """Return a loading context; without merge keys, ``<<: *anchor`` is resolved before the loader sees it."""
+def _context(*, merge_keys: bool = True, read: set[str] | None = None) -> Any:
+    """Return a loading context; without merge keys, ``<<: *anchor`` is resolved before the loader sees it.
+
+    Parameters
+    ----------
+    read
+        Gets the address of whatever is read.
+    """
     import requests
     from cwltool.context import LoadingContext
     from cwltool.workflow import default_make_tool
@@ -73,6 +79,8 @@ def _context(*, merge_keys: bool = True) -> Any:
     class Fetcher(DefaultFetcher):
         def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
             text = str(super().fetch_text(url, content_types))
+            if read is not None:
+                read.add(url)
             return text if merge_keys or "<<:" not in text else _merged(text)
 
     context = LoadingContext()
@@ -106,15 +114,21 @@ def load(uri: str) -> tuple[Any, Any]:
     return context, metadata
 
 
-def preprocessed(uri: str) -> Any:
-    """Load a document for ``pack``, which asks that nothing was brought up to the newest CWL version."""
+def preprocessed(uri: str) -> tuple[Any, set[str]]:
+    """Load a document for ``pack``, which asks that nothing was brought up to the newest CWL version.
+
+    Returns
+    -------
+    The context, and the set that the addresses of all parts are put into: some are read by ``pack`` only.
+    """
     from cwltool.load_tool import fetch_document, resolve_and_validate_document
 
-    context = _context(merge_keys=False)
+    read: set[str] = set()
+    context = _context(merge_keys=False, read=read)
     context.do_update = False
     context, document, uri = fetch_document(uri, context)
     context, _ = resolve_and_validate_document(context, document, uri, preprocess_only=True)
-    return context
+    return context, read
 
 
 def processes_in(context: Any, uri: str) -> list[dict[str, Any]]:

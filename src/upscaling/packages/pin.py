@@ -59,7 +59,9 @@ def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) 
         context, document = load(uri)
         candidates = processes_in(context, uri)
         entry = _entry(candidates, fragment or workflow, location)
-        packed = pack(preprocessed(uri), entry["id"])
+        parts, read = preprocessed(uri)
+        packed = pack(parts, entry["id"])
+        read |= {str(literal.get("location")) for literal in files_in(packed)}
         plain = _normalised(packed, _metadata(document), location, into)
     name = short_name(entry["id"]) if "#" in entry["id"] else Path(urlsplit(uri).path).stem
     _refuse(plain, location)
@@ -78,6 +80,7 @@ def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) 
         title=main.get("label") or "",
         description=_text(main.get("doc")),
         version=_version(main, plain),
+        files=tuple(sorted(unquote(urlsplit(part).path) for part in read if part.startswith("file:"))),
     )
 
 

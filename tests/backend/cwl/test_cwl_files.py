@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -103,6 +104,36 @@ def test_what_is_in_a_file_is_a_part_of_every_tiles_key(tmp_path: Path) -> None:
 
     extra.unlink()  # a run that is done does not need it any more
     assert not keys(config, run_folder).isdisjoint(keys(config, run_folder))
+
+
+def test_whatever_a_package_is_made_of_is_watched(tmp_path: Path) -> None:
+    """A tool in a file of its own, a program that it includes, and the default of an input."""
+    tool = WRITES.replace("file: {type: File,", "file: {type: File, default: {class: File, location: a.csv},")
+    tool = tool.replace("folder: {type: Directory", "folder: {type: Directory?").replace("'mkdir", "'$SCRIPT; mkdir")
+    tool += "requirements: {EnvVarRequirement: {envDef: [{envName: SCRIPT, envValue: {$include: script.sh}}]}}\n"
+    workflow = """
+cwlVersion: v1.2
+class: Workflow
+inputs: {bbox: string}
+steps: {s: {run: writes.cwl, in: {bbox: bbox, name: {default: a}}, out: [folder_out]}}
+outputs: {o: {type: Directory, outputSource: s/folder_out}}
+"""
+    parts = {"app.cwl": workflow, "writes.cwl": tool, "script.sh": "true", "a.csv": "1"}
+    for name, text in parts.items():
+        (tmp_path / name).write_text(text)
+    settings = config_of(tmp_path).model_dump()
+    settings["algorithm"] |= {"source": str(tmp_path / "app.cwl"), "parameters": {}}
+    config, seen = Config.parse(settings), set[str]()
+    for number, name in enumerate(["", *parts], 1):
+        if name:
+            (tmp_path / name).write_text(
+                parts[name].replace("true", "false").replace("cwlVersion", "doc: x\ncwlVersion")
+            )
+        if name == "a.csv":
+            (tmp_path / name).write_text("2")
+        seen |= keys(config, tmp_path / "run")
+        assert len(seen) == 2 * number, name
+    assert str(tmp_path) not in json.dumps(read_json(tmp_path / "run/plan/plan.json")["algorithm"]["parameters"])
 
 
 def test_after_plan_alone_a_tile_can_be_run(tmp_path: Path) -> None:
