@@ -1,14 +1,15 @@
 """What a tile of an application package costs on SLURM beside its own work, against plain ``sbatch`` of the same.
 
-    make slurm-up; python benchmarks/slurm/run.py [--tiles 24] [--seconds 10] [--ways plain b-chunk b-cwltool b-toil a]
+    make slurm-up; python benchmarks/slurm/run.py [--tiles 24] [--seconds 10] [--ways plain b-chunk b-toil-chunk …]
 
 Each tile waits and writes a small raster. ``plain`` is one ``sbatch`` per tile and nothing else. ``b-…`` is the profile
-`slurm` (a tile, or with ``b-chunk`` some, is a job, and the runner is inside); ``a`` is `batch_system: slurm` (Toil
-submits the step; a leader per tile is here). Makespan is from the start to the last tile's ``item.json`` (plain: to the
-last raster), start-up of Snakemake included. CPU is that of all processes here, Snakemake and leaders, and of all jobs
-(``sacct``), less that of the jobs of ``plain``: what orchestration costs. The last line is JSON.
+`slurm` (a tile, or with ``b-…chunk`` some, is a job, and the runner is inside; ``b-chunk`` is that with `engine:
+cwltool`). ``a`` is `batch_system: slurm` (Toil submits the step; a leader per tile is here, and with ``a-chunk`` these
+are forks of one process). Makespan is from the start to the last tile's ``item.json`` (plain: to the last raster),
+start-up of Snakemake included. CPU is that of all processes here, Snakemake and leaders, and of all jobs (``sacct``),
+less that of the jobs of ``plain``: what orchestration costs. The last line is JSON.
 
-``b-chunk`` gives every slot as many jobs as any other, each of at most 32 tiles.
+``b-…chunk`` gives every slot as many jobs as any other, each of at most 32 tiles.
 """
 
 from __future__ import annotations
@@ -32,11 +33,6 @@ HOME = Path("/var/tmp/eo-upscaling-slurm")
 SITE = {"account": "eo", "partition": "main", "runtime_min": 60}
 EDGE = 1000  # metres, of a tile
 MOST = 32  # tiles in a job
-PARSER = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-PARSER.add_argument("--tiles", type=int, default=24)
-PARSER.add_argument("--seconds", type=float, default=10.0, help="that a tile waits")
-PARSER.add_argument("--slots", type=int, default=8, help="tiles at the same time; the cluster's cores")
-PARSER.add_argument("--ways", nargs="+", default=["plain", "b-chunk", "b-cwltool", "b-toil", "a"])
 
 
 def environment() -> dict[str, str]:
@@ -114,9 +110,11 @@ def ours(profile: str, *, chunked: bool = False, **backend: Any) -> Callable[[ar
 WAYS: dict[str, Callable[[argparse.Namespace, Path], list[Path]]] = {
     "plain": plain,
     "b-chunk": ours("slurm", chunked=True, engine="cwltool"),
+    "b-toil-chunk": ours("slurm", chunked=True),
     "b-cwltool": ours("slurm", engine="cwltool"),
     "b-toil": ours("slurm"),
     "a": ours("local", batch_system="slurm"),
+    "a-chunk": ours("local", batch_system="slurm", chunk=1000),
 }
 
 
@@ -134,7 +132,12 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    options = PARSER.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiles", type=int, default=24)
+    parser.add_argument("--seconds", type=float, default=10.0, help="that a tile waits")
+    parser.add_argument("--slots", type=int, default=8, help="tiles at the same time; the cluster's cores")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    options = parser.parse_args()
     results = {}
     for way in options.ways:
         results[way] = found = measure(way, options)

@@ -198,14 +198,15 @@ def test_faults_where_a_step_is_a_job(slurm: Slurm, faulty_run: Callable[..., tu
 def test_a_failing_tile_takes_no_other_of_its_job_with_it(
     slurm: Slurm, faulty_run: Callable[..., tuple[ClusterRun, Orders]]
 ) -> None:
-    run, orders = faulty_run("slurm", engine="cwltool", chunk=10, retries=0)
-    first, *others = tiles_of(run)
-    orders.give(**{first: "exit 1"})
+    run, orders = faulty_run("slurm", chunk=10, retries=0)
+    exits, killed, *others = tiles_of(run)
+    orders.give(**{exits: "exit 1", killed: f"kill {signal.SIGKILL:d}"})
     before = slurm.last_job()
     assert run.snakemake().returncode != 0
     assert run.items() == set(others)
-    assert "the sensor was asleep" in run.receipt(first)["error"]["message"]
-    orders.take_back(first)
+    assert "the sensor was asleep" in run.receipt(exits)["error"]["message"]
+    assert "was killed (signal 9)" in run.receipt(killed)["error"]["message"]
+    orders.take_back(exits, killed)
     assert run.snakemake().returncode == 0
-    assert orders.ran() == Counter([first, first, *others])
+    assert orders.ran() == Counter([exits, exits, killed, killed, *others])
     assert len(slurm.jobs(before)) == 2, "one job for all tiles, and one more by the second run"
