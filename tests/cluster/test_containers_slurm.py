@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,20 +17,30 @@ from tests.containers import Podman
 from tests.workflow.test_plain_cwl_run import plain_run, said_of, write_cwl
 
 
-def test_tiles_run_in_their_image_on_the_nodes(
-    slurm: Slurm, podman: Podman, ndvi_image: str, cluster_run: Callable[..., ClusterRun], scene: Path
+def test_tiles_run_in_their_image_on_the_nodes_both_ways_at_once(
+    slurm: Slurm, podman: Podman, ndvi_image: str, cluster_run: Callable[..., ClusterRun], scene: Path, tmp_path: Path
 ) -> None:
-    run = cluster_run("slurm", container="podman", engine="cwltool", chunk=2, site={"container_cache": "images"})
-    run.environment |= podman.environment
-    pulled = run.upscaling("pull", "config.yaml")
-    assert pulled.returncode == 0, pulled.stderr
+    image: dict[str, Any] = {"container": "podman", "site": {"container_cache": str(tmp_path / "images")}}
+    tile_is_a_job = cluster_run("slurm", folder="tile", engine="cwltool", chunk=2, **image)
+    step_is_a_job = cluster_run("local", folder="step", batch_system="slurm", chunk=10, **image)
+    runs = [tile_is_a_job, step_is_a_job]
+    for run in runs:
+        run.environment |= podman.environment
+        run.write()
+    pull = ["upscaling", "pull", "config.yaml"]
+    subprocess.run(pull, cwd=tile_is_a_job.folder, env=tile_is_a_job.environment, check=True)
     podman("rmi", "--force", ndvi_image)
     before, began = slurm.last_job(), time.time()
-    done = run.snakemake()
-    assert done.returncode == 0, done.stderr
-    assert_equals_numpy(run, scene)
-    assert podman.started(ndvi_image, began) == len(run.items()) > 1
-    assert {job["State"] for job in slurm.jobs(before)} == {"COMPLETED"}
+    started = [run.start() for run in runs]
+    ends = [process.wait(500) for process in started]
+    assert ends == [0, 0], "\n".join((run.folder / "snakemake.out").read_text() for run in runs)
+    for run in runs:
+        assert_equals_numpy(run, scene)
+    tiles = len(tile_is_a_job.items())
+    assert podman.started(ndvi_image, began) == 2 * tiles > 2
+    jobs = slurm.jobs(before, "JobName")
+    assert {job["State"] for job in jobs} == {"COMPLETED"}
+    assert sum("toil_job" in job["JobName"] for job in jobs) == tiles
 
 
 @pytest.mark.slow
