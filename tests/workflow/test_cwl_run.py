@@ -15,6 +15,18 @@ from tests.servers import environment
 from tests.workflow.conftest import Run, package_config, work_folder
 
 TILES = 30
+# Notes the table that it was given, and gives the scene.
+NOTES = """
+cwlVersion: v1.2
+class: CommandLineTool
+inputs:
+  bbox: string
+  journal: {type: string, inputBinding: {position: 1}}
+  table: {type: File, inputBinding: {position: 2}}
+  scene: {type: File, inputBinding: {position: 3}}
+baseCommand: [sh, -c, 'cat "$1" >> "$0"; cp "$2" out.tif']
+outputs: {out: {type: File, outputBinding: {glob: out.tif}}}
+"""
 
 
 @pytest.fixture
@@ -56,3 +68,27 @@ def test_an_unknown_input_is_refused_before_anything_runs(package_run: Callable[
     assert "error: config.yaml: algorithm.parameters.sceen" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(run.results.glob("logs/*"))
+
+
+def test_a_file_that_was_edited_runs_again_what_it_is_a_parameter_of(scene: Path, tmp_path: Path) -> None:
+    config = package_config(scene, "none", engine="cwltool")
+    (tmp_path / "notes.cwl").write_text(NOTES)
+    tables = [tmp_path / name for name in ("a.csv", "b.csv")]
+    for table in tables:
+        table.write_text(f"{table.name}\n")
+    journal = tmp_path / "journal"
+    config["algorithm"] = {
+        "source": str(tmp_path / "notes.cwl"),
+        "parameters": {"scene": str(scene), "journal": str(journal)},
+    }
+    config["for_each"] = {"parameters": {"table": [str(table) for table in tables]}}
+    config["collection"] = {"exact": False}
+    run = Run(work_folder(tmp_path), environment(), config)
+    done = run.snakemake()
+    assert done.returncode == 0, done.stderr
+    assert sorted(journal.read_text().split()) == ["a.csv", "b.csv"]
+    tables[0].touch()
+    tables[1].write_text("edited\n")
+    again = run.snakemake()
+    assert again.returncode == 0, again.stderr
+    assert sorted(journal.read_text().split()) == ["a.csv", "b.csv", "edited"]
