@@ -21,6 +21,8 @@ def mended(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(plugin, name, getattr(plugin, name))  # is put back afterwards
     name = "next_seconds_between_status_checks"
     monkeypatch.setattr(plugin.Executor, name, getattr(plugin.Executor, name))
+    added = plugin.Executor.additional_general_args
+    monkeypatch.setattr(plugin.Executor, "format_job_exec", lambda executor, _: f"-m snakemake {added(executor)} -x")
     monkeypatch.setattr(plugin, "mended", False, raising=False)
     mend()
     mend()  # every parse of the workflow does
@@ -57,3 +59,11 @@ def test_polls_come_often_enough_for_short_jobs() -> None:
     for said, waited in ((30, 30), (180, 60)):  # what the executor sets in its polls
         executor.next_seconds_between_status_checks = said
         assert executor.next_seconds_between_status_checks == waited
+
+
+def test_a_tile_needs_no_second_snakemake_in_its_job() -> None:
+    settings = SimpleNamespace(pass_command_as_script=False)
+    executor = SimpleNamespace(workflow=SimpleNamespace(executor_settings=settings))
+    tile, another = (SimpleNamespace(resources={name: 1}) for name in ("toil_leaders", "mem_mb"))
+    assert plugin.Executor.format_job_exec(executor, tile) == "-m snakemake --executor local -x"
+    assert "--executor slurm-jobstep --jobs 1" in plugin.Executor.format_job_exec(executor, another)

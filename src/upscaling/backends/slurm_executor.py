@@ -9,6 +9,7 @@ from typing import Any
 __all__ = ["mend"]
 
 PLUGIN = "snakemake_executor_plugin_slurm"
+OURS = "toil_leaders"  # a resource that only the tiles of a package have
 LONGEST = 3  # times the first wait
 
 
@@ -20,6 +21,9 @@ def mend() -> None:
 
     With every poll in which no job has ended it waits ten seconds longer until the next, up to three minutes; here it
     is three times the first wait at most (``slurm-init-seconds-before-status-checks``): it is one ``squeue`` for all.
+
+    In a job it starts Snakemake, which starts Snakemake once more by ``srun``, of 2 CPU seconds each. A tile of ours
+    needs no step of its own in its job, and so no second Snakemake.
 
     The node of a job that lost its own and waits for another is ``None assigned``. The executor excludes that like a
     node from all jobs to come, and ``sbatch`` refuses every one of them.
@@ -36,6 +40,14 @@ def mend() -> None:
     def get_submit_command(*args: Any, failed_nodes: Collection[str] | None = None, **kwargs: Any) -> Any:
         return submit(*args, failed_nodes={node for node in failed_nodes or () if " " not in node}, **kwargs)
 
+    formatted = plugin.Executor.format_job_exec
+
+    def format_job_exec(executor: Any, job: Any) -> str:
+        command = str(formatted(executor, job))
+        ours = OURS in job.resources.keys()  # noqa: SIM118 -- no dictionary
+        return command.replace("--executor slurm-jobstep --jobs 1", "--executor local") if ours else command
+
+    plugin.Executor.format_job_exec = format_job_exec
     waits = plugin.Executor.next_seconds_between_status_checks
 
     def next_seconds_between_status_checks(executor: Any) -> float:
