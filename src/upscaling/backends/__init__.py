@@ -67,7 +67,7 @@ def get_backend(
             site=config.site,
             run_folder=run_folder,
             attempt=attempt,
-            warm=warm,
+            warm=run_folder / "plan" / plan_facts["algorithm"]["file"] if warm else None,
         )
     if config.kind == "ogcapi":
         from upscaling.backends.ogcapi import OgcApiBackend

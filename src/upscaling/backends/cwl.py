@@ -82,7 +82,8 @@ class CwlBackend:
     attempt
         How often Snakemake has tried the tile in this run, this time included.
     warm
-        Whether this process runs many tiles: it then loads the engine once. It must have no other thread.
+        The pinned package, if this process runs many tiles of it: it then loads the engine, and the CWL schemas that
+        the package needs, once. It must have no other thread.
     """
 
     def __init__(
@@ -99,15 +100,15 @@ class CwlBackend:
         site: Site | None = None,
         run_folder: Path | None = None,
         attempt: int = 1,
-        warm: bool = False,
+        warm: Path | None = None,
     ) -> None:
         self.batch_system, self.container, self.engine = batch_system, container, engine
         self.cores, self.memory_mb, self.options = cores, memory_mb, tuple(options)
         self.job_store = job_store
         self.growth, self.site, self.run_folder, self.attempt = growth, site or Site(), run_folder, attempt
-        self.warm = warm and not self.site.modules
-        if self.warm:
-            preload(engine)
+        self.warm = warm is not None and not self.site.modules
+        if warm is not None and self.warm:
+            preload(engine, str(read_json(warm)["cwlVersion"]))
 
     def check(self, algorithm: Algorithm) -> None:
         """See that the runner, the containers and ``node`` are there, and that the pinned package is what it was.

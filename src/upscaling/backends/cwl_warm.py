@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["preload", "run_forked"]
 
 
-def preload(engine: Engine) -> None:
-    """Load the engine and the CWL schemas that every tile needs, before the first fork."""
+def preload(engine: Engine, cwl_version: str) -> None:
+    """Load the engine and the schemas that every tile of a package of this version needs, before the first fork."""
     import cwltool.main
     import cwltool.process
-    from cwltool.update import INTERNAL_VERSION
 
-    for version in ("v1.0", "v1.2", INTERNAL_VERSION):
+    for version in {cwl_version, "v1.0"}:  # cwltool's own types are v1.0's
         cwltool.process.get_schema(version)
     if engine == "toil":
         from upscaling.backends import toil_warm
