@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import shlex
 import subprocess
@@ -93,8 +94,9 @@ def slots(config: Config, cores: int | None) -> dict[str, int]:
         What Snakemake was given; it has a thread for each and five more (``snakemake.executors.local``).
     """
     wanted = config.backend.slots
-    if cores is not None and wanted > cores + _SPARE_THREADS:
-        _say(f"note: Snakemake runs {cores + _SPARE_THREADS} tiles at once; for {wanted} slots add --cores {wanted}")
+    jobs = math.ceil(wanted / config.backend.together) if config.backend.kind == "cwl" else wanted
+    if cores is not None and jobs > cores + _SPARE_THREADS:
+        _say(f"note: Snakemake runs {cores + _SPARE_THREADS} tiles at once; for {wanted} slots add --cores {jobs}")
     resource = {"openeo": "openeo_slots", "ogcapi": "ogcapi_slots", "cwl": "toil_leaders"}[config.backend.kind]
     return {resource: wanted}
 
