@@ -70,20 +70,22 @@ class CwlBackendConfig(Block):
     every node sees, or a bucket: `aws:eu-central-1:my-team-upscaling`, which `kubernetes` and `aws_batch` need, as
     their nodes do not see this machine's files."""
     engine: Engine = "toil"
-    """`toil`: restarts a killed tile where it stopped. `cwltool`: less overhead for short one-step packages."""
+    """`toil`: restarts a killed tile where it stopped. `cwltool`: a second less a tile, which a kill begins anew."""
     container: Container = "none"
     """How the package's tools run; `none` uses the programs on PATH."""
     slots: int = Field(2, ge=1, le=1000)
     """Tiles at the same time, in all chunks together; with the profile `slurm`, jobs at the same time. With another
-    batch system than `single_machine`, leaders on this machine (0.1 GB each). Changing it re-runs nothing."""
+    batch system than `single_machine`, leaders on this machine (0.1 GB each, in a chunk 0.05). Changing it re-runs
+    nothing."""
     cores: int = Field(1, ge=1)
     """Cores a tile may use; also what Snakemake reserves for it, here or in its SLURM job."""
     memory_mb: int = Field(2000, ge=256)
     """Memory a tile may use, in MB; also what Snakemake reserves for it, here or in its SLURM job."""
     chunk: int = Field(1, ge=1, le=1000)
     """Tiles in one job, one after the other, which costs a fifth of the CPU: Snakemake and the engine are loaded once.
-    With another `batch_system` than `single_machine`: tiles that one process leads, `slots` of them at the same time. A
-    failing tile takes no other with it; with the profile `slurm`, `site.runtime_min` is for the whole job."""
+    On SLURM choose it so that a job runs for half an hour or more; with the profile `slurm`, `site.runtime_min` is for
+    the whole job. With another `batch_system` than `single_machine`: tiles that one process leads, `slots` of them at
+    the same time; choose it large. A failing tile takes no other with it."""
     retries: int = Field(2, ge=0, le=10)
     """How often a tile is tried again within a run that ran out of memory or time, or lost its node. Other failures
     are final until the next run."""
