@@ -20,7 +20,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty
 from types import SimpleNamespace
@@ -53,24 +53,29 @@ def lead(arguments: Sequence[str]) -> int:
     from toil.realtimeLogger import RealtimeLogger
     from toil.serviceManager import ServiceManager
 
-    nothing: Callable[..., None] = lambda *_: None  # noqa: E731
-    singleMachine.subprocess = Nursery()
-    singleMachine.time = SimpleNamespace(
-        time=time.time, sleep=lambda _: time.sleep(STEP_S)
-    )  # looked a hundred times a second
-    alone = singleMachine.SingleMachineBatchSystem
-    alone._pollForDoneChildrenIn = _ended
-    waits = alone.getUpdatedBatchJob
+    here, waits = singleMachine.SingleMachineBatchSystem, singleMachine.SingleMachineBatchSystem.getUpdatedBatchJob
 
     def updated_here(system: Any, maxWait: float) -> Any:  # noqa: N803 -- Toil's name
         return waits(system, maxWait if system.jobs else min(maxWait, STEP_S))
 
-    alone.getUpdatedBatchJob = updated_here
-    AbstractGridEngineBatchSystem.getUpdatedBatchJob = _updated
-    SlurmBatchSystem.GridEngineThread._getJobDetailsFromScontrol = _states
-    RealtimeLogger.__enter__ = RealtimeLogger.__exit__ = nothing
-    ServiceManager.start = ServiceManager.check = ServiceManager.shutdown = nothing
+    seldom = SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(STEP_S))  # it looks a hundred times a second
+    _mend(singleMachine, subprocess=Nursery(), time=seldom)
+    _mend(here, _pollForDoneChildrenIn=_ended, getUpdatedBatchJob=updated_here)
+    _mend(AbstractGridEngineBatchSystem, getUpdatedBatchJob=_updated)
+    _mend(SlurmBatchSystem.GridEngineThread, _getJobDetailsFromScontrol=_states)
+    _mend(RealtimeLogger, __enter__=_nothing, __exit__=_nothing)
+    _mend(ServiceManager, start=_nothing, check=_nothing, shutdown=_nothing)
     return int(main(list(arguments)) or 0)
+
+
+def _mend(owner: Any, **names: Any) -> None:
+    for name, better in names.items():
+        getattr(owner, name)  # a Toil that has it no more is another one than this is for
+        setattr(owner, name, better)
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _ended(_: Any, popens: dict[int, Any]) -> set[int]:
@@ -84,7 +89,7 @@ def _updated(system: Any, maxWait: float) -> Any:  # noqa: N803 -- Toil's name
         if update := system.getUpdatedLocalJob(0):
             return update
         if not system.background_thread.is_alive():
-            raise system.GridEngineThreadException("the thread that asks SLURM has ended") from (
+            raise system.GridEngineThreadException("the thread that asks the batch system has ended") from (
                 system.background_thread.exception
             )
         try:
