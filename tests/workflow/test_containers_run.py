@@ -52,6 +52,9 @@ def test_the_package_runs_in_the_image_of_the_cache(
     np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
     tiles = len(list(run.results.glob("tiles/*/item.json")))
     assert podman.started(ndvi_image, began) == tiles > 1
+    pulled_as = json.loads((run.folder / "images/images.json").read_text())[ndvi_image]["digest"]
+    for item in run.results.glob("tiles/*/item.json"):
+        assert json.loads(item.read_text())["properties"]["processing:software"][ndvi_image] == pulled_as
 
 
 def test_what_a_killed_run_left_in_its_container_is_ended(ndvi_image: str, podman: Podman, tmp_path: Path) -> None:
