@@ -12,31 +12,31 @@ home=${1:-/var/tmp/eo-upscaling-slurm}
 }
 export SLURM_CONF=$home/slurm.conf
 
-# end SIGNAL PIDFILE...: our own processes only; a stale file may name another's by now
-end() {
-  local signal=$1 file pid
-  shift
+# pids PIDFILE...: of our own processes only; a stale file may name another's by now
+pids() {
+  local file pid
   for file in "$@"; do
     pid=$(cat "$file" 2>/dev/null) || continue
     case $(cat "/proc/$pid/comm" 2>/dev/null) in
-    munged | mariadbd | slurmdbd | slurmctld | slurmd) kill "-$signal" "$pid" 2>/dev/null || true ;;
+    munged | mariadbd | slurmdbd | slurmctld | slurmd) echo "$pid" ;;
     esac
   done
 }
-# gone SECONDS PIDFILE...: wait until none is there any more, then end what is left the hard way
-gone() {
-  local deadline=$((SECONDS + $1)) file pid left
+# end SECONDS PIDFILE...: stop them and wait until none is there any more, then end what is left the hard way
+end() {
+  local deadline=$((SECONDS + $1)) pid left
   shift
+  local ours=($(pids "$@")) # at once, as they remove their files before they are gone
+  [ ${#ours[@]} = 0 ] || kill "${ours[@]}" 2>/dev/null || true
   while ((SECONDS < deadline)); do
-    left=
-    for file in "$@"; do
-      pid=$(cat "$file" 2>/dev/null) || continue
-      [ ! -d "/proc/$pid" ] || left=yes
+    left=()
+    for pid in "${ours[@]}"; do
+      [ ! -d "/proc/$pid" ] || left+=("$pid")
     done
-    [ -n "$left" ] || return 0
+    [ ${#left[@]} -gt 0 ] || return 0
     sleep 0.1
   done
-  end KILL "$@"
+  kill -KILL "${left[@]}" 2>/dev/null || true
 }
 
 if [ -f "$home/slurmctld.pid" ] && timeout 10 scontrol ping 2>/dev/null | grep -q 'is UP'; then
@@ -47,11 +47,9 @@ if [ -f "$home/slurmctld.pid" ] && timeout 10 scontrol ping 2>/dev/null | grep -
 fi
 shopt -s nullglob
 daemons=("$home"/slurmd.*.pid "$home/slurmctld.pid")
-end TERM "${daemons[@]}"
-gone 10 "${daemons[@]}"
+end 10 "${daemons[@]}"
 for file in "$home/slurmdbd.pid" "$home/mysql/pid" "$home/munged.pid"; do # each needs the next to end well
-  end TERM "$file"
-  gone 10 "$file"
+  end 10 "$file"
 done
 [ "$(readlink /etc/slurm/slurm.conf 2>/dev/null)" != "$home/slurm.conf" ] || rm /etc/slurm/slurm.conf
 rm -rf "$home"

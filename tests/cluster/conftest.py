@@ -85,7 +85,10 @@ def slurm() -> Iterator[Slurm]:
     if os.geteuid() != 0:
         missing("root, which a SLURM for tests needs")
     script = ROOT / "scripts" / "slurm_up.sh"
-    up = subprocess.run(["bash", str(script), str(HOME)], capture_output=True, text=True, timeout=600, check=False)
+    # Two CPUs a node, however many there are: what tests wait for at the same time is then on more than one node.
+    environment = {**os.environ, "SLURM_UP_CPUS": "2"}
+    command = ["bash", str(script), str(HOME)]
+    up = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     if up.returncode:
         missing(f"a SLURM for tests ({up.stderr.strip() or up.stdout.strip()})")
     yield Slurm(HOME)

@@ -30,7 +30,8 @@ from upscaling.backends.toil_nursery import Nursery
 
 __all__ = ["SharedStates", "lead", "preload"]
 
-STEP_S = 0.05
+STEP_S = 0.05  # between two looks at the workers here
+FAR_STEP_S = 0.3  # where they only do what is between the steps; many such leaders are on a login node
 ANSWER_TIMEOUT_S = 60
 
 
@@ -58,7 +59,8 @@ def lead(arguments: Sequence[str]) -> int:
     def updated_here(system: Any, maxWait: float) -> Any:  # noqa: N803 -- Toil's name
         return waits(system, maxWait if system.jobs else min(maxWait, STEP_S))
 
-    seldom = SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(STEP_S))  # it looks a hundred times a second
+    step = STEP_S if "--batchSystem=single_machine" in arguments else FAR_STEP_S
+    seldom = SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(step))  # it looks a hundred times a second
     _mend(singleMachine, subprocess=Nursery(), time=seldom)
     _mend(here, _pollForDoneChildrenIn=_ended, getUpdatedBatchJob=updated_here)
     _mend(AbstractGridEngineBatchSystem, getUpdatedBatchJob=_updated)
@@ -93,7 +95,7 @@ def _updated(system: Any, maxWait: float) -> Any:  # noqa: N803 -- Toil's name
                 system.background_thread.exception
             )
         try:
-            update = system.updatedJobsQueue.get(timeout=STEP_S)
+            update = system.updatedJobsQueue.get(timeout=FAR_STEP_S)
         except Empty:
             if time.monotonic() > deadline:
                 return None
