@@ -33,6 +33,7 @@ HOME = Path("/var/tmp/eo-upscaling-slurm")
 SITE = {"account": "eo", "partition": "main", "runtime_min": 60}
 EDGE = 1000  # metres, of a tile
 MOST = 32  # tiles in a job
+LONGEST = 100  # row of tiles
 
 
 def environment() -> dict[str, str]:
@@ -82,7 +83,10 @@ def ours(profile: str, *, chunked: bool = False, **backend: Any) -> Callable[[ar
     """Return a run of the same work through Snakemake."""
 
     def run(options: argparse.Namespace, folder: Path) -> list[Path]:
-        north, east = 5000000 + EDGE, 500000 + options.tiles * EDGE
+        rows = math.ceil(options.tiles / LONGEST)  # a longer one would lie in two zones
+        if options.tiles % rows:
+            sys.exit(f"--tiles {options.tiles}: more than {LONGEST} have to be rows of the same length")
+        north, east = 5000000 + rows * EDGE, 500000 + options.tiles // rows * EDGE
         ring = [[500000, 5000000], [east, 5000000], [east, north], [500000, north], [500000, 5000000]]
         crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
         (folder / "area.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": crs}))
