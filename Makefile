@@ -13,7 +13,7 @@ demo: venv
 	@$(BIN)/upscaling demo
 
 test: check
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # A real SLURM of four nodes on this machine, for tests/cluster and to try things out; root on Debian only.
 slurm-up:
