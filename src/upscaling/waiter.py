@@ -220,7 +220,9 @@ def _run_logged(tile: str, run: _Run) -> None:
         try:
             run_tile(tile, run_folder=run.folder, plan=plan, backend=backend)
         except UpscalingError as refused:
-            logging.getLogger(__name__).error("%s", refused)  # noqa: TRY400 -- the line says all
+            # The line says all; halves of characters, which a platform may send, are spelt out.
+            words = str(refused).encode(errors="backslashreplace").decode()
+            logging.getLogger(__name__).error("%s", words)  # noqa: TRY400
             raise
         except Exception:
             logging.getLogger(__name__).exception("unexpected")
@@ -239,7 +241,7 @@ def _costs(run_folder: Path, tile: str) -> float | None:
 def _logged_to(path: Path) -> Iterator[None]:
     """Send what this thread logs, and nothing else, to a tile's log."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", delay=True)
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     thread = threading.get_ident()
     handler.addFilter(lambda record: record.thread == thread)

@@ -105,7 +105,9 @@ def test_a_good_end_and_two_kinds_of_bad_ones_are_one_line_each(
     assert answer.startswith(b"1 KeyError: 'missing' (a fault of eo-upscaling")
     logs = run_folder / "logs"
     assert (logs / f"{good}.log").read_text() == ""
-    assert "Traceback" not in (logs / f"{failed}.log").read_text(errors="replace")
+    told = (logs / f"{failed}.log").read_text()
+    assert "says \\ud800 no" in told
+    assert "Traceback" not in told
     assert "Traceback" in (logs / f"{broken}.log").read_text()
 
 
