@@ -60,20 +60,22 @@ def _one_after_the_other(tiles: Sequence[str], run: Run) -> dict[str, str]:
 def _at_the_same_time(tiles: Sequence[str], run: Run, together: int) -> dict[str, str]:
     """Return why tiles failed. Each has a fork of its own, which ends when this process is killed."""
     context, waiting, failed = get_context("fork"), list(reversed(tiles)), {}
-    running: dict[int, tuple[str, ForkProcess, Connection]] = {}
+    running: dict[Connection, tuple[str, ForkProcess]] = {}
     while waiting or running:
         while waiting and len(running) < together:
             said, say = context.Pipe(duplex=False)
             process = context.Process(target=_tell, args=(waiting[-1], run, say, os.getpid()))
             process.start()
             say.close()
-            running[process.sentinel] = (waiting.pop(), process, said)
-        for ended in wait(list(running)):
-            tile, process, said = running.pop(int(str(ended)))
-            process.join()
+            running[said] = waiting.pop(), process
+        ready = wait(list(running))
+        for said in [one for one in running if one in ready]:
+            tile, process = running.pop(said)
             try:
-                reason = said.recv()
+                reason = said.recv()  # before its end, which waits until this is read
+                process.join()
             except EOFError:
+                process.join()
                 reason = f"its process ended with {process.exitcode}"
             said.close()
             if reason:

@@ -109,9 +109,15 @@ def _fetched(url: str, literal: dict[str, Any], location: str, into: Path) -> Pa
                 raise ConfigError(f"refers to a file that cannot be had now: {error}", key=KEY, file=location) from None
             return None
         kind, _, expected = str(literal.get("checksum") or "").partition("$")
-        if kind == "sha1" and hashlib.sha1(part.read_bytes(), usedforsecurity=False).hexdigest() != expected:
+        if kind == "sha1" and _sha1(part) != expected:
             raise ConfigError(f"{shown(url)} is not what the package says: other checksum", key=KEY, file=location)
         copy = folder / sha256_file(part)[:16] / part.name
         copy.parent.mkdir(exist_ok=True)
         part.replace(copy)
     return copy
+
+
+def _sha1(path: Path) -> str:
+    """Return the checksum that CWL knows, of a file that may be larger than the memory."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
