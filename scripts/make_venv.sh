@@ -20,6 +20,7 @@ else
     echo "cannot make a virtual environment: install Debian's package python3-venv" >&2
     exit 1
   fi
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+  # errors only: what pip says of how others package is nothing that a newcomer can mend
+  "$venv/bin/pip" install -qq --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 fi
 echo "installed"
