@@ -17,10 +17,10 @@ test: check
 
 # A real SLURM of four nodes on this machine, for tests/cluster and to try things out; root on Debian only.
 slurm-up:
-	@bash scripts/slurm_up.sh
+	@bash tools/slurm_up.sh
 
 slurm-down:
-	@bash scripts/slurm_down.sh
+	@bash tools/slurm_down.sh
 
 # Everything that needs no running code: style, types, workflow style, generated files.
 check: venv
@@ -34,8 +34,8 @@ check: venv
 venv: $(VENV)/.package
 
 # Two steps, as the versions change seldom and take minutes, and the package itself takes seconds.
-$(VENV)/.versions: requirements.lock scripts/make_venv.sh
-	@PYTHON="$(PYTHON)" bash scripts/make_venv.sh "$(VENV)"
+$(VENV)/.versions: requirements.lock tools/make_venv.sh
+	@PYTHON="$(PYTHON)" bash tools/make_venv.sh "$(VENV)"
 	@touch $@
 
 $(VENV)/.package: $(VENV)/.versions pyproject.toml

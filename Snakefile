@@ -32,12 +32,12 @@ rule all:
 
 
 onstart:
-    snake.begin(CONFIG, RUN, workflow)
+    hooks.begin(CONFIG, RUN, workflow)
 
 
 onsuccess:
-    snake.end(CONFIG, RUN)
+    hooks.end(CONFIG, RUN)
 
 
 onerror:
-    snake.end(CONFIG, RUN, failed=True)
+    hooks.end(CONFIG, RUN, failed=True)

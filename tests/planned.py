@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.conftest import ROOT
 from upscaling.config import Config
-from upscaling.plan import ensure_plan, keep_config
+from upscaling.planning.plan import ensure_plan, keep_config
 
 __all__ = ["everywhere", "planned_run", "tiles_of"]
 

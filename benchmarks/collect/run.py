@@ -31,10 +31,10 @@ WAYS = ("eo-upscaling", "eo-upscaling, one more", "pystac", "stac-geoparquet")
 def make_items(folder: Path, count: int) -> None:
     import orjson
 
+    from upscaling.area.outline import bbox_of, footprint
+    from upscaling.model import Bounds
     from upscaling.results.describe import describe
-    from upscaling.results.footprint import bbox_of, footprint
     from upscaling.results.item import EXTENSIONS
-    from upscaling.tiles import Bounds
 
     columns = 250
     for index in range(count):

@@ -19,11 +19,12 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from upscaling.backends.cwl import CwlBackend
-from upscaling.backends.cwl_attempts import Needs
+from upscaling.algorithms.cwl import pin_package
+from upscaling.backends.cwl.attempts import Needs
+from upscaling.backends.cwl.backend import CwlBackend
+from upscaling.binding.cwl import bind_package
 from upscaling.errors import UpscalingError
-from upscaling.packages import bind_package, pin_package
-from upscaling.tiles import Bounds, Tile, TileJob
+from upscaling.model import Bounds, Tile, TileJob
 
 UNSUPPORTED = 33
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from upscaling.grids.lonlat import transformer
+from upscaling.area.lonlat import transformer
 from upscaling.grids.s2_tiles import footprints, s2_zones, tiles
 
 

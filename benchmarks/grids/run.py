@@ -21,7 +21,7 @@ OURS = """
 import json, resource, sys, time
 from pathlib import Path
 import geopandas  # what a plan has loaded before it comes to tiles
-from upscaling.aoi import read_aoi
+from upscaling.area.aoi import read_aoi
 from upscaling.grids import get_grid
 path, name, repeat = sys.argv[1], sys.argv[2], int(sys.argv[3])
 aoi, grid, best, cpu = read_aoi(path), get_grid(name), 1e9, 1e9

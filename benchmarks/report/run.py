@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 AREAS = {"1,000": ([4.0, 45.0, 11.0, 51.0], "utm-20km"), "20,000": ([-5.0, 41.0, 20.5, 54.0], "utm-12km")}
 WRITE = (
-    "import sys; from pathlib import Path; from upscaling.report import write_report; write_report(Path(sys.argv[1]))"
+    "import sys; from pathlib import Path; from upscaling.monitor.report import write_report; "
+    "write_report(Path(sys.argv[1]))"
 )
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     from tests.report.runs import planned_run
     from tests.report.test_report import DRAWN, facts_of
 
-    from upscaling.report import write_report
+    from upscaling.monitor.report import write_report
 
     async def look(report: Path, tile: str, folder: Path) -> tuple[float, int]:
         async with opened(report.as_uri(), folder) as page:

@@ -1,5 +1,5 @@
 """``python -m upscaling``."""
 
-from upscaling.cli import main
+from upscaling.cli.app import main
 
 main()

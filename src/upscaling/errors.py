@@ -38,7 +38,7 @@ class ConfigError(UpscalingError):
 
 
 class ErrorClass(StrEnum):
-    """Why a tile failed; the policy for each class is in ``upscaling.failures``."""
+    """Why a tile failed; the policy for each class is in ``upscaling.jobs.failures``."""
 
     TRANSIENT = "transient"
     AUTH = "authentication"

@@ -21,7 +21,7 @@ from tests.servers import EmbeddedBackend
 PARENT = """
 import sys, time
 from pathlib import Path
-from upscaling.waiter import start
+from upscaling.execution.worker import start
 print(start(Path(sys.argv[1])).pid, flush=True)
 time.sleep(600)
 """
@@ -29,11 +29,11 @@ time.sleep(600)
 LATE_IMPORTS = """
 import sys
 from pathlib import Path
-from upscaling import waiter
+from upscaling.execution import worker as waiter
 waiter.import_libraries("openeo")
 before = set(sys.modules)
-from upscaling.plan import kept_config
-from upscaling.tile import run_tile
+from upscaling.planning.plan import kept_config
+from upscaling.execution.tile import run_tile
 run_tile(sys.argv[2], run_folder=Path(sys.argv[1]), config=kept_config(Path(sys.argv[1])))
 packages = lambda names: {name.partition(".")[0] for name in names}
 print(*sorted(packages(sys.modules) - packages(before) - sys.stdlib_module_names))

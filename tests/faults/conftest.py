@@ -20,8 +20,8 @@ from tests.servers import PASSWORD, USER, EmbeddedBackend, scene_collections
 from tests.workflow.conftest import CRS, MAX_NDVI
 from upscaling.config import Config
 from upscaling.errors import ErrorClass, UpscalingError
-from upscaling.plan import Plan, ensure_plan, keep_config
-from upscaling.tile import run_tile
+from upscaling.execution.tile import run_tile
+from upscaling.planning.plan import Plan, ensure_plan, keep_config
 
 _number = itertools.count(1)
 

@@ -17,12 +17,12 @@ from tests.faults.conftest import MAX_NDVI, Tiles, only_class
 from tests.faults.proxy import FaultyProxy, edit, say
 from tests.planned import everywhere, planned_run, tiles_of
 from tests.servers import PASSWORD, USER, EmbeddedBackend
-from upscaling.cli import app
+from upscaling.cli.app import app
 from upscaling.config import Config
 from upscaling.errors import ErrorClass, UpscalingError
-from upscaling.progress import read_states
-from upscaling.remote_jobs import discard_results
-from upscaling.tile import run_tile
+from upscaling.execution.tile import run_tile
+from upscaling.monitor.platform_jobs import discard_results
+from upscaling.monitor.progress import read_states
 
 Make = Callable[..., Tiles]
 LOST = "Diagnostics: Container released on a *lost* node. Exit status: -100."

@@ -326,7 +326,7 @@ def test_a_tile_without_data_is_a_success(tiles: Make, proxy: FaultyProxy, platf
     words = [{"id": "1", "level": "error", "code": "NoDataAvailable", "message": "There is no data available"}]
     proxy.spoil(at.JOB, error, times=None).spoil(at.LOGS, edit(lambda logs: {**logs, "logs": words}), times=None)
     (tile,) = run.plan.tiles
-    from upscaling.tile import run_tile
+    from upscaling.execution.tile import run_tile
 
     run_tile(tile, config=run.config, run_folder=run.folder)
     item = json.loads((run.folder / "tiles" / tile / "item.json").read_text())
@@ -340,7 +340,7 @@ def test_the_logs_of_a_failed_job_may_be_hard_to_get(tiles: Make, proxy: FaultyP
     proxy.spoil(at.JOB, error, times=None).spoil(at.LOGS, refuse(502)).spoil(at.LOGS, endless, skip=1)
     words = [{"id": "1", "level": "error", "message": "one\n\x1b[31mtwo"}, "no entry", {"level": "error", "message": 3}]
     proxy.spoil(at.LOGS, edit(lambda logs: {**logs, "logs": words}), times=None)
-    from upscaling.tile import run_tile
+    from upscaling.execution.tile import run_tile
 
     (tile,) = run.plan.tiles
     with pytest.raises(Exception, match=r"one \[31mtwo \| 3") as caught:

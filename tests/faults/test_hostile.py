@@ -15,11 +15,11 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 from tests.faults.hostile import FakeHostilePlatform
-from upscaling.backends.openeo import OpenEOBackend
+from upscaling.backends.openeo.backend import OpenEOBackend
 from upscaling.config import OpenEOBackendConfig
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
-from upscaling.receipts import open_receipt
-from upscaling.tiles import Algorithm, Bounds, Outcome, Tile, TileJob
+from upscaling.jobs.receipts import open_receipt
+from upscaling.model import Algorithm, Bounds, Outcome, Tile, TileJob
 
 Given = dict[str, Any]
 GRAPH = '{"process_graph": {"a": {"process_id": "add", "arguments": {"x": 1, "y": 2}, "result": true}}}'

@@ -97,7 +97,7 @@ class Killer:
             self.done[f"{NAMES[sign]} {target}"] += 1
 
     def _waiter(self, target: str) -> None:
-        self._signalled(target, children(self.process.pid, "upscaling.waiter"))
+        self._signalled(target, children(self.process.pid, "upscaling.execution.worker"))
 
     def _tile(self, target: str) -> None:
         found = children(self.process.pid, "run-tile") or children(self.process.pid, "tile.sh")

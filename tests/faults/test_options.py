@@ -15,7 +15,7 @@ from tests.faults.proxy import FaultyProxy, drop, edit, refuse
 from tests.servers import served
 from upscaling.config import Config
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
-from upscaling.tile import run_tile
+from upscaling.execution.tile import run_tile
 
 Make = Callable[..., Tiles]
 

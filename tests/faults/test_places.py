@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
-from upscaling.backends.openeo_account import Account
-from upscaling.backends.openeo_jobs import JobWatch, StartGate
-from upscaling.backends.places import Places
-from upscaling.backends.remote import PlatformError
+from upscaling.backends.openeo.account import Account
+from upscaling.backends.openeo.jobs import JobWatch, StartGate
 from upscaling.config import OpenEOBackendConfig
 from upscaling.errors import ErrorClass
+from upscaling.jobs.remote_job import PlatformError
+from upscaling.jobs.slots import SlotPool
 
 LIMIT = PlatformError(
     "Job was not started because concurrent job limit (2) is reached.",
@@ -114,7 +114,7 @@ def test_a_gate_that_is_shut_wakes_those_that_wait_and_says_why() -> None:
 
 
 def test_a_job_is_created_when_there_is_a_place_where_creating_starts_it() -> None:
-    places, created = Places(2), list[str]()
+    places, created = SlotPool(2), list[str]()
     places.take("running-already")
 
     def create(name: str) -> None:

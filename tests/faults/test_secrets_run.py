@@ -110,7 +110,7 @@ def test_no_secret_of_oidc_is_left_anywhere(how: str, tmp_path: Path, monkeypatc
     assert len(list(run.results.glob("tiles/*/item.json"))) == len(platform.jobs) == 4
     assert platform.log_ins > 1, "no token expired: the renewal was not seen"
     assert b"snakemake" in commands
-    assert b"upscaling.waiter" in commands
+    assert b"upscaling.execution.worker" in commands
     assert SECRETS.search(commands) is None
     assert (run.folder / ".snakemake").is_dir()
     for path in run.folder.rglob("*"):  # what was printed is there, too

@@ -19,12 +19,12 @@ from werkzeug.serving import make_server
 
 from tests.unit.results.results_helpers import cut, ndvi, outcome_of, write_raster
 from upscaling.config import Config
-from upscaling.gather import gather
-from upscaling.plan import job_of, keep_config
-from upscaling.planning import make_plan
+from upscaling.model import FetchedAsset
+from upscaling.planning.make import make_plan
+from upscaling.planning.plan import job_of, keep_config
+from upscaling.results.gather import gather
 from upscaling.results.item import build_item
 from upscaling.results.products import make_mosaics
-from upscaling.tiles import FetchedAsset
 
 BUCKET = "bucket"
 AOI = [11.3135, 46.484, 11.338, 46.5]  # within four of the scene's tiles

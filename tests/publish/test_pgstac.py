@@ -24,12 +24,12 @@ from tests.publish.test_publish import Finished, to
 from tests.unit.results.results_helpers import cut, ndvi
 from upscaling.config import Config
 from upscaling.errors import UpscalingError
-from upscaling.gather import gather
-from upscaling.plan import job_of, keep_config, load_plan
-from upscaling.planning import make_plan
+from upscaling.monitor.report import write_report
+from upscaling.planning.make import make_plan
+from upscaling.planning.plan import job_of, keep_config, load_plan
 from upscaling.publish import publish
 from upscaling.publish.stac_api import StacApi
-from upscaling.report import write_report
+from upscaling.results.gather import gather
 from upscaling.results.products import make_mosaics
 
 # Publishes, and stops for good with two of the items registered.

@@ -22,10 +22,10 @@ from tests.publish.conftest import BUCKET, S3, FakeStacApi
 from tests.unit.results.results_helpers import PRR, cut, ndvi
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.gather import gather
-from upscaling.plan import job_of, load_plan
+from upscaling.planning.plan import job_of, load_plan
 from upscaling.publish import publish
 from upscaling.publish.stac_api import StacApi
+from upscaling.results.gather import gather
 from upscaling.results.products import make_mosaics
 
 Finished = tuple[Config, Path]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.config import Config
-from upscaling.plan import Plan, keep_config
-from upscaling.planning import make_plan
+from upscaling.planning.make import make_plan
+from upscaling.planning.plan import Plan, keep_config
 
 __all__ = ["ENDS", "planned_run"]
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 from tests.report.browser import Page, opened
 from tests.report.runs import ENDS, HOSTILE, planned_run
-from upscaling.plan import load_plan
-from upscaling.progress import TileState
-from upscaling.report import write_report
-from upscaling.report.facts import COLOURS
-from upscaling.report.map import tile_indices, worst_states
+from upscaling.monitor.progress import TileState
+from upscaling.monitor.report import write_report
+from upscaling.monitor.report.facts import COLOURS
+from upscaling.monitor.report.map import tile_indices, worst_states
+from upscaling.planning.plan import load_plan
 
 DRAWN = (
     "document.readyState === 'complete' && window.Bokeh?.documents[0]?.roots().length > 0 && Bokeh.documents[0].is_idle"

@@ -15,11 +15,11 @@ import rasterio
 from tests.report.browser import opened
 from tests.report.runs import planned_run
 from tests.report.test_report import AOI, DRAWN
-from upscaling.report import write_report
+from upscaling.monitor.report import write_report
 
 CODE = """
 import sys, pathlib
-from upscaling.view import serve
+from upscaling.monitor.view import serve
 serve(pathlib.Path(sys.argv[1]), port=0, say=lambda line: print(line, flush=True))
 """
 # What a STAC Browser or a map in another page does: read JSON, and a few bytes out of the middle of a COG.

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from upscaling.results.footprint import footprint
-from upscaling.tiles import Algorithm, Bounds, Tile
-from upscaling.udp import check_udp, read_parameters
+from upscaling.algorithms.udp import check_udp, read_parameters
+from upscaling.area.outline import footprint
+from upscaling.model import Algorithm, Bounds, Tile
 
 BOUNDS = Bounds(676000.0, 5150000.0, 678000.0, 5152000.0)
 TILE = Tile("t1", "EPSG:32632", BOUNDS, geometry=footprint(BOUNDS, "EPSG:32632"))

@@ -20,7 +20,7 @@ from tests.containers import NDVI_IMAGE, Podman, Registry
 from tests.pixels import put_together, scene_ndvi, window
 from tests.servers import environment
 from tests.workflow.conftest import Run, package_config, work_folder
-from upscaling.backends.containers import end_orphans
+from upscaling.backends.cwl.containers import end_orphans
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ rule collect_part:
     conda:
         "../envs/upscaling.yaml"
     params:
-        said=snake.said_of_collection(CONFIG),
+        said=hooks.said_of_collection(CONFIG),
     message:
         "the STAC collection of part {wildcards.part}, {output.collection}"
     script:
-        "../../scripts/collect.py"
+        "../scripts/collect.py"
 
 
 rule collect_items:
@@ -36,8 +36,8 @@ rule collect_items:
     conda:
         "../envs/upscaling.yaml"
     params:
-        said=snake.said_of_collection(CONFIG),
+        said=hooks.said_of_collection(CONFIG),
     message:
         "the STAC collection, {output.collection}"
     script:
-        "../../scripts/collect.py"
+        "../scripts/collect.py"

@@ -2,11 +2,11 @@
 # (profile `slurm`, `backend.chunk`), or led from here while Toil submits every step (`backend.batch_system`).
 from functools import partial
 
-from upscaling.backends import slurm_executor
-from upscaling.backends.cwl_attempts import needs
-from upscaling.chunk import chunks
+from upscaling.workflow import slurm_executor
+from upscaling.backends.cwl.attempts import needs
+from upscaling.execution.chunk import chunks
 
-slurm_executor.mend()
+slurm_executor.patch_slurm_executor()
 
 LEADS = CONFIG.backend.batch_system != "single_machine"
 # A SLURM job reads this file too, and would try again by itself, with the memory that was not enough.
@@ -15,7 +15,7 @@ SITE = {
     "slurm_account": CONFIG.backend.site.account,
     "slurm_partition": CONFIG.backend.site.partition,
     "qos": CONFIG.backend.site.qos,
-    "slurm_extra": snake.shell_words(CONFIG.backend.site.extra),
+    "slurm_extra": hooks.shell_words(CONFIG.backend.site.extra),
 }
 
 
@@ -67,7 +67,7 @@ if CONFIG.backend.chunk == 1:
         message:
             "tile {wildcards.tile}: application package"
         script:
-            "../../scripts/tile.py"
+            "../scripts/tile.py"
 
 else:
     # A rule per job, as only so each tile keeps an output of its own.
@@ -97,4 +97,4 @@ else:
             message:
                 f"{len(TILES)} tiles from {TILES[0]} on: application package"
             script:
-                "../../scripts/tiles.py"
+                "../scripts/tiles.py"

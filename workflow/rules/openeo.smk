@@ -2,7 +2,7 @@
 # tile's own shell only waits for its word, and needs no core.
 
 # Through the environment: a path in the command, other in every run, would be a change of the rule to Snakemake.
-snake.export("UPSCALING_TILE_SH", workflow.source_path("../../scripts/tile.sh"))
+hooks.export("UPSCALING_TILE_SH", workflow.source_path("../scripts/tile.sh"))
 
 
 rule tile:

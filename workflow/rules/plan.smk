@@ -1,8 +1,8 @@
 # Config -> plan. Made here, before the DAG, and only if its inputs changed: no checkpoint, and every tile is a target
 # that `snakemake -n` shows by name.
-from upscaling import snake
+from upscaling.workflow import hooks
 
-CONFIG = snake.read_config(config, workflow.configfiles)
+CONFIG = hooks.read_config(config, workflow.configfiles)
 
 
 pathvars:
@@ -10,10 +10,10 @@ pathvars:
 
 
 RUN = workflow.pathvars.apply("<run>")
-PLAN = snake.plan(CONFIG, RUN)
+PLAN = hooks.plan(CONFIG, RUN)
 
 # Set here, so that Snakemake without our profiles is throttled too; --resources still wins.
-for resource, slots in snake.slots(CONFIG, workflow.resource_settings.cores).items():
+for resource, slots in hooks.slots(CONFIG, workflow.resource_settings.cores).items():
     workflow.global_resources.setdefault(resource, slots)
 
 
@@ -31,7 +31,7 @@ def items_of_part(wildcards):
     """Name the items of one part of the run."""
     return [
         f"{RUN}/tiles/{tile}/item.json"
-        for tile in snake.tiles_of_part(PLAN, wildcards.part)
+        for tile in hooks.tiles_of_part(PLAN, wildcards.part)
     ]
 
 

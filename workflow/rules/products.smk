@@ -22,7 +22,7 @@ rule mosaic:
     message:
         "mosaics of all tiles, in {output.folder}"
     script:
-        "../../scripts/mosaic.py"
+        "../scripts/mosaic.py"
 
 
 rule quality:
@@ -38,7 +38,7 @@ rule quality:
     message:
         "missing tiles, gaps, overlaps and seams, in {output.verdict}"
     script:
-        "../../scripts/quality.py"
+        "../scripts/quality.py"
 
 
 rule run_report:
@@ -60,4 +60,4 @@ rule run_report:
     message:
         "the report, {output.page}"
     script:
-        "../../scripts/report.py"
+        "../scripts/report.py"

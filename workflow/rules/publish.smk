@@ -18,4 +18,4 @@ rule publish:
     message:
         "publishing the collection; what was done is in {output.record}"
     script:
-        "../../scripts/publish.py"
+        "../scripts/publish.py"

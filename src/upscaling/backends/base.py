@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from upscaling.receipts import Receipt
-    from upscaling.tiles import Algorithm, Outcome, TileJob
+    from upscaling.jobs.receipts import Receipt
+    from upscaling.model import Algorithm, Outcome, TileJob
 
 __all__ = ["Backend"]
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import shapely
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import to_lonlat
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.lattice import Lattice, cover, floors
-from upscaling.grids.lonlat import to_lonlat
 from upscaling.grids.owners import owned
 from upscaling.grids.planar import within_domain
 

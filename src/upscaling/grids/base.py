@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
 from upscaling.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from upscaling.aoi import AOI
-from upscaling.grids.lonlat import lonlat_bounds, polygons_of, to_lonlat
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import lonlat_bounds, polygons_of, to_lonlat
 
 if TYPE_CHECKING:
     import geopandas as gpd

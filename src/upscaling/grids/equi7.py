@@ -12,10 +12,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import MAX_STEP, lonlat_bounds, project, rolled, transformer
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.lattice import Cells, Ints, Lattice, cover, floors, least_of
-from upscaling.grids.lonlat import MAX_STEP, lonlat_bounds, project, rolled, transformer
 from upscaling.grids.owners import owned, sorted_cells
 from upscaling.grids.planar import rings
 

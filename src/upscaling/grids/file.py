@@ -11,12 +11,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import lonlat_bounds, polygons_of, to_lonlat
+from upscaling.area.vector import crs_name, read_vector
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
-from upscaling.grids.lonlat import lonlat_bounds, polygons_of, to_lonlat
 from upscaling.grids.shapes import overlaps
-from upscaling.grids.vector import crs_name, read_vector
 
 __all__ = ["FileGrid", "make"]
 

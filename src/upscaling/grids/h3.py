@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.affinity import scale
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.lattice import MAX_CELLS

@@ -10,8 +10,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from upscaling.area.lonlat import polygons_of
 from upscaling.errors import ConfigError
-from upscaling.grids.lonlat import polygons_of
 
 __all__ = ["MAX_CELLS", "Cells", "Floors", "Lattice", "cover", "floors", "least_of"]
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.lattice import MAX_CELLS, Ints

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import transformer
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.lattice import Ints, Lattice
-from upscaling.grids.lonlat import transformer
 from upscaling.grids.utm import outlines, utm_cells
 from upscaling.grids.utm_zones import Zone, false_northing, utm_zones
 

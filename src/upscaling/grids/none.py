@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import shapely
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import lonlat_bounds, polygons_of, to_lonlat
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.clip import snapped
-from upscaling.grids.lonlat import lonlat_bounds, polygons_of, to_lonlat
 from upscaling.grids.utm_zones import zone_of
 
 __all__ = ["NoGrid", "make"]

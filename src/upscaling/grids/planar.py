@@ -9,11 +9,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import METRES_PER_DEGREE, ground_area, lonlat_bounds, rolled, transformer
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.lattice import Cells, Ints, Lattice, cover, floors, least_of
-from upscaling.grids.lonlat import METRES_PER_DEGREE, ground_area, lonlat_bounds, rolled, transformer
 from upscaling.grids.owners import owned
 
 __all__ = ["DegreeGrid", "LaeaGrid", "PlanarGrid", "make", "rings", "within_domain"]

@@ -9,10 +9,10 @@ import shapely
 from numpy.typing import NDArray
 from shapely.affinity import translate
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import MAX_STEP
 from upscaling.grids import s2_tiles as tiling
 from upscaling.grids.base import BaseGrid, Selection
-from upscaling.grids.lonlat import MAX_STEP
 from upscaling.grids.mgrs import SIDE
 from upscaling.grids.planar import within_domain
 from upscaling.grids.s2_tiles import FOOTPRINT, Square

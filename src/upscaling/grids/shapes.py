@@ -9,11 +9,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import METRES_PER_DEGREE, cut_at_antimeridian, ground_area, lonlat_bounds
 from upscaling.grids.base import Selection
 from upscaling.grids.clip import snapped
 from upscaling.grids.lattice import Floats, Floors, Ints, floors, least_of
-from upscaling.grids.lonlat import METRES_PER_DEGREE, cut_at_antimeridian, ground_area, lonlat_bounds
 from upscaling.grids.utm_zones import to_plane, utm_zones, zones_of
 
 __all__ = ["Overlaps", "overlaps", "ring_selection"]

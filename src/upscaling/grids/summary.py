@@ -9,12 +9,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from upscaling.files import written_whole
+from upscaling.util.files import written_whole
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from upscaling.aoi import AOI
+    from upscaling.area.aoi import AOI
 
 __all__ = ["describe_tiles", "plot_tiles", "text_map"]
 
@@ -41,7 +41,7 @@ def describe_tiles(tiles: gpd.GeoDataFrame, aoi: AOI | None = None, *, width: in
     str
         Number of tiles, CRS by number of tiles, extent, areas, tiles that were dropped, notices, a map.
     """
-    from upscaling.grids.lonlat import area_km2
+    from upscaling.area.lonlat import area_km2
 
     grid = tiles.attrs.get("grid") or tiles["grid"].iloc[0]
     zones = tiles["crs"].value_counts()

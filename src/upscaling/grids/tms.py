@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.vector import crs_name
 from upscaling.errors import ConfigError
 from upscaling.grids.lattice import Ints, Lattice
 from upscaling.grids.planar import PlanarGrid
-from upscaling.grids.vector import crs_name
 
 __all__ = ["TmsGrid", "make"]
 

@@ -10,11 +10,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from upscaling.aoi import AOI
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import lonlat_bounds, rolled, transformer
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.lattice import Lattice, cover, floors, least_of
-from upscaling.grids.lonlat import lonlat_bounds, rolled, transformer
 from upscaling.grids.owners import OwnedCells, owned
 from upscaling.grids.planar import rings
 from upscaling.grids.utm_aoi import aoi_in_zones

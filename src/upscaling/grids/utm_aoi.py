@@ -8,8 +8,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from upscaling.aoi import AOI
-from upscaling.grids.lonlat import MAX_STEP, folded, polygons_of, valid_polygons
+from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import MAX_STEP, folded, polygons_of, valid_polygons
 from upscaling.grids.utm_zones import Zone, to_plane
 
 __all__ = ["aoi_in_zones"]
@@ -82,7 +82,7 @@ def _windows(
 def _projected(
     zone: Ints, turn: NDArray[np.float64], part: Ints, polygons: NDArray[Any], zones: tuple[Zone, ...]
 ) -> tuple[Ints, Ints, NDArray[Any]]:
-    """Project lon/lat polygons to their zones; what that makes invalid is mended and exploded."""
+    """Project lon/lat polygons to their zones; what that makes invalid is patched and exploded."""
     xy, row = shapely.get_coordinates(polygons, return_index=True)
     xy[:, 0] -= (np.array([z.central_meridian for z in zones])[zone] + turn)[row]
     at_pole = np.array([not z.number for z in zones])[zone]
@@ -97,8 +97,8 @@ def _projected(
     bad = ~shapely.is_valid(flat) | (shapely.get_type_id(flat) != 3) | shapely.is_empty(flat)
     zone_of, part_of, out = [zone[~bad]], [part[~bad]], [flat[~bad]]
     for k in np.flatnonzero(bad):
-        mended = valid_polygons(polygons_of([flat[k]]))
-        out.append(mended)
-        zone_of.append(np.full(len(mended), zone[k]))
-        part_of.append(np.full(len(mended), part[k]))
+        patched = valid_polygons(polygons_of([flat[k]]))
+        out.append(patched)
+        zone_of.append(np.full(len(patched), zone[k]))
+        part_of.append(np.full(len(patched), part[k]))
     return np.concatenate(zone_of), np.concatenate(part_of), np.concatenate(out)

@@ -15,8 +15,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from upscaling.area.lonlat import transformer
 from upscaling.grids.lattice import Cells, Lattice, cover
-from upscaling.grids.lonlat import transformer
 from upscaling.grids.owners import sorted_cells
 
 __all__ = ["Zone", "false_northing", "from_plane", "owned_cells", "to_plane", "utm_zones", "zone_of", "zones_of"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.local_backend.data import BandFile, Collection, Raster, Scene
 from upscaling.local_backend.errors import ProcessError
-from upscaling.tiles import Bounds
+from upscaling.model import Bounds
 
 if TYPE_CHECKING:
     import numpy as np

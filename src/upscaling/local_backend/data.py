@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from upscaling.errors import ConfigError
-from upscaling.tiles import Bounds
+from upscaling.model import Bounds
 
 if TYPE_CHECKING:
     from affine import Affine

@@ -21,12 +21,12 @@ from openeo_driver.errors import (
 from openeo_driver.processes import ProcessRegistry
 from openeo_driver.users import User
 
-from upscaling.files import read_json
 from upscaling.local_backend.jobs import Job, JobStore, now
 from upscaling.local_backend.save import FORMATS
 from upscaling.local_backend.supervisor import SYNCHRONOUS, Supervisor
 from upscaling.local_backend.validation import validate_graph
 from upscaling.local_backend.worker import OUTPUT, RESULT_FILE, log_entries
+from upscaling.util.files import read_json
 
 __all__ = ["JOB_PARAMETERS", "BatchJobs", "Implementation", "Processes", "Processing", "api_error"]
 

@@ -1,4 +1,4 @@
-"""The back-end's process registry: openeo-processes-dask, mended where catalogue graphs fail on it.
+"""The back-end's process registry: openeo-processes-dask, patched where catalogue graphs fail on it.
 
 One convention holds inside every callback: the values of the dimension that is reduced or applied over lie along the
 *first* axis of a numpy array, and a scalar of the openEO specification is an array of all other pixels. So an array
@@ -12,8 +12,8 @@ from functools import wraps
 from inspect import signature
 from typing import Any
 
-from upscaling.files import read_json
 from upscaling.local_backend import arrays, cube_processes, spatial, temporal
+from upscaling.util.files import read_json
 
 __all__ = ["base_registry", "specifications"]
 

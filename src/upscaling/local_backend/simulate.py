@@ -5,7 +5,7 @@ costs and results are those of real jobs. No graph is evaluated: the result is o
 that covers exactly the extent of the graph's ``load_collection`` or ``load_stac``, so that whatever checks places and
 sizes is content.
 
-This process stands in the nursery's place and speaks its protocol.
+This process stands in the fork server's place and speaks its protocol.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError
-from upscaling.files import read_json
 from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.worker import OUTPUT, RESULT_FILE, extent_of, log_entry
 from upscaling.results.projection import METRES_PER_DEGREE
+from upscaling.util.files import read_json
 
 __all__ = ["duration_of", "main", "write_result"]
 

@@ -1,4 +1,4 @@
-"""Keeps the jobs going: hands queued jobs to the nursery, and writes down how they ended."""
+"""Keeps the jobs going: hands queued jobs to the fork server, and writes down how they ended."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from typing import Any
 from urllib.parse import quote
 
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.files import read_json, write_json
+from upscaling.local_backend.fork_server import ENVIRONMENT
 from upscaling.local_backend.jobs import Job, JobStore, now
-from upscaling.local_backend.nursery import ENVIRONMENT
 from upscaling.local_backend.worker import RESULT_FILE, log_entries, log_entry
 from upscaling.local_backend.workspaces import WORKSPACES
+from upscaling.util.files import read_json, write_json
 
 __all__ = ["SYNCHRONOUS", "Supervisor"]
 
@@ -38,7 +38,7 @@ CREDITS_PER_JOB, CREDITS_PER_KM2 = 1.0, 0.001
 
 
 class Supervisor:
-    """Owns the nursery process and the job folders.
+    """Owns the fork server process and the job folders.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Supervisor:
         self._active: set[str] = set()
         self._waiters: dict[str, threading.Event] = {}
         self._closing = False
-        self._start_nursery()
+        self._start_fork_server()
 
     def folder(self, job_id: str) -> Path:
         """Return the folder of a job."""
@@ -119,25 +119,25 @@ class Supervisor:
         self._waiters[job_id] = threading.Event()
 
     def close(self) -> None:
-        """End the nursery and with it every job process; their jobs are run again at the next start."""
+        """End the fork server and with it every job process; their jobs are run again at the next start."""
         with self._lock:
             self._closing = True
         with contextlib.suppress(OSError):  # it may be dead already
             self._channel.shutdown(socket.SHUT_RDWR)
         try:
-            self._nursery.wait(timeout=10)
+            self._fork_server.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            self._nursery.kill()
+            self._fork_server.kill()
 
-    def _start_nursery(self) -> None:
+    def _start_fork_server(self) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
-            module = "nursery" if self._simulate is None else "simulate"
+            module = "fork_server" if self._simulate is None else "simulate"
             command = [sys.executable, "-m", f"upscaling.local_backend.{module}", str(theirs.fileno()), str(self._data)]
             command += map(str, self._simulate or ())
             environment = {**os.environ, **ENVIRONMENT}
             environment.pop("OPENEO_LOCAL_PASSWORD", None)
-            self._nursery = subprocess.Popen(
+            self._fork_server = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
             )
         self._lines = self._channel.makefile("r", encoding="utf-8")
@@ -148,7 +148,7 @@ class Supervisor:
         if message["event"] != "ready":
             raise UpscalingError("the worker process died while it was starting; its message is above")
         self.collections, self.processes = message["collections"], message["processes"]
-        threading.Thread(target=self._listen, name="nursery", daemon=True).start()
+        threading.Thread(target=self._listen, name="fork_server", daemon=True).start()
 
     def _send(self, message: Mapping[str, Any]) -> None:
         try:
@@ -178,13 +178,13 @@ class Supervisor:
                 self._ended(message)
 
     def _revive(self) -> None:
-        """Start another nursery after one was killed from outside, and its children with it."""
-        log.error("the worker process died (exit status %s); starting another", self._nursery.wait())
+        """Start another fork server after one was killed from outside, and its children with it."""
+        log.error("the worker process died (exit status %s); starting another", self._fork_server.wait())
         with self._lock:
             self._active.clear()
             for left in reversed(range(_MOST_REVIVALS)):
                 try:
-                    self._start_nursery()
+                    self._start_fork_server()
                     break
                 except UpscalingError:
                     if not left:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from upscaling.files import read_json, write_json
 from upscaling.local_backend.cubes import load_cube
 from upscaling.local_backend.data import Collection, Scene
 from upscaling.local_backend.definitions import Definitions
@@ -20,6 +19,7 @@ from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import Evaluator
 from upscaling.local_backend.save import save
 from upscaling.local_backend.workspaces import WORKSPACES, export
+from upscaling.util.files import read_json, write_json
 
 __all__ = ["OUTPUT", "RESULT_FILE", "data_sources", "extent_of", "log_entries", "log_entry", "run_job"]
 

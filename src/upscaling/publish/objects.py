@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from upscaling.errors import UpscalingError
-from upscaling.files import SHA256_MULTIHASH, sha256_file, size_of
+from upscaling.util.files import SHA256_MULTIHASH, sha256_file, size_of
 
 __all__ = ["Product", "Published"]
 

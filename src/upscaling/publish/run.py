@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.files import write_json
 from upscaling.publish.explorer import explorer_config
 from upscaling.publish.objects import Product, Published
 from upscaling.publish.store import Sent, Store
+from upscaling.util.files import write_json
 
 if TYPE_CHECKING:
     from upscaling.config import Config

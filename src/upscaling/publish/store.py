@@ -13,7 +13,7 @@ from upscaling.errors import UpscalingError
 from upscaling.publish.objects import Published
 
 if TYPE_CHECKING:
-    from upscaling.config_products import Publish
+    from upscaling.config.products import Publish
 
 __all__ = ["Sent", "Store"]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.files import SHA256_MULTIHASH, sha256_file, size_of
+from upscaling.model import Bounds, FetchedAsset, Tile, TileJob
 from upscaling.results.cog import COG_MEDIA_TYPE, CogInfo, ensure_cog, is_tiff, move
 from upscaling.results.cubes import is_zarr
 from upscaling.results.formats import FileFacts, read_file
 from upscaling.results.projection import metres_per_unit
 from upscaling.results.remote_assets import UNREAD, stated_fields, stated_raster
-from upscaling.tiles import Bounds, FetchedAsset, Tile, TileJob
-from upscaling.words import plain_text
+from upscaling.util.files import SHA256_MULTIHASH, sha256_file, size_of
+from upscaling.util.text import plain_text
 
 __all__ = ["PlacedAsset", "asset_names", "place_assets"]
 

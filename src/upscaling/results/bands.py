@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from upscaling.files import written_whole
+from upscaling.util.files import written_whole
 
 __all__ = ["class_colours", "say_of_bands"]
 

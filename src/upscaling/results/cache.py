@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from upscaling.files import digest, written_whole
 from upscaling.results.gathered import Gathered
+from upscaling.util.files import digest, written_whole
 
 __all__ = ["ItemCache", "runs"]
 

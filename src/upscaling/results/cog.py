@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.files import sha256_file, written_whole
-from upscaling.tiles import Bounds, Tile
+from upscaling.model import Bounds, Tile
+from upscaling.util.files import sha256_file, written_whole
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from upscaling.area.outline import union_bbox
 from upscaling.errors import UpscalingError
-from upscaling.files import SHA256_MULTIHASH, rewrite, sha256_file, written_whole
 from upscaling.results.cache import ItemCache, runs
 from upscaling.results.describe import describe
-from upscaling.results.footprint import union_bbox
 from upscaling.results.gathered import Gathered
 from upscaling.results.item import EXTENSIONS, collection_href, collection_id
 from upscaling.results.profile import collection_problems
+from upscaling.util.files import SHA256_MULTIHASH, rewrite, sha256_file, written_whole
 
 if TYPE_CHECKING:
-    from upscaling.config_collection import AssetDescription, Expect
+    from upscaling.config.collection import AssetDescription, Expect
 
 __all__ = [
     "CollectSummary",

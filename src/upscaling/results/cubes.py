@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from upscaling.model import Bounds
 from upscaling.results.projection import proj_code
-from upscaling.tiles import Bounds
 
 __all__ = ["describe_zarr", "is_zarr"]
 

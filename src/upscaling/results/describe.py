@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from upscaling.results.item import EXTENSIONS, collection_href, collection_id
 
 if TYPE_CHECKING:
-    from upscaling.config_collection import AssetDescription, Band, ClassValue
+    from upscaling.config.collection import AssetDescription, Band, ClassValue
 
 __all__ = ["describe"]
 

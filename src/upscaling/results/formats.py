@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.model import Bounds
 from upscaling.results.projection import proj_code
-from upscaling.tiles import Bounds
 
 __all__ = ["FileFacts", "read_file"]
 

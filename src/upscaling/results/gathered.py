@@ -11,7 +11,7 @@ import orjson
 from upscaling.results.profile import item_problems
 
 if TYPE_CHECKING:
-    from upscaling.config_collection import Expect
+    from upscaling.config.collection import Expect
 
 __all__ = ["OF_THE_ALGORITHM", "Gathered", "Way"]
 

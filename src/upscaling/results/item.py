@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from upscaling.area.outline import bbox_of, footprint
+from upscaling.model import Algorithm, Outcome, Tile, TileJob
 from upscaling.results.assets import PlacedAsset, place_assets
 from upscaling.results.cog import CogInfo
-from upscaling.results.footprint import bbox_of, footprint
 from upscaling.results.projection import proj_code
-from upscaling.tiles import Algorithm, Outcome, Tile, TileJob
-from upscaling.words import plain_text
+from upscaling.util.text import plain_text
 
 __all__ = ["EXTENSIONS", "build_item", "collection_href", "collection_id", "public_url", "rfc3339"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from upscaling.errors import UpscalingError
-from upscaling.files import written_whole
+from upscaling.model import Bounds
 from upscaling.results.parts import Part, read_parts
 from upscaling.results.projection import metres_per_unit
-from upscaling.tiles import Bounds
+from upscaling.util.files import written_whole
 
 if TYPE_CHECKING:
     import numpy as np

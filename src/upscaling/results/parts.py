@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from upscaling.model import Bounds
 from upscaling.results.remote_assets import gdal_path
-from upscaling.tiles import Bounds
 
 __all__ = ["Part", "Rasters", "read_parts", "read_rasters"]
 

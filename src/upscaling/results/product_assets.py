@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import UpscalingError
-from upscaling.files import SHA256_MULTIHASH, rewrite, sha256_file
 from upscaling.results.cog import COG_MEDIA_TYPE
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.projection import metres_per_unit, proj_code
+from upscaling.util.files import SHA256_MULTIHASH, rewrite, sha256_file
 
 __all__ = ["mosaic_assets", "put_assets", "quality_assets"]
 

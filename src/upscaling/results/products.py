@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.files import read_json, write_json
 from upscaling.results.bands import class_colours, say_of_bands
 from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog, write_quicklook
 from upscaling.results.parts import Part, read_rasters
 from upscaling.results.product_assets import mosaic_assets, put_assets, quality_assets
 from upscaling.results.quality import check_whole
 from upscaling.results.remote_assets import UNREAD
+from upscaling.util.files import read_json, write_json
 
 if TYPE_CHECKING:
     from upscaling.config import Config
-    from upscaling.config_products import Mosaic
+    from upscaling.config.products import Mosaic
 
 __all__ = ["check_quality", "make_mosaics", "read_mosaics"]
 
@@ -126,7 +126,7 @@ def check_quality(config: Config, run_folder: Path) -> dict[str, Any]:
     UpscalingError
         If there is no collection.
     """
-    from upscaling.plan import load_plan
+    from upscaling.planning.plan import load_plan
 
     rasters = read_rasters(_existing(run_folder / "collection.json"))
     planned, aoi = list(load_plan(run_folder).tiles), _aoi(config)
@@ -220,7 +220,7 @@ def _bbox(dataset: Any) -> list[float]:
 
 
 def _aoi(config: Config) -> Any:
-    from upscaling.aoi import read_aoi
+    from upscaling.area.aoi import read_aoi
 
     if config.area is None:
         return None

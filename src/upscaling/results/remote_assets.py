@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.model import Bounds, FetchedAsset, Tile
 from upscaling.results.cog import CogInfo
-from upscaling.tiles import Bounds, FetchedAsset, Tile
 
 __all__ = ["UNREAD", "gdal_path", "stated_fields", "stated_raster"]
 

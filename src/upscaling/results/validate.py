@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError
-from upscaling.files import size_of
 from upscaling.results.cubes import is_zarr
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.profile import collection_problems, homogeneity_problems, item_problems
+from upscaling.util.files import size_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft7Validator

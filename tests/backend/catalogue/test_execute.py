@@ -21,8 +21,8 @@ from tests.servers import PASSWORD, USER, EmbeddedBackend
 
 from upscaling.config import Config
 from upscaling.errors import TileFailedError
-from upscaling.planning import make_plan
-from upscaling.tile import run_tile
+from upscaling.execution.tile import run_tile
+from upscaling.planning.make import make_plan
 
 from .conftest import EDGES, in_tile
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from upscaling.backends.cwl import CwlBackend
-from upscaling.files import digest
-from upscaling.packages import bind_package, pin_package
-from upscaling.receipts import open_receipt
-from upscaling.tiles import Bounds, Outcome, Tile, TileJob
+from upscaling.algorithms.cwl import pin_package
+from upscaling.backends.cwl.backend import CwlBackend
+from upscaling.binding.cwl import bind_package
+from upscaling.jobs.receipts import open_receipt
+from upscaling.model import Bounds, Outcome, Tile, TileJob
+from upscaling.util.files import digest
 
 PACKAGES = Path(__file__).parent / "packages"
 DEMO = Path(__file__).resolve().parents[3] / "cwl" / "ndvi.cwl"

@@ -14,8 +14,8 @@ import pytest
 import rasterio
 
 from upscaling.errors import TileFailedError
-from upscaling.files import read_json
-from upscaling.tiles import Bounds, Outcome, Tile, TileJob
+from upscaling.model import Bounds, Outcome, Tile, TileJob
+from upscaling.util.files import read_json
 
 from .conftest import DEMO, INSIDE
 

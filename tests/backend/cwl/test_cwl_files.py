@@ -14,10 +14,10 @@ import yaml
 from tests.servers import BIN
 
 from upscaling.config import Config
-from upscaling.files import read_json
-from upscaling.local_files import _HASHED
-from upscaling.plan import ensure_plan
-from upscaling.tiles import Outcome, TileJob
+from upscaling.model import Outcome, TileJob
+from upscaling.planning.local_files import _HASHED
+from upscaling.planning.plan import ensure_plan
+from upscaling.util.files import read_json
 
 from .conftest import PACKAGES
 

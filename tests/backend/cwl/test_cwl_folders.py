@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from upscaling.errors import TileFailedError
-from upscaling.tiles import Outcome, TileJob
+from upscaling.model import Outcome, TileJob
 
 from .conftest import PACKAGES
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tests.containers import Podman
 
-from upscaling.backends.containers import digests_of
-from upscaling.files import sha256_file, write_json
-from upscaling.packages import pin_package
-from upscaling.tiles import Outcome, TileJob
+from upscaling.algorithms.cwl import pin_package
+from upscaling.backends.cwl.containers import digests_of
+from upscaling.model import Outcome, TileJob
+from upscaling.util.files import sha256_file, write_json
 
 from .conftest import DEMO
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from upscaling.backends.cwl_outputs import read_outputs
+from upscaling.backends.cwl.outputs import read_outputs
 from upscaling.errors import ErrorClass, TileFailedError
 
 

@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 from tests.servers import environment
 
 from upscaling.config import load_config
+from upscaling.cwl_workflow import write_workflow
 from upscaling.errors import UpscalingError
-from upscaling.plaincwl import write_workflow
 
 from .conftest import PACKAGES
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from upscaling.backends.cwl import CwlBackend
-from upscaling.backends.cwl_process import alone, survivors
+from upscaling.backends.cwl.backend import CwlBackend
+from upscaling.backends.cwl.process import alone, survivors
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
-from upscaling.files import read_json
-from upscaling.tiles import Outcome, TileJob
+from upscaling.model import Outcome, TileJob
+from upscaling.util.files import read_json
 
 from .conftest import INSIDE, PACKAGES
 
@@ -124,12 +124,12 @@ def test_a_failure_is_told_in_the_tools_words(
 def test_toil_says_why_a_tool_failed_and_runs_it_again_next_time(tmp_path: Path, make_job: Make, run_job: Run) -> None:
     """The second run restarts the store of the first and does only what failed."""
     script = (
-        f'if [ -e "{tmp_path}/mended" ]; then mkdir out; echo 1 > out/a.txt; else echo broken: {{}} >&2; exit 4; fi'
+        f'if [ -e "{tmp_path}/patched" ]; then mkdir out; echo 1 > out/a.txt; else echo broken: {{}} >&2; exit 4; fi'
     )
     job = make_job(PACKAGES / "tool.cwl", {"command": script})
     with pytest.raises(TileFailedError, match=r"step main exited with status 4: broken: \{\} \(log: .*\.cwl\.log\)$"):
         run_job(job)
-    (tmp_path / "mended").touch()
+    (tmp_path / "patched").touch()
     assert [asset.key for asset in run_job(job).assets] == ["a"]
     receipt = read_json(job.receipt)
     assert (receipt["state"], receipt["attempt"], receipt["history"][0]["state"]) == ("finished", 2, "failed")
@@ -151,8 +151,8 @@ def test_limits_that_the_package_sets_itself(tmp_path: Path, make_job: Make, run
 
 TILE_PROCESS = """
 import pickle, sys
-from upscaling.backends.cwl import CwlBackend
-from upscaling.receipts import open_receipt
+from upscaling.backends.cwl.backend import CwlBackend
+from upscaling.jobs.receipts import open_receipt
 with open(sys.argv[1], "rb") as stream:
     job = pickle.load(stream)
 with open_receipt(job) as receipt:
@@ -287,7 +287,7 @@ def test_what_is_missing_is_said_before_the_first_tile(
 ) -> None:
     job = make_job(PACKAGES / "kinds.cwl", {"folder": str(tmp_path), "names": []})
     CwlBackend().check(job.algorithm)
-    monkeypatch.setattr("upscaling.packages.tool_path", lambda: str(tmp_path))
+    monkeypatch.setattr("upscaling.algorithms.cwl.tool_path", lambda: str(tmp_path))
     with pytest.raises(ConfigError, match=r"backend\.engine: there is no toil-cwl-runner beside this Python"):
         CwlBackend().check(job.algorithm)
     for program in ("toil-cwl-runner", "cwltool"):

@@ -11,9 +11,9 @@ import pytest
 from tests.containers import Registry
 from tests.servers import QuietFolder, served
 
+from upscaling.algorithms.cwl import pin_package
 from upscaling.errors import ConfigError
-from upscaling.files import read_json
-from upscaling.packages import pin_package
+from upscaling.util.files import read_json
 
 from .conftest import DEMO
 

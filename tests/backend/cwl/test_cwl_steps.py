@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from upscaling.tiles import Outcome, TileJob
+from upscaling.model import Outcome, TileJob
 
 from .conftest import INSIDE, PACKAGES
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from upscaling.backends.toil_systems import JobStore, check, environment_of
+from upscaling.algorithms.cwl import tool_path
+from upscaling.backends.cwl.toil_systems import JobStore, check, environment_of
 from upscaling.config import Config
 from upscaling.errors import ConfigError, TileFailedError
-from upscaling.packages import tool_path
-from upscaling.tiles import Outcome, TileJob
+from upscaling.model import Outcome, TileJob
 
 from .conftest import PACKAGES
 

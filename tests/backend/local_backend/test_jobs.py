@@ -23,9 +23,9 @@ QUICK = {"add": {"process_id": "add", "arguments": {"x": 1, "y": 2}, "result": T
 
 
 def workers(backend: Backend) -> list[psutil.Process]:
-    """The processes of jobs: children of the nursery, which is the only child of the back-end."""
-    (nursery,) = psutil.Process(backend.process.pid).children()
-    return nursery.children()
+    """The processes of jobs: children of the fork server, which is the only child of the back-end."""
+    (fork_server,) = psutil.Process(backend.process.pid).children()
+    return fork_server.children()
 
 
 def test_starts_beyond_the_limit_are_refused(backend: Backend, gate: Gate) -> None:
@@ -90,7 +90,7 @@ def test_jobs_outlive_a_kill_of_the_back_end(backend: Backend, gate: Gate, tmp_p
     assert gate.reached.wait(30)
     left = psutil.Process(backend.process.pid).children(recursive=True)
     backend.kill()
-    assert psutil.wait_procs(left, timeout=10)[1] == []  # the nursery and the job's process follow
+    assert psutil.wait_procs(left, timeout=10)[1] == []  # the fork server and the job's process follow
     gate.reached.clear()
     backend.start()
     connection = backend.connect()
@@ -110,7 +110,7 @@ def test_jobs_outlive_a_kill_of_the_back_end(backend: Backend, gate: Gate, tmp_p
     assert connection.job(created.job_id).status() == "created"
 
 
-def test_a_new_nursery_replaces_a_killed_one(backend: Backend, gate: Gate) -> None:
+def test_a_new_fork_server_replaces_a_killed_one(backend: Backend, gate: Gate) -> None:
     job = backend.connect().create_job(gate.graph)
     job.start()
     assert gate.reached.wait(30)
@@ -126,12 +126,12 @@ def test_a_new_nursery_replaces_a_killed_one(backend: Backend, gate: Gate) -> No
     assert wait(job) == "finished"
 
 
-def test_a_nursery_that_is_killed_before_it_reads_its_orders_is_replaced_too(backend: Backend, gate: Gate) -> None:
+def test_a_fork_server_that_is_killed_before_it_reads_its_orders_is_replaced_too(backend: Backend, gate: Gate) -> None:
     job = backend.connect().create_job(gate.graph)
-    (nursery,) = psutil.Process(backend.process.pid).children()
-    nursery.suspend()
+    (fork_server,) = psutil.Process(backend.process.pid).children()
+    fork_server.suspend()
     job.start()
-    nursery.kill()
+    fork_server.kill()
     assert gate.reached.wait(30)
     gate.opened.set()
     assert wait(job) == "finished"

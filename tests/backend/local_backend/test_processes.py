@@ -1,4 +1,4 @@
-"""Processes that were mended or written, on small cubes against numpy."""
+"""Processes that were patched or written, on small cubes against numpy."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from urllib.parse import parse_qs
 import pytest
 from tests.backend.ogcapi.replay import Replay
 
-from upscaling.backends.ogcapi_client import OgcApiClient
-from upscaling.backends.ogcapi_results import Found
-from upscaling.backends.ogcapi_stage import stage
-from upscaling.backends.remote import PlatformError
+from upscaling.backends.ogcapi.client import OgcApiClient
+from upscaling.backends.ogcapi.results import Found
+from upscaling.backends.ogcapi.stage import stage
 from upscaling.errors import ConfigError
+from upscaling.jobs.remote_job import PlatformError
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tests.backend.ogcapi.replay import Replay
 
-from upscaling.backends.ogcapi import _state_of
-from upscaling.backends.ogcapi_client import OgcApiClient
-from upscaling.backends.ogcapi_results import read_reply
-from upscaling.backends.remote import PlatformError
+from upscaling.backends.ogcapi.backend import _state_of
+from upscaling.backends.ogcapi.client import OgcApiClient
+from upscaling.backends.ogcapi.results import read_reply
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.files import write_json
+from upscaling.jobs.remote_job import PlatformError
+from upscaling.util.files import write_json
 
 SHAPES = Path(__file__).parent / "shapes"
 

@@ -22,10 +22,10 @@ from tests.pixels import put_together, scene_ndvi, window
 from tests.servers import environment
 from tests.workflow.conftest import Run, work_folder
 
-from upscaling.backends import ogcapi_jobs
+from upscaling.backends.ogcapi import jobs as ogcapi_jobs
 from upscaling.config import Config
-from upscaling.plan import ensure_plan, keep_config
-from upscaling.tile import run_tile
+from upscaling.execution.tile import run_tile
+from upscaling.planning.plan import ensure_plan, keep_config
 
 CREATE, STATUS = ("POST", r"/processes/ndvi/execution"), ("GET", r"/jobs/[^/]+")
 RESULTS, LIST = ("GET", r"/jobs/[^/]+/results"), ("GET", r"/jobs")

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from tests.backend.ogcapi.replay import Replay
 
-from upscaling.backends import ogcapi_jobs
-from upscaling.backends.ogcapi import OgcApiBackend, _Work
-from upscaling.backends.places import Places
-from upscaling.config_ogcapi import OgcApiBackendConfig
+from upscaling.backends.ogcapi import jobs as ogcapi_jobs
+from upscaling.backends.ogcapi.backend import OgcApiBackend, _Work
+from upscaling.config.ogcapi import OgcApiBackendConfig
 from upscaling.errors import ConfigError, TileFailedError
-from upscaling.files import write_json
-from upscaling.receipts import open_receipt
-from upscaling.tiles import Algorithm, Bounds, Outcome, Tile, TileJob
+from upscaling.jobs.receipts import open_receipt
+from upscaling.jobs.slots import SlotPool
+from upscaling.model import Algorithm, Bounds, Outcome, Tile, TileJob
+from upscaling.util.files import write_json
 
 INPUTS = {"aoi": "1,2,3,4"}
 DESCRIPTION = {"id": "p", "version": "1", "inputs": {}, "outputs": {"a": {}}}
@@ -282,7 +282,7 @@ def test_a_process_that_changed_since_the_plan_is_not_run(replay: Replay, tmp_pa
 
 
 def test_the_wait_for_a_place_is_no_part_of_a_jobs_duration(tmp_path: Path) -> None:
-    places = Places(1)
+    places = SlotPool(1)
     places.take("another tile")
     backend: Any = SimpleNamespace(client=None, places=places)
     job: Any = SimpleNamespace(scratch=tmp_path, key="ours")

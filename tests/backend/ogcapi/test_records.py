@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.backend.ogcapi.replay import Replay
 
+from upscaling.algorithms.ogc_process import find_process, pin_process
+from upscaling.algorithms.records import OgcProcess
 from upscaling.config import Config
 from upscaling.errors import ConfigError
-from upscaling.ogcapi_process import find_process, pin_process
-from upscaling.records import OgcProcess
 
 RECORDS = {
     "gep_DinSAR": ("https://ades.gep.terradue.com/gep/wps3", "gep/wps3", "s1-insar-0_4_11"),

@@ -12,11 +12,11 @@ import pytest
 from tests.backend.ogcapi.replay import Replay
 from tests.servers import free_port
 
-from upscaling.backends.ogcapi_client import OgcApiClient
-from upscaling.backends.ogcapi_results import Found
-from upscaling.backends.ogcapi_stage import stage
-from upscaling.backends.remote import PlatformError
+from upscaling.backends.ogcapi.client import OgcApiClient
+from upscaling.backends.ogcapi.results import Found
+from upscaling.backends.ogcapi.stage import stage
 from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.jobs.remote_job import PlatformError
 
 PIXELS = b"II*\0" + bytes(range(256)) * 20
 

@@ -16,11 +16,11 @@ from tests.fake_stac_api import FakeStacApi
 from tests.publish.pgstac import Pgstac
 from tests.stac_products import make_items
 
-from upscaling.config_stac import Search
+from upscaling.config.stage_in import Search
 from upscaling.errors import ConfigError
-from upscaling.stac.choose import Choice, fits, pin, pinned_document, span_of, within
-from upscaling.stac.sources import Said, found
-from upscaling.stac.web import TOKEN
+from upscaling.stage_in.choose import Choice, fits, pin, pinned_document, span_of, within
+from upscaling.stage_in.sources import Said, found
+from upscaling.stage_in.web import TOKEN
 
 EVERYWHERE = (-180.0, -90.0, 180.0, 90.0)
 WESTERN = box(11.28, 46.46, 11.30, 46.48)  # in the western strip only
@@ -146,7 +146,7 @@ def says(content: Any, status: int = 200) -> Any:
 
 
 def test_bad_apis_end_in_one_line(api: FakeStacApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("upscaling.stac.sources._BACKOFF", 0.0)
+    monkeypatch.setattr("upscaling.stage_in.sources._BACKOFF", 0.0)
     again = [{"rel": "next", "href": f"{api.url}/search", "method": "POST"}]
     cases = {
         "gives the same page again and again": says({"features": api.items[:1], "links": again}),
@@ -163,7 +163,7 @@ def test_bad_apis_end_in_one_line(api: FakeStacApi, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_overloaded_api_is_asked_again(api: FakeStacApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("upscaling.stac.sources._BACKOFF", 0.01)
+    monkeypatch.setattr("upscaling.stage_in.sources._BACKOFF", 0.01)
     times = iter(range(3))
 
     def overloaded(path: str, handler: BaseHTTPRequestHandler) -> bool:
@@ -210,7 +210,7 @@ def test_a_catalogue_of_the_web_does_not_name_files_of_this_machine(api: FakeSta
 
 def test_items_across_the_antimeridian_and_without_a_place() -> None:
     def shape(**item: Any) -> Any:
-        from upscaling.stac.choose import _shape
+        from upscaling.stage_in.choose import _shape
 
         return _shape(item)
 

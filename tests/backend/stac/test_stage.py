@@ -18,9 +18,9 @@ from tests.fake_stac_api import FakeStacApi
 from tests.publish.conftest import BUCKET, S3
 
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.stac.inputs import ITEMS
-from upscaling.stac.stage import Stage
-from upscaling.stac.web import TOKEN
+from upscaling.stage_in.inputs import ITEMS
+from upscaling.stage_in.stage import Stage
+from upscaling.stage_in.web import TOKEN
 
 
 def write_plan(folder: Path, items: list[dict[str, Any]]) -> list[str]:
@@ -38,7 +38,7 @@ def write_plan(folder: Path, items: list[dict[str, Any]]) -> list[str]:
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr("upscaling.stac.stage._PAUSE", 0.01)
+    monkeypatch.setattr("upscaling.stage_in.stage._PAUSE", 0.01)
     return Stage(tmp_path / "plan", tmp_path / "cache", 10**9)
 
 
@@ -73,7 +73,7 @@ def test_a_staged_catalogue_is_whole_and_local(api: FakeStacApi, stage: Stage, t
 PROCESS = """
 import json, sys
 from pathlib import Path
-from upscaling.stac.stage import Stage
+from upscaling.stage_in.stage import Stage
 stage = Stage(*map(Path, sys.argv[1:3]), 10**9)
 stage.inputs(json.loads(sys.argv[4]), Path(sys.argv[3]))
 """

@@ -13,7 +13,7 @@ import shapely.affinity
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from upscaling.aoi import AOI, read_aoi
+from upscaling.area.aoi import AOI, read_aoi
 from upscaling.grids.base import COLUMNS, check_ids
 
 # a counter-example is printed as it was found: shrinking polygons takes minutes and says no more

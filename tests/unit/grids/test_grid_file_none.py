@@ -9,7 +9,7 @@ import pytest
 import shapely
 from grid_helpers import check_contract
 
-from upscaling.aoi import read_aoi
+from upscaling.area.aoi import read_aoi
 from upscaling.errors import ConfigError
 from upscaling.grids import get_grid, list_grids
 

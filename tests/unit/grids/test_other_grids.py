@@ -14,7 +14,7 @@ from grid_helpers import PLAIN, aois, check_contract, check_cover
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upscaling.aoi import read_aoi
+from upscaling.area.aoi import read_aoi
 from upscaling.errors import ConfigError
 from upscaling.grids import get_grid, list_grids
 from upscaling.grids.apex import ApexGrid

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from upscaling.aoi import read_aoi
+from upscaling.area.aoi import read_aoi
 from upscaling.grids import get_grid
 from upscaling.grids.summary import describe_tiles, plot_tiles, text_map
 

@@ -12,7 +12,7 @@ import shapely
 from grid_helpers import PLAIN, aois, check_contract, check_cover
 from hypothesis import given, settings
 
-from upscaling.aoi import read_aoi
+from upscaling.area.aoi import read_aoi
 from upscaling.errors import ConfigError
 from upscaling.grids import get_grid
 from upscaling.grids.lattice import Lattice, cover

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.results.results_helpers import RUN
-from upscaling.tiles import Algorithm, Tile, TileJob
+from upscaling.model import Algorithm, Tile, TileJob
 
 
 @pytest.fixture

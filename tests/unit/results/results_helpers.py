@@ -10,7 +10,7 @@ import numpy as np
 import rasterio
 from rasterio import Affine
 
-from upscaling.tiles import Bounds, FetchedAsset, Outcome, Tile
+from upscaling.model import Bounds, FetchedAsset, Outcome, Tile
 
 RUN = "bolzano"
 TEMPORAL = ("2022-06-01", "2022-07-01")

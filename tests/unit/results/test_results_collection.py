@@ -18,12 +18,12 @@ from stac_geoparquet.arrow import stac_table_to_items
 
 from tests.unit.results.results_helpers import RUN, TEMPORAL, TILES, cut, ndvi, outcome_of, write_raster
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.files import write_json
+from upscaling.model import FetchedAsset, Tile, TileJob
 from upscaling.results.assemble import read_mosaic
 from upscaling.results.collection import CollectionMetadata, collect
 from upscaling.results.item import build_item
 from upscaling.results.validate import validate_collection
-from upscaling.tiles import FetchedAsset, Tile, TileJob
+from upscaling.util.files import write_json
 
 JobOf = Callable[[Tile], TileJob]
 METADATA = CollectionMetadata(

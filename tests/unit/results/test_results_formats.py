@@ -14,13 +14,13 @@ import shapely
 
 from tests.unit.results.results_helpers import RUN, TEMPORAL, TILES, outcome_of, write_raster
 from upscaling.errors import TileFailedError
-from upscaling.files import write_json
+from upscaling.model import FetchedAsset, Tile, TileJob
 from upscaling.publish.objects import Product
 from upscaling.results.collection import CollectionMetadata, collect
 from upscaling.results.formats import read_file
 from upscaling.results.item import build_item
 from upscaling.results.validate import validate_collection
-from upscaling.tiles import FetchedAsset, Tile, TileJob
+from upscaling.util.files import write_json
 
 JobOf = Callable[[Tile], TileJob]
 KEYS = {tile.id: f"key-of-{tile.id}" for tile in TILES[:3]}

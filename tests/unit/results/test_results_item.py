@@ -13,13 +13,13 @@ import pytest
 import shapely
 
 from tests.unit.results.results_helpers import TEMPORAL, TILES, cut, ndvi, outcome_of, tile_at, write_raster
+from upscaling.area.outline import bbox_of, footprint, union_bbox
 from upscaling.errors import TileFailedError
-from upscaling.files import write_json
+from upscaling.model import Bounds, FetchedAsset, Outcome, Tile, TileJob
 from upscaling.results.assets import asset_names
-from upscaling.results.footprint import bbox_of, footprint, union_bbox
 from upscaling.results.item import build_item
 from upscaling.results.validate import Validator
-from upscaling.tiles import Bounds, FetchedAsset, Outcome, Tile, TileJob
+from upscaling.util.files import write_json
 
 JobOf = Callable[[Tile], TileJob]
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)

@@ -80,7 +80,7 @@ def test_a_missing_tile_is_no_data(real: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("crs", [None, "EPSG:3035", "EPSG:32632"])
 def test_no_gap_across_a_zone_border_and_each_tiles_own_part_wins(tmp_path: Path, crs: str | None) -> None:
-    from upscaling.aoi import read_aoi
+    from upscaling.area.aoi import read_aoi
     from upscaling.grids import get_grid
 
     tiles = get_grid("utm-10km").tiles(read_aoi([11.9, 46.45, 12.1, 46.5]))

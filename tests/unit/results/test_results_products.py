@@ -15,15 +15,15 @@ from rio_cogeo.cogeo import cog_validate
 
 from tests.unit.results.results_helpers import RUN, TEMPORAL, TILES, cut, ndvi, outcome_of, write_raster
 from upscaling.config import Config
-from upscaling.config_collection import AssetDescription
-from upscaling.files import write_json
+from upscaling.config.collection import AssetDescription
+from upscaling.model import FetchedAsset, Tile, TileJob
 from upscaling.publish.explorer import explorer_config
 from upscaling.results.collection import CollectionMetadata, collect
 from upscaling.results.item import build_item
 from upscaling.results.product_assets import put_assets, quality_assets
 from upscaling.results.products import make_mosaics
 from upscaling.results.validate import validate_collection
-from upscaling.tiles import FetchedAsset, Tile, TileJob
+from upscaling.util.files import write_json
 
 # a quicklook is a picture: it has no place
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -15,15 +15,15 @@ import pytest
 
 from tests.unit.results.results_helpers import PRR, RUN, TEMPORAL, TILES, cut, ndvi, outcome_of, write_raster
 from tests.unit.results.test_results_formats import write_cube
-from upscaling.config_collection import Collection
-from upscaling.files import write_json
-from upscaling.gather import _extra
+from upscaling.config.collection import Collection
+from upscaling.model import FetchedAsset, Tile, TileJob
 from upscaling.results.collection import CollectionMetadata, CollectSummary, collect
+from upscaling.results.gather import _extra
 from upscaling.results.item import build_item
 from upscaling.results.profile import collection_problems, item_problems
 from upscaling.results.subcollections import collect_parts
 from upscaling.results.validate import validate_collection
-from upscaling.tiles import FetchedAsset, Tile, TileJob
+from upscaling.util.files import write_json
 
 JobOf = Callable[[Tile], TileJob]
 Change = Callable[[dict[str, Any]], object]

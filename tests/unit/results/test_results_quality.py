@@ -12,11 +12,11 @@ import rasterio
 import shapely
 
 from tests.unit.results.results_helpers import TILES, cut, ndvi, write_raster
+from upscaling.area.outline import footprint
 from upscaling.errors import UpscalingError
-from upscaling.results.footprint import footprint
+from upscaling.model import Bounds, Tile
 from upscaling.results.mosaic import write_mosaic
 from upscaling.results.quality import check_whole
-from upscaling.tiles import Bounds, Tile
 
 NAMES = [tile.id for tile in TILES]
 Make = Callable[..., Path]

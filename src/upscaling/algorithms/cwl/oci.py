@@ -1,0 +1,145 @@
+"""Application packages in an OCI registry: artifacts as ``oras push`` makes them, and as EOEPCA's tools read them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from upscaling.algorithms.cwl.load import KEY
+from upscaling.errors import ConfigError
+
+__all__ = ["fetch_artifact"]
+
+TIMEOUT_S = 60
+LARGEST, MOST = 20_000_000, 100  # bytes of a file, and files: a package is text
+TITLE = "org.opencontainers.image.title"
+MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
+CWL_ENDINGS = (".cwl", ".cwl.json", ".cwl.yaml")
+
+
+def fetch_artifact(reference: str, into: Path) -> Path:
+    """Download the files of an artifact into the folder ``into``, each checked against its digest.
+
+    Log-in is what ``docker login`` or ``oras login`` stored; public artifacts need none. A registry on this machine
+    (localhost) is asked without TLS.
+
+    Parameters
+    ----------
+    reference
+        ``oci://host/name:tag`` or ``oci://host/name@sha256:…``.
+
+    Returns
+    -------
+    The file that is the package: the one whose media type or name says CWL, or the only one.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be had, is not what its digest says, or holds no package or several.
+    """
+    client, container = _client(reference)
+    manifest = _manifest(client, container, reference)
+    layers = manifest.get("layers") or manifest.get("blobs") or []
+    if not isinstance(layers, list) or not layers or len(layers) > MOST:
+        raise ConfigError(f"is no artifact of 1 to {MOST} files", key=KEY, file=reference)
+    packages = []
+    for number, layer in enumerate(layers):
+        name = _name(layer, number, reference)
+        url = container.get_blob_url(str(layer.get("digest")))
+        path = into / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_get(client, url, reference, digest=str(layer.get("digest"))))
+        if str(layer.get("mediaType")).startswith("application/cwl") or name.endswith(CWL_ENDINGS):
+            packages.append(path)
+    if len(layers) == 1:
+        return path
+    if len(packages) != 1:
+        names = ", ".join(str(found.relative_to(into)) for found in packages) or "none"
+        raise ConfigError(f"must hold one CWL file; it holds {names}", key=KEY, file=reference)
+    return packages[0]
+
+
+def _client(reference: str) -> tuple[Any, Any]:
+    import requests
+    from oras.container import Container
+    from oras.provider import Registry
+
+    class Session(requests.Session):
+        def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+            kwargs.setdefault("timeout", TIMEOUT_S)
+            return super().request(*args, **kwargs)
+
+    logging.getLogger("oras.logger").setLevel(logging.CRITICAL + 1)
+    place = reference.removeprefix("oci://")
+    host, slash, _ = place.partition("/")
+    if not slash or not host:
+        raise ConfigError("must be oci://HOST/NAME:TAG", key=KEY, file=reference)
+    try:
+        container = Container(place, registry=host)
+    except ValueError:
+        raise ConfigError("must be oci://HOST/NAME:TAG", key=KEY, file=reference) from None
+    client = Registry(insecure=host.partition(":")[0] in {"localhost", "127.0.0.1"})
+    client.session = client.auth.session = Session()
+    client.auth.load_configs(container)
+    return client, container
+
+
+def _manifest(client: Any, container: Any, reference: str) -> dict[str, Any]:
+    headers = {"Accept": f"{MANIFEST}, {INDEX}"}
+    wanted = container.digest or ""
+    for _ in range(2):
+        text = _get(client, container.manifest_url(wanted or None), reference, headers=headers, digest=wanted)
+        try:
+            manifest = dict(json.loads(text))
+        except ValueError:
+            raise ConfigError("the registry sent no manifest", key=KEY, file=reference) from None
+        several = manifest.get("manifests")
+        if not isinstance(several, list):
+            return manifest
+        if len(several) != 1:
+            raise ConfigError(
+                f"is an index of {len(several)} artifacts; name one by its digest", key=KEY, file=reference
+            )
+        wanted = str(several[0].get("digest"))
+    raise ConfigError("is an index of indexes", key=KEY, file=reference)
+
+
+def _get(client: Any, url: str, reference: str, *, headers: dict[str, str] | None = None, digest: str = "") -> bytes:
+    """Return what is at a URL of the registry; it must have the digest, if one is known."""
+    from requests import RequestException
+
+    # Without the library's retries, which keep a person waiting for two minutes.
+    request: Callable[..., Any] = type(client).do_request.__wrapped__
+    try:
+        with request(client, f"{client.prefix}://{url}", "GET", headers=headers or {}, stream=True) as reply:
+            if not reply.ok:
+                raise ConfigError(f"the registry answered {reply.status_code} {reply.reason}", key=KEY, file=reference)
+            body = bytearray()
+            for block in reply.iter_content(65536):
+                body += block
+                if len(body) > LARGEST:
+                    raise ConfigError(f"holds a file of more than {LARGEST // 10**6} MB", key=KEY, file=reference)
+    except RequestException as error:
+        raise ConfigError(f"cannot be fetched: {type(error).__name__}", key=KEY, file=reference) from None
+    except ValueError as error:  # the library's, for a log-in that it does not know or that was refused
+        raise ConfigError(f"cannot be fetched: {error}", key=KEY, file=reference) from None
+    algorithm, _, expected = digest.partition(":")
+    if digest and (algorithm != "sha256" or hashlib.sha256(body).hexdigest() != expected):
+        raise ConfigError(f"the registry sent something else than {digest[:80]}", key=KEY, file=reference)
+    return bytes(body)
+
+
+def _name(layer: Any, number: int, reference: str) -> str:
+    """Return the path of a file within the artifact, which is below the artifact whatever it says."""
+    said = layer.get("annotations") or {} if isinstance(layer, dict) else None
+    if not isinstance(said, dict):
+        raise ConfigError("the registry sent no manifest", key=KEY, file=reference)
+    title = str(said.get(TITLE) or f"file-{number}")
+    path = PurePosixPath(title)
+    if path.is_absolute() or ".." in path.parts or "\\" in title or len(title) > 200 or not path.name.isprintable():
+        raise ConfigError(f"holds a file outside of itself: {title[:80]!r}", key=KEY, file=reference)
+    return str(path)

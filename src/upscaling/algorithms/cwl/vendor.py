@@ -1,0 +1,123 @@
+"""What a package refers to and is no CWL: copied into the plan, from disk or web, under the sha256 of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from upscaling.algorithms.cwl.load import KEY
+from upscaling.algorithms.cwl.types import REMOTE_SCHEMES
+from upscaling.errors import ConfigError
+from upscaling.util.files import digest, sha256_file
+
+__all__ = ["files_in", "vendor", "vendored_schemas"]
+
+_LARGEST = 10 << 30  # bytes of a file from the web
+_FOLDER = "files"
+
+
+def files_in(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every File and Directory object of a document or of a job order."""
+    if isinstance(node, dict):
+        if node.get("class") in ("File", "Directory"):
+            yield node
+        for value in node.values():
+            yield from files_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from files_in(value)
+
+
+def vendor(literal: dict[str, Any], location: str, into: Path) -> bool:
+    """Copy what a File or Directory object refers to into the plan, and let the object refer to the copy.
+
+    Parameters
+    ----------
+    literal
+        The object, whose addresses are absolute; one of the web is fetched, one of a bucket (s3, gs, ftp) left alone.
+    location
+        The package, for messages.
+    into
+        Folder of the plan.
+
+    Returns
+    -------
+    False if there is nothing there, or nothing that can be copied: a file of the author's own machine, a dead link, or
+    a folder of the web.
+
+    Raises
+    ------
+    ConfigError
+        If an address of the web cannot be reached, or holds another content than the package says.
+    """
+    said = str(literal.get("location") or literal.get("path") or "")
+    scheme, path = urlsplit(said).scheme, Path(unquote(urlsplit(said).path))
+    if not said or said.startswith(f"{_FOLDER}/"):
+        return True  # with its contents in the document, or copied already
+    if scheme in ("http", "https"):
+        copy = _fetched(said, literal, location, into) if literal["class"] == "File" else None
+    elif scheme in REMOTE_SCHEMES:
+        return True
+    elif scheme != "file" or not path.exists():
+        copy = None
+    elif path.is_dir():
+        content = {str(p.relative_to(path)): sha256_file(p) for p in sorted(path.rglob("*")) if p.is_file()}
+        copy = into / _FOLDER / digest(content)[:16] / path.name
+        shutil.copytree(path, copy, dirs_exist_ok=True)
+    else:
+        copy = into / _FOLDER / sha256_file(path)[:16] / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    if copy is None:
+        return False
+    literal.pop("path", None)
+    literal["location"] = quote(copy.relative_to(into).as_posix())
+    return True
+
+
+def vendored_schemas(schemas: list[str], location: str, into: Path) -> list[str]:
+    """Return copies of ontologies (``$schemas``); without those that cannot be had, as every runner does."""
+    found = []
+    for address in sorted(set(schemas)):
+        literal = {"class": "File", "location": address}
+        try:
+            if vendor(literal, location, into):
+                found.append(literal["location"])
+        except ConfigError:
+            continue
+    return found
+
+
+def _fetched(url: str, literal: dict[str, Any], location: str, into: Path) -> Path | None:
+    """Download a file into the plan; None if the server says that it is not to be had."""
+    from upscaling.stage_in.web import FetchError, Web, shown
+
+    folder = into / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    with TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        part = Path(temporary) / (name if name.isprintable() and name not in ("", "..") else "file")
+        try:
+            Web().file(url, part, largest=_LARGEST)
+        except FetchError as error:
+            if error.passing:
+                raise ConfigError(f"refers to a file that cannot be had now: {error}", key=KEY, file=location) from None
+            return None
+        kind, _, expected = str(literal.get("checksum") or "").partition("$")
+        if kind == "sha1" and _sha1(part) != expected:
+            raise ConfigError(f"{shown(url)} is not what the package says: other checksum", key=KEY, file=location)
+        copy = folder / sha256_file(part)[:16] / part.name
+        copy.parent.mkdir(exist_ok=True)
+        part.replace(copy)
+    return copy
+
+
+def _sha1(path: Path) -> str:
+    """Return the checksum that CWL knows, of a file that may be larger than the memory."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()

@@ -1,0 +1,1 @@
+"""The area of interest, vector files, and outlines in longitude and latitude."""

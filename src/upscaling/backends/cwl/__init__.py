@@ -1,0 +1,1 @@
+"""Application packages through Toil or cwltool, on this machine or on a cluster."""

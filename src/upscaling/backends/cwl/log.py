@@ -1,0 +1,149 @@
+"""Why a CWL run failed, in the tool's own words, from the log of Toil or cwltool."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.jobs.failures import classify_log
+
+__all__ = ["ONE_NAME", "batch_job", "failure", "tool_ran"]
+
+UNSUPPORTED_STATUS = 33  # of the CWL command line: a requirement that the runner does not have
+KILLED = {-9, 137}
+LONGEST = 600
+TAIL_LINES = 4
+
+ENDED = re.compile(
+    r"\[job (?P<name>[^\]]+)\] (?:exited with status: (?P<status>-?\d+)|was terminated by signal: (?P<signal>SIG\w+))"
+)
+STARTED = re.compile(r"\[job [^\]]+\] .*\$ ")
+UNSUPPORTED = re.compile(r"(?:UnsupportedRequirement: |unsupported feature:\n)(.+)")
+WORKER_DIED = re.compile(r"Job failed with exit value (-9|137)\b")
+# What Toil says of a step that it gave to a batch system.
+BATCH = re.compile(
+    r"Job failed with exit value .*\n.*Exit reason: (?P<reason>[A-Z]+)(?:\n.*backing scheduler: (?P<job>\S+))?"
+)
+BATCH_CLASSES = {
+    "MEMLIMIT": (ErrorClass.MEMORY, "ran out of memory"),
+    "TIMELIMIT": (ErrorClass.TIME, "ran out of time"),
+    "LOST": (ErrorClass.LOST, "was lost with its node"),
+    "KILLED": (ErrorClass.CANCELED, "was canceled on the platform"),
+}
+OVER_TIME = re.compile(r"\[job ([^\]]+)\] exceeded time limit of (\d+) seconds")
+TOO_BIG = re.compile(r"is requesting \d+ [^,]*, more than the maximum of \d+ (?:bytes of )?\w+")
+TOO_BIG_CWLTOOL = re.compile(r"Requested at least .* but only .* available")
+UNCOLLECTED = re.compile(r"^Error collecting output for parameter .*", re.MULTILINE)
+# cwltool brings the folders of all outputs to one place by their name
+MERGED = re.compile(r"No such file or directory: '[^']*/out/[^']*_\d+'")
+JOB_ERROR = re.compile(r"\[job ([^\]]+)\] Job error:\n\s*(.+)")
+MISSING = re.compile(r"'?([^' ]+)'? not found: .*No such file")
+ONE_NAME = "the package gives several folders of one name, which cwltool puts together: choose backend.engine toil"
+RUNNER_FAILURES = (
+    (OVER_TIME, "step {0[1]} took longer than its limit of {0[2]} s", ErrorClass.PERMANENT),
+    (WORKER_DIED, "a step was killed (signal 9), as a rule for want of memory", ErrorClass.MEMORY),
+    (TOO_BIG, "a step {0[0]} on this machine", ErrorClass.PERMANENT),
+    (TOO_BIG_CWLTOOL, "a step asks for more than this machine has: {0[0]}", ErrorClass.PERMANENT),
+    (UNCOLLECTED, "{0[0]}", ErrorClass.OUTPUT),
+    (MERGED, ONE_NAME, ErrorClass.PERMANENT),
+    (MISSING, "the program {0[1]} of the package is not on PATH", ErrorClass.PERMANENT),
+    (JOB_ERROR, "step {0[1]} could not be started: {0[2]}", ErrorClass.PERMANENT),
+)
+STDERR = "Failed command standard error:"
+STAMP = re.compile(r"^\s*\[\d{4}-\d\d-\d\dT[\d:+]+\] (\[[^\]]*\] )*")
+LEVEL = re.compile(r"\[[EC]\] |^(ERROR|CRITICAL) ")
+
+
+def tool_ran(log: str) -> bool:
+    """Return True if a tool of the package was started and failed: not the runner's own trouble."""
+    return any(pattern.search(log) for pattern in (ENDED, OVER_TIME, WORKER_DIED, UNCOLLECTED))
+
+
+def batch_job(log: str) -> str | None:
+    """Return the id that the batch system gave to the step which failed last; None if no step of its own did."""
+    found = [match["job"] for match in BATCH.finditer(log)]
+    return found[-1] if found else None
+
+
+def failure(status: int, log: str, path: Path) -> TileFailedError:
+    """Return the error of a run that ended with ``status``.
+
+    Parameters
+    ----------
+    status
+        Exit status of the runner; negative if a signal ended it.
+    log
+        What it wrote in this run.
+    path
+        The file with all of it, named in the message.
+    """
+    reason, error_class = _reason(status, log)
+    if len(reason) > LONGEST:
+        reason = f"…{reason[-LONGEST:]}"
+    return TileFailedError(f"{reason} (log: {path})", error_class=error_class)
+
+
+def _reason(status: int, log: str) -> tuple[str, ErrorClass]:
+    if status == UNSUPPORTED_STATUS:
+        found = UNSUPPORTED.search(log)
+        words = found[1] if found else _last_words(log.splitlines())
+        return f"the package asks for what the runner does not have: {words}", ErrorClass.PERMANENT
+    return _of_batch_system(log) or _of_tool(log) or _of_runner(status, log)
+
+
+def _of_batch_system(log: str) -> tuple[str, ErrorClass] | None:
+    found = list(BATCH.finditer(log))  # the last counts: what was tried again may have gone well
+    if not found or found[-1]["reason"] not in BATCH_CLASSES:
+        return None
+    error_class, words = BATCH_CLASSES[found[-1]["reason"]]
+    return f"a step {words}, job {found[-1]['job']} of the batch system", error_class
+
+
+def _of_tool(log: str) -> tuple[str, ErrorClass] | None:
+    lines = [] if OVER_TIME.search(log) else log.splitlines()
+    ended = ((number, ENDED.search(line)) for number, line in enumerate(lines))
+    return next((_tool_failure(found, _stderr(lines, number)) for number, found in ended if found), None)
+
+
+def _of_runner(status: int, log: str) -> tuple[str, ErrorClass]:
+    for pattern, words, error_class in RUNNER_FAILURES:
+        if found := pattern.search(log):
+            return words.format(found), error_class
+    if status in KILLED:
+        return "the runner was killed (signal 9), as a rule for want of memory", ErrorClass.MEMORY
+    if status < 0:
+        return f"the runner was ended by signal {-status}", ErrorClass.TRANSIENT
+    return _last_words(log.splitlines()), ErrorClass.PERMANENT
+
+
+def _tool_failure(ended: re.Match[str], stderr: Sequence[str]) -> tuple[str, ErrorClass]:
+    name, words = ended["name"], " | ".join(stderr[-TAIL_LINES:]) or "it wrote nothing to stderr"
+    if ended["signal"] == "SIGKILL" or (ended["status"] and int(ended["status"]) in KILLED):
+        return f"step {name} was killed (signal 9), as a rule for want of memory: {words}", ErrorClass.MEMORY
+    how = f"was terminated by {ended['signal']}" if ended["signal"] else f"exited with status {ended['status']}"
+    return f"step {name} {how}: {words}", classify_log(words)
+
+
+def _stderr(lines: Sequence[str], exited: int) -> list[str]:
+    """Return what the tool wrote to stderr: Toil quotes it after its end, cwltool lets it through before."""
+    after = next((n for n in range(exited, len(lines)) if STDERR in lines[n]), None)
+    if after is not None:
+        end = next((n for n in range(after + 1, len(lines)) if STAMP.match(lines[n])), len(lines))
+        return _clean(lines[after + 1 : end])
+    start = next((n for n in range(exited, -1, -1) if STARTED.search(lines[n])), -1)
+    while start < exited and lines[start].endswith("\\"):  # the command itself, one argument a line
+        start += 1
+    return _clean(lines[start + 1 : exited])
+
+
+def _clean(lines: Sequence[str]) -> list[str]:
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """Return the runner's last error, else its last line, without the time stamp."""
+    told = [line for line in lines if LEVEL.search(line)]
+    last = (told or _clean(lines) or ["the runner ended without a word"])[-1]
+    return STAMP.sub("", last).strip()

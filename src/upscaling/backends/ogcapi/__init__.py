@@ -1,0 +1,1 @@
+"""OGC API - Processes servers: one job per tile."""

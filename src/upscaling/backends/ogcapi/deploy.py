@@ -1,0 +1,189 @@
+"""Deploy, replace and undeploy an application package (OGC API - Processes part 2, 20-044)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from upscaling.backends.ogcapi.client import OgcApiClient
+from upscaling.backends.ogcapi.http import loaded
+from upscaling.errors import ConfigError, ErrorClass
+from upscaling.jobs.remote_job import PlatformError
+from upscaling.model import Algorithm
+from upscaling.util.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from upscaling.config.ogcapi import OgcApiBackendConfig
+
+__all__ = ["deploy", "deployable", "undeploy"]
+
+_KEY = "algorithm.source"
+# A packed CWL is JSON, and so YAML too; servers differ in which name they take.
+_MEDIA_TYPES = ("application/cwl+json", "application/cwl+yaml", "application/cwl")
+_UNIT = "application/ogcapppkg+json"
+_DEPLOY_SECONDS = 300.0
+
+
+def deploy(client: OgcApiClient, algorithm: Algorithm, config: OgcApiBackendConfig, note: Path) -> str:
+    """See that the server has the pinned package as a process, and return the process's id there.
+
+    Parameters
+    ----------
+    note
+        File of the run in which is written what was deployed where: the next run then deploys nothing anew.
+
+    Raises
+    ------
+    ConfigError
+        If the server cannot deploy, refuses the package, or has another process of that name and the configuration
+        does not say what to do then (``backend.on_deployed``).
+    """
+    try:
+        mine = _mine(note)
+        if mine and (mine["sha256"], mine["url"]) == (algorithm.sha256, client.base) and _is_there(client, mine["id"]):
+            return str(mine["id"])
+        identifier = _send(client, algorithm, config)
+    except PlatformError as error:
+        key = {ErrorClass.AUTH: "backend.auth", ErrorClass.TRANSIENT: "backend.url"}.get(error.error_class, _KEY)
+        raise ConfigError(f"{algorithm.id} cannot be deployed: {error}", key=key) from None
+    ours = identifier is not None
+    identifier = identifier or algorithm.id
+    _await(client, identifier)
+    content = {"id": identifier, "url": client.base, "sha256": algorithm.sha256, "ours": ours}
+    write_json(note, content)
+    return identifier
+
+
+def undeploy(client: OgcApiClient, note: Path) -> None:
+    """Remove the process that a run deployed; one that was there before stays."""
+    mine = _mine(note)
+    if not mine or not mine["ours"] or mine["url"] != client.base:
+        return
+    try:
+        client.request("DELETE", _address(client, mine["id"])).close()
+    except PlatformError as error:
+        if not (error.code or "").startswith(("404 ", "410 ")):
+            raise ConfigError(f"{mine['id']} cannot be removed: {error}", key="backend.undeploy") from None
+    note.unlink()
+
+
+def deployable(algorithm: Algorithm) -> dict[str, Any]:
+    """Return the pinned package under its own name: packed, its workflow is called ``main``.
+
+    Raises
+    ------
+    ConfigError
+        If it needs files that lie beside it: a server has only the one document.
+    """
+    document = read_json(algorithm.path)
+    for location in _locations(document):
+        if not urlsplit(location).scheme or location.startswith("file:"):
+            raise ConfigError(f"{algorithm.id} needs the file {location}, which cannot be deployed with it", key=_KEY)
+    renamed: dict[str, Any] = _renamed(document, algorithm.id)
+    return renamed
+
+
+def _renamed(node: Any, name: str) -> Any:
+    if isinstance(node, str):
+        return f"#{name}{node[5:]}" if node == "#main" or node.startswith("#main/") else node
+    if isinstance(node, dict):
+        return {key: _renamed(value, name) for key, value in node.items()}
+    return [_renamed(value, name) for value in node] if isinstance(node, list) else node
+
+
+def _locations(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("class") in {"File", "Directory"} and isinstance(node.get("location") or node.get("path"), str):
+            yield node.get("location") or node["path"]
+        for value in node.values():
+            yield from _locations(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _locations(value)
+
+
+def _mine(note: Path) -> dict[str, Any] | None:
+    try:
+        content = read_json(note)
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and {"id", "url", "sha256", "ours"} <= set(content) else None
+
+
+def _address(client: OgcApiClient, identifier: str) -> str:
+    return f"{client.base}/processes/{quote(identifier, safe='')}"
+
+
+def _is_there(client: OgcApiClient, identifier: str) -> bool:
+    try:
+        client.process(identifier)
+    except PlatformError as error:
+        if (error.code or "").startswith("404 ") or "answered 404" in str(error):
+            return False
+        raise
+    return True
+
+
+def _send(client: OgcApiClient, algorithm: Algorithm, config: OgcApiBackendConfig) -> str | None:
+    """Deploy; return the id that the server chose, or None where its process of that name is to be used."""
+    package = deployable(algorithm)
+    url = f"{client.base}/processes"
+    try:
+        return _sent(client, ("POST", url), package, algorithm.id, config) or algorithm.id
+    except PlatformError as error:
+        if not (error.code or "").startswith("409 ") and "answered 409" not in str(error):
+            raise
+    if config.on_deployed == "use":
+        return None
+    if config.on_deployed == "replace":
+        return _sent(client, ("PUT", _address(client, algorithm.id)), package, algorithm.id, config) or algorithm.id
+    raise ConfigError(
+        f"{client.base} has a process {algorithm.id} already, and whether it is this one is not known: set it to `use`"
+        " or `replace`",
+        key="backend.on_deployed",
+    )
+
+
+def _sent(
+    client: OgcApiClient,
+    request: tuple[str, str],
+    package: dict[str, Any],
+    workflow: str,
+    config: OgcApiBackendConfig,
+) -> str | None:
+    method, url = request
+    if config.deploy_as == "execution-unit":
+        unit = {"executionUnit": {"value": package, "mediaType": "application/cwl+json"}}
+        return _posted(client, method, url, unit, _UNIT)
+    for media_type in _MEDIA_TYPES:
+        try:
+            return _posted(client, method, f"{url}?w={quote(workflow, safe='')}", package, media_type)
+        except PlatformError as error:
+            if "answered 415" not in str(error) or media_type == _MEDIA_TYPES[-1]:
+                raise
+    return None
+
+
+def _posted(client: OgcApiClient, method: str, url: str, content: Any, media_type: str) -> str | None:
+    body = json.dumps(content, ensure_ascii=False).encode()
+    with client.request(method, url, data=body, headers={"Content-Type": media_type}) as answer:
+        summary, location = loaded(answer), answer.headers.get("Location", "")
+    inner = summary.get("processSummary")
+    identifier = (inner if isinstance(inner, dict) else summary).get("id")
+    if isinstance(identifier, str):
+        return identifier
+    head, _, last = urlsplit(location).path.rstrip("/").rpartition("/")
+    return unquote(last) if head.endswith("/processes") and last else None
+
+
+def _await(client: OgcApiClient, identifier: str) -> None:
+    """Wait for a process that was taken in: servers answer 201, or 202 and build it meanwhile."""
+    deadline = time.monotonic() + _DEPLOY_SECONDS
+    while not _is_there(client, identifier):
+        if time.monotonic() > deadline:
+            raise ConfigError(f"{client.base} took {identifier} and does not show it", key=_KEY)
+        time.sleep(1.0)

@@ -1,0 +1,261 @@
+"""Which of a server's jobs is ours: the standard knows no key, title or label of a job.
+
+A creation whose outcome is unknown (a broken line, a killed process) is settled in this order:
+
+1. A server that repeats what a job was sent (in the list, in its status, or at ``/jobs/{id}/inputs``) tells it itself:
+   the job with this tile's inputs, created since the intent was written, is ours.
+2. A server that lists its jobs tells by elimination: if every job of the process that is as new as the intent has a
+   receipt of this run, ours was never created.
+3. Else nobody knows. The tile stops with one line, or is submitted again where the user has decided so
+   (``backend.on_unknown``). Never is a job adopted that could be another tile's, never one created silently twice.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from upscaling.backends.ogcapi.client import STATUSES, OgcApiClient
+from upscaling.backends.ogcapi.http import printable
+from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.jobs.receipts import Receipt
+from upscaling.jobs.remote_job import PlatformError
+from upscaling.model import TileJob
+from upscaling.util.files import digest, read_json, write_json
+
+__all__ = ["Registry", "find_job", "inputs_in", "is_since", "settle_unknown", "words_of_failure"]
+
+_USABLE = {"created", "queued", "running", "finished"}
+_CLOCKS = dt.timedelta(seconds=60)  # by which the server's clock may differ from ours, after its Date was compared
+_OTHERS = (0.5, 1.0, 2.0, 4.0, 8.0)  # s to wait for other tiles of the run to claim their jobs
+_MOST_LOOKUPS = 200  # jobs that are asked one by one
+_LAST_LINES = 5
+DECIDED = "on_unknown"  # fact of a receipt: what a person decided for this tile alone, the next time it is not known
+
+
+class Registry:
+    """The job ids that the receipts of a run name; read anew at every question, as other processes write them."""
+
+    def __init__(self, run_folder: Path, url: str) -> None:
+        self._folder, self.url = run_folder / "receipts", url
+        self._lock = threading.Lock()
+
+    def known(self) -> tuple[set[str], set[str]]:
+        """Return all ids, and those of jobs that should be under way."""
+        every: set[str] = set()
+        active: set[str] = set()
+        with self._lock:
+            for path in self._folder.glob("*.json"):
+                try:
+                    content = read_json(path)
+                except (OSError, ValueError):
+                    continue
+                if not isinstance(content, dict) or path.name.startswith("."):
+                    continue
+                every |= {str(content.get("job_id"))}
+                every |= {str(attempt.get("job_id")) for attempt in content.get("history", [])}
+                if content.get("state") in {"created", "started"}:
+                    active.add(str(content.get("job_id")))
+        return {_short(name) for name in every}, {_short(name) for name in active}
+
+
+def _short(job_id: str) -> str:
+    return job_id.rstrip("/").rpartition("/")[2]
+
+
+def find_job(
+    client: OgcApiClient,
+    job: TileJob,
+    receipt: Receipt,
+    *,
+    process_id: str,
+    registry: Registry,
+    without: frozenset[str],
+    resubmit: bool,
+) -> str | None:
+    """Return the id of this work's job on the server, or None if it certainly has none.
+
+    Raises
+    ------
+    TileFailedError
+        If that cannot be known; the receipt then keeps its intent.
+    PlatformError
+        If the server cannot be asked now.
+    """
+    since = _moment(receipt.updated)
+    decided = receipt.facts.pop(DECIDED, None) == "resubmit"
+    reason = "its job list names jobs of this process that no receipt knows"
+    for pause in (*_OTHERS, 0.0):
+        try:
+            listed = [entry for entry in client.jobs(process_id) if _is_of(entry, process_id)]
+        except PlatformError as error:
+            if error.error_class is ErrorClass.TRANSIENT and not _lists_nothing(error):
+                raise
+            if error.error_class in {ErrorClass.AUTH, ErrorClass.QUOTA}:
+                raise
+            reason = "it lists no jobs"
+            break
+        known, active = registry.known()
+        names = {_short(_id(entry)) for entry in listed}
+        if active and not active & names:
+            reason = "its job list does not show jobs that are under way"
+            break
+        unclaimed = [e for e in listed if _short(_id(e)) not in known and _id(e) not in without]
+        bare = [entry for entry in unclaimed if "status" not in entry]
+        if len(bare) > _MOST_LOOKUPS:
+            reason = f"its job list names {len(bare)} jobs without a word on them"
+            break
+        told = (_completed(client, entry) for entry in unclaimed if _is_new(entry, since, client))
+        candidates = [e for e in told if _is_of(e, process_id) and _is_new(e, since, client)]
+        if not candidates:
+            return None
+        ours, untold = _by_inputs(client, job, candidates)
+        if ours is not None:
+            return ours
+        if not untold:
+            return None
+        time.sleep(pause)
+    if decided or resubmit:
+        past = {name: getattr(receipt, name) for name in ("key", "state", "job_id")}
+        receipt.history.append({**past, "at": receipt.updated, "why": f"submitted again as decided: {reason}"})
+        return None
+    raise TileFailedError(
+        f"whether a job was created on {client.base} at {receipt.updated} is not known: {reason}. Look there, then set"
+        " backend.on_unknown to resubmit for one run to submit it (again)",
+        error_class=ErrorClass.TRANSIENT,
+    )
+
+
+def _lists_nothing(error: PlatformError) -> bool:
+    return any(f"answered {status}" in str(error) for status in (404, 405, 501))
+
+
+def _is_of(entry: Mapping[str, Any], process_id: str) -> bool:
+    """Whether a job is of this process, as far as the server says: its filter may be one it does not know."""
+    said = entry.get("processID") or entry.get("process")
+    return bool(_id(entry)) and (said is None or str(said).rpartition("/")[2] == process_id)
+
+
+def _id(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("jobID") or entry.get("id") or entry.get("jobId") or "")
+
+
+def _moment(text: Any) -> dt.datetime | None:
+    try:
+        moment = dt.datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
+
+
+def _completed(client: OgcApiClient, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an entry of the list with what its job says of itself, where the list says nothing."""
+    if "status" in entry:
+        return entry
+    return {**entry, **(client.job(_id(entry)) or {"created": "1970-01-01T00:00:00Z"})}
+
+
+def _is_new(entry: Mapping[str, Any], since: dt.datetime | None, client: OgcApiClient) -> bool:
+    """Whether a job may have been created since the intent; one without a date may."""
+    created = _moment(entry.get("created") or entry.get("started"))
+    return since is None or created is None or created >= since - _CLOCKS - abs(client.clock_offset)
+
+
+def is_since(entry: Mapping[str, Any], text: str) -> bool:
+    """Whether a job says that it was created at a time or later."""
+    created, since = _moment(entry.get("created")), _moment(text)
+    return created is not None and since is not None and created >= since
+
+
+def _by_inputs(
+    client: OgcApiClient, job: TileJob, candidates: Iterable[Mapping[str, Any]]
+) -> tuple[str | None, list[str]]:
+    """Return the newest usable job that was sent this tile's inputs, and those that do not tell theirs."""
+    wanted, found, untold = digest(job.parameters), [], []
+    for entry in candidates:
+        inputs = inputs_in(entry)
+        if inputs is None:
+            inputs = _asked(client, _id(entry))
+        if inputs is None:
+            untold.append(_id(entry))
+        elif digest(inputs) == wanted and STATUSES.get(str(entry.get("status")).lower()) in _USABLE:
+            found.append((str(entry.get("created") or ""), _id(entry)))
+    return (max(found)[1] if found else None), untold
+
+
+def inputs_in(entry: Mapping[str, Any]) -> Any:
+    """Return what a job was sent, where its document repeats it; else None."""
+    for holder in (entry, entry.get("request"), entry.get("parameters")):
+        if isinstance(holder, Mapping) and isinstance(holder.get("inputs"), Mapping):
+            return holder["inputs"]
+    parameters = entry.get("parameters")
+    return parameters if isinstance(parameters, Mapping) and parameters else None
+
+
+def _asked(client: OgcApiClient, job_id: str) -> Any:
+    """Ask for one job's inputs: in its status, or at Weaver's ``/jobs/{id}/inputs``."""
+    for address in (client.job_url(job_id), f"{client.job_url(job_id)}/inputs"):
+        try:
+            with client.request("GET", address) as answer:
+                content = answer.json()
+        except (PlatformError, ValueError):
+            continue
+        if isinstance(content, Mapping) and (inputs := inputs_in(content)) is not None:
+            return inputs
+    return None
+
+
+def settle_unknown(policy: str, run_folder: Path) -> None:
+    """At the start of a run, on a terminal: show the creations whose outcome is unknown, and ask what to do.
+
+    With another policy, or where nobody can answer, nothing happens: each tile says its own line.
+    """
+    if policy != "ask" or not sys.stdin.isatty():
+        return
+    for path in sorted((run_folder / "receipts").glob("*.json")):
+        try:
+            content = read_json(path)
+        except (OSError, ValueError):
+            continue
+        if not isinstance(content, dict) or content.get("state") != "intent":
+            continue
+        sys.stderr.write(
+            f"{path.stem}: a job may have been created at {content['updated']}; the server did not answer.\n"
+        )
+        answer = input("if it is not found there, submit it again? It may run and cost twice. [y/N] ").strip().lower()
+        if answer in {"y", "yes"}:
+            # Still an intent: what the server can tell of it counts more than what was decided.
+            write_json(path, {**content, "facts": {**content.get("facts", {}), DECIDED: "resubmit"}})
+
+
+def words_of_failure(client: OgcApiClient, job_id: str, log: Path) -> str:
+    """Write all that the server says of a failed job to ``log``, and return the reason in its own words."""
+    document = client.job(job_id) or {}
+    told = [("status", document)]
+    words = [str(document.get("message") or "")]
+    for name in ("results", "exceptions", "logs"):
+        try:
+            with client.request("GET", f"{client.job_url(job_id)}/{name}") as answer:
+                content = answer.json()
+        except PlatformError as error:
+            if error.error_class is ErrorClass.TRANSIENT and error.code is None and name == "results":
+                continue
+            content = {"answer": str(error)}
+            if name == "results" and error.code is not None:
+                words.append(str(error).partition(": ")[2])
+        except ValueError:
+            continue
+        told.append((name, content))
+        if name == "exceptions":
+            words += [str(entry) for entry in (content if isinstance(content, list) else [])][-_LAST_LINES:]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"--- {name}\n{json.dumps(content, indent=2, ensure_ascii=False)}\n" for name, content in told)
+    log.write_text(text, encoding="utf-8")
+    said = " | ".join(filter(None, dict.fromkeys(map(printable, words))))
+    return said or "the server ended the job in failure and gave no reason"

@@ -1,0 +1,283 @@
+"""What a server sent as results, in any dialect, as a list of files to bring: nothing is fetched or named here.
+
+A reply is one of: a STAC collection, catalogue, item or item collection; other GeoJSON; a results document
+(``{output: value}``, pygeoapi's ``{"outputs": […]}``, or the list of drafts before 1.0); multipart; nothing but Link
+headers; or the bytes of the one output.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from email.parser import BytesParser
+from email.policy import HTTP
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.jobs.remote_job import PlatformError
+from upscaling.util.files import read_json
+
+__all__ = ["Found", "read_reply", "stac_type"]
+
+_LARGEST_DOCUMENT = 256 << 20  # bytes of JSON or multipart: they are read as a whole
+_DEEPEST = 8
+_URL = re.compile(r"(https?|s3)://\S+")
+_NAMES_A_FILE = re.compile(
+    r"\.(json|geojson|tiff?|nc|zip|csv|parquet|gpkg|fgb|jp2|h5|png|xml|txt|gz|tar)([?#]|$)", re.I
+)
+_GEOJSON = {"Feature", "FeatureCollection", "GeometryCollection", "Point", "MultiPoint", "LineString"} | {
+    "MultiLineString",
+    "Polygon",
+    "MultiPolygon",
+}
+# Members that a qualified value or a link may have: more means that the object is itself the value.
+_QUALIFIED = {
+    "id",
+    "value",
+    "href",
+    "type",
+    "mediaType",
+    "encoding",
+    "schema",
+    "format",
+    "title",
+    "rel",
+    "hreflang",
+} | {
+    "length",
+    "class",
+    "inlineValue",
+    "dataType",
+    "uom",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing among the results: a reference, a STAC document to walk through, or content that is here already.
+
+    Attributes
+    ----------
+    key
+        The server's name for it: a hint, never a path.
+    href
+        Absolute address, for a reference.
+    content
+        The bytes themselves, or a file that holds them.
+    stac
+        A STAC document, whose relative links count from ``base``.
+    """
+
+    key: str
+    href: str = ""
+    content: bytes | Path | None = None
+    stac: Mapping[str, Any] | None = None
+    base: str = ""
+    media_type: str = ""
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    asset: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_reply(reply: Path) -> list[Found]:
+    """Return what a stored reply holds.
+
+    Raises
+    ------
+    TileFailedError
+        If it cannot be what it says it is.
+    PlatformError
+        If it is an error after all.
+    """
+    facts = read_json(reply.with_name(f"{reply.name}.headers.json"))
+    base, kind = str(facts["url"]), str(facts["type"])
+    if reply.stat().st_size == 0:
+        return [
+            Found(str(link["rel"]), href=_absolute(base, link["href"]), media_type=str(link.get("type") or ""))
+            for link in facts["links"]
+            if not re.search(r"^(self|up|alternate|monitor|results?|status|http://www.opengis.net/.*)$", link["rel"])
+        ]
+    if "multipart/" in kind:
+        return _multipart(reply, kind, base)
+    if "json" not in kind and not _looks_like_json(reply):
+        return [Found("data", content=reply, media_type=kind.partition(";")[0].strip())]
+    if reply.stat().st_size > _LARGEST_DOCUMENT:
+        raise TileFailedError(f"the results are {reply.stat().st_size} bytes of JSON", error_class=ErrorClass.OUTPUT)
+    try:
+        content = json.loads(reply.read_bytes())
+    except ValueError as error:
+        raise TileFailedError(f"the results are not JSON: {error}", error_class=ErrorClass.OUTPUT) from None
+    return list(_document(content, base))
+
+
+def stac_type(content: Any) -> str | None:
+    """Return Collection, Catalog, Item or ItemCollection for a STAC document; None for anything else."""
+    if not isinstance(content, Mapping):
+        return None
+    if content.get("type") == "FeatureCollection":
+        features = content.get("features") or []
+        return "ItemCollection" if features and all(stac_type(feature) for feature in features) else None
+    if content.get("type") == "Feature":
+        return "Item" if isinstance(content.get("assets"), Mapping) else None
+    if content.get("type") in {"Collection", "Catalog"} and "links" in content:
+        return str(content["type"])
+    return "Collection" if "stac_version" in content and "extent" in content else None
+
+
+def _looks_like_json(reply: Path) -> bool:
+    with reply.open("rb") as stream:
+        start = stream.read(64).lstrip()
+    return start[:1] in {b"{", b"["} and reply.stat().st_size < _LARGEST_DOCUMENT
+
+
+def _absolute(base: str, href: object) -> str:
+    return urljoin(base, str(href))
+
+
+def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
+    if reply.stat().st_size > _LARGEST_DOCUMENT:
+        raise TileFailedError(
+            f"the results are {reply.stat().st_size} bytes in parts; ask for one output", error_class=ErrorClass.OUTPUT
+        )
+    head = f"Content-Type: {kind}\r\n\r\n".encode()
+    message = BytesParser(policy=HTTP).parsebytes(head + reply.read_bytes())
+    found: list[Found] = []
+    for number, part in enumerate(message.iter_parts()):
+        name = str(part.get("Content-ID") or part.get_filename() or f"part-{number}").strip("<> ")
+        body = part.get_payload(decode=True)
+        content = body if isinstance(body, bytes) else b""
+        media_type, place = part.get_content_type(), part.get("Content-Location")
+        if place and not content.strip():
+            found.append(Found(name, href=_absolute(base, place), media_type=media_type))
+        elif "json" in media_type:
+            found += _value(name, _parsed(content, name), base, 0)
+        else:
+            found.append(Found(name, content=content, media_type=media_type))
+    if not found:
+        raise TileFailedError("the results are multipart without a part", error_class=ErrorClass.OUTPUT)
+    return found
+
+
+def _parsed(content: bytes, name: str) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise TileFailedError(f"output {name} is not JSON: {error}", error_class=ErrorClass.OUTPUT) from None
+
+
+def _document(content: Any, base: str) -> Iterator[Found]:
+    """Take a JSON reply apart: first whether it is itself the output, then whether it names outputs."""
+    if stac_type(content) or _is_geojson(content):
+        yield from _value("result", content, base, 0)
+        return
+    if isinstance(content, Mapping):
+        if "title" in content and "detail" in content and "status" in content:
+            raise PlatformError(f"{content['title']}: {content['detail']}", error_class=ErrorClass.PERMANENT)
+        inner = content.get("outputs")
+        if isinstance(inner, list) and set(content) <= {"outputs", "links"}:
+            for number, entry in enumerate(inner):
+                yield from _listed(entry, number, base)
+            return
+        if isinstance(inner, Mapping) and set(content) <= {"outputs", "links", "id", "status", "jobID"}:
+            content = inner
+        if _is_qualified(content):
+            yield from _value(str(content.get("id") or "result"), content, base, 0)
+            return
+        for name, value in content.items():
+            if name != "links" or len(content) == 1:
+                yield from _value(str(name), value, base, 0)
+        return
+    yield from _value("result", content, base, 0)
+
+
+def _listed(entry: Any, number: int, base: str) -> Iterator[Found]:
+    """One entry of pygeoapi's list, or of a draft's: it names itself by ``id``, if at all."""
+    if isinstance(entry, Mapping) and not stac_type(entry) and not _is_geojson(entry):
+        if "id" in entry and _is_qualified(entry):
+            yield from _value(str(entry["id"]), entry, base, 0)
+        else:
+            yield from _document(entry, base)
+        return
+    yield from _value(f"output-{number}", entry, base, 0)
+
+
+def _is_geojson(content: Any) -> bool:
+    return isinstance(content, Mapping) and content.get("type") in _GEOJSON
+
+
+def _is_qualified(value: Mapping[str, Any]) -> bool:
+    return bool({"value", "href", "inlineValue"} & set(value)) and set(value) <= _QUALIFIED
+
+
+def _value(key: str, value: Any, base: str, depth: int) -> Iterator[Found]:
+    """Take one output apart: qualified values and links are opened, lists are numbered."""
+    if depth > _DEEPEST:
+        raise TileFailedError(f"output {key} is nested too deeply", error_class=ErrorClass.OUTPUT)
+    if stac_type(value):
+        yield Found(key, stac=value, base=base)
+    elif _is_geojson(value):
+        yield Found(key, content=_dumped(value), media_type="application/geo+json")
+    elif isinstance(value, Mapping) and _is_qualified(value):
+        yield from _qualified(key, value, base, depth)
+    elif isinstance(value, list) and value and any(isinstance(entry, Mapping | str) for entry in value):
+        for number, entry in enumerate(value):
+            yield from _value(key if len(value) == 1 else f"{key}-{number}", entry, base, depth + 1)
+    elif isinstance(value, str) and _URL.fullmatch(value) and (value.startswith("s3:") or _NAMES_A_FILE.search(value)):
+        yield Found(key, href=value)
+    elif value is not None:
+        yield Found(key, content=_dumped(value), media_type="application/json")
+
+
+def _qualified(key: str, value: Mapping[str, Any], base: str, depth: int) -> Iterator[Found]:
+    media_type = _media_type(value)
+    if isinstance(value.get("href"), str):
+        yield Found(key, href=_absolute(base, value["href"]), media_type=media_type)
+        return
+    inner = value["value"] if "value" in value else value.get("inlineValue")
+    if isinstance(inner, Mapping) and {"href", "inlineValue"} & set(inner):  # drafts before 1.0
+        outer = {name: part for name, part in value.items() if name != "value"}
+        yield from _qualified(key, {**outer, **inner}, base, depth)
+        return
+    if isinstance(inner, str):
+        is_uri = "URI" in str(value.get("type")) or "uri" in str(value.get("schema"))
+        if is_uri and _URL.fullmatch(inner):
+            yield Found(key, href=inner)
+            return
+        if not _URL.fullmatch(inner) and media_type and "json" not in media_type:
+            yield Found(key, content=_decoded(key, inner, value, media_type), media_type=media_type)
+            return
+    yield from _value(key, inner, base, depth + 1)
+
+
+def _media_type(value: Mapping[str, Any]) -> str:
+    described = value.get("format")
+    described = described if isinstance(described, Mapping) else value
+    said = str(described.get("mediaType") or described.get("mimeType") or value.get("type") or "")
+    return said if "/" in said and "://" not in said else ""
+
+
+def _decoded(key: str, text: str, value: Mapping[str, Any], media_type: str) -> bytes:
+    described = value.get("format") if isinstance(value.get("format"), Mapping) else value.get("schema")
+    encoding = str(value.get("encoding") or "")
+    if isinstance(described, Mapping):
+        encoding = encoding or str(described.get("encoding") or described.get("contentEncoding") or "")
+    binary = encoding.lower() == "base64" or (
+        not encoding and not media_type.startswith("text/") and "xml" not in media_type
+    )
+    if not binary:
+        return text.encode()
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        if encoding:
+            raise TileFailedError(f"output {key} is not the base64 it says", error_class=ErrorClass.OUTPUT) from None
+        return text.encode()
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()

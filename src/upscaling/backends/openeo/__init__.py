@@ -1,0 +1,1 @@
+"""openEO platforms: one batch job per tile."""

@@ -1,0 +1,338 @@
+"""openEO platforms: one batch job per tile, through the openeo client."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from upscaling.algorithms.udp import loaded_collections
+from upscaling.backends.openeo.account import ENDED, JOB_ID, USABLE, Account, by_key
+from upscaling.backends.openeo.auth import plain_words
+from upscaling.errors import ConfigError, ErrorClass
+from upscaling.jobs.receipts import Receipt
+from upscaling.jobs.remote_job import JobState, Patience, PlatformError, run_remote
+from upscaling.model import Algorithm, Outcome, TileJob
+from upscaling.util.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from upscaling.config import OpenEOBackendConfig
+
+__all__ = ["OpenEOBackend"]
+
+_SESSION = "UPSCALING_SESSION"  # set by ``check``; tile processes inherit it and find the snapshot of its start
+_RUN_TITLE = re.compile(r"\S+ \S+ [0-9a-f]{16}")  # as TileJob.title
+_ERROR_LINES = 5
+_LONGEST_LINE = 2000  # characters of one entry of a job's log, where it becomes a reason
+
+log = logging.getLogger(__name__)
+
+
+class OpenEOBackend:
+    """Batch jobs on an openEO platform; safe to use from many threads.
+
+    Parameters
+    ----------
+    config
+        The ``backend`` block of the configuration.
+    url
+        Address of the platform.
+    output_format
+        Format for ``save_result`` where the process has none.
+    run_folder
+        Folder of the run, for the snapshot of the platform's job list.
+    bbox
+        West, south, east, north of the run's area in degrees.
+    """
+
+    def __init__(
+        self,
+        config: OpenEOBackendConfig,
+        *,
+        url: str,
+        output_format: str,
+        run_folder: Path,
+        bbox: Sequence[float] = (-180, -90, 180, 90),
+    ) -> None:
+        self._config, self._url, self._format, self._run_folder = config, url, output_format, run_folder
+        self._bbox = bbox
+        self._account = Account.of(config, url)
+        self._session = self._account.session
+
+    def identity(self) -> str:
+        """Return kind and address."""
+        return f"openeo {self._url}"
+
+    def run(self, job: TileJob, receipt: Receipt) -> Outcome:
+        """Run one tile as a batch job: submit or attach, wait, fetch."""
+        shortest, longest = self._config.poll_seconds
+        patience = Patience(
+            shortest=shortest,
+            longest=longest,
+            total=self._config.timeout_hours * 3600,
+            outage=self._config.outage_hours * 3600,
+            lag=self._config.lag_seconds,
+            lost=self._config.resubmit_lost,
+        )
+        try:
+            outcome = run_remote(job, receipt, self, patience)
+        finally:  # a job that is given up, or was lost, holds no place of ours any more
+            if receipt.job_id is not None:
+                self._account.gate.left(receipt.job_id)
+        # Unless the item has nothing to point to but the job's own files.
+        if self._config.delete_after_download and not any(asset.unchecked for asset in outcome.assets):
+            receipt.when_done = lambda: self._tidy(receipt)
+        return outcome
+
+    def hold(self, reason: str) -> None:
+        """Start no more jobs."""
+        self._account.gate.shut(reason)
+
+    def _tidy(self, receipt: Receipt) -> None:
+        """Delete the job of a tile that is done; it does not matter if that fails."""
+        assert receipt.job_id is not None  # noqa: S101 -- the tile is done
+        receipt.advance("done", facts={**receipt.facts, "deleted": True})
+        try:
+            self.remove(receipt.job_id)
+        except PlatformError as error:
+            log.warning("job %s could not be deleted from the platform: %s", receipt.job_id, error)
+
+    def check(self, algorithm: Algorithm) -> None:
+        """Log in, see that the platform has batch jobs, and note which jobs of ours it has already."""
+        try:
+            if self._config.process == "namespace" and not algorithm.source.startswith(("http://", "https://")):
+                raise ConfigError(
+                    "`namespace` needs an algorithm that comes from a URL; use `inline`", key="backend.process"
+                )
+            if not self._session.capabilities().supports_endpoint("/jobs", method="POST"):
+                raise ConfigError(f"{self._url} offers no batch jobs", key="backend.url")
+            if self._config.export_workspace is not None:
+                self._check_process("export_workspace", key="backend.export_workspace")
+            for collection in loaded_collections(read_json(algorithm.path)["process_graph"]):
+                self._check_collection(collection)
+            jobs = by_key(self._account.all_jobs())
+        except PlatformError as error:
+            key = {ErrorClass.AUTH: "backend.auth"}.get(error.error_class, "backend.url")
+            raise ConfigError(str(error), key=key) from None
+        session = f"{os.getpid()}-{os.urandom(4).hex()}"
+        write_json(self._snapshot(session), jobs)
+        os.environ[_SESSION] = session
+
+    def _check_process(self, name: str, *, key: str) -> None:
+        """See that the platform has a process."""
+        listed = self._session.get("/processes").get("processes")
+        if not any(isinstance(entry, dict) and entry.get("id") == name for entry in listed or ()):
+            raise ConfigError(f"{self._url} has no process {name}", key=key)
+
+    def _check_collection(self, collection: str) -> None:
+        """See that the platform has a collection, and that it reaches into the run's area."""
+        try:
+            found = self._session.get(f"/collections/{collection}")
+        except PlatformError as error:
+            if error.code == "CollectionNotFound":
+                raise ConfigError(
+                    f"loads {collection}, which {self._url} does not have", key="algorithm.source"
+                ) from None
+            raise
+        boxes = found.get("extent", {}).get("spatial", {}).get("bbox") or []
+        if boxes and not any(_overlap(self._bbox, box) for box in boxes):
+            raise ConfigError(
+                f"lies outside {collection}, which covers {boxes[0]} (west, south, east, north)", key="area.aoi"
+            )
+
+    def finish(self) -> None:
+        """Forget the snapshot that ``check`` made."""
+        session = os.environ.pop(_SESSION, None)
+        if session:
+            self._snapshot(session).unlink(missing_ok=True)
+
+    def _snapshot(self, session: str) -> Path:
+        return self._run_folder / "receipts" / f".platform-jobs-{session}.json"
+
+    # --- what the life of a job needs (backends.remote.Platform) ---
+
+    @property
+    def rungs(self) -> int:
+        """How many larger job options there are."""
+        return len(self._config.memory_ladder)
+
+    def find(self, job: TileJob, *, fresh: bool, without: frozenset[str] = frozenset()) -> str | None:
+        """Look for the newest usable job whose title ends in the work's key."""
+        session, known = os.environ.get(_SESSION), None
+        if session and not fresh:
+            with contextlib.suppress(FileNotFoundError):
+                known = cast("dict[str, list[str]]", read_json(self._snapshot(session)))
+        if known is None:
+            known = self._account.usable(time.monotonic())
+        return next((found for found in known.get(job.key[:16], []) if found not in without), None)
+
+    def await_place(self) -> None:
+        """Return at once: a job that waits for its start takes no place."""
+
+    def create(self, job: TileJob, rung: int = 0) -> str:
+        """Send the graph of one tile; never repeated here, as the platform may have acted before a line broke."""
+        definition, config = read_json(job.algorithm.path), self._config
+        options = {**definition.get("default_job_options", {}), **config.job_options}
+        for climbed in config.memory_ladder[:rung]:
+            options |= climbed
+        body = {
+            "process": {"process_graph": self._graph(definition, job)},
+            "title": job.title,
+            "description": f"eo-upscaling: tile {job.id} of {job.run}; key {job.key}",
+            "plan": config.plan,
+            "budget": config.job_budget,
+            "log_level": config.log_level,
+            "job_options": options or None,
+        }
+        body = {name: value for name, value in body.items() if value is not None}
+        answer = self._session.ask("post", "/jobs", expected={201}, json=body)
+        place = answer.headers.get("OpenEO-Identifier") or answer.headers.get("Location", "").rpartition("/")[2]
+        if not JOB_ID.fullmatch(place.strip()):
+            # The title tells which it is, among the platform's jobs.
+            raise PlatformError(
+                f"{self._url} created a job and did not say which",
+                error_class=ErrorClass.TRANSIENT,
+                outcome_unknown=True,
+            )
+        return place.strip()
+
+    def _graph(self, definition: Mapping[str, Any], job: TileJob) -> dict[str, Any]:
+        from upscaling.algorithms.udp import exported, inline_graph, namespace_graph
+
+        if self._config.process == "namespace":
+            graph = namespace_graph(definition, job.algorithm.source, job.parameters, output_format=self._format)
+        else:
+            graph = inline_graph(definition, job.parameters, output_format=self._format)
+        if self._config.filename_prefix:
+            for node in graph.values():
+                if node["process_id"] == "save_result":
+                    options = node["arguments"].get("options") or {}
+                    node["arguments"] = {**node["arguments"], "options": {**options, "filename_prefix": job.id}}
+        export = self._config.export_workspace
+        return graph if export is None else exported(graph, export.workspace, export.place(job.run, job.id))
+
+    def start(self, job_id: str, before: Callable[[], None]) -> None:
+        """Ask the platform to start a created job, if it has a place for it."""
+
+        def send() -> None:
+            before()
+            self._session.ask("post", f"/jobs/{job_id}/results", expected={200, 202, 204})
+
+        wait = self._account.gate.start(job_id, send)
+        if wait is not None:
+            raise PlatformError(
+                f"{self._url} has no place for another job", error_class=ErrorClass.TRANSIENT, retry_after=wait
+            )
+
+    def state(self, job_id: str) -> JobState | None:
+        """Ask for a job's status, costs and usage."""
+        try:
+            answer = self._session.get(f"/jobs/{job_id}")
+        except PlatformError as error:
+            if error.code == "JobNotFound":
+                return None
+            raise
+        status = answer.get("status")
+        if status not in USABLE | ENDED:
+            words = f"{self._url} answered with status {plain_words(status)}"
+            raise PlatformError(words, error_class=ErrorClass.TRANSIENT)
+        if status in ENDED:
+            self._account.gate.left(job_id)
+        elif status != "created":
+            self._account.gate.taken(job_id)
+        kinds: dict[str, Any] = {"costs": int | float, "usage": dict, "created": str, "updated": str}
+        facts = {name: answer[name] for name, kind in kinds.items() if isinstance(answer.get(name), kind)}
+        return JobState(status, facts)
+
+    def await_news(self, job_id: str, status: str, seconds: float) -> None:
+        """Wait for a place if the job needs one, else for the job list to show it further on."""
+        if status == "created" and not self._account.gate.has(job_id):
+            self._account.gate.await_place(seconds)
+        else:
+            self._account.watch.wait(job_id, status, seconds)
+
+    def reasons(self, job_id: str, log: Path) -> str:
+        """Keep the whole log; the last error lines say why."""
+        try:
+            answer = self._session.get(f"/jobs/{job_id}/logs")
+        except PlatformError as error:
+            if error.retry_after is not None or error.status is not None:
+                raise
+            answer = self._session.get(f"/jobs/{job_id}/logs", level="error", limit=100)  # too long, perhaps
+        listed = answer.get("logs")
+        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        lines = [
+            f"{entry.get('time') or ''} {entry.get('level') or '-'}: {plain_words(entry.get('message'))}"
+            for entry in entries
+        ]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        errors = [
+            plain_words(f"{entry.get('code') or ''} {entry.get('message') or ''}")[:_LONGEST_LINE]
+            for entry in entries
+            if entry.get("level") == "error"
+        ]
+        return " | ".join(errors[-_ERROR_LINES:]) or "the platform ended the job in error and gave no reason"
+
+    def fetch(self, job: TileJob, job_id: str, folder: Path) -> Outcome:
+        """Download every result file, with fresh links, as the STAC result document lists them."""
+        from upscaling.backends.openeo.results import fetch_results
+
+        del job
+        most = round(self._config.tile_gb * 1e9)
+        export = self._config.export_workspace
+        assets, derived_from = fetch_results(
+            self._session,
+            job_id,
+            folder,
+            most_bytes=most,
+            lag=self._config.lag_seconds,
+            workspace=None if export is None else export.workspace,
+        )
+        state = self.state(job_id)
+        facts = {"id": job_id, "backend": self._url, **(state.facts if state else {})}
+        return Outcome(assets, facts, derived_from, software=self._software())
+
+    def _software(self) -> dict[str, str]:
+        version = str(self._session.capabilities().get("backend_version") or "")
+        return {self._url: version} if version else {}
+
+    # --- what people ask for by hand ---
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job on the platform; what it has cost by then is paid."""
+        self._session.ask("delete", f"/jobs/{job_id}/results", expected={200, 202, 204})
+
+    def remove(self, job_id: str) -> None:
+        """Delete a job and its results from the platform."""
+        self._session.ask("delete", f"/jobs/{job_id}", expected={200, 204})
+
+    def jobs_of_run(self, run: str) -> list[dict[str, Any]]:
+        """Return the platform's entries of all jobs that carry a run's name and a key in their title."""
+        return [
+            job
+            for job in self._account.all_jobs()
+            if _RUN_TITLE.fullmatch(str(job.get("title") or "")) and job["title"].startswith(f"{run} ")
+        ]
+
+
+def _overlap(area: Sequence[float], box: Sequence[float]) -> bool:
+    """Whether two boxes in degrees share more than an edge; a box may cross the antimeridian or have heights."""
+    if len(box) == 6:
+        box = [*box[:2], *box[3:5]]
+    if not (area[1] < box[3] and box[1] < area[3]):
+        return False
+
+    def spans(west: float, east: float) -> list[tuple[float, float]]:
+        return [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+
+    return any(
+        first[0] < second[1] and second[0] < first[1]
+        for first in spans(area[0], area[2])
+        for second in spans(box[0], box[2])
+    )

@@ -1,0 +1,210 @@
+"""What the tiles of one process share about a platform's jobs: one poll for all, and the places that the user has."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from upscaling.errors import ErrorClass
+from upscaling.jobs.remote_job import PlatformError
+
+__all__ = ["JobWatch", "StartGate"]
+
+_WORTH_A_LIST = 3  # jobs that are waited for; fewer are asked about one by one
+_SHARE = 3  # a list that took n seconds is asked for again after this many times n
+_COVERED = 5  # a job that the list shows is asked about itself this much more rarely
+_ORDER = {"created": 0, "queued": 1, "running": 2, "finished": 3, "error": 3, "canceled": 3}
+_LIMIT = re.compile(r"limit\D{0,20}\((\d+)\)", re.IGNORECASE)
+_LIMIT_HOLDS = 600.0  # s; then a larger one may have been granted
+_FIRST_REFUSAL, _LONGEST_REFUSAL = 2.0, 60.0  # s
+_NO_PLACE = 15.0  # s; the end of a job of ours is told at once, this is for what nobody tells
+_STARTS_AT_ONCE = 4
+
+
+class JobWatch:
+    """Asks for the list of jobs while several are waited for, and wakes those that wait for news.
+
+    Parameters
+    ----------
+    ask
+        Returns id -> status of the newest jobs; is told the ids that matter. May raise PlatformError.
+    shortest
+        Seconds between two lists at least.
+    """
+
+    def __init__(self, ask: Callable[[frozenset[str]], Mapping[str, str]], shortest: float) -> None:
+        self._ask, self._shortest = ask, shortest
+        self._news = threading.Condition()
+        self._waiting: dict[str, float] = {}  # job -> seconds between two questions about it
+        self._seen: Mapping[str, str] = {}
+        self._seen_at = 0.0
+        self._polling = False
+
+    def wait(self, job_id: str, status: str, seconds: float) -> None:
+        """Return when a list shows the job further on than ``status``; else when it is time to ask about it.
+
+        That is after ``seconds``, or after five times as long if the lists show the job.
+        """
+        begun = time.monotonic()
+        with self._news:
+            self._waiting[job_id] = seconds
+            if not self._polling and len(self._waiting) >= _WORTH_A_LIST:
+                self._polling = True
+                threading.Thread(target=self._poll, name="job list", daemon=True).start()
+            try:
+                while True:
+                    shown = self._seen.get(job_id)
+                    # An older list than the question lags behind what is known already; and so may any: an earlier
+                    # status is no news.
+                    if shown is not None and self._seen_at > begun and _ORDER.get(shown, 3) > _ORDER[status]:
+                        return
+                    left = begun + seconds * (1 if shown is None else _COVERED) - time.monotonic()
+                    if left <= 0:
+                        return
+                    self._news.wait(left)
+            finally:
+                self._waiting.pop(job_id, None)
+
+    def _poll(self) -> None:
+        idle, took = 0, 0.0
+        while True:
+            with self._news:
+                wanted, pauses = frozenset(self._waiting), list(self._waiting.values())
+                idle = idle + 1 if len(wanted) < _WORTH_A_LIST else 0
+                if idle > 20:
+                    self._polling, self._seen = False, {}
+                    return
+            # One list for all may be asked for that much more often, and a slot stands empty for the shorter.
+            time.sleep(max(self._shortest, _SHARE * took, min(pauses, default=0.0) / _COVERED))
+            if idle:
+                continue
+            begun = time.monotonic()
+            try:
+                seen = self._ask(wanted)
+            except PlatformError as error:
+                seen = {}  # everybody asks for himself, with patience
+                took = max(took, error.retry_after or 0.0, 1.0)
+            else:
+                took = time.monotonic() - begun
+            with self._news:
+                self._seen, self._seen_at = seen, begun
+                self._news.notify_all()
+
+
+class StartGate:
+    """Lets through as many starts as the platform allows the user jobs; learns how many from its refusals.
+
+    Parameters
+    ----------
+    slots
+        Jobs that may be under way at the same time, whatever the platform allows; None for no such bound.
+    """
+
+    def __init__(self, slots: int | None = None) -> None:
+        self._slots = slots
+        self._shut: str | None = None
+        self._lock = threading.Condition()
+        self._starting = threading.BoundedSemaphore(_STARTS_AT_ONCE)
+        self._active: set[str] = set()
+        self._tickets = 0  # places that were given back and that nobody was told of yet
+        self._limit: int | None = None
+        self._learnt_at = 0.0
+        self._closed_until = 0.0  # for want of a place; opened by the end of a job of ours
+        self._quiet_until = 0.0  # as the platform asked for it
+        self._refusals = 0
+
+    @property
+    def limit(self) -> int | None:
+        """How many jobs the platform allows at the same time, as far as it said so."""
+        return self._limit
+
+    def shut(self, reason: str) -> None:
+        """Let no more jobs through: ``start`` says why."""
+        with self._lock:
+            self._shut = reason
+            self._lock.notify_all()
+
+    def start(self, job_id: str, send: Callable[[], None]) -> float | None:
+        """Send a start if there is a place; return None if it was sent, else the seconds after which to ask again.
+
+        Raises what ``send`` raises; a PlatformError with the code ConcurrentJobLimit closes the gate for a while.
+        Raises one of its own after ``shut``.
+        """
+        with self._starting:
+            wait = self._enter(job_id)
+            if wait is not None:
+                return wait
+            try:
+                send()
+            except PlatformError as error:
+                if not error.outcome_unknown:
+                    self.left(job_id, freed=False)
+                if error.code == "ConcurrentJobLimit":
+                    self._learn(str(error), error.retry_after)
+                elif error.retry_after is not None:
+                    with self._lock:
+                        self._quiet_until = time.monotonic() + error.retry_after
+                raise
+            with self._lock:
+                self._refusals = 0
+            return None
+
+    def _enter(self, job_id: str) -> float | None:
+        with self._lock:
+            if self._shut is not None:
+                raise PlatformError(f"not started: {self._shut}", error_class=ErrorClass.QUOTA)
+            now = time.monotonic()
+            if now < self._quiet_until:
+                return self._quiet_until - now
+            if job_id in self._active:
+                return None  # a start that had no effect is sent again
+            if now < self._closed_until:
+                return self._closed_until - now
+            if self._limit is not None and now - self._learnt_at > _LIMIT_HOLDS:
+                self._limit = None
+            if len(self._active) >= self._places:
+                return _NO_PLACE
+            self._active.add(job_id)
+            return None
+
+    @property
+    def _places(self) -> float:
+        return min(bound for bound in (self._limit, self._slots, float("inf")) if bound is not None)
+
+    def _learn(self, message: str, retry_after: float | None) -> None:
+        with self._lock:
+            found = _LIMIT.search(message)
+            if found:
+                self._limit, self._learnt_at = max(1, int(found[1])), time.monotonic()
+            pause = min(_FIRST_REFUSAL * 2.0**self._refusals, _LONGEST_REFUSAL)
+            self._refusals = min(self._refusals + 1, 10)
+            # With fewer jobs of ours than the limit, others of the same user have the places: nobody tells when one
+            # of those ends.
+            self._closed_until = time.monotonic() + (pause if retry_after is None else retry_after)
+
+    def await_place(self, seconds: float) -> None:
+        """Return when one of our jobs has ended, after ``seconds`` at the latest; one waiting tile per place."""
+        with self._lock:
+            if self._lock.wait_for(lambda: self._tickets > 0 or self._shut is not None, seconds):
+                self._tickets = max(self._tickets - 1, 0)
+
+    def has(self, job_id: str) -> bool:
+        """Tell whether a job has a place."""
+        return job_id in self._active
+
+    def taken(self, job_id: str) -> None:
+        """Note that a job has a place: it was started by an earlier process, say."""
+        with self._lock:
+            self._active.add(job_id)
+
+    def left(self, job_id: str, *, freed: bool = True) -> None:
+        """Note that a job has none, or none any more."""
+        with self._lock:
+            if job_id in self._active:
+                self._active.discard(job_id)
+                if freed:
+                    self._closed_until, self._refusals = 0.0, 0
+                    self._tickets = min(self._tickets + 1, self._limit or self._slots or 1)
+                    self._lock.notify(1)

@@ -1,0 +1,325 @@
+"""Read an openEO job's result document (STAC 1.0 or 1.1, Item or Collection) and download what it lists.
+
+Nothing that a platform writes chooses a place on this disk, or has the platform's token sent to another host.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from upscaling.backends.openeo.session import Session
+from upscaling.backends.openeo.workspace import NOT_SAID, workspace_href
+from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.jobs.remote_job import RESULTS_GONE, PlatformError
+from upscaling.model import FetchedAsset
+from upscaling.util.files import digest, is_as_declared
+
+__all__ = ["fetch_results"]
+
+_MOST_ASSETS = 1000
+_IN_WORKSPACE = " in workspace"  # no name that a platform gives: whether the href is told to be there
+_LONGEST_TEXT = 500  # characters of a title or name
+_SKIPPED_ROLES = {"metadata", "thumbnail", "overview"}
+_WEB_PAGE = (b"<!doctype html", b"<html")
+_LOOKS = (0.03, 0.07)  # pauses before the links are asked for again, in shares of the platform's lag
+
+
+class _LinkRefusedError(Exception):
+    """A link is not honoured: expired, or what it led to is gone."""
+
+    def __init__(self, error: PlatformError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+@dataclass
+class _Budget:
+    """Bytes that may still be fetched for a tile."""
+
+    left: int
+    most: int
+    job_id: str
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise TileFailedError(
+                f"the results of job {self.job_id} are more than {self.most / 1e9:g} GB, and are not fetched"
+                " (backend.tile_gb)",
+                error_class=ErrorClass.OUTPUT,
+            )
+
+
+def fetch_results(
+    session: Session, job_id: str, folder: Path, *, most_bytes: int, lag: float, workspace: str | None = None
+) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
+    """Download a finished job's result files into ``folder``.
+
+    The links are asked for anew at every call, and when they are refused, as signed links expire. A file that is there
+    already with the size (and checksum) that the platform declares is kept; a partial one is continued.
+
+    Parameters
+    ----------
+    workspace
+        Where the results were exported to, if they are to stay on the platform: nothing is downloaded then.
+
+    Returns
+    -------
+    (assets, derived_from)
+
+    Raises
+    ------
+    PlatformError
+        If the platform does not answer as it should; transient faults can be retried by calling again. With the code
+        ``RESULTS_GONE`` if fresh links lead nowhere, again and again.
+    TileFailedError
+        If what it lists is not acceptable, or this disk is full.
+    """
+    for pause in (*_LOOKS, None):
+        try:
+            return _fetch(session, job_id, folder, most_bytes, workspace)
+        except _LinkRefusedError as refused:
+            if pause is None:
+                if refused.error.error_class is ErrorClass.AUTH:
+                    raise refused.error from None
+                raise PlatformError(
+                    f"the results of job {job_id} are not on the platform any more ({refused.error});"
+                    " the next run submits it again",
+                    error_class=ErrorClass.PERMANENT,
+                    code=RESULTS_GONE,
+                ) from None
+            time.sleep(pause * lag)
+        except OSError as error:
+            raise TileFailedError(
+                f"results cannot be written to {folder}: {error.strerror}", error_class=ErrorClass.TRANSIENT
+            ) from None
+    raise AssertionError  # the last round returns or raises
+
+
+def _fetch(
+    session: Session, job_id: str, folder: Path, most_bytes: int, workspace: str | None
+) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
+    try:
+        document = session.get(f"/jobs/{job_id}/results")
+    except PlatformError as error:
+        if error.status in {404, 410, 424} and error.code is not None:
+            raise _LinkRefusedError(error) from None
+        raise
+    if document.get("openeo:status") == "error":
+        raise TileFailedError(f"the results of job {job_id} are an error", error_class=ErrorClass.OUTPUT)
+    listed = []
+    for entry in _assets(session, job_id, document, workspace):
+        listed.append(entry)
+        _not_too_many(len(listed), job_id)
+    derived_from = tuple(dict.fromkeys(_derived_from(document)))
+    if workspace is not None:
+        return tuple(_staying(*entry) for entry in listed), derived_from
+    folder.mkdir(parents=True, exist_ok=True)
+    budget = _Budget(most_bytes, most_bytes, job_id)
+    sizes = [_size(asset) or 0 for _, asset, _ in listed]
+    _Budget(most_bytes, most_bytes, job_id).take(sum(sizes))
+    if sum(sizes) > shutil.disk_usage(folder).free:
+        raise TileFailedError(
+            f"the results of job {job_id} need {sum(sizes) / 1e9:.1f} GB, and {folder} has less",
+            error_class=ErrorClass.TRANSIENT,
+        )
+    assets = tuple(_fetched(session, job_id, folder, budget, entry) for entry in listed)
+    return assets, derived_from
+
+
+def _not_too_many(number: int, job_id: str) -> None:
+    if number > _MOST_ASSETS:
+        raise TileFailedError(
+            f"job {job_id} lists more than {_MOST_ASSETS} files for one tile; they are not fetched",
+            error_class=ErrorClass.OUTPUT,
+        )
+
+
+def _fetched(
+    session: Session, job_id: str, folder: Path, budget: _Budget, entry: tuple[str, dict[str, Any], Mapping[str, Any]]
+) -> FetchedAsset:
+    key, asset, properties = entry
+    # The platform's name is only a hint: it repeats between tiles and must not choose a place on this disk. With the
+    # job's id in it, a file of an earlier attempt is never taken for one of this.
+    path = urlsplit(asset["href"]).path
+    suffix = re.sub(r"[^a-z0-9.]", "", os.path.splitext(path)[1].lower())[:12]  # noqa: PTH122 -- text, not a path
+    target = folder / f"{digest([job_id, key, path.rpartition('/')[2]])[:16]}{suffix}"
+    _download(session, asset, target, budget)
+    return FetchedAsset(path=target, **_described(key, asset, properties))
+
+
+def _described(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    times = {name: properties.get(name) for name in ("datetime", "start_datetime", "end_datetime")}
+    return {
+        "key": key[:_LONGEST_TEXT],
+        "media_type": _text(asset.get("type")),
+        "roles": tuple(_texts(asset.get("roles"))) or ("data",),
+        "title": _text(asset.get("title")),
+        "bands": _bands(asset),
+        **{name: value for name, value in times.items() if isinstance(value, str)},
+    }
+
+
+def _staying(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> FetchedAsset:
+    name = Path(urlsplit(asset["href"]).path.rpartition("/")[2] or "file")
+    stated = {**{word: value for word, value in properties.items() if word.startswith("proj:")}, **asset}
+    where = {"href": asset["href"], "stated": stated, "unchecked": "" if asset[_IN_WORKSPACE] else NOT_SAID}
+    return FetchedAsset(path=name, **_described(key, asset, properties), **where)
+
+
+def _assets(
+    session: Session, job_id: str, document: Mapping[str, Any], workspace: str | None
+) -> Iterator[tuple[str, dict[str, Any], Mapping[str, Any]]]:
+    """Yield (key, asset, item properties) once per file.
+
+    API 1.0 answers with one Item; 1.1 and later with a Collection whose assets stand in the collection, in its items,
+    or in both. An item knows the time of its file, so what an item says comes first.
+    """
+    seen: set[str] = set()
+    base = f"/jobs/{job_id}/results"
+
+    def fresh(assets: Any, properties: Any, base: str) -> Iterator[tuple[str, dict[str, Any], Mapping[str, Any]]]:
+        for key, asset in _mapping(assets).items():
+            if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str):
+                continue
+            if workspace is None:
+                href, there = session.resolve(asset["href"], base), False
+            else:
+                href, there = workspace_href(session, asset, workspace, base)
+            place = urlsplit(href)
+            name = f"{place.netloc}{place.path.rpartition('/')[2]}"
+            if name in seen or _SKIPPED_ROLES & set(_texts(asset.get("roles"))):
+                continue
+            seen.add(name)
+            yield str(key), {**asset, "href": href, _IN_WORKSPACE: there}, _mapping(properties)
+
+    if document.get("type") == "Feature":
+        yield from fresh(document.get("assets"), document.get("properties"), base)
+        return
+    items = [link["href"] for link in _links(document) if link.get("rel") == "item"]
+    _not_too_many(len(items), job_id)
+    for link in items:
+        href = session.resolve(link, base)
+        try:
+            item = session.get(href)
+        except PlatformError as error:
+            _refused(error)
+            raise
+        yield from fresh(item.get("assets"), item.get("properties"), href)
+    yield from fresh(document.get("assets"), {}, base)
+
+
+def _refused(error: PlatformError) -> None:
+    """Raise _LinkRefusedError if an answer to a signed link says that it leads nowhere (any more)."""
+    if error.status in {401, 403, 404, 410}:
+        raise _LinkRefusedError(error) from None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> list[str]:
+    return [_text(entry) for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
+
+
+def _links(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    links = document.get("links")
+    listed = [link for link in links if isinstance(link, Mapping)] if isinstance(links, list) else []
+    return [link for link in listed if isinstance(link.get("href"), str)]
+
+
+def _size(asset: Mapping[str, Any]) -> int | None:
+    size = asset.get("file:size")
+    return size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
+
+
+def _bands(asset: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return STAC 1.1 bands, also where the platform still writes eo:bands and raster:bands."""
+    if isinstance(asset.get("bands"), list):
+        return tuple(dict(band) for band in asset["bands"] if isinstance(band, Mapping))
+    names, raster = (asset.get(name) for name in ("eo:bands", "raster:bands"))
+    names, raster = (value if isinstance(value, list) else [] for value in (names, raster))
+    named = [_text(_mapping(band).get("name")) for band in names]
+    named += [""] * (len(raster) - len(named))
+    return tuple({"name": name} if name else {} for name in named)
+
+
+def _derived_from(document: Mapping[str, Any]) -> Iterator[str]:
+    for link in _links(document):
+        if link.get("rel") == "derived_from":
+            yield link["href"]
+
+
+def _download(session: Session, asset: Mapping[str, Any], target: Path, budget: _Budget) -> None:
+    """Fetch one file: into ``.part``, continued where an earlier try broke off, checked, then renamed."""
+    size, checksum = _size(asset), _text(asset.get("file:checksum"))
+    part = target.with_name(f"{target.name}.part")
+    for there in (target, part):
+        if there.is_file() and (there is target or size is not None) and is_as_declared(there, size, checksum):
+            budget.take(there.stat().st_size)
+            there.replace(target)
+            return
+    have = part.stat().st_size if part.is_file() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        with session.stream(asset["href"], headers, {200, 206, 416}) as reply:
+            whole = _receive(session, reply, part, asset, budget)
+    except PlatformError as error:
+        _refused(error)
+        raise
+    if not is_as_declared(part, whole, checksum):
+        found = part.stat().st_size
+        if whole is None or found >= whole:
+            part.unlink()  # whole, but wrong: continuing it cannot help
+        raise PlatformError(
+            f"a download broke off or is damaged ({found} of {whole} bytes)", error_class=ErrorClass.TRANSIENT
+        )
+    part.replace(target)
+
+
+def _receive(session: Session, reply: Any, part: Path, asset: Mapping[str, Any], budget: _Budget) -> int | None:
+    """Write an answer's body to ``part``; return the size that the file should have in the end, if it is known."""
+    have, size = part.stat().st_size if part.is_file() else 0, _size(asset)
+    resumed = reply.status_code == 206 and reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    if reply.status_code == 416 or (reply.status_code == 206 and not resumed):
+        part.unlink(missing_ok=True)
+        raise PlatformError("the platform continues a file at the wrong place", error_class=ErrorClass.TRANSIENT)
+    written = have if resumed else 0
+    length = _length(reply.headers)
+    expected = None if length is None else written + length
+    whole = expected if size is None else size
+    may_be_web_page = written > 0 or "html" in _text(asset.get("type"))
+    budget.take(written)
+    with part.open("ab" if resumed else "wb") as stream:
+        for block in session.blocks(reply):
+            if not may_be_web_page and block.lstrip().lower().startswith(_WEB_PAGE):
+                raise PlatformError("the platform sent a web page, not the file", error_class=ErrorClass.TRANSIENT)
+            may_be_web_page = True
+            written += len(block)
+            if whole is not None and written > whole:
+                part.unlink()
+                raise PlatformError("the platform sent more than it declared", error_class=ErrorClass.TRANSIENT)
+            budget.take(len(block))
+            stream.write(block)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return whole
+
+
+def _length(headers: Mapping[str, str]) -> int | None:
+    if headers.get("Content-Encoding") or not headers.get("Content-Length", "").isdigit():
+        return None
+    return int(headers["Content-Length"])

@@ -1,0 +1,87 @@
+"""Where tiles run: one module per kind of platform, behind the protocol in ``base``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from upscaling.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from upscaling.backends.base import Backend
+    from upscaling.config import CwlBackendConfig, OgcApiBackendConfig, OpenEOBackendConfig
+
+    BackendConfig = OpenEOBackendConfig | CwlBackendConfig | OgcApiBackendConfig
+
+__all__ = ["get_backend", "identity_of"]
+
+
+def identity_of(config: BackendConfig, *, service: str | None = None) -> str:
+    """Return what makes results differ by place: part of the plan's key and of every tile's.
+
+    Parameters
+    ----------
+    service
+        The platform that a catalogue record names; it counts where the configuration names none.
+
+    Raises
+    ------
+    ConfigError
+        Only when ``service`` was looked up and there is no address at all.
+    """
+    if config.kind == "cwl":
+        return "cwl"
+    if config.kind == "ogcapi" and config.objects == "bare":  # other requests, and so other work
+        return f"ogcapi {config.url or service or ''} bare"
+    place = f"{config.kind} {(config.url or service or '').rstrip('/')}"
+    if config.kind == "openeo" and config.export_workspace is not None:  # its results are elsewhere
+        return f"{place} workspace {config.export_workspace.workspace}/{config.export_workspace.merge}"
+    return place
+
+
+def get_backend(
+    config: BackendConfig, plan_facts: dict[str, Any], run_folder: Path, *, attempt: int = 1, warm: bool = False
+) -> Backend:
+    """Build the backend that a configuration asks for; its module is imported only now.
+
+    Parameters
+    ----------
+    attempt
+        How often Snakemake has tried the tile in this run, this time included.
+    warm
+        Whether the caller runs many tiles, without threads: a backend may then load what it needs once.
+    """
+    if config.kind == "cwl":
+        from upscaling.backends.cwl.backend import CwlBackend
+
+        return CwlBackend(
+            batch_system=config.batch_system,
+            container=config.container,
+            engine=config.engine,
+            cores=config.cores,
+            memory_mb=config.memory_mb,
+            options=config.options,
+            growth=config.growth,
+            job_store=config.job_store,
+            site=config.site,
+            run_folder=run_folder,
+            attempt=attempt,
+            warm=run_folder / "plan" / plan_facts["algorithm"]["file"] if warm else None,
+        )
+    if config.kind == "ogcapi":
+        from upscaling.backends.ogcapi.backend import OgcApiBackend
+
+        return OgcApiBackend(config, url=plan_facts["service"], run_folder=run_folder)
+    from upscaling.backends.openeo.backend import OpenEOBackend
+
+    url = config.url or plan_facts.get("service")
+    if not url:
+        raise ConfigError("is required: the algorithm's source names no platform", key="backend.url")
+    return OpenEOBackend(
+        config,
+        url=url.rstrip("/"),
+        output_format=plan_facts["output_format"],
+        run_folder=run_folder,
+        bbox=plan_facts["bbox"],
+    )

@@ -1,0 +1,1 @@
+"""Fill an algorithm's parameters from a tile, a time step and a row of parameter values."""

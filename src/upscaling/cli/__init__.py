@@ -1,0 +1,1 @@
+"""The command line ``upscaling``: one module per group of commands."""

@@ -1,0 +1,372 @@
+"""``upscaling``: everything the rules do, without Snakemake, and the tools around a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from upscaling.cli.packages import add_commands
+from upscaling.errors import ConfigError, UpscalingError
+
+if TYPE_CHECKING:
+    from upscaling.config import Config
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Take an Earth-observation algorithm from one small area to a country, a continent or ten years.",
+)
+
+_read_from: list[Path] = []  # the configuration of this call, for messages
+
+
+def _load(path: Path) -> Config:
+    from upscaling.config import load_config
+
+    _read_from.append(path)
+    return load_config(path)
+
+
+ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, e.g. results/demo.", show_default=False)]
+Results = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
+
+
+def main() -> None:
+    """Run the command line; whatever the package refuses ends in one line and exit status 1."""
+    try:
+        app()
+    except UpscalingError as error:
+        named = error.within(*_read_from) if _read_from and isinstance(error, ConfigError) else error
+        sys.stderr.write(f"error: {named}\n")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; remote jobs go on and are found again by the next run\n")
+        raise SystemExit(130) from None
+
+
+@app.command()
+def plan(
+    config: ConfigFile,
+    results: Results = Path("results"),
+    plot: Annotated[Path | None, typer.Option(help="Draw the tiles over the area: a PNG file.")] = None,
+) -> None:
+    """Make the plan of a run: pin the algorithm, choose the tiles, bind their parameters. Sends nothing."""
+    from upscaling.cli.area import plan_in_words, plot_plan
+    from upscaling.planning.make import make_plan
+
+    settings = _load(config)
+    run_folder = results / settings.run
+    typer.echo(plan_in_words(make_plan(settings, run_folder, say=typer.echo)))
+    if plot is not None:
+        plot_plan(settings, run_folder, plot)
+
+
+@app.command()
+def check(config: ConfigFile, results: Results = Path("results")) -> None:
+    """Make the plan if need be, and see that the platform is there, lets us in and can run it. Submits nothing."""
+    from upscaling.execution.tile import check_run, finish_run
+    from upscaling.planning.plan import ensure_plan, keep_config
+
+    settings = _load(config)
+    run_folder = results / settings.run
+    ensure_plan(settings, run_folder, say=typer.echo)
+    keep_config(settings, run_folder)
+    check_run(settings, run_folder)
+    finish_run(settings, run_folder)
+    typer.echo(f"{settings.backend.kind} back-end: ready")
+
+
+@app.command("run-tile")
+def run_tile(
+    run: RunFolder,
+    tile: Annotated[str, typer.Argument(help="A target of the plan: a tile, or a tile and its other coordinates.")],
+    log: Annotated[Path | None, typer.Option(help="Log file; standard error when left out.")] = None,
+) -> None:
+    """Run one tile: submit it or attach to its job, wait, fetch, check, and write its item."""
+    from upscaling.execution.tile import run_tile as see_through
+    from upscaling.planning.plan import kept_config
+    from upscaling.workflow.hooks import logged
+
+    settings = kept_config(run)
+    with logged(str(log) if log else None, f"tile {tile}"):
+        see_through(tile, config=settings, run_folder=run)
+
+
+@app.command()
+def collect(
+    config: ConfigFile,
+    results: Results = Path("results"),
+    partial: Annotated[bool, typer.Option("--partial", help="Gather the tiles that are done.")] = False,
+) -> None:
+    """Gather the tiles of a run into its STAC collection."""
+    from upscaling.results.gather import by_reason, gather
+
+    settings = _load(config)
+    summary = gather(config=settings, run_folder=results / settings.run, partial=partial)
+    for line in by_reason(summary.missing):
+        typer.echo(f"missing: {line}", err=True)
+    for problem in summary.problems:
+        typer.echo(f"problem: {problem}", err=True)
+    typer.echo(f"{summary.collection}: {summary.items} items")
+
+
+@app.command()
+def validate(
+    collection: Annotated[Path, typer.Argument(help="A collection.json.", show_default=False)],
+    schemas: Annotated[Path | None, typer.Option(help="Folder of JSON schemas of STAC extensions.")] = None,
+    prr: Annotated[bool, typer.Option("--prr", help="Ask for all that ESA's PRR requires.")] = False,
+) -> None:
+    """Validate a collection and all its items against STAC 1.1 and APEx's recommendations, without a network.
+
+    Extensions are checked against the schemas of a folder, if one is given.
+    """
+    from upscaling.results.validate import validate_collection
+
+    problems = validate_collection(collection, schemas, prr=prr)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise UpscalingError(f"{collection}: {len(problems)} problems")
+    typer.echo(f"{collection}: valid")
+
+
+@app.command()
+def status(
+    run: RunFolder,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every few seconds until Ctrl-C.")] = False,
+) -> None:
+    """Show how far a run is: counts, rate, time left, cost so far and expected, failures by reason."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from upscaling.monitor.status import render, summarize
+
+    console = Console()
+    if not watch:
+        console.print(render(summarize(run)))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(render(summarize(run)), refresh=True)
+            time.sleep(5)
+
+
+@app.command()
+def logs(run: RunFolder, tile: Annotated[str, typer.Argument(help="A target of the plan.")]) -> None:
+    """Show what is known of one tile: its state, the reason if it failed, and the end of each of its logs."""
+    from upscaling.monitor.status import logs_of
+
+    for line in logs_of(run, tile):
+        typer.echo(line)
+
+
+@app.command()
+def retry(
+    run: RunFolder,
+    only: Annotated[str | None, typer.Option(help="Only tiles of this error class, e.g. out-of-memory.")] = None,
+    resubmit: Annotated[
+        bool,
+        typer.Option("--resubmit", help="Make, and pay, new jobs where results of finished ones were refused."),
+    ] = False,
+    snakefile: Annotated[Path, typer.Option(help="The workflow.")] = Path("Snakefile"),
+    profile: Annotated[Path, typer.Option(help="Snakemake profile.")] = Path("workflow/profiles/local"),
+) -> None:
+    """Run the tiles again that failed, and nothing else, with the run's last configuration.
+
+    Where a job ended well and its results were refused (bad-output), they are fetched and checked again.
+    """
+    import subprocess
+
+    from upscaling.monitor.platform_jobs import discard_results
+    from upscaling.monitor.status import failed_tiles
+
+    tiles = failed_tiles(run, only)
+    if not tiles:
+        typer.echo("no tile failed" + (f" for the reason {only}" if only else ""))
+        return
+    typer.echo(f"{len(tiles)} tiles")
+    if resubmit:
+        typer.echo(f"{len(discard_results(run, tiles))} of them are submitted, and paid, again")
+    targets = [f"{run}/tiles/{tile}/item.json" for tile in tiles]
+    command = ["snakemake", "--snakefile", str(snakefile), "--profile", str(profile)]
+    command += ["--configfile", f"{run}/plan/config.json", "--", *targets]
+    raise SystemExit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def cancel(run: RunFolder) -> None:
+    """Cancel the run's jobs on the platform; what is done stays done. Stop Snakemake first."""
+    from upscaling.monitor.platform_jobs import cancel_run
+
+    number = 0
+    for name in cancel_run(run):
+        number += 1
+        typer.echo(f"canceled: {name}")
+    typer.echo(f"{number} jobs canceled")
+
+
+@app.command()
+def clean(
+    run: RunFolder,
+    remote: Annotated[bool, typer.Option("--remote", help="Look at the platform's jobs of this run.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them; without it they are only listed.")] = False,
+) -> None:
+    """List, and with --yes delete, jobs on the platform that carry the run's name but that no receipt knows."""
+    from upscaling.monitor.platform_jobs import orphans, remove_jobs
+
+    if not remote:
+        raise UpscalingError("say what to clean: --remote for jobs on the platform that nobody waits for")
+    found = orphans(run)
+    for job in found:
+        typer.echo(f"{job['id']}  {job.get('status')}  {job.get('created', '')}  {job.get('title')}")
+    if not yes:
+        typer.echo(f"{len(found)} orphans" + ("; --yes deletes them and their results" if found else ""))
+        return
+    for _ in remove_jobs(run, [job["id"] for job in found]):
+        pass
+    typer.echo(f"{len(found)} orphans deleted")
+
+
+@app.command()
+def describe(
+    source: Annotated[str, typer.Argument(help="A UDP, a CWL package (file#id), a record, or a record's id.")],
+    catalogue: Annotated[str | None, typer.Option(help="Folder or URL of the catalogue that has the id.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show what a service is, needs and costs, and what a tile becomes for it. Sends nothing."""
+    import json
+
+    from rich.console import Console
+
+    from upscaling.cli.describe import describe as describe_source
+    from upscaling.cli.describe import render
+    from upscaling.config import Algorithm
+
+    facts = describe_source(Algorithm(source=source, catalogue=catalogue))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        Console(highlight=False).print(render(facts))
+
+
+@app.command()
+def publish(
+    config: ConfigFile,
+    results: Results = Path("results"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+) -> None:
+    """Publish a run's collection to S3 and a STAC API, as the configuration's block `publish` says."""
+    from upscaling.publish import publish as send
+
+    settings = _load(config)
+    send(settings, results / settings.run, dry_run=dry_run, say=typer.echo)
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write the report of a run as it stands now."""
+    from upscaling.monitor.report import write_report
+
+    typer.echo(write_report(run))
+
+
+@app.command()
+def view(run: RunFolder, port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any.")] = 8780) -> None:
+    """Serve a run on this machine for a browser, QGIS or a STAC Browser, until Ctrl-C."""
+    from upscaling.monitor.view import serve
+
+    serve(run, port=port, say=typer.echo)
+
+
+@app.command()
+def grids() -> None:
+    """List the grids that can be laid over an area."""
+    from rich.console import Console
+
+    from upscaling.cli.area import grid_table
+
+    Console().print(grid_table())
+
+
+@app.command()
+def tiles(
+    area: Annotated[str, typer.Argument(metavar="AOI", help="Vector file, WKT, w,s,e,n in degrees, or - for GeoJSON.")],
+    grid: Annotated[str, typer.Option(help="As listed by `upscaling grids`.")] = "utm-20km",
+    min_overlap: Annotated[float, typer.Option(help="Least share of a tile that must lie in the area.")] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="Write them: .parquet, .fgb, .gpkg or .geojson.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw them over the area: a PNG file.")] = None,
+) -> None:
+    """Show the tiles of a grid over an area: counts, area, zones, what was dropped, and a small map."""
+    from upscaling.cli.area import tiles_of, write_tiles
+    from upscaling.grids.summary import describe_tiles, plot_tiles
+
+    aoi, table = tiles_of(area, grid, min_overlap=min_overlap)
+    typer.echo(describe_tiles(table, aoi))
+    if out is not None:
+        write_tiles(table, out)
+    if plot is not None:
+        plot_tiles(table, aoi, plot)
+
+
+@app.command("config-files")
+def config_files(
+    check_only: Annotated[bool, typer.Option("--check", help="Only say whether they are up to date.")] = False,
+) -> None:
+    """Write config/config.yaml, config/README.md and the JSON schema from the model (for developers)."""
+    from upscaling.config.generate import drifted, write_all
+
+    if check_only:
+        for path in drifted(Path.cwd()):
+            raise UpscalingError(f"{path} differs from the model: run `upscaling config-files`")
+    else:
+        write_all(Path.cwd())
+
+
+@app.command("local-backend")
+def local_backend(
+    data: Annotated[Path, typer.Option(help="collections.yaml, or a local STAC catalogue or collection.")],
+    root: Annotated[Path, typer.Option(help="Folder for jobs and their results.")],
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8787,
+    slots: Annotated[int, typer.Option(min=1, help="Jobs at the same time.")] = 2,
+    simulate: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="MIN MAX", help="For load tests: jobs take MIN to MAX seconds and give rasters of ones."),
+    ] = None,
+) -> None:
+    """Serve the embedded openEO back-end. User and password: OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD."""
+    try:
+        from upscaling.local_backend.server import serve
+    except ImportError as error:
+        raise UpscalingError(f"needs the extra `local`: pip install 'eo-upscaling[local]' ({error.name})") from None
+    user, password = os.environ.get("OPENEO_LOCAL_USER"), os.environ.get("OPENEO_LOCAL_PASSWORD")
+    if not user or not password:
+        raise UpscalingError("set OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD for the user of the back-end")
+    serve(data=data, root=root, port=port, slots=slots, users={user: password}, simulate=simulate)
+
+
+@app.command()
+def demo(
+    config: Annotated[Path, typer.Option(help="Configuration of the demo.")] = Path("config/config.yaml"),
+    folder: Annotated[Path, typer.Option(help="Folder for demo data and the back-end's jobs.")] = Path(".demo"),
+) -> None:
+    """Run the demo: start the embedded back-end on generated scenes, run Snakemake, stop the back-end."""
+    from upscaling.demo.run import run_demo
+
+    raise SystemExit(run_demo(config, folder))
+
+
+add_commands(app, _load)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""``upscaling grids`` and ``upscaling tiles``: what can be laid over an area, and what that gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upscaling.errors import ConfigError, UpscalingError
+from upscaling.util.files import written_whole
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from upscaling.planning.plan import Plan
+
+__all__ = ["grid_table", "plan_in_words", "plot_plan", "tiles_of", "write_tiles"]
+
+_DRIVERS = {".fgb": "FlatGeobuf", ".geojson": "GeoJSON", ".gpkg": "GPKG"}
+
+
+def grid_table() -> RenderableType:
+    """Return the list of grids, with what each is, who defines it, its cells and its CRS."""
+    from rich.table import Table
+
+    from upscaling.grids import get_grid, list_grids
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("grid", "what it is", "cells", "CRS"):
+        table.add_column(heading, overflow="fold")
+    for family in list_grids():
+        try:
+            options = {"path": "tiles.gpkg"} if family.example == "file" else {}
+            grid = get_grid(family.example, **options)
+        except ConfigError as error:
+            table.add_row(family.pattern, error.message, "", "")
+            continue
+        table.add_row(family.pattern, f"{grid.title}. {grid.definition} ({grid.authority})", grid.cell_size, grid.crs)
+    return table
+
+
+def tiles_of(area: str, grid: str, *, min_overlap: float = 0.0) -> tuple[Any, Any]:
+    """Return the AOI that ``area`` names (file, WKT, ``w,s,e,n`` or ``-``) and its tiles of a grid."""
+    from upscaling.area.aoi import read_aoi
+    from upscaling.grids import get_grid
+
+    aoi = read_aoi(area)
+    table = get_grid(grid).tiles(aoi, min_overlap=min_overlap)
+    if table.empty:
+        raise ConfigError(f"no tile of {grid} lies in the area", key="AOI")
+    table.attrs["notices"] = [*aoi.notices, *table.attrs.get("notices", [])]
+    return aoi, table
+
+
+def write_tiles(table: Any, path: Path) -> None:
+    """Write a tile table as GeoParquet, FlatGeobuf, GeoPackage or GeoJSON, as the file's ending says.
+
+    Raises
+    ------
+    UpscalingError
+        For another ending.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in {".parquet", *_DRIVERS}:
+        raise UpscalingError(f"{path}: write .parquet, {', '.join(_DRIVERS)}")
+    plain = table.copy()
+    plain.attrs = {}
+    with written_whole(path) as temporary:
+        if suffix == ".parquet":
+            plain.to_parquet(temporary)
+        else:
+            temporary.unlink()  # GDAL makes files, it does not fill them
+            plain.to_file(temporary, driver=_DRIVERS[suffix])
+
+
+def plan_in_words(plan: Plan) -> str:
+    """Describe the tiles of a plan, with a small map; empty for a run without an area."""
+    import geopandas as gpd
+
+    from upscaling.grids.summary import describe_tiles
+
+    if not plan.facts["tiles"]:
+        return ""
+    table = gpd.read_parquet(plan.folder / "tiles.parquet")
+    table.attrs["dropped_slivers"] = plan.facts["dropped_slivers"]
+    return describe_tiles(table)
+
+
+def plot_plan(config: Any, run_folder: Path, path: Path) -> None:
+    """Draw the tiles of a plan over its AOI."""
+    import geopandas as gpd
+
+    from upscaling.area.aoi import read_aoi
+    from upscaling.grids.summary import plot_tiles
+
+    if config.area is None:
+        raise UpscalingError("a run without an area has no tiles to draw")
+    plot_tiles(gpd.read_parquet(run_folder / "plan" / "tiles.parquet"), read_aoi(config.area.aoi), path)

@@ -1,0 +1,346 @@
+"""The one truth about configuration: a model from which schema, commented default and checks are made."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from upscaling.config import collection as of_collection
+from upscaling.config.collection import Collection, PollSeconds, ServerUrl
+from upscaling.config.cwl import CwlBackendConfig, Site
+from upscaling.config.ogcapi import OgcApiBackendConfig
+from upscaling.config.openeo import ExportWorkspace
+from upscaling.config.products import Mosaic, Publish
+from upscaling.config.stage_in import ItemSearch, StageIn
+from upscaling.errors import ConfigError
+
+__all__ = [
+    "Algorithm",
+    "Area",
+    "Collection",
+    "Config",
+    "CwlBackendConfig",
+    "OgcApiBackendConfig",
+    "OpenEOBackendConfig",
+    "load_config",
+]
+
+
+_MISSING_AREA = "missing_area"
+
+
+class _Block(BaseModel):
+    """A block of the configuration: unknown keys are errors, values never change after reading."""
+
+    model_config = of_collection.Block.model_config
+
+
+class Algorithm(_Block):
+    """What to run. Everything here is part of a tile's identity: a change re-runs the tiles that it touches."""
+
+    source: str = Field(min_length=1, examples=["config/demo/ndvi_composite.json"])
+    """An openEO UDP (JSON), an OGC application package (CWL, `app.cwl#workflow` if it holds several), or an APEx
+    catalogue record: a path, a URL (packages also `oci://`), or the record's id together with `catalogue`."""
+    catalogue: str | None = None
+    """Folder or base URL of an algorithm catalogue in the APEx layout (`<provider>/<id>/records/<id>.json`), where
+    `source` is a record's id. With a URL write the id as `<provider>/<id>`."""
+    parameters: dict[str, Any] = {}
+    """Values for the algorithm's own parameters. Those that the tile fills (its area) must not stand here. Files are
+    looked up from the working directory."""
+    bind: dict[str, str] = {}
+    """Parameter -> form of the tile, where type and name leave it open. Forms: `bbox`, `bbox-lonlat`, `geojson`,
+    `feature`, `epsg`, `tile-id`; for openEO also `feature-collection`, for application packages also `bbox-array`,
+    `bbox-latlon`, `eoap-bbox`; with a time dimension `time`, `time-start`, `time-end`, `time-last-day`."""
+    output_format: str = "GTiff"
+    """File format asked for where an openEO process has no `save_result` of its own."""
+
+
+class Area(_Block):
+    """Where to run it. The tiles come from the grid; the area only chooses among them."""
+
+    aoi: str | Annotated[list[float], Field(min_length=4, max_length=4)] = Field(
+        examples=["config/demo/area.geojson", [11.3, 46.4, 11.4, 46.5]]
+    )
+    """Area of interest: any vector file (GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet), a WKT string in
+    lon/lat, or `[west, south, east, north]` in degrees. Paths are looked up from the working directory."""
+    grid: str = "utm-20km"
+    """Grid that is laid over the area; `upscaling grids` lists them. `utm-<N>km`, `file` (your own polygons),
+    `none` (the whole area as one tile)."""
+    grid_file: str | None = None
+    """For grid `file`: the vector file with the tiles."""
+    grid_id: str | None = None
+    """For grid `file`: the column with the tile ids (unique, made of letters, digits, `_` and `-`)."""
+    min_overlap: float = Field(0.0, ge=0.0, lt=1.0)
+    """Leave out tiles of which a smaller share than this lies in the area (0.01 = 1 %)."""
+    clip: bool = False
+    """Process only the part of a tile that lies in the area (its bounds, outward to the pixel lattice). Tiles at the
+    edge then depend on the area, and are not shared with a run over another one."""
+    buffer: float = Field(0.0, ge=0.0)
+    """Halo in metres that is processed around a tile and cut off again, for algorithms that look at neighbouring
+    pixels (kernels, focal statistics, segmentation). A multiple of the pixel size."""
+    mask: str | None = None
+    """Vector file; only tiles that lie partly in it are kept, e.g. land."""
+
+    @field_validator("aoi", mode="before")
+    @classmethod
+    def _file_or_bbox(cls, value: object) -> object:
+        numbers = isinstance(value, list) and len(value) == 4 and all(isinstance(n, int | float) for n in value)
+        if not (numbers or (isinstance(value, str) and value.strip())):
+            raise ValueError("must be a vector file, a WKT string, or [west, south, east, north] in degrees")
+        return value
+
+
+class Time(_Block):
+    """The time dimension: one job per tile and step. Fills the algorithm's temporal interval or its two dates."""
+
+    start: str | None = None
+    """First day, e.g. 2023-01-01."""
+    end: str | None = None
+    """First day that is no longer in it."""
+    step: str = "month"
+    """`day`, `dekad`, `month`, `year` or `<n> days`; steps of the calendar are cut to start and end."""
+    intervals: list[Annotated[list[str], Field(min_length=2, max_length=2)]] | None = Field(None, min_length=1)
+    """Instead of start, end and step: a list of [start, end) intervals."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Time:
+        if self.intervals is not None and (self.start or self.end):
+            raise ValueError("give either intervals, or start, end and step")
+        return self
+
+
+class ForEach(_Block):
+    """A dimension of parameter values: one job per tile, time step and row."""
+
+    parameters: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    """Parameter -> list of values; of several parameters every combination is run."""
+    table: str | None = None
+    """Instead: a table (CSV or Parquet) with one row per job and one column per parameter."""
+    id: str | None = None
+    """Column of the table that names its rows; the values make the name when left out."""
+    ignore: list[str] = []
+    """Columns of the table that are not parameters."""
+    search: ItemSearch | None = None
+    """Or the items of a STAC catalogue: products as the dimension."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ForEach:
+        if sum(map(bool, (self.parameters, self.table, self.search))) != 1:
+            raise ValueError("give either parameters, or a table, or a search")
+        if self.search and (self.id or self.ignore):
+            raise ValueError("id and ignore belong to a table")
+        return self
+
+
+class OpenEOBackendConfig(_Block):
+    """An openEO platform: one batch job per tile."""
+
+    kind: Literal["openeo"]
+    """`openeo`: batch jobs on an openEO platform. `cwl`: an application package through Toil on this machine."""
+    url: ServerUrl | None = Field(None, examples=["https://openeo.dataspace.copernicus.eu"])
+    """Address of the platform. May be left out if the algorithm is a catalogue record: its `service` link counts."""
+    auth: Literal["none", "basic", "oidc", "bearer"] = "oidc"
+    """How to log in. `oidc`: OPENEO_AUTH_METHOD=client_credentials with OPENEO_AUTH_CLIENT_ID, _CLIENT_SECRET and
+    _PROVIDER_ID, else the refresh token that `openeo-auth` stored. `basic`: OPENEO_AUTH_USERNAME and
+    OPENEO_AUTH_PASSWORD, else what `openeo-auth` stored. `bearer`: OPENEO_AUTH_TOKEN. Secrets never stand here."""
+    slots: int = Field(2, ge=1, le=1000)
+    """Batch jobs of this run at the same time: what the platform allows you. Changing it re-runs nothing."""
+    process: Literal["inline", "namespace"] = "inline"
+    """`inline`: send the pinned graph with its parameters filled in. `namespace`: refer to the UDP by its URL (the
+    platform fetches it, so it floats if the URL does)."""
+    job_options: dict[str, Any] = {}
+    """Passed on as `job_options`, e.g. `{executor-memory: 4G}`. Not part of a tile's identity."""
+    memory_ladder: list[dict[str, Any]] = []
+    """Job options that are laid over `job_options`, one after another, when a job runs out of memory, e.g.
+    `[{executor-memory: 4G}, {executor-memory: 8G}]`. Each try is a job of its own, and costs as one."""
+    resubmit_lost: int = Field(2, ge=0, le=10)
+    """Submit a tile again, so often in one run, when the platform lost its job (a node failed or was taken away, as its
+    log says). Each try is a job of its own, and may cost as one."""
+    plan: str | None = None
+    """Billing plan, where the platform has several."""
+    job_budget: float | None = Field(None, gt=0)
+    """The most that one job may cost, sent to the platform with it; not every platform heeds it."""
+    log_level: Literal["error", "warning", "info", "debug"] | None = None
+    """Least severe entries that the platform should keep in a job's log; its own default when left out."""
+    filename_prefix: bool = False
+    """Ask the platform to begin the names of its result files with the tile's (option `filename_prefix` of
+    `save_result`); the files of this run are named after their tile in any case."""
+    export_workspace: ExportWorkspace | None = None
+    """Leave the results on the platform, in a workspace there."""
+    delete_after_download: bool = False
+    """Delete a job and its results from the platform when its tile is done here. A tile whose files are lost after
+    that is submitted, and paid for, again."""
+    run_budget: float | None = Field(None, gt=0)
+    """Launch no more tiles when the run has cost this much, in the platform's own credits or currency."""
+    stop_after: int = Field(5, ge=0)
+    """Launch no more tiles when this many failed for the same reason before any succeeded; 0 for never."""
+    timeout_hours: float = Field(24.0, gt=0)
+    """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
+    poll_seconds: PollSeconds = [1.0, 60.0]
+    """Shortest and longest time between two questions about a job's state; it grows with the job's age."""
+    outage_hours: float = Field(12.0, gt=0)
+    """Wait this long for a platform that is out of reach, overloaded or down before a tile is given up; its job is
+    left alone and found again by the next run."""
+    lag_seconds: float = Field(60.0, gt=0)
+    """How long a job that was created or started may take to show as such on the platform. After a request whose
+    outcome is unknown, this long is looked before it is sent again."""
+    request_seconds: float = Field(120.0, gt=0)
+    """Give up a request that the platform does not answer for this long."""
+    tile_gb: float = Field(20.0, gt=0)
+    """The most that is downloaded for one tile, in GB."""
+
+
+class Config(_Block):
+    """Configuration of a run."""
+
+    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80, examples=["bolzano-ndvi"])
+    """Name of the run; everything it writes lies below `results/<run>/`."""
+    algorithm: Algorithm
+    area: Area | None = None
+    """Where to run it; may be left out only with `for_each`, for algorithms that take no area."""
+    time: Time | None = None
+    """A time dimension."""
+    for_each: ForEach | None = None
+    """A dimension of parameter values."""
+    stage_in: StageIn | None = None
+    """Items of a STAC catalogue as input of each tile."""
+    backend: Annotated[OpenEOBackendConfig | CwlBackendConfig | OgcApiBackendConfig, Field(discriminator="kind")]
+    collection: Collection = Collection()
+    mosaic: Mosaic = Mosaic()
+    publish: Publish | None = None
+    """Where to publish the result."""
+    pathvars: dict[str, str] = {}
+    """Snakemake's own: other places for `results` and so on."""
+    _file: str | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> str | None:
+        """Where the configuration was read from, for messages."""
+        return self._file
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Config:
+        if self.area is None and self.for_each is None:
+            raise PydanticCustomError(_MISSING_AREA, "is missing; only with for_each it may be left out")
+        if self.area is not None and self.area.buffer and getattr(self.backend, "export_workspace", None):
+            raise ValueError("backend.export_workspace leaves files as they are; with area.buffer they must be cut")
+        return self
+
+    @classmethod
+    def parse(cls, values: Any, *, file: object = None) -> Config:
+        """Check ``values`` as read from YAML; the first fault is raised as one line with file and key.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown key, a missing one, or a value out of its range.
+        """
+        if not isinstance(values, Mapping):
+            raise ConfigError("must be a mapping of run, algorithm, area and backend", file=file)
+        try:
+            config = cls.model_validate(_plain(values))
+        except ValidationError as error:
+            raise ConfigError(_explain(error), key=_key(error), file=file) from None
+        config._file = None if file is None else str(file)
+        return config
+
+
+def _plain(value: Any) -> Any:
+    """Turn what YAML makes of an unquoted date back into the string that openEO and CWL want."""
+    if isinstance(value, dt.datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _location(error: ValidationError) -> list[str]:
+    if error.errors()[0]["type"] == _MISSING_AREA:
+        return ["area"]
+    tags = {"openeo", "cwl", "ogcapi"}  # pydantic names the chosen union member; a user never wrote it
+    branches = ("str", "list[", "constrained-")
+    return [
+        str(part)
+        for position, part in enumerate(error.errors()[0]["loc"])
+        if not (position == 1 and part in tags) and not str(part).startswith(branches)
+    ]
+
+
+def _key(error: ValidationError) -> str:
+    return ".".join(_location(error)) or "(top level)"
+
+
+def _explain(error: ValidationError) -> str:
+    import difflib
+
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        known = list(_keys_beside(first["loc"]))
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return f"unknown key; {hint}"
+    if first["type"] == "missing":
+        return "is missing"
+    if first["type"].startswith("union_tag"):
+        return "kind must be one of: openeo, cwl, ogcapi"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if first["loc"] and first["loc"][-1] in {"url", "catalogue"}:  # may hold a password: it must not reach a log
+        return message
+    if isinstance(first["input"], Mapping):  # a whole block: the message says what is wrong in it
+        return message
+    shown = repr(first["input"])
+    return f"{message} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
+    blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "time": Time, "for_each": ForEach}
+    blocks |= {
+        "openeo": OpenEOBackendConfig,
+        "cwl": CwlBackendConfig,
+        "ogcapi": OgcApiBackendConfig,
+        "collection": Collection,
+        "mosaic": Mosaic,
+        "publish": Publish,
+        "export_workspace": ExportWorkspace,
+        "site": Site,
+        "stage_in": StageIn,
+        "search": ItemSearch,
+    }
+    blocks |= {"assets": of_collection.AssetDescription, "bands": of_collection.Band, "renders": of_collection.Render}
+    blocks |= {"classes": of_collection.ClassValue, "expect": of_collection.Expect, "prr": of_collection.Prr}
+    block = next((blocks[str(part)] for part in reversed(location[:-1]) if str(part) in blocks), Config)
+    yield from block.model_fields
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a YAML configuration file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, no YAML, or does not fit the model.
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"no such file (looked in {Path(os.curdir).resolve()})", file=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=path) from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not YAML: {error}", file=path) from None
+    return Config.parse(values, file=path)

@@ -1,0 +1,154 @@
+"""One tile from plan to ``item.json``: what each Snakemake job of the tile rule does."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upscaling.config import Collection, Config
+from upscaling.errors import TileFailedError
+from upscaling.jobs.receipts import open_receipt
+from upscaling.model import Outcome, TileJob
+from upscaling.planning.plan import Plan, job_of, kept_config, load_plan
+from upscaling.util.files import read_json, size_of, write_json
+
+if TYPE_CHECKING:
+    from upscaling.backends.base import Backend
+
+__all__ = ["check_run", "describe_outcome", "finish_run", "restored", "run_tile"]
+
+_KEPT = ".item.json"  # beside a package's item.json, which Snakemake may delete
+
+
+def check_run(config: Any, run_folder: Path) -> None:
+    """Before the first tile: see that the platform is there and lets us in.
+
+    Raises
+    ------
+    ConfigError
+        One line; nothing was sent.
+    """
+    from upscaling.backends.registry import get_backend
+
+    plan = load_plan(run_folder)
+    get_backend(_settings(config).backend, plan.facts, run_folder).check(plan.algorithm)
+
+
+def finish_run(config: Any, run_folder: Path) -> None:
+    """After the last tile of a run: remove what ``check_run`` left."""
+    from upscaling.backends.registry import get_backend
+
+    get_backend(_settings(config).backend, load_plan(run_folder).facts, run_folder).finish()
+
+
+def run_tile(
+    tile: str,
+    *,
+    run_folder: Path,
+    config: Any = None,
+    plan: Plan | None = None,
+    backend: Backend | None = None,
+) -> Path:
+    """Run one tile and write its ``item.json``, last of all.
+
+    Safe to repeat after any kind of end: work that the receipt knows is attached to, not submitted again.
+
+    Parameters
+    ----------
+    config
+        The run's configuration, or what Snakemake made of it; what is kept beside the plan if not given.
+    plan, backend
+        The run's own, from a caller that sees many tiles through; read and made for this tile if not given.
+
+    Returns
+    -------
+    Path of the item.
+
+    Raises
+    ------
+    TileFailedError
+        With the platform's own words and the path of the full log.
+    """
+    from upscaling.backends.registry import get_backend
+
+    plan = plan or load_plan(run_folder)
+    job = job_of(plan, run_folder, tile)
+    settings = kept_config(run_folder) if config is None else _settings(config)
+    backend = backend or get_backend(settings.backend, plan.facts, run_folder)
+    item_path = job.folder / "item.json"
+    with open_receipt(job) as receipt:
+        if _done_meanwhile(item_path, job) or restored(item_path, job):
+            return item_path
+        outcome = Outcome(assets=()) if job.nodata else backend.run(job, receipt)
+        try:
+            item = describe_outcome(job, outcome, plan.facts, settings.collection)
+        except TileFailedError as error:
+            if job.algorithm.kind == "cwl":
+                receipt.advance("failed", error={"class": error.error_class, "message": str(error)})
+            else:  # the job is paid: when a check was changed, or the fault patched, its results are fetched again
+                receipt.refuse(error.error_class, str(error))
+            raise
+        if job.algorithm.kind == "cwl":
+            write_json(item_path.with_name(_KEPT), item)
+        write_json(item_path, item)
+        receipt.advance("done", facts={**receipt.facts, **outcome.job}, error=None)
+        shutil.rmtree(job.scratch, ignore_errors=True)
+    return item_path
+
+
+def _settings(config: Any) -> Config:
+    return config if isinstance(config, Config) else Config.parse(config)
+
+
+def describe_outcome(job: TileJob, outcome: Outcome, facts: dict[str, Any], said: Collection) -> dict[str, Any]:
+    """Check what a tile gave, make COGs of it in the tile's folder, and return its item.
+
+    Parameters
+    ----------
+    facts
+        The plan's (``plan.json``).
+    said
+        What the configuration says of the collection.
+
+    Raises
+    ------
+    TileFailedError
+        ``bad-output``.
+    """
+    from upscaling.binding.openeo import temporal_extent
+    from upscaling.results.describe import describe
+    from upscaling.results.item import build_item
+
+    # Free polygons need not lie on a pixel lattice; the tiles of a grid do, and neighbours must abut to the pixel.
+    exact = said.exact and facts["area"]["grid"] not in {"file", "none", None}
+    temporal = job.time or temporal_extent(job.algorithm, job.parameters)
+    item = build_item(job, outcome, temporal=temporal, exact=exact)
+    describe(item, run=job.run, part=job.part, assets=said.assets)
+    return item
+
+
+def restored(item_path: Path, job: TileJob) -> bool:
+    """Whether this very work was done before and only Snakemake removed its item: no platform could be asked again.
+
+    After ``kill -9`` a cluster goes on and finishes tiles that Snakemake takes for incomplete.
+    """
+    if job.algorithm.kind != "cwl":
+        return False
+    try:
+        item = read_json(item_path.with_name(_KEPT))
+        whole = all(size_of(job.folder / a["href"]) == a["file:size"] for a in item["assets"].values())
+        if not whole or item["properties"]["upscaling:key"] != job.key:
+            return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    write_json(item_path, item)
+    return True
+
+
+def _done_meanwhile(item_path: Path, job: TileJob) -> bool:
+    """Whether another process finished this very work while we waited for its lock (Snakemake cleared it before)."""
+    try:
+        return bool(read_json(item_path)["properties"]["upscaling:key"] == job.key)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,112 @@
+"""What a person does to a run's jobs on the platform: cancel them, find and remove those that nobody waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from upscaling.errors import ErrorClass, UpscalingError
+from upscaling.jobs.receipts import open_receipt
+from upscaling.jobs.remote_job import PlatformError
+from upscaling.monitor.progress import read_states
+from upscaling.planning.plan import job_of, kept_config, load_plan
+from upscaling.util.files import read_json
+from upscaling.util.locks import leave_run, take_run
+
+__all__ = ["cancel_run", "discard_results", "orphans", "remove_jobs"]
+
+_ACTIVE = {"created", "queued", "running"}
+
+
+@contextmanager
+def _said_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except PlatformError as error:
+        raise UpscalingError(str(error)) from None
+
+
+def _backend(run_folder: Path) -> Any:
+    from upscaling.backends.registry import get_backend
+
+    config = kept_config(run_folder)
+    if config.backend.kind == "cwl":
+        raise UpscalingError(
+            "the tiles of an application package end with Snakemake: stop it with Ctrl-C; what a killed one left on"
+            " SLURM is in `squeue --me -o '%i %k %Z'`, for scancel"
+        )
+    return get_backend(config.backend, load_plan(run_folder).facts, run_folder)
+
+
+def cancel_run(run_folder: Path) -> Iterator[str]:
+    """Cancel every job of the run that has not ended, and yield the targets whose jobs were.
+
+    Raises
+    ------
+    UpscalingError
+        If Snakemake still works on the run: it would submit the tiles again. Or if the platform is out of reach.
+    """
+    take_run(run_folder)
+    backend, plan = _backend(run_folder), load_plan(run_folder)
+    with _said_in_one_line():
+        for state in read_states(run_folder, plan):
+            if state.job_id is None or state.state in {"finished", "failed", "canceled"}:
+                continue
+            found = backend.state(state.job_id)
+            if found is None or found.status not in _ACTIVE:
+                continue
+            # A job that waits for its start is no work to be stopped, and would stay for ever.
+            (backend.remove if found.status == "created" else backend.cancel)(state.job_id)
+            # Only now: a process that outlived Snakemake holds the receipt until it sees that its job has ended.
+            with open_receipt(job_of(plan, run_folder, state.tile)) as receipt:
+                message = f"job {state.job_id} was canceled on the platform by `upscaling cancel`"
+                receipt.advance("failed", error={"class": ErrorClass.CANCELED, "message": message})
+            yield state.tile
+
+
+def discard_results(run_folder: Path, tiles: list[str]) -> list[str]:
+    """Let the next run submit those of the tiles again whose jobs ended well and gave results that were refused.
+
+    Returns
+    -------
+    Those tiles; a second job is paid for each.
+
+    Raises
+    ------
+    UpscalingError
+        If Snakemake still works on the run.
+    """
+    take_run(run_folder)
+    plan, discarded = load_plan(run_folder), []
+    for tile in tiles:
+        with open_receipt(job_of(plan, run_folder, tile)) as receipt:
+            if receipt.state == "finished" and receipt.error:
+                receipt.discard(f"discarded by `upscaling retry --resubmit`: {receipt.error['message']}")
+                discarded.append(tile)
+    leave_run(run_folder)
+    return discarded
+
+
+def orphans(run_folder: Path) -> list[dict[str, Any]]:
+    """Return the platform's jobs of this run that no receipt knows: left by a lost folder or an abandoned plan.
+
+    Jobs of earlier attempts, which the receipts' histories name, are not orphans: their logs may still be wanted.
+    """
+    known = set()
+    for path in (run_folder / "receipts").glob("*.json"):
+        content = read_json(path)
+        known |= {content.get("job_id"), *(attempt.get("job_id") for attempt in content.get("history", []))}
+    with _said_in_one_line():
+        jobs: list[dict[str, Any]] = _backend(run_folder).jobs_of_run(load_plan(run_folder).facts["run"])
+    return [job for job in jobs if job["id"] not in known]
+
+
+def remove_jobs(run_folder: Path, job_ids: list[str]) -> Iterator[str]:
+    """Delete jobs and their results from the platform; yield each id when it is gone."""
+    backend = _backend(run_folder)
+    with _said_in_one_line():
+        for job_id in job_ids:
+            backend.remove(job_id)
+            yield job_id

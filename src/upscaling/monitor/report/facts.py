@@ -1,0 +1,132 @@
+"""What the report says in words and numbers: counts, costs, times, failures, parameters, where it all comes from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from upscaling.monitor.progress import STATES, TileState, count_states
+from upscaling.planning.plan import Plan
+from upscaling.util.files import read_json
+
+__all__ = ["COLOURS", "Failure", "Numbers", "failures", "numbers", "page_facts", "slowest"]
+
+# The colours of APEx's upscaling notebooks; what was not started is drawn as an outline.
+COLOURS = {
+    "not started": "#ffffff",
+    "created": "#2b6fdb",
+    "queued": "#ff9900",
+    "running": "#ffd91a",
+    "finished": "#2e9e49",
+    "canceled": "#8a8f98",
+    "failed": "#d62728",
+}
+_TILES_NAMED = 12
+_ROWS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Sum, median, 90th percentile and maximum of what ``count`` jobs stated."""
+
+    count: int
+    total: float
+    median: float
+    high: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One reason, the class it belongs to, how many targets it holds for, and the first of them."""
+
+    error_class: str
+    reason: str
+    count: int
+    tiles: tuple[str, ...]
+
+
+def numbers(values: Iterable[float | None]) -> Numbers | None:
+    """Return the numbers of what is stated, or None if nothing is."""
+    import numpy as np
+
+    stated = np.array([value for value in values if value is not None], dtype=float)
+    if not len(stated):
+        return None
+    median, high = np.percentile(stated, [50, 90]).tolist()
+    return Numbers(len(stated), float(stated.sum()), median, high, float(stated.max()))
+
+
+def failures(states: Iterable[TileState]) -> list[Failure]:
+    """Return each reason once, the most frequent first; what only names another job id is the same reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for state in states:
+        if state.state in {"failed", "canceled"}:
+            reason = (state.error or "").replace(state.job_id or "\0", "…")
+            groups.setdefault((state.error_class or state.state, reason), []).append(state.tile)
+    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    return [Failure(kind, reason, len(tiles), tuple(tiles[:_TILES_NAMED])) for (kind, reason), tiles in ordered]
+
+
+def slowest(states: Iterable[TileState]) -> list[TileState]:
+    """Return the ten targets that took longest."""
+    timed = [state for state in states if state.seconds is not None]
+    return sorted(timed, key=lambda state: -(state.seconds or 0.0))[:_ROWS]
+
+
+def page_facts(run_folder: Path, plan: Plan, states: Sequence[TileState]) -> dict[str, Any]:
+    """Return what the page's template shows besides the map."""
+    counts = count_states(states)
+    return {
+        "run": plan.facts["run"],
+        "made": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        "targets": len(states),
+        "states": [{"name": name, "count": counts[name], "colour": COLOURS[name]} for name in STATES],
+        "costs": numbers(state.costs for state in states),
+        "seconds": numbers(state.seconds for state in states),
+        "failures": failures(states),
+        "slowest": slowest(states),
+        "plan": plan.facts,
+        "config": _config(run_folder),
+        "quality": _read(run_folder / "quality.json"),
+        "collection": _collection(run_folder),
+    }
+
+
+def _config(run_folder: Path) -> str:
+    """Return the configuration as YAML; it holds no secrets."""
+    import yaml
+
+    shown = _stated(_read(run_folder / "plan" / "config.json") or {})
+    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _stated(value: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is empty, at every level."""
+    found = {name: _stated(entry) if isinstance(entry, dict) else entry for name, entry in value.items()}
+    return {name: entry for name, entry in found.items() if entry not in (None, {}, [])}
+
+
+def _collection(run_folder: Path) -> dict[str, Any] | None:
+    content = _read(run_folder / "collection.json")
+    if content is None:
+        return None
+    named = {name: content.get(name) for name in ("id", "title", "license", "extent")}
+    return {
+        **named,
+        "tiles": content.get("upscaling:tiles") or {},
+        "missing": len(content.get("upscaling:missing") or []),
+        "table": "items" in (content.get("assets") or {}),
+        "parts": [link["href"] for link in content.get("links") or () if link["rel"] == "child"],
+    }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,106 @@
+"""Write ``report.html`` from a run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from upscaling.monitor.progress import STATES, TileState, read_states
+from upscaling.planning.plan import load_plan
+from upscaling.util.files import written_whole
+
+__all__ = ["write_report"]
+
+_NOT_STATED = "\N{EN DASH}"
+_PICTURES = 12  # of more mosaics (time steps) only the first are on the map: each is up to two megabytes
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write ``<run>/report.html`` as it stands now, by rename; one file that loads nothing from anywhere.
+
+    Raises
+    ------
+    UpscalingError
+        If the run has no plan yet.
+    """
+    from bokeh.embed import components
+    from bokeh.resources import Resources
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from upscaling.monitor.report.facts import page_facts
+    from upscaling.monitor.report.map import draw_map, read_area, read_outlines, tile_indices, worst_states
+    from upscaling.results.products import read_mosaics
+
+    plan = load_plan(run_folder)
+    states = read_states(run_folder, plan)
+    outlines, mosaics = read_outlines(run_folder), read_mosaics(run_folder)
+    tiles = tile_indices(states, outlines.ids)
+    script = place = library = ""
+    picture, area = False, []
+    if outlines.ids:
+        shown = worst_states(states, tiles, len(outlines.ids))
+        picture = bool(mosaics) and set(shown) == {"finished"}
+        area = read_area(run_folder)
+        figure = draw_map(outlines, shown, run_folder, mosaics[:_PICTURES], picture=picture, area=area)
+        script, place = components(figure)
+        library = Resources(mode="inline", components=["bokeh"]).render_js()
+    loader = PackageLoader("upscaling.monitor.report", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["number"] = _number
+    environment.filters["duration"] = _duration
+    page = environment.get_template("page.html").render(
+        **page_facts(run_folder, plan, states),
+        mosaics=mosaics,
+        pictures=mosaics[:_PICTURES] if outlines.ids else [],
+        picture=picture,
+        has_area=bool(area),
+        library=library,
+        script=script,
+        place=place,
+        data=_island({"states": STATES, "tiles": outlines.ids, "targets": _columns(states, tiles)}),
+    )
+    target = run_folder / "report.html"
+    with written_whole(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return target
+
+
+def _columns(states: Sequence[TileState], tiles: Sequence[int]) -> dict[str, list[Any]]:
+    """Return the targets column by column: a third of the size of one object each."""
+    number = {name: position for position, name in enumerate(STATES)}
+    return {
+        "id": [state.tile for state in states],
+        "tile": list(tiles),
+        "state": [number[state.state] for state in states],
+        "job": [state.job_id for state in states],
+        "class": [state.error_class for state in states],
+        "error": [state.error for state in states],
+        "costs": [state.costs for state in states],
+        "seconds": [state.seconds for state in states],
+        "attempt": [state.attempt for state in states],
+        "updated": [state.updated for state in states],
+        "item": [int(state.item) for state in states],
+    }
+
+
+def _island(value: Any) -> str:
+    """Return JSON that cannot end the script element it stands in, whatever a platform's message says."""
+    import orjson
+
+    text = orjson.dumps(value).decode()
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return _NOT_STATED
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.4g}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return _NOT_STATED
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,190 @@
+"""What a person asks of a run: how far it is, what it cost, what failed and why, and where the logs are."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upscaling.errors import UpscalingError
+from upscaling.execution.limits import without_particulars
+from upscaling.monitor.progress import STATES, TileState, count_states, read_states
+from upscaling.planning.plan import Plan, load_plan
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["Summary", "failed_tiles", "logs_of", "render", "summarize"]
+
+_RECENT = dt.timedelta(hours=1)  # the rate is that of the last hour: a run of days changes its pace
+_TAIL = 20  # lines of each log
+_COLOURS = {
+    "not started": "dim",
+    "created": "blue",
+    "queued": "dark_orange",
+    "running": "yellow",
+    "finished": "green",
+    "canceled": "bright_black",
+    "failed": "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Tiles that failed for one reason: how many, and one of them with its own words."""
+
+    error_class: str
+    tiles: tuple[str, ...]
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run at one moment.
+
+    Attributes
+    ----------
+    rate
+        Tiles finished per hour, over the last hour in which any was; None if fewer than two were.
+    left
+        Time that the rest will take at that rate.
+    costs, expected_costs
+        So far, and for the whole run at the mean cost of the tiles that are done; None if no cost is known.
+    """
+
+    run: str
+    counts: dict[str, int]
+    rate: float | None
+    left: dt.timedelta | None
+    costs: float | None
+    expected_costs: float | None
+    failures: tuple[Failure, ...]
+
+
+def summarize(run_folder: Path) -> Summary:
+    """Read a run's state off its folder; nobody is asked."""
+    plan = load_plan(run_folder)
+    states = read_states(run_folder, plan)
+    counts = {str(name): number for name, number in count_states(states).items()}
+    rate = _rate(states)
+    open_tiles = len(states) - counts["finished"]
+    known = [state.costs for state in states if state.costs is not None]
+    done = [state.costs for state in states if state.costs is not None and state.state == "finished"]
+    return Summary(
+        run=plan.facts["run"],
+        counts=counts,
+        rate=rate,
+        left=dt.timedelta(hours=open_tiles / rate) if rate and open_tiles else None,
+        costs=sum(known) if known else None,
+        expected_costs=sum(known) + sum(done) / len(done) * open_tiles if done else None,
+        failures=tuple(_failures(states)),
+    )
+
+
+def _rate(states: Iterable[TileState]) -> float | None:
+    ends = sorted(
+        dt.datetime.fromisoformat(state.updated) for state in states if state.state == "finished" and state.updated
+    )
+    recent = [end for end in ends if end > ends[-1] - _RECENT] if ends else []
+    if len(recent) < 2 or recent[-1] == recent[0]:
+        return None
+    return (len(recent) - 1) / ((recent[-1] - recent[0]) / dt.timedelta(hours=1))
+
+
+def _failures(states: Iterable[TileState]) -> Iterable[Failure]:
+    alike: dict[tuple[str, str], list[TileState]] = {}
+    for state in states:
+        if state.error and state.state in {"failed", "canceled"}:
+            key = (state.error_class or "", without_particulars(state.error))
+            alike.setdefault(key, []).append(state)
+    for (error_class, _), tiles in sorted(alike.items(), key=lambda entry: -len(entry[1])):
+        yield Failure(error_class, tuple(tile.tile for tile in tiles), tiles[0].error or "")
+
+
+def failed_tiles(run_folder: Path, only: str | None = None) -> list[str]:
+    """Return the targets that failed, of one error class if ``only`` is given."""
+    states = read_states(run_folder)
+    return [
+        state.tile
+        for state in states
+        if state.state in {"failed", "canceled"} and (only is None or state.error_class == only)
+    ]
+
+
+def render(summary: Summary) -> RenderableType:
+    """Return the summary as it is shown on a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    total = sum(summary.counts.values())
+    width = 60
+    bar = Text()
+    for name in reversed(STATES):
+        cells = round(width * summary.counts[name] / total) if total else 0
+        bar.append("█" * cells if name != "not started" else "░" * cells, style=_COLOURS[name])
+    line = Text()
+    for name in STATES:
+        if summary.counts[name]:
+            line.append(f"{summary.counts[name]} {name}   ", style=_COLOURS[name])
+    facts = []
+    if summary.rate:
+        facts.append(f"{summary.rate:,.0f} tiles/h")
+    if summary.left:
+        facts.append(f"{_duration(summary.left)} left")
+    if summary.costs is not None:
+        expected = "" if summary.expected_costs is None else f" of about {summary.expected_costs:,.1f}"
+        facts.append(f"cost {summary.costs:,.1f}{expected}")
+    parts: list[RenderableType] = [Text(f"{summary.run}: {total} tiles", style="bold"), bar, line]
+    if facts:
+        parts.append(Text(", ".join(facts)))
+    if summary.failures:
+        table = Table(box=None, padding=(0, 2, 0, 0), title="failed", title_justify="left")
+        table.add_column("tiles", justify="right")
+        table.add_column("class")
+        table.add_column("why (one example)", overflow="fold")
+        for failure in summary.failures:
+            reason = f"{failure.example} [{failure.tiles[0]}]"
+            table.add_row(str(len(failure.tiles)), failure.error_class, Text(reason))
+        parts.append(table)
+    return Group(*parts)
+
+
+def _duration(time: dt.timedelta) -> str:
+    minutes = round(time.total_seconds() / 60)
+    if minutes < 1:
+        return "under a minute"
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.1f} days"
+
+
+def logs_of(run_folder: Path, tile: str, plan: Plan | None = None) -> Sequence[str]:
+    """Return what is known of one target, line by line: state, reason, and the end of each of its logs.
+
+    Raises
+    ------
+    UpscalingError
+        If the run has no such target.
+    """
+    states = {state.tile: state for state in read_states(run_folder, plan)}
+    if tile not in states:
+        import difflib
+
+        close = difflib.get_close_matches(tile, states, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UpscalingError(f"{run_folder} has no tile {tile!r}{hint}")
+    state = states[tile]
+    lines = [f"{tile}: {state.state}, attempt {state.attempt}, last change {state.updated or 'never'}"]
+    if state.job_id:
+        lines.append(f"job {state.job_id}" + (f", cost {state.costs:g}" if state.costs is not None else ""))
+    if state.error:
+        lines.append(f"{state.error_class}: {state.error}")
+    found = sorted((run_folder / "logs").glob(f"{tile}.*log")) + sorted((run_folder / "logs").glob(f"{tile}.log"))
+    for log in dict.fromkeys(found):
+        content = log.read_text(errors="replace").splitlines()
+        if content:
+            lines += ["", f"--- {log} ({len(content)} lines)", *content[-_TAIL:]]
+    return lines

@@ -1,0 +1,351 @@
+"""Make a plan: pin the algorithm, choose the tiles, cross them with the other dimensions, bind every parameter."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from math import floor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upscaling.binding.openeo import TIME_FORMS, Binder, Coordinates
+from upscaling.errors import ConfigError
+from upscaling.model import Algorithm, Bounds, Tile
+from upscaling.planning.dimensions import Row, Step, each_row, time_steps
+from upscaling.planning.local_files import LocalFiles
+from upscaling.planning.plan import Plan, keep_config, load_plan, plan_key
+from upscaling.stage_in.choose import span_of
+from upscaling.stage_in.plan import Staging, item_rows, item_store
+from upscaling.util.files import digest, read_json, write_json, written_whole
+
+if TYPE_CHECKING:
+    from upscaling.algorithms.catalogue import Pinned
+    from upscaling.config import Area, Config
+
+__all__ = ["NEIGHBOURHOOD", "make_plan"]
+
+_PART_METRES, _PART_DEGREES = 100_000, 10
+_ROWS_IN_A_PART = 10_000
+# Processes whose result at a pixel depends on its neighbours (openEO processes 2.0, and CDSE's own).
+NEIGHBOURHOOD = {"apply_kernel", "apply_neighborhood", "to_scl_dilation_mask", "apply_polygon", "focal"}
+
+
+def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | None = None) -> Plan:
+    """Make the plan of a run anew.
+
+    Raises
+    ------
+    ConfigError
+        For anything in the configuration, the algorithm or the area that would go wrong later.
+    """
+    from upscaling import __version__
+    from upscaling.algorithms.catalogue import pin_algorithm
+    from upscaling.backends.registry import identity_of
+
+    folder = run_folder / "plan"
+    folder.mkdir(parents=True, exist_ok=True)
+    on_ogcapi = config.backend.kind == "ogcapi"
+    pinned = _pin_process(config, folder) if on_ogcapi else pin_algorithm(config.algorithm, folder)
+    backend = identity_of(config.backend, service=pinned.service)
+    known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
+    steps = time_steps(config.time) if config.time else None
+    tell = say or _nobody
+    area: dict[str, Any] = {"grid": None}
+    table, notices = None, [*pinned.notices, *_seams(config, pinned.algorithm)]
+    if config.area is not None:
+        aoi, table = _tile_table(config.area)
+        area = {**config.area.model_dump(), "sha256": aoi.sha256}
+        notices += [*aoi.notices, *table.attrs.get("notices", [])]
+
+    staging: Staging | None = None
+    with item_store(folder) as store:
+        rows = None
+        if config.for_each and config.for_each.search:
+            rows = item_rows(config, pinned.algorithm, table, store=store, say=tell)
+        elif config.for_each:
+            rows = each_row(config.for_each, known)
+        each = list(rows[0].values) if rows else []
+        if config.stage_in:
+            staging = Staging(config, pinned.algorithm, table, steps, each=each, store=store, say=tell)
+            tell(f"plan: {staging.said}")
+    bind = _binder(config, pinned.algorithm, [*each, *([staging.input] if staging else [])])
+    every = _targets(table, steps, rows, halo=config.area.buffer if config.area else 0.0, staging=staging)
+    identity = {"backend": backend, "algorithm": pinned.algorithm.sha256, "format": config.algorithm.output_format}
+    files = LocalFiles()
+    files.watch(pinned.algorithm.files)
+    targets, empty = _write_targets(folder, every, bind, identity, files)
+    if not targets:
+        raise ConfigError("no item lies in a tile and time step", key="for_each.search")
+    if empty:
+        notices.append(f"{empty} of {targets} have no item, and so no data")
+    if table is not None:
+        with written_whole(folder / "tiles.parquet") as temporary:
+            table.to_parquet(temporary)
+
+    keep_config(config, run_folder)
+    write_json(
+        folder / "plan.json",
+        {
+            "key": plan_key(config),
+            "run": config.run,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "software": {"eo-upscaling": __version__},
+            "algorithm": _facts_of(pinned.algorithm),
+            "backend": backend,
+            "service": pinned.service,
+            "output_format": config.algorithm.output_format,
+            "area": area,
+            "bbox": [-180.0, -90.0, 180.0, 90.0] if table is None else _bbox(table),
+            "tiles": 0 if table is None else len(table),
+            "steps": len(steps or []),
+            "rows": len(rows or []),
+            "targets": targets,
+            "files": files.stamps,
+            "in_parts": targets > config.collection.parts_from,
+            "dropped_slivers": 0 if table is None else int(table.attrs.get("dropped_slivers", 0)),
+            "notices": notices,
+        },
+    )
+    plan = load_plan(run_folder)
+    if say is not None:
+        for notice in notices:
+            say(f"plan: {notice}")
+        say(f"plan: {_in_words(plan)} for {pinned.algorithm.id}, in {folder}")
+    return plan
+
+
+def _pin_process(config: Config, folder: Path) -> Pinned:
+    from upscaling.algorithms.catalogue import Pinned
+    from upscaling.algorithms.ogc_process import pin_process
+
+    algorithm, service = pin_process(config, folder)
+    return Pinned(algorithm, service)
+
+
+def _facts_of(algorithm: Algorithm) -> dict[str, Any]:
+    """Return what a plan keeps of an algorithm, beside its copy."""
+    facts = {**dataclasses.asdict(algorithm), "file": algorithm.path.name}
+    return {name: value for name, value in facts.items() if name not in {"path", "files"}}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Target:
+    id: str
+    part: str
+    tile: Tile
+    at: Coordinates
+    time: tuple[str, str] | None
+    nodata: bool
+
+
+def _nobody(_line: str) -> None:
+    """Tell nobody."""
+
+
+def _targets(
+    table: Any, steps: list[Step] | None, rows: list[Row] | None, *, halo: float, staging: Staging | None
+) -> Iterator[_Target]:
+    """Yield the product of all dimensions; a target's name says all its coordinates."""
+    every_step: list[Step | None] = [*steps] if steps else [None]
+    every_row: list[Row | None] = [*rows] if rows else [None]
+    product = itertools.product(_tiles(table), every_step, every_row)
+    number = -1
+    for tile, step, row in product:
+        if row and row.fits and not row.fits(_shape_of(tile), step and span_of((step.start, step.end), "time")):
+            continue
+        number += 1
+        name = "_".join(part for part in (tile.id, step and step.label, row and row.label) if part)
+        larger = None if tile.placeless else _with_halo(tile, halo)
+        staged, there = staging.at(larger, step) if staging and larger else ({}, True)
+        at = Coordinates(larger, step, {**(row.values if row else {}), **staged})
+        part = f"rows-{number // _ROWS_IN_A_PART:04d}" if tile.placeless else _part_of(tile)
+        when = (step.start, step.end) if step else None
+        if staging and not there:  # no file will say when there was nothing
+            when = when or staging.time
+        yield _Target(name, part, dataclasses.replace(tile, id=tile.id or name), at, when, not there)
+
+
+@functools.lru_cache(maxsize=1)  # the rows of a tile follow each other
+def _outline(geometry: str) -> Any:
+    from shapely.geometry import shape
+
+    return shape(json.loads(geometry))
+
+
+def _shape_of(tile: Tile) -> Any:
+    return None if tile.placeless else _outline(json.dumps(tile.geometry))
+
+
+def _write_targets(
+    folder: Path,
+    targets: Iterator[_Target],
+    bind: Callable[[Coordinates], dict[str, Any]],
+    identity: dict[str, str],
+    files: LocalFiles,
+) -> tuple[int, int]:
+    """Write ``jobs.ndjson`` and ``tiles.csv``; return the number of targets, and of those without data."""
+    number = empty = 0
+    with (
+        written_whole(folder / "jobs.ndjson") as jobs,
+        written_whole(folder / "tiles.csv") as table,
+        jobs.open("wb") as job_stream,
+        table.open("w", newline="") as tile_stream,
+    ):
+        writer = csv.writer(tile_stream, lineterminator="\n")
+        writer.writerow(("tile", "key", "offset", "part"))
+        for number, target in enumerate(targets, 1):  # noqa: B007 -- the last one is the count
+            parameters = bind(target.at)
+            contents = files.contents(parameters)
+            known = {"files": contents} if contents else {}
+            key = digest({**identity, "tile": target.id, "parameters": parameters, **known})
+            writer.writerow((target.id, key, job_stream.tell(), target.part))
+            line = {
+                "id": target.id,
+                "key": key,
+                "tile": dataclasses.asdict(target.tile),
+                "time": target.time,
+                "parameters": parameters,
+                **({"nodata": True} if target.nodata else {}),
+            }
+            empty += target.nodata
+            job_stream.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+    return number, empty
+
+
+def _in_words(plan: Plan) -> str:
+    facts = plan.facts
+    dimensions = [
+        f"{facts['tiles']} tiles of {facts['area']['grid']}" if facts["tiles"] else "",
+        f"{facts['steps']} time steps" if facts["steps"] else "",
+        f"{facts['rows']} rows" if facts["rows"] else "",
+    ]
+    said = " by ".join(filter(None, dimensions))
+    return said if " by " not in said else f"{facts['targets']} jobs: {said}"
+
+
+def _tile_table(area: Area) -> tuple[Any, Any]:
+    from upscaling.area.aoi import read_aoi
+    from upscaling.grids import get_grid
+
+    options = {"path": area.grid_file, "id_column": area.grid_id}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and area.grid != "file":
+        raise ConfigError("belongs to grid `file`", key="area.grid_file" if "path" in given else "area.grid_id")
+    if area.grid == "file" and "path" not in given:
+        raise ConfigError("is required with grid `file`", key="area.grid_file")
+    aoi = read_aoi(area.aoi)
+    mask = read_aoi(area.mask) if area.mask else None
+    grid = get_grid(area.grid, **given)
+    table = grid.tiles(aoi, min_overlap=area.min_overlap, clip=area.clip, buffer=area.buffer, mask=mask)
+    if table.empty:
+        raise ConfigError(f"no tile of {area.grid} lies in the area", key="area.aoi")
+    return aoi, table
+
+
+def _binder(config: Config, algorithm: Algorithm, each: list[str]) -> Callable[[Coordinates], dict[str, Any]]:
+    parameters, bind = config.algorithm.parameters, config.algorithm.bind
+    if config.backend.kind != algorithm.kind:
+        kinds = {"openeo": "an openEO process", "cwl": "an application package", "ogcapi": "an OGC API process"}
+        what = kinds[algorithm.kind]
+        raise ConfigError(f"{algorithm.id} is {what}; it needs kind {algorithm.kind}", key="backend.kind")
+    space, in_time = config.area is not None, config.time is not None
+    if algorithm.kind == "openeo":
+        return Binder(algorithm, parameters, bind, space=space, time=in_time, each=each).arguments
+    if config.backend.kind == "ogcapi":
+        from upscaling.binding.ogcapi import OgcBinder
+
+        qualified = config.backend.objects == "qualified"
+        binder = OgcBinder(algorithm, parameters, bind, space=space, time=in_time, each=each, qualified=qualified)
+        return binder.arguments
+    from upscaling.binding.cwl import bind_package
+
+    timed = {name: form for name, form in bind.items() if form in TIME_FORMS}
+    searched = config.stage_in or (config.for_each and config.for_each.search)  # may be all that a step is for
+    if bool(timed) != bool(config.time) and (timed or not searched):
+        raise ConfigError(
+            f"the time dimension and the inputs that take it (forms {', '.join(TIME_FORMS)}) go together",
+            key="algorithm.bind",
+        )
+    spatial = {name: form for name, form in bind.items() if name not in timed}
+
+    def order(at: Coordinates) -> dict[str, Any]:
+        moments = {name: TIME_FORMS[form](_given(at.step)) for name, form in timed.items()}
+        return bind_package(algorithm, at.tile, {**parameters, **at.values, **moments}, spatial)
+
+    return order
+
+
+def _given(value: Any) -> Any:
+    assert value is not None  # noqa: S101 -- the caller saw that the run has this dimension
+    return value
+
+
+def _tiles(table: Any) -> Iterator[Tile]:
+    from shapely.geometry import mapping
+
+    if table is None:
+        yield Tile(id="", crs="", bounds=Bounds(0, 0, 0, 0))
+        return
+    for row in table.itertuples(index=False):
+        yield Tile(
+            id=row.tile_id,
+            crs=row.crs,
+            bounds=Bounds(row.xmin, row.ymin, row.xmax, row.ymax),
+            grid_code=row.grid_code or "",
+            geometry=json.loads(json.dumps(mapping(row.geometry))),
+        )
+
+
+def _with_halo(tile: Tile, metres: float) -> Tile:
+    """Return the tile as it is sent to be processed: larger on every side; what comes back is cut to the tile."""
+    if not metres:
+        return tile
+    from pyproj import CRS
+
+    from upscaling.area.outline import footprint
+
+    if CRS.from_user_input(tile.crs).axis_info[0].unit_name != "metre":
+        raise ConfigError(f"needs a grid in metres; {tile.crs} is not", key="area.buffer")
+    west, south, east, north = tile.bounds
+    bounds = Bounds(west - metres, south - metres, east + metres, north + metres)
+    return dataclasses.replace(tile, bounds=bounds, geometry=footprint(bounds, tile.crs))
+
+
+def _seams(config: Config, algorithm: Algorithm) -> list[str]:
+    """Warn where tiles would not fit together: a process that looks beyond a tile's edge needs a halo."""
+    if algorithm.kind != "openeo" or config.area is None or config.area.buffer:
+        return []
+    found = sorted(_processes(read_json(algorithm.path)["process_graph"]) & NEIGHBOURHOOD)
+    if not found:
+        return []
+    return [f"{', '.join(found)} looks at neighbouring pixels: tiles will show seams; set area.buffer to its reach"]
+
+
+def _processes(value: Any) -> set[str]:
+    """Return the names of all processes in a graph, child graphs included."""
+    if isinstance(value, dict):
+        own = {value["process_id"]} if isinstance(value.get("process_id"), str) else set()
+        return own.union(*map(_processes, value.values()))
+    return set().union(*map(_processes, value)) if isinstance(value, list) else set()
+
+
+def _bbox(table: Any) -> list[float]:
+    """West, south, east, north of all tiles in degrees; the whole circle if one crosses the antimeridian."""
+    crosses = bool((table["west"] > table["east"]).any())
+    west, east = (-180.0, 180.0) if crosses else (float(table["west"].min()), float(table["east"].max()))
+    return [west, float(table["south"].min()), east, float(table["north"].max())]
+
+
+def _part_of(tile: Tile) -> str:
+    """Name the 100 km square (10 degrees where the CRS is in degrees) of the tile's CRS that its corner lies in."""
+    # The size of a tile tells the unit: no tile is under 360 m in metres, or over 360 in degrees.
+    in_degrees = max(abs(edge) for edge in tile.bounds) <= 360
+    size = _PART_DEGREES if in_degrees else _PART_METRES
+    column, row = floor(tile.bounds.west / size), floor(tile.bounds.south / size)
+    crs = tile.epsg if tile.epsg is not None else digest(tile.crs)[:8]
+    return f"{crs}_{column}_{row}".replace("-", "m")

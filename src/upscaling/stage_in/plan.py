@@ -1,0 +1,265 @@
+"""Items into a plan: searched once, for all tiles together, and pinned; each tile's choice is made here.
+
+``plan/items.ndjson`` keeps the items that tiles stage, ``plan/items.csv`` where in it each begins.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from math import floor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upscaling.config.stage_in import Search
+from upscaling.errors import ConfigError
+from upscaling.model import Algorithm, Tile
+from upscaling.planning.dimensions import Row, Step
+from upscaling.stage_in.choose import (
+    Choice,
+    Pinned,
+    fits,
+    instant,
+    overlaps,
+    pin,
+    pinned_document,
+    span_of,
+    spans_merged,
+    within,
+)
+from upscaling.stage_in.inputs import Form, form_of, input_of, written
+from upscaling.stage_in.sources import Box, Span, found
+from upscaling.stage_in.web import FetchError, shown
+
+if TYPE_CHECKING:
+    from upscaling.config import Config
+
+__all__ = ["Staging", "item_rows", "item_store"]
+
+Say = Callable[[str], None]
+_MOST = 1_000_000
+_CELL = 5.0  # degrees: what one search covers at the most, along each axis
+_LABEL = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class Store:
+    """Items that are written down once, however many tiles have them."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.offsets: dict[str, int] = {}
+
+    def add(self, digest: str, document: Mapping[str, Any]) -> None:
+        """Write an item down."""
+        import orjson
+
+        if digest not in self.offsets:
+            self.offsets[digest] = self._stream.tell()
+            self._stream.write(orjson.dumps(document) + b"\n")
+
+
+@contextmanager
+def item_store(folder: Path) -> Iterator[Store]:
+    """Yield the store of a plan's items; nothing is left of it if it stays empty."""
+    from upscaling.util.files import written_whole
+
+    names = folder / "items.ndjson", folder / "items.csv"
+    with written_whole(names[0]) as temporary, temporary.open("wb") as stream:
+        store = Store(stream)
+        yield store
+        stream.flush()
+        with written_whole(names[1]) as index:
+            index.write_text("".join(f"{digest},{offset}\n" for digest, offset in store.offsets.items()))
+    if not store.offsets:
+        for name in names:
+            name.unlink()
+
+
+def _searched(
+    search: Search,
+    boxes: Sequence[Box] | None,
+    spans: Sequence[Span] | None,
+    *,
+    assets: bool = True,
+    key: str,
+    say: Say,
+) -> Iterator[tuple[Pinned, dict[str, Any]]]:
+    """Yield what fits the filters, with its document; without ``assets`` nobody looks at those."""
+    try:
+        for said in found(search, boxes, spans, key=key, say=say):
+            if fits(said, search, boxes, spans):
+                document = pinned_document(said, search) if assets else {"assets": {}}
+                yield pin(said, search, document), document
+    except FetchError as error:
+        raise ConfigError(str(error), key=f"{key}.assets") from None
+
+
+class Staging:
+    """The items of each tile and time step.
+
+    Raises
+    ------
+    ConfigError
+        If no input takes them, or the catalogue cannot be read.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        algorithm: Algorithm,
+        table: Any,
+        steps: Sequence[Step] | None,
+        *,
+        each: Sequence[str],
+        store: Store,
+        say: Say,
+    ) -> None:
+        search = config.stage_in
+        assert search is not None  # noqa: S101 -- the caller saw that there is one
+        if table is None:
+            raise ConfigError("stage_in takes the items of each tile: give an area, or use for_each.search", key="area")
+        if steps and search.time:
+            raise ConfigError("the time dimension says when; keep one", key="stage_in.time")
+        taken = {*config.algorithm.parameters, *config.algorithm.bind, *each, *_of_tile(config, algorithm)}
+        self.input, self.form = input_of(algorithm, search.input, taken, key="stage_in.input")
+        self._parameter = next(p for p in algorithm.parameters if p.name == self.input)
+        spans: list[Span] | None = [(step.start, step.end) for step in steps] if steps else None
+        self._always = span_of(search.time, "stage_in.time") if search.time else None
+        self.time = (search.time[0], search.time[1]) if search.time else None
+        if search.time:
+            spans = [(search.time[0], search.time[1])]
+        staged = self.form in {"folder", "folders"}
+        items = []
+        boxes, times = _boxes(table), spans_merged(spans) if spans else None
+        for item, document in _searched(search, boxes, times, assets=staged, key="stage_in", say=say):
+            items.append(item)
+            if staged:
+                store.add(item.digest, document)
+            if len(items) > _MOST:
+                raise ConfigError(f"finds more than {_MOST} items; narrow it", key="stage_in")
+        self._choice = Choice(items, limit=search.limit, descending=search.sort.startswith("-"))
+        self.said = f"stage_in: {len(items)} items of {shown(search.catalogue)} for {self.input}"
+        self._shapes: dict[str, Any] = {}
+
+    def at(self, tile: Tile, step: Step | None) -> tuple[dict[str, Any], bool]:
+        """Return the value of the input for a tile and step, and whether there is any item."""
+        from shapely.geometry import shape
+
+        if tile.id not in self._shapes:
+            self._shapes = {tile.id: shape(tile.geometry or {})}  # the steps of a tile follow each other
+        span = span_of((step.start, step.end), "time") if step else self._always
+        items = self._choice.at(self._shapes[tile.id], span)
+        return {self.input: written(items, self.form, self._parameter, key="stage_in")}, bool(items)
+
+
+def _of_tile(config: Config, algorithm: Algorithm) -> set[str]:
+    """Return the inputs that a tile would fill."""
+    if algorithm.kind != "cwl":
+        return set()
+    from upscaling.binding.cwl import tile_inputs
+    from upscaling.binding.openeo import TIME_FORMS
+
+    spatial = {name: form for name, form in config.algorithm.bind.items() if form not in TIME_FORMS}
+    return set(tile_inputs(algorithm, config.algorithm.parameters, spatial))
+
+
+def _boxes(table: Any) -> list[Box]:
+    """Return boxes around neighbouring tiles: one search for each, instead of one per tile."""
+    import numpy as np
+
+    edges = table[["west", "south", "east", "north"]].to_numpy(dtype=float)
+    crossing = edges[:, 0] > edges[:, 2]
+    eastern, western = edges[crossing].copy(), edges[crossing].copy()
+    eastern[:, 2], western[:, 0] = 180.0, -180.0
+    groups: dict[tuple[int, int], list[float]] = {}
+    for west, south, east, north in np.concatenate([edges[~crossing], eastern, western]).tolist():
+        cell = floor((west + east) / 2 / _CELL), floor((south + north) / 2 / _CELL)
+        have = groups.get(cell, [west, south, east, north])
+        groups[cell] = [min(have[0], west), min(have[1], south), max(have[2], east), max(have[3], north)]
+    return [(west, south, east, north) for west, south, east, north in groups.values()]
+
+
+# --- products as the dimension ---
+
+
+def item_rows(config: Config, algorithm: Algorithm, table: Any, *, store: Store, say: Say) -> list[Row]:
+    """Return the rows of a ``for_each.search``.
+
+    Raises
+    ------
+    ConfigError
+        If it finds nothing, a parameter does not exist, or an item lacks what a parameter is to get.
+    """
+    from upscaling.area.aoi import read_aoi
+
+    each = config.for_each
+    assert each is not None and each.search is not None  # noqa: S101 -- the caller saw that there is one
+    search, key = each.search, "for_each.search"
+    known = {parameter.name: parameter for parameter in algorithm.parameters}
+    forms: dict[str, Form] = {}
+    for name, field in search.fill.items():
+        if name not in known:
+            raise ConfigError(f"{algorithm.id} has no parameter {name}; it has {', '.join(known)}", key=f"{key}.fill")
+        if field == "item":
+            form = form_of(known[name], algorithm.kind)
+            if form is None:
+                raise ConfigError(f"{name} takes no item: it is {known[name].schema}", key=f"{key}.fill")
+            forms[name] = form
+    if config.time and search.time:
+        raise ConfigError("the time dimension says when; keep one", key=f"{key}.time")
+    aoi = read_aoi(search.aoi).geometry if search.aoi else None
+    boxes = [tuple(aoi.bounds)] if aoi is not None else _boxes(table) if table is not None else None
+    spans = [(search.time[0], search.time[1])] if search.time else None
+    if config.time:
+        from upscaling.planning.dimensions import time_steps
+
+        spans = spans_merged([(step.start, step.end) for step in time_steps(config.time)])
+    staged = bool({"folder", "folders"} & set(forms.values()))
+    pinned, documents = [], {}
+    for item, document in _searched(search, boxes, spans, key=key, say=say):
+        pinned.append(item)
+        documents[item.digest] = document
+    span = span_of(search.time, f"{key}.time") if search.time else None
+    choice = Choice(pinned, limit=search.limit, descending=search.sort.startswith("-"))
+    rows: list[Row] = []
+    for item in choice.at(aoi, span):
+        document = documents[item.digest]
+        values = {
+            name: written([item], forms[name], known[name], key=key)
+            if field == "item"
+            else _field(field, item, document, f"{key}.fill.{name}")
+            for name, field in search.fill.items()
+        }
+        label = _LABEL.sub("-", item.id).strip("-_") or item.digest[:12]
+        rows.append(Row(label, values, partial(_fits, item)))
+        if staged:
+            store.add(item.digest, document)
+    if not rows:
+        raise ConfigError(f"finds no item in {shown(search.catalogue)}", key=key)
+    say(f"plan: for_each: {len(rows)} items of {shown(search.catalogue)}")
+    return rows
+
+
+def _fits(item: Pinned, geometry: Any, span: tuple[dt.datetime, dt.datetime] | None) -> bool:
+    """Whether an item lies in a place and time; None for any."""
+    placed = geometry is None or overlaps(item.shape, geometry)
+    return placed and (span is None or within(item, span))
+
+
+def _field(field: str, item: Pinned, document: Mapping[str, Any], key: str) -> Any:
+    kind, _, name = field.partition(":")
+    if kind == "property":
+        value = document.get("properties", {}).get(name)
+    elif kind == "asset":
+        value = document["assets"].get(name, {}).get("href")
+    elif kind == "datetime":
+        value = document.get("properties", {}).get("datetime") or document.get("properties", {}).get("start_datetime")
+        value = value if instant(value) else None
+    else:
+        value = document.get(kind)
+    if value is None:
+        raise ConfigError(f"item {item.id} has no {field}", key=key)
+    return value

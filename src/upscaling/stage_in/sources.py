@@ -1,0 +1,314 @@
+"""Where items come from: a STAC API, a catalogue or item collection in JSON, or STAC GeoParquet."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+from upscaling.config.stage_in import Search
+from upscaling.errors import ConfigError
+from upscaling.stage_in.web import FetchError, Web, is_remote, shown
+from upscaling.util.text import plain_text
+
+__all__ = ["Box", "Said", "Span", "conditions", "found", "is_local", "joined"]
+
+Box = tuple[float, float, float, float]
+Span = tuple[str, str]
+_PAGE = 200  # items asked for at once; every public API allows that
+_MOST_DOCUMENTS = 200_000
+_RETRIES, _BACKOFF = 6, 1.0
+_TIMES_OUT = (30.0, 120.0)  # s to connect, s of silence
+_SAY_EVERY = 2_000  # items
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An item as a catalogue gave it.
+
+    Attributes
+    ----------
+    base
+        What its relative links are relative to: its own address, or a path.
+    href
+        Its address, or a path; None where it has none.
+    """
+
+    item: dict[str, Any]
+    base: str
+    href: str | None
+
+
+def is_local(search: Search) -> bool:
+    """Whether the catalogue lies on this machine: only then its items may name files of this machine."""
+    return not is_remote(search.catalogue)
+
+
+def found(
+    search: Search, boxes: Sequence[Box] | None, spans: Sequence[Span] | None, *, key: str, say: Callable[[str], None]
+) -> Iterator[Said]:
+    """Yield items, each once, that may be wanted; an API is asked to leave out what is not, other sources give all.
+
+    Parameters
+    ----------
+    boxes
+        West, south, east, north in degrees, one per request to an API; None for everywhere.
+    spans
+        Times, half-open, RFC 3339 or dates; None for any time.
+    key
+        Of the configuration, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If the catalogue cannot be read.
+    """
+    seen: set[tuple[str, str]] = set()
+    number = 0
+    for said in _of_any_kind(search, boxes, spans, key=key, say=say):
+        identity = (str(said.item.get("collection", "")), str(said.item.get("id", "")))
+        if identity in seen:
+            continue
+        seen.add(identity)
+        number += 1
+        if number % _SAY_EVERY == 0:
+            say(f"plan: {number} items found in {shown(search.catalogue)} so far")
+        yield said
+
+
+def _of_any_kind(search: Search, boxes: Any, spans: Any, *, key: str, say: Callable[[str], None]) -> Iterator[Said]:
+    try:
+        if not is_remote(search.catalogue):
+            path = Path(unquote(urlsplit(search.catalogue).path) if "://" in search.catalogue else search.catalogue)
+            path = path.expanduser().absolute()
+            if path.is_dir():
+                named = [path / name for name in ("catalog.json", "collection.json")]
+                path = next((file for file in named if file.is_file()), path)
+            if not path.is_file():
+                raise ConfigError(f"no such catalogue: {search.catalogue}", key=f"{key}.catalogue")
+            if path.suffix.lower() in {".parquet", ".geoparquet", ".pq"}:
+                yield from _in_parquet(path, boxes)
+            else:
+                yield from _in_documents(Web(), str(path))
+            return
+        web = Web(search.catalogue)
+        root = _parsed(web.document(search.catalogue), search.catalogue)
+        if isinstance(root.get("conformsTo"), list):
+            yield from _of_api(search, web, boxes, spans, say)
+        else:
+            yield from _in_documents(web, search.catalogue, root)
+    except FetchError as error:
+        raise ConfigError(str(error), key=f"{key}.catalogue") from None
+
+
+def _parsed(text: bytes, place: str) -> dict[str, Any]:
+    import orjson
+
+    try:
+        content = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict):
+        raise FetchError(f"{shown(place)} is no STAC: not a JSON object")
+    return content
+
+
+# --- a STAC API ---
+
+
+def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Callable[[str], None]) -> Iterator[Said]:
+    from pystac_client import Client, ConformanceClasses
+    from pystac_client.exceptions import APIError
+    from pystac_client.stac_api_io import StacApiIO
+    from pystac_client.warnings import PystacClientWarning
+    from urllib3 import Retry
+
+    def identified(request: Any) -> Any:
+        request.headers = {**(request.headers or {}), **web.headers_for(request.url)}
+        return request
+
+    retry = Retry(
+        total=_RETRIES,
+        backoff_factor=_BACKOFF,
+        status_forcelist=[429, 500, 502, 503, 504],
+        allowed_methods=None,  # a search changes nothing, also by POST
+        redirect=3,
+        raise_on_status=False,
+    )
+    io = StacApiIO(timeout=_TIMES_OUT, max_retries=retry, request_modifier=identified)
+    io.session.auth = lambda request: request  # else requests would look for a password in ~/.netrc
+    try:
+        with warnings.catch_warnings():  # of what an API leaves out and the client knows anyway
+            warnings.simplefilter("ignore", PystacClientWarning)
+            # said twice: what is not said here is forgotten
+            client = Client.open(search.catalogue, stac_io=io, request_modifier=identified, timeout=_TIMES_OUT)
+        wanted = conditions(search)
+        filters: dict[str, Any] = {}
+        if wanted and client.conforms_to(ConformanceClasses.FILTER):
+            filters = {"filter": _cql2(wanted), "filter_lang": "cql2-json"}
+        elif wanted and client.conforms_to(ConformanceClasses.QUERY):
+            # `in` is of the extension, but servers refuse it; everything is compared here again
+            query: dict[str, dict[str, Any]] = {}
+            for name, word, value in wanted:
+                if word != "in":
+                    query.setdefault(name, {})[word] = value
+            filters = {"query": query or None}
+        requests = [(box, span) for box in boxes or [None] for span in spans or [None]]
+        for number, (box, span) in enumerate(requests, 1):
+            if len(requests) > 1:
+                say(f"plan: search {number} of {len(requests)} in {shown(search.catalogue)}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PystacClientWarning)
+                asked = client.search(
+                    limit=_PAGE,
+                    bbox=box,
+                    datetime="/".join(map(_moment, span)) if span else None,
+                    collections=search.collections or None,
+                    **filters,
+                )
+            yield from _in_pages(asked.pages_as_dicts(), search.catalogue)
+    except APIError as error:
+        raise FetchError(
+            f"{shown(search.catalogue)} refuses the search: {plain_text(error, 300)}", passing=True
+        ) from None
+    except FetchError:
+        raise
+    except Exception as error:  # pystac and its client raise KeyError, ValueError, STACError ... for what is no STAC
+        raise FetchError(
+            f"{shown(search.catalogue)} does not answer as a STAC API: {type(error).__name__} {plain_text(error, 300)}"
+        ) from None
+
+
+def _moment(text: str) -> str:
+    return text if "T" in text else f"{text}T00:00:00Z"
+
+
+def _in_pages(pages: Iterator[dict[str, Any]], place: str) -> Iterator[Said]:
+    seen: set[tuple[str, str]] = set()
+    for page in pages:
+        before = len(seen)
+        for item in page.get("features", []):
+            if not isinstance(item, dict):
+                raise FetchError(f"{shown(place)} gave something that is no item")
+            seen.add((str(item.get("collection", "")), str(item.get("id", ""))))
+            own = _own_link(item)
+            if own is None and item.get("collection") and item.get("id"):
+                own = f"{place}/collections/{item['collection']}/items/{item['id']}"
+            yield Said(item, own or place, own)
+        if len(seen) == before:
+            raise FetchError(f"{shown(place)} gives the same page again and again")
+
+
+def _own_link(item: dict[str, Any]) -> str | None:
+    links = item.get("links")
+    for link in links if isinstance(links, list) else []:
+        if isinstance(link, dict) and link.get("rel") == "self" and isinstance(link.get("href"), str):
+            href = str(link["href"])
+            return href if is_remote(href) else None
+    return None
+
+
+def conditions(search: Search) -> list[tuple[str, str, Any]]:
+    """Return what must all be true of an item: property, word of the query extension (or ``in``), value."""
+    clouds = search.max_cloud_cover
+    wanted: list[tuple[str, str, Any]] = [] if clouds is None else [("eo:cloud_cover", "lte", clouds)]
+    for name, value in search.where.items():
+        form = value if isinstance(value, dict) else {"in": value} if isinstance(value, list) else {"eq": value}
+        wanted += [(name, word, one) for word, one in form.items()]
+    return wanted
+
+
+def _cql2(wanted: Sequence[tuple[str, str, Any]]) -> dict[str, Any]:
+    signs = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "in": "in"}
+    arguments = [{"op": signs[word], "args": [{"property": name}, value]} for name, word, value in wanted]
+    return arguments[0] if len(arguments) == 1 else {"op": "and", "args": arguments}
+
+
+# --- documents ---
+
+
+def _in_documents(web: Web, start: str, root: dict[str, Any] | None = None) -> Iterator[Said]:
+    """Walk through a catalogue, each document once."""
+    waiting, seen = [start], {start}
+    while waiting:
+        place = waiting.pop()
+        content = root if root is not None and place == start else _document(web, place)
+        kind = content.get("type")
+        if kind == "Feature":
+            yield Said(content, place, place)
+        elif kind == "FeatureCollection":
+            for item in content.get("features", []):
+                if isinstance(item, dict):
+                    yield Said(item, place, _own_link(item))
+        elif kind in {"Catalog", "Collection"} or "links" in content:
+            links = content.get("links")
+            for link in links if isinstance(links, list) else []:
+                if (
+                    isinstance(link, dict)
+                    and link.get("rel") in {"item", "child"}
+                    and isinstance(link.get("href"), str)
+                ):
+                    following = joined(place, link["href"])
+                    if following not in seen:
+                        seen.add(following)
+                        waiting.append(following)
+            if len(seen) > _MOST_DOCUMENTS:
+                raise FetchError(f"{shown(start)} links more than {_MOST_DOCUMENTS} documents; use STAC GeoParquet")
+        else:
+            raise FetchError(f"{shown(place)} is no STAC catalogue, collection or item")
+
+
+def _document(web: Web, place: str) -> dict[str, Any]:
+    if is_remote(place):
+        return _parsed(web.document(place), place)
+    try:
+        return _parsed(Path(place).read_bytes(), place)
+    except OSError as error:
+        raise FetchError(f"{place} cannot be read: {error.strerror}") from None
+
+
+def joined(place: str, href: str) -> str:
+    """Return a link's target; from the web none leads to this machine."""
+    if is_remote(href):
+        return href
+    if is_remote(place):
+        if "://" in href or href.startswith("file:"):
+            raise FetchError(f"{shown(place)} links to {shown(href)}, which is not of the web")
+        # urljoin does not know s3
+        scheme, _, rest = place.partition("://")
+        return f"{scheme}://{urljoin(f'http://{rest}', href).removeprefix('http://')}"
+    path = Path(unquote(urlsplit(href).path)) if href.startswith("file:") else Path(href)
+    return str((Path(place).parent / path).resolve())
+
+
+# --- GeoParquet ---
+
+
+def _in_parquet(path: Path, boxes: Sequence[Box] | None) -> Iterator[Said]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    from stac_geoparquet.arrow import stac_table_to_items
+
+    try:
+        file = pq.ParquetFile(path)
+        for batch in file.iter_batches(batch_size=5_000):
+            table = pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
+            if boxes is not None and "bbox" in table.column_names and pa.types.is_struct(table["bbox"].type):
+                box = table["bbox"]
+                west, south, east, north = (pc.struct_field(box, name) for name in ("xmin", "ymin", "xmax", "ymax"))
+                keep = pa.scalar(False)
+                for w, s, e, n in boxes:
+                    near = pc.and_(pc.less_equal(south, n), pc.greater_equal(north, s))
+                    here = pc.and_(pc.less_equal(west, e), pc.greater_equal(east, w))
+                    keep = pc.or_(keep, pc.and_(near, pc.or_(here, pc.greater(west, east))))
+                table = table.filter(keep)
+            for item in stac_table_to_items(table):
+                plain = json.loads(json.dumps(item, default=str))
+                yield Said(plain, str(path), _own_link(plain))
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise FetchError(f"{path} cannot be read as STAC GeoParquet: {plain_text(error, 300)}") from None

@@ -1,0 +1,322 @@
+"""Bring the items of a tile here: a local catalogue per input, of assets that the whole run downloads once.
+
+An asset lies in the cache under a name made of its address, size and checksum, and is linked (not copied) from there
+into the catalogues of the tiles that use it. Whoever comes first downloads it; others wait, on this and other nodes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.stage_in.choose import SOURCE
+from upscaling.stage_in.inputs import ITEMS
+from upscaling.stage_in.web import FetchError, Web, is_remote, shown
+from upscaling.util.files import digest, read_json, write_json, written_whole
+
+if TYPE_CHECKING:
+    from upscaling.model import TileJob
+
+__all__ = ["Stage", "download_all", "items_in", "stage_in", "stage_of"]
+
+_TRIES, _PAUSE = 5, 2.0  # s before the second try; doubled each time
+_AT_ONCE = 4  # downloads of one tile
+_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+# multihash prefixes: function and length of the digest
+_HASHES = {"1114": "sha1", "1220": "sha256", "1340": "sha512", "1420": "sha3_256", "d50110": "md5"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a run's items come from and go to.
+
+    Attributes
+    ----------
+    plan
+        Folder with ``items.ndjson``.
+    cache
+        Folder of downloaded assets.
+    largest
+        Bytes of an asset at the most.
+    home
+        Address of the catalogue, whose host may see our token.
+    """
+
+    plan: Path
+    cache: Path
+    largest: int
+    home: str = ""
+
+    def inputs(self, parameters: Mapping[str, Any], into: Path) -> dict[str, Any]:
+        """Return the parameters with every local catalogue made, below ``into``.
+
+        What is there from an earlier call stays.
+
+        Raises
+        ------
+        TileFailedError
+            ``transient`` if it may succeed later; ``permanent`` if an asset is not what the catalogue declares.
+        """
+        wanted = items_in(parameters)
+        if not wanted:
+            return dict(parameters)
+        documents = self.documents(wanted)
+        made: dict[str, Any] = {}
+        try:
+            for name, value in parameters.items():
+                made[name] = self._filled(value, documents, into / _safe(name, "input"))
+        except FetchError as error:
+            error_class = ErrorClass.TRANSIENT if error.passing else ErrorClass.PERMANENT
+            raise TileFailedError(f"stage-in: {error}", error_class=error_class) from None
+        return made
+
+    def sources(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the addresses of the items that parameters ask to be staged, as far as they have some."""
+        wanted = items_in(parameters)
+        documents = self.documents(wanted) if wanted else {}
+        return tuple(sorted(str(item[SOURCE]) for item in documents.values() if item.get(SOURCE)))
+
+    def documents(self, digests: set[str]) -> dict[str, dict[str, Any]]:
+        """Return pinned items by digest.
+
+        Raises
+        ------
+        TileFailedError
+            If the plan lost them.
+        """
+        import orjson
+
+        try:
+            lines = (self.plan / "items.csv").read_text().splitlines()
+            offsets = dict(line.split(",") for line in lines)
+            found = {}
+            with (self.plan / "items.ndjson").open("rb") as stream:
+                for wanted in digests:
+                    stream.seek(int(offsets[wanted]))
+                    found[wanted] = orjson.loads(stream.readline())
+        except (OSError, KeyError, ValueError):
+            raise TileFailedError(
+                f"the items in {self.plan} are damaged; delete the folder, nothing else is lost"
+            ) from None
+        return found
+
+    def _filled(self, value: Any, documents: Mapping[str, Any], folder: Path) -> Any:
+        if isinstance(value, list):
+            return [self._filled(one, documents, folder) for one in value]
+        if not (isinstance(value, Mapping) and ITEMS in value):
+            return value
+        place = folder / str(value["basename"])
+        items = [documents[one] for one in value[ITEMS]]
+        self._catalogue(items, place)
+        return {"class": "Directory", "path": str(place.absolute())}
+
+    def _catalogue(self, items: list[dict[str, Any]], folder: Path) -> None:
+        """Make a self-contained catalogue: ``catalog.json``, and a folder per item with its assets."""
+        if (folder / "catalog.json").is_file():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        links = []
+        for number, item in enumerate(items):
+            name = _safe(str(item.get("id")), f"item-{number}")
+            if (folder / name).exists():
+                name = f"{name}-{number}"
+            (folder / name).mkdir()
+            assets = self._assets(item, folder / name)
+            up = {"href": "../catalog.json", "type": "application/json"}
+            own = [{"rel": "root", **up}, {"rel": "parent", **up}, *item.get("links", [])]
+            plain = {field: value for field, value in item.items() if field != SOURCE}
+            write_json(folder / name / f"{name}.json", {**plain, "links": own, "assets": assets})
+            links.append({"rel": "item", "href": f"./{name}/{name}.json", "type": "application/geo+json"})
+        root = {"rel": "root", "href": "./catalog.json", "type": "application/json"}
+        head = {"type": "Catalog", "stac_version": "1.0.0", "id": "items", "description": "Items of one tile"}
+        if items:
+            head["stac_version"] = str(items[0].get("stac_version", "1.0.0"))
+        write_json(folder / "catalog.json", {**head, "links": [root, *links]})
+
+    def _assets(self, item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Link an item's assets into a folder; return them with their new places."""
+        names: dict[str, str] = {}
+        for key, asset in item["assets"].items():
+            href = asset["href"]
+            plain = Path(unquote(urlsplit(href).path) if is_remote(href) else href).name
+            name = _safe(plain, "asset")
+            if name in {f"{folder.name}.json", *names.values()}:
+                name = f"{len(names)}-{name}"
+            names[key] = name
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            places = list(pool.map(self.asset, item["assets"].values()))
+        for key, place in zip(names, places, strict=True):
+            self._link(place, folder / names[key])
+        return {key: {**asset, "href": f"./{names[key]}"} for key, asset in item["assets"].items()}
+
+    def asset(self, asset: Mapping[str, Any]) -> Path:
+        """Return where an asset lies, downloaded if nobody has done so.
+
+        Raises
+        ------
+        FetchError
+            If it cannot be had, or is not what the catalogue declares.
+        """
+        href = str(asset["href"])
+        size, checksum = asset.get("file:size"), str(asset.get("file:checksum") or "").lower()
+        size = size if isinstance(size, int) and not isinstance(size, bool) else None
+        if not is_remote(href):
+            path = Path(href)
+            if not path.is_file():
+                raise FetchError(f"no such file: {href}")
+            _checked(path, size, "", href)  # nothing was downloaded, and each tile would read it all
+            return path
+        name = digest([href.partition("?")[0], size, checksum])[:32]
+        place = self.cache / name[:2] / name
+        if place.is_file():
+            return place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(place.with_suffix(".lock")):
+            if not place.is_file():
+                _again_and_again(lambda: self._download(href, place, size, checksum))
+        place.with_suffix(".lock").unlink(missing_ok=True)
+        return place
+
+    def _download(self, href: str, place: Path, size: int | None, checksum: str) -> None:
+        part = place.with_suffix(".part")
+        Web(self.home).file(href, part, largest=self.largest, size=size)
+        if size is not None and part.stat().st_size < size:
+            raise FetchError(f"the download of {shown(href)} broke off", passing=True)
+        try:
+            _checked(part, size, checksum, href)
+        except FetchError:
+            part.unlink()  # all there, but wrong: continuing it cannot help
+            raise
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        part.chmod(0o444)  # tools get a link to this very file
+        part.replace(place)
+
+    def _link(self, place: Path, target: Path) -> None:
+        """Put a file at ``target`` without copying it where that is possible; containers could not follow a symlink."""
+        try:
+            target.hardlink_to(place.resolve())
+        except OSError:  # another file system, or another's file
+            copy = self.cache / "copies" / digest([str(place), place.stat().st_size, place.stat().st_mtime_ns])[:32]
+            with suppress(OSError):
+                if not copy.is_file():
+                    with written_whole(copy) as temporary:
+                        shutil.copyfile(place, temporary)
+                target.hardlink_to(copy)
+                return
+            shutil.copyfile(place, target)
+
+
+def items_in(value: Any) -> set[str]:
+    """Return the digests of the items that parameters ask to be staged."""
+    if isinstance(value, Mapping):
+        return set(value.get(ITEMS, ())).union(*map(items_in, value.values()))
+    return set().union(*map(items_in, value)) if isinstance(value, list) else set()
+
+
+def stage_of(job: TileJob) -> Stage:
+    """Return the stage of a job's run, as the configuration kept beside the plan says."""
+    return stage_in(job.algorithm.path.absolute().parent)
+
+
+def stage_in(plan: Path) -> Stage:
+    """Return the stage of the run whose plan lies in a folder."""
+    try:
+        config = read_json(plan / "config.json")
+    except (OSError, ValueError):
+        config = {}
+    blocks = [config.get("stage_in"), (config.get("for_each") or {}).get("search")]
+    block: dict[str, Any] = next((one for one in blocks if one), {})
+    cache = Path(block["cache"]).expanduser().absolute() if block.get("cache") else plan.absolute().parent / "stage"
+    home = str(block.get("catalogue", ""))
+    return Stage(plan, cache, int(block.get("largest_gb", 20.0) * 1e9), home)
+
+
+def download_all(plan: Path, *, say: Callable[[str], None]) -> int:
+    """Download every asset that a run's tiles stage, so that its nodes need no network; return how many there are.
+
+    Raises
+    ------
+    TileFailedError
+        For the first that cannot be had, after the others.
+    """
+    stage = stage_in(plan)
+    with (plan / "jobs.ndjson").open("rb") as stream:
+        wanted = set().union(*(items_in(json.loads(line)["parameters"]) for line in stream))
+    documents = stage.documents(wanted) if wanted else {}
+    assets = {asset["href"]: asset for item in documents.values() for asset in item["assets"].values()}
+    failed: list[FetchError] = []
+
+    def bring(asset: Mapping[str, Any]) -> None:
+        try:
+            stage.asset(asset)
+        except FetchError as error:
+            failed.append(error)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for number, _ in enumerate(pool.map(bring, assets.values()), 1):
+            if number % 10 == 0 or number == len(assets):
+                say(f"stage_in: {number} of {len(assets)} files")
+    if failed:
+        raise TileFailedError(f"stage-in: {failed[0]} ({len(failed)} of {len(assets)} files are missing)")
+    return len(assets)
+
+
+def _safe(name: str, otherwise: str) -> str:
+    """Return a name that chooses no place: letters, digits, ``._-``, not hidden, not too long."""
+    return _NAME.sub("_", name).strip("._")[-120:].lstrip("._-") or otherwise
+
+
+def _checked(path: Path, size: int | None, checksum: str, href: str) -> None:
+    if size is not None and path.stat().st_size != size:
+        raise FetchError(f"{shown(href)} has {path.stat().st_size} bytes, and the catalogue declares {size}")
+    for prefix, name in _HASHES.items():
+        if checksum.startswith(prefix) and len(checksum) == len(prefix) + 2 * hashlib.new(name).digest_size:
+            with path.open("rb") as stream:
+                found = hashlib.file_digest(stream, name).hexdigest()
+            if found != checksum[len(prefix) :]:
+                raise FetchError(f"{shown(href)} does not have the checksum that the catalogue declares ({name})")
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock; wait for it. On a file system without locks two may download, each of them for nothing."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                same = os.fstat(descriptor).st_ino == lock.stat().st_ino
+            except FileNotFoundError:
+                same = False  # its last holder removed it
+            if same:
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _again_and_again(act: Callable[[], None]) -> None:
+    """Try again while a fault may pass."""
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+    Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, FetchError) and error.passing),
+        wait=wait_exponential(multiplier=_PAUSE),
+        stop=stop_after_attempt(_TRIES),
+        reraise=True,
+    )(act)

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of Earth observation: files, text, locks."""

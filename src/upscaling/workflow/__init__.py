@@ -1,0 +1,1 @@
+"""What the Snakefile and the rule scripts call, and patches of Snakemake's plugins."""

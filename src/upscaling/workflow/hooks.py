@@ -1,0 +1,190 @@
+"""The few calls that Snakefile and rule scripts make; everything they do is elsewhere and needs no Snakemake."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import os
+import shlex
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from upscaling.config import Config
+from upscaling.errors import ConfigError, UpscalingError
+from upscaling.monitor.refresher import Refresher
+from upscaling.planning.plan import Plan, ensure_plan, keep_config
+from upscaling.util.files import digest
+from upscaling.util.locks import take_run
+
+__all__ = ["begin", "end", "export", "logged", "plan", "read_config", "said_of_collection", "slots", "tiles_of_part"]
+
+
+_SPARE_THREADS = 5
+_MOST_AHEAD = 50
+_waiters: dict[str, subprocess.Popen[bytes]] = {}  # of this process, by run folder
+_refreshers: dict[str, Refresher] = {}
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _stop(error: UpscalingError, config: Config | None = None) -> NoReturn:
+    # SystemExit, as Snakemake would show any other exception with a line of our Snakefile, which is not at fault.
+    _say(f"error: {error.within(config.file) if config and isinstance(error, ConfigError) else error}")
+    raise SystemExit(1)
+
+
+def read_config(config: Any, files: Sequence[Any]) -> Config:
+    """Check Snakemake's merged configuration; ``files`` are those it came from, for the message."""
+    try:
+        return Config.parse(config, file=os.path.relpath(files[-1]) if files else None)
+    except UpscalingError as error:
+        _stop(error)
+
+
+def plan(config: Config, run_folder: str) -> Plan:
+    """Return the run's plan, made if need be."""
+    try:
+        made = ensure_plan(config, Path(run_folder), say=_say)
+    except UpscalingError as error:
+        _stop(error, config)
+    keep_config(config, Path(run_folder))
+    # A DAG is all live objects, in which the search for cycles finds nothing: a sixth of the time at 10,000 tiles.
+    gc.set_threshold(100_000, 20, 100)
+    return made
+
+
+def export(name: str, value: str) -> None:
+    """Set an environment variable for the shells of local jobs."""
+    os.environ[name] = value
+
+
+def shell_words(options: Sequence[str]) -> str:
+    """Return options as one line of shell, as Snakemake's executors want them."""
+    return shlex.join(options)
+
+
+def tiles_of_part(plan: Plan, part: str) -> list[str]:
+    """Return the targets of a part of the run; without such a part the run ends with one line."""
+    if part not in plan.parts:
+        known = f"its parts are {', '.join(list(plan.parts)[:5])} …" if plan.parts else "it is too small to have parts"
+        _stop(UpscalingError(f"run {plan.facts['run']} has no part {part!r}: {known}"))
+    return plan.parts[part]
+
+
+def said_of_collection(config: Config) -> str:
+    """Return a hash of what the configuration says of the result: when it changes, Snakemake gathers again."""
+    return digest(config.collection.model_dump(exclude={"exact", "parts_from"}))
+
+
+def slots(config: Config, cores: int | None) -> dict[str, int]:
+    """Return the Snakemake resource that bounds how many tiles run at once.
+
+    Parameters
+    ----------
+    cores
+        What Snakemake was given; it has a thread for each and five more (``snakemake.executors.local``).
+    """
+    wanted = config.backend.slots
+    jobs = math.ceil(wanted / config.backend.together) if config.backend.kind == "cwl" else wanted
+    if cores is not None and jobs > cores + _SPARE_THREADS:
+        _say(f"note: Snakemake runs {cores + _SPARE_THREADS} tiles at once; for {wanted} slots add --cores {jobs}")
+    resource = {"openeo": "openeo_slots", "ogcapi": "ogcapi_slots", "cwl": "toil_leaders"}[config.backend.kind]
+    return {resource: wanted}
+
+
+def begin(config: Config, run_folder: str, workflow: Any) -> None:
+    """Check the platform before the first tile; the run ends here, with one line, if it is of no use."""
+    from upscaling.execution import worker as waiter
+    from upscaling.execution.tile import check_run
+
+    folder = Path(run_folder)
+    try:
+        take_run(folder)
+        check_run(config, folder)
+    except UpscalingError as error:
+        _stop(error, config)
+    _refreshers[run_folder] = Refresher(folder)
+    if config.backend.kind != "cwl":
+        _waiters[run_folder] = waiter.start(folder)
+        _look_ahead(config, workflow.scheduler)
+        # Slots bound what runs, and the waiter how fast it begins. Snakemake's own rate limit (9.27) leaves one more
+        # timer running for each job that ends, each a scheduling round a second: 36 of 50 CPU s at 1,500 short jobs.
+        workflow.scheduler.job_rate_limiter = None
+
+
+def _look_ahead(config: Config, scheduler: Any) -> None:
+    """Let more tiles be in hand than jobs under way, whose number the waiter bounds.
+
+    The next job then starts when one ends, and not when its files were fetched and checked and Snakemake got round to
+    the next tile. Not where ``--resources`` set another number, nor for tiles that no waiter sees through.
+    """
+    for resource, number in slots(config, None).items():
+        if scheduler.global_resources.get(resource) == number:
+            for bounds in (scheduler.global_resources, scheduler.resources):
+                bounds[resource] += _ahead(number)
+
+
+def _ahead(slots: int) -> int:
+    # As many again: jobs of like tiles end together, and then all their places are to be filled at once.
+    return max(2, min(slots, _MOST_AHEAD))
+
+
+def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
+    """After the last tile: clean up; if tiles failed, gather the others and say what is missing and why."""
+    from upscaling.execution import worker as waiter
+    from upscaling.execution.tile import finish_run
+    from upscaling.results.gather import by_reason, gather
+
+    folder = Path(run_folder)
+    if run_folder in _refreshers:
+        _refreshers.pop(run_folder).stop()
+    if run_folder in _waiters:
+        waiter.stop(_waiters.pop(run_folder), folder)
+    finish_run(config, folder)
+    if not failed:
+        return
+    try:
+        summary = gather(config=config, run_folder=folder, partial=True)
+    except UpscalingError as error:
+        _say(f"no collection was made: {error}")
+        return
+    for line in by_reason(summary.missing):
+        _say(f"missing: {line}")
+    _say(f"{summary.collection} holds the {summary.items} tiles that are done; {len(summary.missing)} are missing")
+
+
+@contextmanager
+def logged(log: str | None, what: str) -> Iterator[None]:
+    """Send logging to a rule's log file; end the script with one line for whatever goes wrong."""
+    try:
+        if log:
+            Path(log).parent.mkdir(parents=True, exist_ok=True)
+            Path(log).touch()
+    except OSError as error:
+        _say(f"error: {what}: the log {log} cannot be written: {error.strerror}")
+        raise SystemExit(1) from None
+    logging.basicConfig(
+        filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        yield
+    except UpscalingError as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 -- the line says all; a traceback hides it
+        _say(f"error: {what}: {error}")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _say(f"{what}: detached; a remote job goes on and is found again by the next run")
+        raise SystemExit(130) from None
+    except Exception as error:
+        logging.getLogger(__name__).critical("%s", traceback.format_exc())
+        _say(f"error: {what}: {type(error).__name__}: {error} (this is a fault of eo-upscaling; traceback in {log})")
+        raise SystemExit(1) from None

@@ -1,0 +1,58 @@
+"""Repairs of Snakemake's SLURM executor (2.8.0), without which a canceled job or a lost node spoils the whole run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from typing import Any
+
+__all__ = ["patch_slurm_executor"]
+
+PLUGIN = "snakemake_executor_plugin_slurm"
+OURS = "toil_leaders"  # a resource that only the tiles of a package have
+LONGEST = 3  # times the first wait
+
+
+def patch_slurm_executor() -> None:
+    """See that the executor of this process understands what the accounting says; nothing where it is not loaded.
+
+    Of a canceled job that is ``CANCELLED by 1000``, with the user's id. The executor compares with ``CANCELLED``, takes
+    everything that it does not know for a job under way, and waits for ever.
+
+    With every poll in which no job has ended it waits ten seconds longer until the next, up to three minutes; here it
+    is three times the first wait at most (``slurm-init-seconds-before-status-checks``): it is one ``squeue`` for all.
+
+    In a job it starts Snakemake, which starts Snakemake once more by ``srun``, of 2 CPU seconds each. A tile of ours
+    needs no step of its own in its job, and so no second Snakemake.
+
+    The node of a job that lost its own and waits for another is ``None assigned``. The executor excludes that like a
+    node from all jobs to come, and ``sbatch`` refuses every one of them.
+    """
+    plugin: Any = sys.modules.get(PLUGIN)
+    if plugin is None or getattr(plugin, "patched", False):
+        return
+    ask, submit = plugin.query_job_status, plugin.get_submit_command
+
+    async def query_job_status(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        states, seconds = await ask(*args, **kwargs)
+        return states and {job: state.partition(" ")[0] for job, state in states.items()}, seconds
+
+    def get_submit_command(*args: Any, failed_nodes: Collection[str] | None = None, **kwargs: Any) -> Any:
+        return submit(*args, failed_nodes={node for node in failed_nodes or () if " " not in node}, **kwargs)
+
+    formatted = plugin.Executor.format_job_exec
+
+    def format_job_exec(executor: Any, job: Any) -> str:
+        command = str(formatted(executor, job))
+        ours = OURS in job.resources.keys()  # noqa: SIM118 -- no dictionary
+        return command.replace("--executor slurm-jobstep --jobs 1", "--executor local") if ours else command
+
+    plugin.Executor.format_job_exec = format_job_exec
+    waits = plugin.Executor.next_seconds_between_status_checks
+
+    def next_seconds_between_status_checks(executor: Any) -> float:
+        first = executor.workflow.executor_settings.init_seconds_before_status_checks
+        return float(min(waits.fget(executor), LONGEST * first))
+
+    plugin.Executor.next_seconds_between_status_checks = property(next_seconds_between_status_checks, waits.fset)
+    plugin.query_job_status, plugin.get_submit_command, plugin.patched = query_job_status, get_submit_command, True

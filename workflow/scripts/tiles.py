@@ -1,0 +1,17 @@
+"""Run the tiles of one job, one after the other; each gets its STAC item, whatever becomes of the others."""
+
+from pathlib import Path
+
+from upscaling.config import Config
+from upscaling.execution.chunk import run_tiles
+from upscaling.workflow.hooks import logged
+
+if __name__ == "__main__":
+    tiles = snakemake.params.tiles
+    with logged(snakemake.log[0], f"{len(tiles)} tiles, {tiles[0]} …"):
+        run_tiles(
+            tiles,
+            config=Config.parse(snakemake.config),
+            run_folder=Path(snakemake.output[0]).parents[2],
+            attempt=snakemake.resources.attempt,
+        )
