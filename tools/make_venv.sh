@@ -9,7 +9,7 @@ import sys
 if not (3, 11) <= sys.version_info[:2] <= (3, 12):
     sys.exit(f"Python 3.11 or 3.12 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")
 PY
-echo "installing into $venv (once; about 1.6 GB, one to three minutes) …"
+echo "installing into $venv (once; about 2.1 GB, one to three minutes) …"
 rm -rf "$venv"
 if command -v uv >/dev/null 2>&1; then
   uv venv --quiet --seed --python "$(command -v "$python")" "$venv"
