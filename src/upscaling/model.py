@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["Algorithm", "Bounds", "FetchedAsset", "Outcome", "Parameter", "Tile", "TileJob"]
+__all__ = ["Algorithm", "Bounds", "FetchedAsset", "Outcome", "Parameter", "Row", "Step", "Tile", "TileJob"]
 
 
 class Bounds(NamedTuple):
@@ -202,3 +202,27 @@ class Outcome:
     job: dict[str, Any] = field(default_factory=dict)
     derived_from: tuple[str, ...] = ()
     software: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A time step: half-open, as openEO's temporal intervals are (``end`` is the first day that is not in it)."""
+
+    label: str
+    start: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One combination of parameter values, one row of a table, or a product.
+
+    Attributes
+    ----------
+    fits
+        Whether it goes with a place (shapely, EPSG:4326) and a half-open time, either None for any; with all if None.
+    """
+
+    label: str
+    values: dict[str, Any]
+    fits: Callable[[Any, Any], bool] | None = None

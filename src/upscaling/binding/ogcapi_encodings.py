@@ -11,8 +11,7 @@ from typing import Any
 from upscaling.algorithms.ogc_process import CRS84, alternatives
 from upscaling.binding.cwl import BBOX_NAMES, CRS_NAMES, GEOMETRY_NAMES
 from upscaling.errors import ConfigError
-from upscaling.model import Parameter, Tile
-from upscaling.planning.dimensions import Step
+from upscaling.model import Parameter, Step, Tile
 
 __all__ = ["SPACE_FORMS", "TIME_FORMS", "space_form", "time_forms", "write_space", "write_time"]
 

@@ -20,8 +20,7 @@ from upscaling.binding.openeo_encodings import (
     time_spelling,
 )
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Parameter, Tile
-from upscaling.planning.dimensions import Step
+from upscaling.model import Algorithm, Parameter, Step, Tile
 from upscaling.util.files import read_json
 
 __all__ = [

@@ -11,8 +11,7 @@ from typing import Any
 
 from upscaling.algorithms.udp import subtypes, uses_of
 from upscaling.errors import ConfigError
-from upscaling.model import Parameter, Tile
-from upscaling.planning.dimensions import Step
+from upscaling.model import Parameter, Step, Tile
 
 __all__ = [
     "SPACE_FORMS",

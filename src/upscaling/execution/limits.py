@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterable
 
-__all__ = ["CircuitBreaker", "without_particulars"]
+from upscaling.jobs.failures import without_particulars
 
-_PARTICULARS = re.compile(
-    r"\b[0-9a-f]{8,}\b|\bj-\S+|\d+(\.\d+)?|\S*/\S*"
-)  # ids, numbers and paths differ from tile to tile
-
-
-def without_particulars(reason: str) -> str:
-    """Return a reason without what is different for each tile, so that like can be counted with like."""
-    return _PARTICULARS.sub("…", reason)
+__all__ = ["CircuitBreaker"]
 
 
 class CircuitBreaker:

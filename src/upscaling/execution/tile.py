@@ -11,14 +11,13 @@ from upscaling.errors import TileFailedError
 from upscaling.jobs.receipts import open_receipt
 from upscaling.model import Outcome, TileJob
 from upscaling.planning.plan import Plan, job_of, kept_config, load_plan
-from upscaling.util.files import read_json, size_of, write_json
+from upscaling.results.kept import keep_item, restore_item
+from upscaling.util.files import read_json, write_json
 
 if TYPE_CHECKING:
     from upscaling.backends.base import Backend
 
-__all__ = ["check_run", "describe_outcome", "finish_run", "restored", "run_tile"]
-
-_KEPT = ".item.json"  # beside a package's item.json, which Snakemake may delete
+__all__ = ["check_run", "describe_outcome", "finish_run", "run_tile"]
 
 
 def check_run(config: Any, run_folder: Path) -> None:
@@ -78,7 +77,7 @@ def run_tile(
     backend = backend or get_backend(settings.backend, plan.facts, run_folder)
     item_path = job.folder / "item.json"
     with open_receipt(job) as receipt:
-        if _done_meanwhile(item_path, job) or restored(item_path, job):
+        if _done_meanwhile(item_path, job) or restore_item(item_path, job):
             return item_path
         outcome = Outcome(assets=()) if job.nodata else backend.run(job, receipt)
         try:
@@ -90,7 +89,7 @@ def run_tile(
                 receipt.refuse(error.error_class, str(error))
             raise
         if job.algorithm.kind == "cwl":
-            write_json(item_path.with_name(_KEPT), item)
+            keep_item(item_path, item)
         write_json(item_path, item)
         receipt.advance("done", facts={**receipt.facts, **outcome.job}, error=None)
         shutil.rmtree(job.scratch, ignore_errors=True)
@@ -126,24 +125,6 @@ def describe_outcome(job: TileJob, outcome: Outcome, facts: dict[str, Any], said
     item = build_item(job, outcome, temporal=temporal, exact=exact)
     describe(item, run=job.run, part=job.part, assets=said.assets)
     return item
-
-
-def restored(item_path: Path, job: TileJob) -> bool:
-    """Whether this very work was done before and only Snakemake removed its item: no platform could be asked again.
-
-    After ``kill -9`` a cluster goes on and finishes tiles that Snakemake takes for incomplete.
-    """
-    if job.algorithm.kind != "cwl":
-        return False
-    try:
-        item = read_json(item_path.with_name(_KEPT))
-        whole = all(size_of(job.folder / a["href"]) == a["file:size"] for a in item["assets"].values())
-        if not whole or item["properties"]["upscaling:key"] != job.key:
-            return False
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    write_json(item_path, item)
-    return True
 
 
 def _done_meanwhile(item_path: Path, job: TileJob) -> bool:

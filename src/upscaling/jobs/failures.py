@@ -26,7 +26,7 @@ import re
 
 from upscaling.errors import ErrorClass
 
-__all__ = ["classify_http", "classify_log", "is_no_data"]
+__all__ = ["classify_http", "classify_log", "is_no_data", "without_particulars"]
 
 _QUOTA_CODES = {"PaymentRequired", "BudgetInvalid", "CreditsInsufficient", "StorageQuotaExceeded"}
 _TRANSIENT_CODES = {"ConcurrentJobLimit", "TooManyRequests", "ServiceUnavailable", "Internal", "Timeout"}
@@ -70,3 +70,13 @@ def classify_log(text: str) -> ErrorClass:
 def is_no_data(text: str) -> bool:
     """Whether a job's error log says that there was nothing to process: a result, not a fault."""
     return bool(_NO_DATA.search(text))
+
+
+_PARTICULARS = re.compile(
+    r"\b[0-9a-f]{8,}\b|\bj-\S+|\d+(\.\d+)?|\S*/\S*"
+)  # ids, numbers and paths differ from tile to tile
+
+
+def without_particulars(reason: str) -> str:
+    """Return a reason without what is different for each tile, so that like can be counted with like."""
+    return _PARTICULARS.sub("…", reason)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upscaling.errors import UpscalingError
-from upscaling.execution.limits import without_particulars
+from upscaling.jobs.failures import without_particulars
 from upscaling.monitor.progress import STATES, TileState, count_states, read_states
 from upscaling.planning.plan import Plan, load_plan
 

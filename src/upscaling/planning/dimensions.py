@@ -9,45 +9,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError
-from upscaling.model import Parameter
+from upscaling.model import Parameter, Row, Step
 
 if TYPE_CHECKING:
     from upscaling.config import ForEach, Time
 
-__all__ = ["Row", "Step", "each_row", "time_steps"]
+__all__ = ["each_row", "time_steps"]
 
 _DAYS = re.compile(r"^(\d+) days?$")
 _LABEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 _MOST = 1_000_000  # jobs; more is a mistake in a step, not a wish
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A time step: half-open, as openEO's temporal intervals are (``end`` is the first day that is not in it)."""
-
-    label: str
-    start: str
-    end: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One combination of parameter values, one row of a table, or a product.
-
-    Attributes
-    ----------
-    fits
-        Whether it goes with a place (shapely, EPSG:4326) and a half-open time, either None for any; with all if None.
-    """
-
-    label: str
-    values: dict[str, Any]
-    fits: Callable[[Any, Any], bool] | None = None
 
 
 def time_steps(time: Time) -> list[Step]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.binding.openeo import TIME_FORMS, Binder, Coordinates
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Bounds, Tile
-from upscaling.planning.dimensions import Row, Step, each_row, time_steps
+from upscaling.model import Algorithm, Bounds, Row, Step, Tile
+from upscaling.planning.dimensions import each_row, time_steps
 from upscaling.planning.local_files import LocalFiles
 from upscaling.planning.plan import Plan, keep_config, load_plan, plan_key
 from upscaling.stage_in.choose import span_of
@@ -45,7 +45,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
     """
     from upscaling import __version__
     from upscaling.algorithms.catalogue import pin_algorithm
-    from upscaling.backends.registry import identity_of
+    from upscaling.config.identity import identity_of
 
     folder = run_folder / "plan"
     folder.mkdir(parents=True, exist_ok=True)

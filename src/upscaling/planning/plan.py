@@ -77,7 +77,7 @@ class Plan:
 def plan_key(config: Config) -> str:
     """Hash everything that the plan depends on: cheap enough for every parse of the Snakefile."""
     from upscaling.algorithms.catalogue import source_fingerprint
-    from upscaling.backends.registry import identity_of
+    from upscaling.config.identity import identity_of
 
     area, each = config.area, config.for_each
     files = [area.aoi if isinstance(area.aoi, str) else None, area.grid_file, area.mask] if area else []

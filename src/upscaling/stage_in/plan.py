@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.config.stage_in import Search
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Tile
-from upscaling.planning.dimensions import Row, Step
+from upscaling.model import Algorithm, Row, Step, Tile
 from upscaling.stage_in.choose import (
     Choice,
     Pinned,

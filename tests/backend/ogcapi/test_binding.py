@@ -13,8 +13,7 @@ from upscaling.algorithms.ogc_process import read_inputs, schema_of_cwl
 from upscaling.binding.ogcapi import OgcBinder
 from upscaling.binding.openeo import Coordinates
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Bounds, Tile
-from upscaling.planning.dimensions import Step
+from upscaling.model import Algorithm, Bounds, Step, Tile
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 TILE = Tile("t1", "EPSG:32632", Bounds(674000, 5146000, 676000, 5148000))

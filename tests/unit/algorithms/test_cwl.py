@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from upscaling.algorithms.cwl import describe_package, images, pin_package, uses_javascript
+from upscaling.algorithms.cwl import images, pin_package, uses_javascript
+from upscaling.cli.describe.package import describe_package
 from upscaling.errors import ConfigError
 from upscaling.model import Bounds, Tile
 from upscaling.util.files import read_json, sha256_file

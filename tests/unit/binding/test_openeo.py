@@ -18,8 +18,7 @@ from upscaling.area.outline import footprint
 from upscaling.binding.openeo import Binder, Coordinates, temporal_extent
 from upscaling.config import Algorithm as AlgorithmConfig
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Bounds, Tile
-from upscaling.planning.dimensions import Step
+from upscaling.model import Algorithm, Bounds, Step, Tile
 
 JUNE = Step("2022-06", "2022-06-01", "2022-07-01")
 LOAD, STATISTICS = ("load_collection", "spatial_extent"), ("aggregate_spatial", "geometries")

@@ -114,12 +114,12 @@ def settle(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) 
 
 def restore(run_folder: Path, plan: Plan) -> None:
     """Bring back the items of finished tiles that Snakemake removed, because another tile of their job failed."""
-    from upscaling.execution.tile import restored
+    from upscaling.results.kept import restore_item
 
     for tile in plan.tiles:
         item = run_folder / "tiles" / tile / "item.json"
         if item.parent.is_dir() and not item.exists():
-            restored(item, job_of(plan, run_folder, tile))
+            restore_item(item, job_of(plan, run_folder, tile))
 
 
 def _settle(plan: Plan, run_folder: Path, tile: str, ended: slurm.Ended) -> None:

@@ -135,7 +135,7 @@ def _ogcapi(record: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 
 def _package(source: str) -> dict[str, Any]:
-    from upscaling.algorithms.cwl import describe_package
+    from upscaling.cli.describe.package import describe_package
 
     with tempfile.TemporaryDirectory() as folder:
         try:
