@@ -1,10 +1,13 @@
 # The front door: configuration, stages, targets. `snakemake --profile workflow/profiles/local`
 from snakemake.utils import min_version
+from upscaling.workflow import hooks
 
 min_version("9.27")
 
+# Only where the user names nothing to run: Snakemake would lay it under the user's own.
+if hooks.names_nothing(config, workflow):
 
-configfile: "config/config.yaml"
+    configfile: hooks.default_config("config/config.yaml")
 
 
 include: "workflow/rules/plan.smk"

@@ -31,6 +31,35 @@ _ONCE = ("Will exit after finishing currently running jobs",)
 _EVERY = {True: 2.0, False: 15.0}  # s between two lines of progress, on a terminal and in a file
 
 
+def _explain_config_files() -> None:
+    """Name file, line and key where Snakemake (9.27) ends with a traceback, or with no file's name.
+
+    It reads ``--configfile`` before it reads the Snakefile, and imports its plugins before that.
+    """
+    import snakemake.settings.types as settings
+    from snakemake.exceptions import CliException
+
+    load = settings.load_configfile
+
+    def load_configfile(path: Any) -> Any:
+        try:
+            return load(path)
+        except Exception as error:
+            from upscaling.config.values import labels_of, read_values
+            from upscaling.errors import ConfigError
+
+            try:
+                read_values(Path(*labels_of([path])))
+            except ConfigError as explained:
+                raise CliException(str(explained)) from None
+            raise error from None
+
+    settings.load_configfile = load_configfile
+
+
+_explain_config_files()
+
+
 class LogHandler(LogHandlerBase):
     """Writes to Snakemake's stream, in place of its own handler."""
 

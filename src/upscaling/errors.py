@@ -32,10 +32,6 @@ class ConfigError(UpscalingError):
         where = ": ".join(str(part) for part in (file, key) if part)
         super().__init__(f"{where}: {message}" if where else message)
 
-    def within(self, file: object) -> ConfigError:
-        """Return the same error, naming the configuration file if nothing nearer was named."""
-        return self if self.file else ConfigError(self.message, key=self.key, file=file)
-
 
 class ErrorClass(StrEnum):
     """Why a tile failed; the policy for each class is in ``upscaling.jobs.failures``."""

@@ -2,7 +2,7 @@
 # that `snakemake -n` shows by name.
 from upscaling.workflow import hooks
 
-CONFIG = hooks.read_config(config, workflow.configfiles)
+CONFIG = hooks.read_config(config, workflow)
 
 
 pathvars:
@@ -10,7 +10,7 @@ pathvars:
 
 
 RUN = workflow.pathvars.apply("<run>")
-PLAN = hooks.plan(CONFIG, RUN)
+CONFIG, PLAN = hooks.plan(CONFIG, RUN, workflow)
 
 # Set here, so that Snakemake without our profiles is throttled too; --resources still wins.
 for resource, slots in hooks.slots(CONFIG, workflow.resource_settings.cores).items():

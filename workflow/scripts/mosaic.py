@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from upscaling.config import Config
+from upscaling.planning.plan import kept_config
 from upscaling.results.products import make_mosaics
 from upscaling.workflow.hooks import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0], "mosaic"):
-        make_mosaics(Config.parse(snakemake.config), Path(snakemake.output.folder).parent)
+        run_folder = Path(snakemake.output.folder).parent
+        make_mosaics(kept_config(run_folder), run_folder)

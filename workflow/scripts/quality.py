@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
-from upscaling.config import Config
+from upscaling.planning.plan import kept_config
 from upscaling.results.products import check_quality
 from upscaling.workflow.hooks import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0], "quality"):
-        found = check_quality(Config.parse(snakemake.config), Path(snakemake.output.verdict).parent)
+        run_folder = Path(snakemake.output.verdict).parent
+        found = check_quality(kept_config(run_folder), run_folder)
         for line in found["problems"]:
             sys.stderr.write(f"quality: {line}\n")

@@ -3,16 +3,14 @@
 from pathlib import Path
 
 from upscaling.backends.registry import get_backend
-from upscaling.config import Config
 from upscaling.execution.tile import run_tile
-from upscaling.planning.plan import load_plan
+from upscaling.planning.plan import kept_config, load_plan
 from upscaling.workflow.hooks import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0], f"tile {snakemake.wildcards.tile}"):
         run_folder = Path(snakemake.output.item).parents[2]
         plan = load_plan(run_folder)
-        backend = get_backend(
-            Config.parse(snakemake.config).backend, plan.facts, run_folder, attempt=snakemake.resources.attempt
-        )
+        config = kept_config(run_folder)
+        backend = get_backend(config.backend, plan.facts, run_folder, attempt=snakemake.resources.attempt)
         run_tile(snakemake.wildcards.tile, run_folder=run_folder, plan=plan, backend=backend)

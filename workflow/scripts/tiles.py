@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-from upscaling.config import Config
 from upscaling.execution.chunk import run_tiles
+from upscaling.planning.plan import kept_config
 from upscaling.workflow.hooks import logged
 
 if __name__ == "__main__":
     tiles = snakemake.params.tiles
     with logged(snakemake.log[0], f"{len(tiles)} tiles, {tiles[0]} …"):
-        run_tiles(
-            tiles,
-            config=Config.parse(snakemake.config),
-            run_folder=Path(snakemake.output[0]).parents[2],
-            attempt=snakemake.resources.attempt,
-        )
+        run_folder = Path(snakemake.output[0]).parents[2]
+        run_tiles(tiles, config=kept_config(run_folder), run_folder=run_folder, attempt=snakemake.resources.attempt)

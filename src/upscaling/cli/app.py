@@ -24,19 +24,24 @@ app = typer.Typer(
     help="Take an Earth-observation algorithm from one small area to a country, a continent or ten years.",
 )
 
-_read_from: list[Path] = []  # the configuration of this call, for messages
+_loaded: list[Config] = []  # the configuration of this call, for messages
 
 
-def _load(path: Path) -> Config:
+def _load(paths: list[Path]) -> Config:
     from upscaling.config import load_config
 
-    _read_from.append(path)
-    return load_config(path)
+    _loaded.append(load_config(*paths))
+    return _loaded[-1]
 
 
-ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)]
+ConfigFile = Annotated[
+    list[Path],
+    typer.Argument(help="Configuration file (YAML); of several the later ones count.", show_default=False),
+]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, e.g. results/demo.", show_default=False)]
-Results = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
+Results = Annotated[
+    Path | None, typer.Option(help="Folder that holds the runs; `pathvars.results`, else results.", show_default=False)
+]
 
 
 def main() -> None:
@@ -44,7 +49,7 @@ def main() -> None:
     try:
         app()
     except UpscalingError as error:
-        named = error.within(*_read_from) if _read_from and isinstance(error, ConfigError) else error
+        named = _loaded[-1].sources.named(error) if _loaded and isinstance(error, ConfigError) else error
         sys.stderr.write(f"error: {named}\n")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
@@ -55,7 +60,7 @@ def main() -> None:
 @app.command()
 def plan(
     config: ConfigFile,
-    results: Results = Path("results"),
+    results: Results = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the tiles over the area: a PNG file.")] = None,
 ) -> None:
     """Make the plan of a run: pin the algorithm, choose the tiles, bind their parameters. Sends nothing."""
@@ -63,20 +68,20 @@ def plan(
     from upscaling.planning.make import make_plan
 
     settings = _load(config)
-    run_folder = results / settings.run
+    run_folder = settings.folder(results)
     typer.echo(plan_in_words(make_plan(settings, run_folder, say=typer.echo)))
     if plot is not None:
         plot_plan(settings, run_folder, plot)
 
 
 @app.command()
-def check(config: ConfigFile, results: Results = Path("results")) -> None:
+def check(config: ConfigFile, results: Results = None) -> None:
     """Make the plan if need be, and see that the platform is there, lets us in and can run it. Submits nothing."""
     from upscaling.execution.tile import check_run, finish_run
     from upscaling.planning.plan import ensure_plan, keep_config
 
     settings = _load(config)
-    run_folder = results / settings.run
+    run_folder = settings.folder(results)
     ensure_plan(settings, run_folder, say=typer.echo)
     keep_config(settings, run_folder)
     check_run(settings, run_folder)
@@ -103,14 +108,14 @@ def run_tile(
 @app.command()
 def collect(
     config: ConfigFile,
-    results: Results = Path("results"),
+    results: Results = None,
     partial: Annotated[bool, typer.Option("--partial", help="Gather the tiles that are done.")] = False,
 ) -> None:
     """Gather the tiles of a run into its STAC collection."""
     from upscaling.results.gather import by_reason, gather
 
     settings = _load(config)
-    summary = gather(config=settings, run_folder=results / settings.run, partial=partial)
+    summary = gather(config=settings, run_folder=settings.folder(results), partial=partial)
     for line in by_reason(summary.missing):
         typer.echo(f"missing: {line}", err=True)
     for problem in summary.problems:
@@ -262,14 +267,14 @@ def describe(
 @app.command()
 def publish(
     config: ConfigFile,
-    results: Results = Path("results"),
+    results: Results = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
 ) -> None:
     """Publish a run's collection to S3 and a STAC API, as the configuration's block `publish` says."""
     from upscaling.publish import publish as send
 
     settings = _load(config)
-    send(settings, results / settings.run, dry_run=dry_run, say=typer.echo)
+    send(settings, settings.folder(results), dry_run=dry_run, say=typer.echo)
 
 
 @app.command()

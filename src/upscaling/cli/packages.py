@@ -13,31 +13,33 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
+_ConfigFile = Annotated[list[Path], typer.Argument(help="Configuration files (YAML).", show_default=False)]
+_Results = Annotated[Path | None, typer.Option(help="Folder that holds the runs.", show_default=False)]
 _Inputs = Annotated[Path, typer.Argument(help="What the CWL runner gave the step, as JSON.", show_default=False)]
 
 
-def add_commands(app: typer.Typer, load: Callable[[Path], Config]) -> None:
+def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None:
     """Add them to the command line; ``load`` reads a configuration."""
 
     @app.command()
     def cwl(
-        config: Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)],
+        config: _ConfigFile,
         out: Annotated[Path, typer.Option(help="Folder that it is written into.", show_default=False)],
-        results: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("results"),
+        results: _Results = None,
     ) -> None:
         """Write the whole run as one plain CWL workflow, which any CWL runner can do without Snakemake."""
         from upscaling.cwl_workflow import write_workflow
 
         settings = load(config)
-        commands = write_workflow(settings, results / settings.run, out, say=typer.echo)
+        commands = write_workflow(settings, settings.folder(results), out, say=typer.echo)
         typer.echo(f"{out}: upscale.cwl, tiles.yml and plan/; run it with one of")
         for command in commands:
             typer.echo(f"  {command}")
 
     @app.command()
     def pull(
-        config: Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)],
-        results: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("results"),
+        config: _ConfigFile,
+        results: _Results = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be pulled; pull nothing.")] = False,
     ) -> None:
         """Pull a package's container images and the items that tiles stage: the nodes then need no network."""
@@ -51,10 +53,10 @@ def add_commands(app: typer.Typer, load: Callable[[Path], Config]) -> None:
         settings = load(config)
         if settings.backend.kind != "cwl":
             raise ConfigError("only application packages (kind cwl) have images", key="backend.kind")
-        plan = ensure_plan(settings, results / settings.run, say=typer.echo)
+        plan = ensure_plan(settings, settings.folder(results), say=typer.echo)
         pull_images(settings.backend, images(read_json(plan.algorithm.path)), dry_run=dry_run, say=typer.echo)
         if not dry_run:
-            keep_config(settings, results / settings.run)
+            keep_config(settings, settings.folder(results))
             download_all(plan.folder, say=typer.echo)
 
     @app.command("cwl-item", hidden=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from upscaling.config.ogcapi import OgcApiBackendConfig
 from upscaling.config.openeo import ExportWorkspace
 from upscaling.config.products import Mosaic, Publish
 from upscaling.config.stage_in import ItemSearch, StageIn
+from upscaling.config.values import Sources, merge, plain, read_values
 from upscaling.errors import ConfigError
 
 __all__ = [
@@ -217,12 +217,19 @@ class Config(_Block):
     """Where to publish the result."""
     pathvars: dict[str, str] = {}
     """Snakemake's own: other places for `results` and so on."""
-    _file: str | None = PrivateAttr(None)
+    _sources: Sources = PrivateAttr(Sources(()))
 
     @property
-    def file(self) -> str | None:
-        """Where the configuration was read from, for messages."""
-        return self._file
+    def sources(self) -> Sources:
+        """Where the values came from, for messages."""
+        return self._sources
+
+    def folder(self, results: Path | None = None) -> Path:
+        """Return the run's folder: below ``results``, else where Snakemake would put it (``pathvars.results``)."""
+        place = str(results) if results is not None else self.pathvars.get("results", "results")
+        for _ in self.pathvars:  # they may name each other
+            place = re.sub(r"<(\w+)>", lambda found: self.pathvars.get(found[1], found[0]), place)
+        return Path(place) / self.run
 
     @model_validator(mode="after")
     def _somewhere(self) -> Config:
@@ -233,35 +240,35 @@ class Config(_Block):
         return self
 
     @classmethod
-    def parse(cls, values: Any, *, file: object = None) -> Config:
+    def parse(cls, values: Any, *, file: object = None, sources: Sources | None = None) -> Config:
         """Check ``values`` as read from YAML; the first fault is raised as one line with file and key.
+
+        Parameters
+        ----------
+        values
+            A mapping of the configuration's keys.
+        file
+            Where all of it came from.
+        sources
+            Instead: where each part of it came from.
 
         Raises
         ------
         ConfigError
             For an unknown key, a missing one, or a value out of its range.
         """
+        if sources is None:
+            sources = Sources(() if file is None else ((str(file), values),))
         if not isinstance(values, Mapping):
-            raise ConfigError("must be a mapping of run, algorithm, area and backend", file=file)
+            raise sources.named(ConfigError("must be a mapping of run, algorithm, area and backend"))
         try:
-            config = cls.model_validate(_plain(values))
+            config = cls.model_validate(plain(values))
         except ValidationError as error:
-            raise ConfigError(_explain(error), key=_key(error), file=file) from None
-        config._file = None if file is None else str(file)
+            raise sources.named(ConfigError(_explain(error), key=_key(error))) from None
+        except ConfigError as error:
+            raise sources.named(error) from None
+        config._sources = sources
         return config
-
-
-def _plain(value: Any) -> Any:
-    """Turn what YAML makes of an unquoted date back into the string that openEO and CWL want."""
-    if isinstance(value, dt.datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _location(error: ValidationError) -> list[str]:
@@ -323,24 +330,16 @@ def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
     yield from block.model_fields
 
 
-def load_config(path: Path) -> Config:
-    """Read and check a YAML configuration file.
+def load_config(*paths: Path) -> Config:
+    """Read and check YAML configuration files; later ones are laid over earlier ones.
 
     Raises
     ------
     ConfigError
-        If the file is missing, no YAML, or does not fit the model.
+        If a file is missing, no YAML, or does not fit the model.
     """
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"no such file (looked in {Path(os.curdir).resolve()})", file=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=path) from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"is not YAML: {error}", file=path) from None
-    return Config.parse(values, file=path)
+    read = [(str(path), read_values(path)) for path in paths]
+    values: dict[str, Any] = {}
+    for _, more in read:
+        merge(values, more)
+    return Config.parse(values, sources=Sources(tuple(read)))

@@ -131,15 +131,16 @@ def ensure_plan(config: Config, run_folder: Path, *, say: Any = None) -> Plan:
     return make_plan(config, run_folder, say=say)
 
 
-def keep_config(config: Config, run_folder: Path) -> None:
+def keep_config(config: Config, run_folder: Path) -> Path:
     """Keep the run's whole configuration beside the plan, for processes that are told only the run's folder."""
     path, content = run_folder / "plan" / "config.json", config.model_dump(mode="json")
     try:
         if read_json(path) == content:
-            return
+            return path
     except (OSError, ValueError):
         pass
     write_json(path, content)
+    return path
 
 
 def kept_config(run_folder: Path) -> Config:

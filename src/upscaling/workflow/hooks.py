@@ -18,11 +18,23 @@ from typing import Any, NoReturn
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.monitor.refresher import Refresher
-from upscaling.planning.plan import Plan, ensure_plan, keep_config
+from upscaling.planning.plan import Plan, ensure_plan, keep_config, kept_config, load_plan
 from upscaling.util.files import digest
 from upscaling.util.locks import take_run
 
-__all__ = ["begin", "end", "export", "logged", "plan", "read_config", "said_of_collection", "slots", "tiles_of_part"]
+__all__ = [
+    "begin",
+    "default_config",
+    "end",
+    "export",
+    "logged",
+    "names_nothing",
+    "plan",
+    "read_config",
+    "said_of_collection",
+    "slots",
+    "tiles_of_part",
+]
 
 
 _SPARE_THREADS = 5
@@ -38,28 +50,54 @@ def _say(line: str) -> None:
 
 def _stop(error: UpscalingError, config: Config | None = None) -> NoReturn:
     # SystemExit, as Snakemake would show any other exception with a line of our Snakefile, which is not at fault.
-    _say(f"error: {error.within(config.file) if config and isinstance(error, ConfigError) else error}")
+    _say(f"error: {config.sources.named(error) if config and isinstance(error, ConfigError) else error}")
     raise SystemExit(1)
 
 
-def read_config(config: Any, files: Sequence[Any]) -> Config:
-    """Check Snakemake's merged configuration; ``files`` are those it came from, for the message."""
+def read_config(config: Any, workflow: Any) -> Config:
+    """Return the checked configuration; what is wrong with it ends the run with one line that names file and key."""
+    from upscaling.workflow.configuration import hand_on_replacement, merged_config
+
+    hand_on_replacement()
     try:
-        return Config.parse(config, file=os.path.relpath(files[-1]) if files else None)
+        return merged_config(config, workflow)
     except UpscalingError as error:
         _stop(error)
 
 
-def plan(config: Config, run_folder: str) -> Plan:
-    """Return the run's plan, made if need be."""
+def names_nothing(config: Any, workflow: Any) -> bool:
+    """Return whether the user named no configuration at all; ``--config`` alone may change a key of the default."""
+    imported = workflow.modifier.skip_configfile  # with a configuration of the importing workflow
+    return not (imported or workflow.config_settings.configfiles or "algorithm" in config)
+
+
+def default_config(file: str) -> str:
+    """Return the path of the default configuration and say that it is used; end the run if there is none."""
+    if not Path(file).is_file():
+        _stop(ConfigError(f"no configuration: name one with --configfile FILE ({file} is not here either)"))
+    _say(f"configuration: {file}, as none is named with --configfile")
+    return file
+
+
+def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
+    """Return the run's configuration and plan, made if need be.
+
+    In a job elsewhere both are those that the run was started with, whatever became of the user's file since.
+    """
+    from upscaling.workflow.configuration import hand_on
+
+    folder = Path(run_folder)
     try:
-        made = ensure_plan(config, Path(run_folder), say=_say)
+        if not workflow.is_main_process:
+            config, made = kept_config(folder), load_plan(folder)
+        else:
+            made = ensure_plan(config, folder, say=_say)
+            hand_on(workflow, keep_config(config, folder))
     except UpscalingError as error:
         _stop(error, config)
-    keep_config(config, Path(run_folder))
     # A DAG is all live objects, in which the search for cycles finds nothing: a sixth of the time at 10,000 tiles.
     gc.set_threshold(100_000, 20, 100)
-    return made
+    return config, made
 
 
 def export(name: str, value: str) -> None:
