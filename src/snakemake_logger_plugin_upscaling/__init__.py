@@ -28,6 +28,8 @@ _NOISE = (
     "Using shell: ",
 )
 _ONCE = ("Will exit after finishing currently running jobs",)
+_CLOCKS = 60  # s that the clocks of nodes may differ
+_TAIL = 64_000  # bytes of a log
 _EVERY = {True: 2.0, False: 15.0}  # s between two lines of progress, on a terminal and in a file
 
 
@@ -48,6 +50,9 @@ def _explain_config_files() -> None:
             from upscaling.config.values import labels_of, read_values
             from upscaling.errors import ConfigError
 
+            if not Path(path).exists():
+                hint = "a target must stand before --configfile, or after --"
+                raise CliException(f"{path}: no such file ({hint})") from None
             try:
                 read_values(Path(*labels_of([path])))
             except ConfigError as explained:
@@ -72,6 +77,7 @@ class LogHandler(LogHandlerBase):
         self._every = _EVERY[self._usual.is_tty]
         self._jobs: dict[int, dict[str, Any]] = {}  # of tiles, by Snakemake's number
         self._running: set[int] = set()
+        self._submitted: dict[int, float] = {}
         self._failed: set[int] = set()
         self._done: set[int] = set()
         self._total = 0
@@ -137,6 +143,7 @@ class LogHandler(LogHandlerBase):
     def _job_started(self, record: LogRecord) -> None:
         numbers = set(record.jobs)  # type: ignore[attr-defined]
         self._running |= numbers
+        self._submitted |= dict.fromkeys(numbers, time.time())
         self._failed -= numbers  # tried again
 
     def _job_finished(self, record: LogRecord) -> None:
@@ -155,12 +162,22 @@ class LogHandler(LogHandlerBase):
         self._running.discard(job["jobid"])
         self._failed.add(job["jobid"])
         if not self._jobs.get(job["jobid"], {}).get("local"):
-            # It ran elsewhere, and what it said there nobody sees here.
-            for item in tiles:
-                reason = _reason(item)
-                if reason:
-                    self._say(f"error: tile {item.parent.name}: {reason}")
+            self._say_reasons(tiles, job)
         self._progress()
+
+    def _say_reasons(self, tiles: list[Path], job: dict[str, Any]) -> None:
+        """Say why a job failed that ran elsewhere, and whose own words nobody sees here."""
+        since = self._submitted.get(job["jobid"], 0.0)
+        reasons = {item: _reason(item, since) for item in tiles}
+        for item, reason in reasons.items():
+            if reason:
+                self._say(f"error: tile {item.parent.name}: {reason}")
+        if not any(reasons.values()):
+            # It did not come to its tiles.
+            what = f"tile {tiles[0].parent.name}" + (f" and {len(tiles) - 1} more" if len(tiles) > 1 else "")
+            words, log = _last_words([Path(path) for path in job.get("log") or () if path])
+            named = f" (log: {log})" if log else ""
+            self._say(f"error: {what}: the job failed before it began them: {words or 'its log says nothing'}{named}")
 
     def _error(self, record: LogRecord) -> None:
         if "CalledProcessError" not in record.getMessage():  # a step that failed has said why itself
@@ -186,12 +203,31 @@ def _tiles_of(job: dict[str, Any]) -> list[Path]:
     return [path for path in paths if path.name == "item.json" and path.parent.parent.name == "tiles"]
 
 
-def _reason(item: Path) -> str | None:
+def _reason(item: Path, since: float) -> str | None:
+    """Return why a tile failed, if its receipt was written after ``since``."""
+    receipt = item.parents[2] / "receipts" / f"{item.parent.name}.json"
     try:
-        error = json.loads((item.parents[2] / "receipts" / f"{item.parent.name}.json").read_text())["error"]
+        if receipt.stat().st_mtime < since - _CLOCKS:
+            return None
+        error = json.loads(receipt.read_text())["error"]
         return str(error["message"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _last_words(logs: list[Path]) -> tuple[str | None, Path | None]:
+    """Return the line that says why a job failed, and the log that it stands in."""
+    for log in reversed(logs):  # the batch system's own is the last
+        try:
+            with log.open("rb") as stream:
+                stream.seek(max(0, log.stat().st_size - _TAIL))
+                lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            continue
+        errors = [line for line in lines if "error" in line.lower()]
+        if lines:
+            return (errors or lines)[-1][:500].removeprefix("error: "), log
+    return None, None
 
 
 def _per(rate: float) -> str:

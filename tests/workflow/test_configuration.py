@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.servers import environment
+from upscaling.workflow.configuration import hand_on, hand_on_replacement
 
 ALGORITHM = {
     "source": "config/demo/ndvi_composite.json",
@@ -126,6 +128,7 @@ def test_runs_lie_where_the_configuration_says(tmp_path: Path) -> None:
 ERRORS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "key twice": ("run: a\nrun: b", ("--configfile", "my.yaml", "bad.yaml"), "bad.yaml, line 2: run: stands twice"),
     "no such date": ("a: [2023-06-31]", ("--configfile", "bad.yaml"), "bad.yaml, line 1: a.0: 2023-06-31 is no date"),
+    "a target": ("", ("--configfile", "my.yaml", "publish"), "publish: no such file (a target must stand before"),
     "an option": ("", ("--configfile", "my.yaml", "--config", "mosaic={cog: yes}"), "--config: mosaic.cog: YAML"),
     "a parameter": ("algorithm: {parameters: {x: 1}}", ("--configfile", "my.yaml", "bad.yaml"), "bad.yaml: algorithm"),
 }  # fmt: skip
@@ -147,3 +150,42 @@ def test_an_error_in_a_module_names_the_whole_key(tmp_path: Path) -> None:
     (folder / "all.json").write_text(json.dumps({"upscale": MINE | {"backend": {"kind": "openeo", "slots": 0}}}))
     done = _snakemake(folder, "--configfile", "all.json", snakefile="imports.smk")
     assert "error: all.json: upscale.backend.slots: " in done.stderr
+
+
+def test_a_job_elsewhere_takes_what_its_run_was_started_with(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, "checkout")
+    assert _run(folder, "upscaling", "plan", "my.yaml").returncode == 0
+    wanted, planned = _kept(folder), (folder / "results/mine/plan/plan.json").read_bytes()
+    # The user goes on editing, and the options that Snakemake does not pass on are lost.
+    changed = MINE | {"algorithm": ALGORITHM | {"parameters": {"temporal_extent": ["2024-01-01", "2024-02-01"]}}}
+    (folder / "my.yaml").write_text(yaml.safe_dump(changed))
+    there = _snakemake(folder, "--configfile", "my.yaml", "--mode", "remote")
+    assert there.returncode == 0, there.stderr
+    assert _kept(folder) == wanted
+    assert (folder / "results/mine/plan/plan.json").read_bytes() == planned
+
+
+def test_options_reach_jobs_elsewhere(tmp_path: Path) -> None:
+    from snakemake.settings.types import ConfigSettings, StorageSettings
+    from snakemake.spawn_jobs import SpawnedJobArgsFactory
+
+    (tmp_path / "my.yaml").write_text("upscale: {}\n")
+    settings = ConfigSettings(configfiles=[tmp_path / "my.yaml"], replace_workflow_config=True)
+    workflow = SimpleNamespace(
+        is_main_process=True,
+        modifier_stack=[None, None],
+        config_settings=settings,
+        storage_settings=StorageSettings(),
+        overwrite_configfiles=settings.configfiles,
+    )
+    hand_on_replacement()
+    hand_on_replacement()
+    hand_on(workflow, tmp_path / "plan" / "config.json")  # of a module: the importing workflow's files stay
+    words = SpawnedJobArgsFactory(workflow).get_configfiles_arg().split()  # type: ignore[type-var]
+    assert words[0] == "--configfiles"
+    assert str(tmp_path / "my.yaml") in words[1]
+    assert words[2:] == ["--replace-workflow-config"]
+    workflow.modifier_stack.pop()
+    hand_on(workflow, tmp_path / "plan" / "config.json")
+    assert settings.configfiles == [tmp_path / "plan" / "config.json"]
+    assert settings.config_args is None
