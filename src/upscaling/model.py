@@ -166,6 +166,8 @@ class FetchedAsset:
         What the platform's STAC says of such a file.
     unchecked
         What could not be checked of it, beyond its pixels.
+    origin
+        Folder and name that it had where it comes from: files that belong together find each other by it.
     """
 
     path: Path
@@ -180,6 +182,7 @@ class FetchedAsset:
     href: str = ""
     stated: Mapping[str, Any] = field(default_factory=dict)
     unchecked: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +199,18 @@ class Outcome:
         Hrefs of the STAC items that went in, where the platform lists them.
     software
         Name → version of what ran, for ``processing:software``.
+    values
+        Output → its value, where that is no file: a number, text, a list or an object of them.
+    left_out
+        A line for each thing that came back and is not among the assets, with the reason.
     """
 
     assets: tuple[FetchedAsset, ...]
     job: dict[str, Any] = field(default_factory=dict)
     derived_from: tuple[str, ...] = ()
     software: dict[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from upscaling.area.outline import bbox_of, footprint
+from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Algorithm, Outcome, Tile, TileJob
 from upscaling.results.assets import PlacedAsset, place_assets
 from upscaling.results.cog import CogInfo
@@ -38,6 +39,9 @@ EXTENSIONS = {
 LONGEST_EXPRESSION = 1_000
 # What may be known of a job in public. A platform's own record can hold tokens and names.
 JOB_NUMBERS, JOB_TEXTS = ("costs", "duration"), ("id", "title", "currency", "created", "updated")
+SHOWN = 3  # things left out that a message names
+MOST_LEFT_OUT = 1_000  # lines
+DEEPEST = 20  # levels of an output's value
 REMOTE = re.compile(r"(https?|s3)://")
 GRID_CODE = re.compile(r"[A-Z0-9]+-[-_.A-Za-z0-9]+")
 
@@ -55,7 +59,8 @@ def build_item(
 ) -> dict[str, Any]:
     """Move the checked files into ``job.folder`` and return the tile's STAC item; the caller writes it, last.
 
-    An outcome without assets is a tile without data: a valid item with no assets and ``upscaling:nodata: true``.
+    An outcome without assets and values is a tile without data: a valid item with no assets and ``upscaling:nodata:
+    true``. What came back and is no asset is named under ``upscaling:left_out``; values are ``upscaling:outputs``.
 
     Parameters
     ----------
@@ -72,8 +77,13 @@ def build_item(
     Raises
     ------
     TileFailedError
-        ``bad-output``, from the checks of `upscaling.results.cog.ensure_cog`.
+        ``bad-output``, from the checks of `upscaling.results.cog.ensure_cog`, or as all that came back was left out.
     """
+    if outcome.left_out and not outcome.assets and not outcome.values:
+        raise TileFailedError(
+            f"results came back, and none can be used: {'; '.join(outcome.left_out[:SHOWN])}",
+            error_class=ErrorClass.OUTPUT,
+        )
     now = rfc3339((created or datetime.now(UTC)).isoformat())
     placed = place_assets(job, outcome.assets, job_id=str(outcome.job.get("id") or ""), exact=exact)
     rasters = [asset.cog for asset in placed if asset.cog]
@@ -87,8 +97,12 @@ def build_item(
         "upscaling:tile": job.tile.id,
         "upscaling:job": _job_facts(outcome.job),
         "upscaling:algorithm": _algorithm_facts(job.algorithm),
-        "upscaling:nodata": not placed,
+        "upscaling:nodata": not placed and not outcome.values,
     }
+    if outcome.values:
+        properties["upscaling:outputs"] = json_value(dict(outcome.values))
+    if outcome.left_out:
+        properties["upscaling:left_out"] = [plain_text(line, 300) for line in outcome.left_out[:MOST_LEFT_OUT]]
     extensions = [EXTENSIONS["processing"], EXTENSIONS["projection"]]
     if placed:
         extensions.append(EXTENSIONS["file"])
@@ -266,6 +280,21 @@ def _host(backend: Any) -> str:
     if "://" in text:
         return urlsplit(public_url(text)).netloc
     return re.sub(r"[^\w .,:()-]", "", text)
+
+
+def json_value(value: Any, level: int = 0) -> Any:
+    """Return a value as any reader of JSON takes it: NaN and infinities as text, no halves of characters."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if level > DEEPEST:
+        return plain_text(value)
+    if isinstance(value, dict):
+        return {json_value(str(name)): json_value(entry, level + 1) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(entry, level + 1) for entry in value]
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
 def _number(value: Any) -> float | None:

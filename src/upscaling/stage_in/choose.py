@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,8 +70,8 @@ def fits(said: Said, search: Search, boxes: Sequence[Box] | None, spans: Sequenc
     start, end = _times(properties)
     if spans is not None and not any(_meet(start, end, span_of(span, "time")) for span in spans):
         return False
-    edges = item.get("bbox")
-    if boxes is None or not isinstance(edges, list) or len(edges) != 4 or edges[0] > edges[2]:
+    edges = _edges(item)
+    if boxes is None or edges is None or edges[0] > edges[2]:
         return True
     west, south, east, north = edges
     return any(west <= e and east >= w and south <= n and north >= s for w, s, e, n in boxes)
@@ -138,7 +139,7 @@ def pinned_document(said: Said, search: Search) -> dict[str, Any]:
             continue
         href = asset["href"]
         if not is_remote(href):
-            if not is_local(search) and (said.base == search.catalogue or not is_remote(said.base)):
+            if not is_local(search) and not is_remote(said.base):
                 raise FetchError(f"item {item.get('id')} has no address that its asset {name} could be relative to")
             href = joined(said.base, href)
         assets[name] = {**asset, "href": href}
@@ -194,6 +195,16 @@ def span_of(span: Sequence[str], key: str) -> tuple[dt.datetime, dt.datetime]:
     return start, end
 
 
+def _edges(item: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    """Return an item's box in degrees without heights; None for one that is no box."""
+    edges = item.get("bbox")
+    if not isinstance(edges, list) or len(edges) not in (4, 6):
+        return None
+    if not all(isinstance(edge, int | float) and not isinstance(edge, bool) and math.isfinite(edge) for edge in edges):
+        return None
+    return edges[0], edges[1], edges[len(edges) // 2], edges[len(edges) // 2 + 1]
+
+
 def _shape(item: Mapping[str, Any]) -> Any:
     import shapely
     from shapely.geometry import box, shape
@@ -207,9 +218,9 @@ def _shape(item: Mapping[str, Any]) -> Any:
             import antimeridian
 
             return shapely.make_valid(shape(antimeridian.fix_shape(dict(item["geometry"]))))
-        edges = item.get("bbox")
-        if isinstance(edges, list) and len(edges) in (4, 6):
-            west, south, east, north = (edges[0], edges[1], edges[len(edges) // 2], edges[len(edges) // 2 + 1])
+        edges = _edges(item)
+        if edges is not None:
+            west, south, east, north = edges
             if west <= east:
                 return box(west, south, east, north)
             return shapely.union_all([box(west, south, 180, north), box(-180, south, east, north)])

@@ -32,6 +32,7 @@ from upscaling.stage_in.choose import (
 from upscaling.stage_in.inputs import Form, form_of, input_of, written
 from upscaling.stage_in.sources import Box, Span, found
 from upscaling.stage_in.web import FetchError, shown
+from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -40,6 +41,9 @@ __all__ = ["Staging", "item_rows", "item_store"]
 
 Say = Callable[[str], None]
 _MOST = 1_000_000
+_NAMED = 20  # items that are named when they are left out
+# What reading an item raises that is not as STAC has it.
+_ODD = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 _CELL = 5.0  # degrees: what one search covers at the most, along each axis
 _LABEL = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -87,13 +91,27 @@ def _searched(
     say: Say,
 ) -> Iterator[tuple[Pinned, dict[str, Any]]]:
     """Yield what fits the filters, with its document; without ``assets`` nobody looks at those."""
+    odd: list[str] = []
     try:
         for said in found(search, boxes, spans, key=key, say=say):
-            if fits(said, search, boxes, spans):
+            try:
+                if not fits(said, search, boxes, spans):
+                    continue
                 document = pinned_document(said, search) if assets else {"assets": {}}
-                yield pin(said, search, document), document
+                pinned = pin(said, search, document)
+            except _ODD as error:
+                odd.append(f"item {plain_text(said.item.get('id'), 80)} {plain_text(error)}")
+                continue
+            if boxes is not None and pinned.shape is None:
+                odd.append(f"item {plain_text(said.item.get('id'), 80)} does not say where it lies")
+                continue
+            yield pinned, document
     except FetchError as error:
         raise ConfigError(str(error), key=f"{key}.assets") from None
+    for line in odd[:_NAMED]:
+        say(f"plan: left out: {line}")
+    if len(odd) > _NAMED:
+        say(f"plan: left out: {len(odd) - _NAMED} more items")
 
 
 class Staging:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from upscaling.config.stage_in import Search
 from upscaling.errors import ConfigError
@@ -19,11 +19,13 @@ __all__ = ["Box", "Said", "Span", "conditions", "found", "is_local", "joined"]
 
 Box = tuple[float, float, float, float]
 Span = tuple[str, str]
+Say = Callable[[str], None]
 _PAGE = 200  # items asked for at once; every public API allows that
 _MOST_DOCUMENTS = 200_000
 _RETRIES, _BACKOFF = 6, 1.0
 _TIMES_OUT = (30.0, 120.0)  # s to connect, s of silence
 _SAY_EVERY = 2_000  # items
+_NAMED = 20  # documents that are named when they are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,17 @@ class Said:
     Attributes
     ----------
     base
-        What its relative links are relative to: its own address, or a path.
+        What its relative links are relative to: an address, or a path; empty where an API does not say it.
     href
         Its address, or a path; None where it has none.
+    of_api
+        Whether a STAC API gave it, whose ids are unique.
     """
 
     item: dict[str, Any]
     base: str
     href: str | None
+    of_api: bool = False
 
 
 def is_local(search: Search) -> bool:
@@ -49,7 +54,7 @@ def is_local(search: Search) -> bool:
 
 
 def found(
-    search: Search, boxes: Sequence[Box] | None, spans: Sequence[Span] | None, *, key: str, say: Callable[[str], None]
+    search: Search, boxes: Sequence[Box] | None, spans: Sequence[Span] | None, *, key: str, say: Say
 ) -> Iterator[Said]:
     """Yield items, each once, that may be wanted; an API is asked to leave out what is not, other sources give all.
 
@@ -67,20 +72,29 @@ def found(
     ConfigError
         If the catalogue cannot be read.
     """
-    seen: set[tuple[str, str]] = set()
-    number = 0
+    seen: set[tuple[str, ...]] = set()
     for said in _of_any_kind(search, boxes, spans, key=key, say=say):
-        identity = (str(said.item.get("collection", "")), str(said.item.get("id", "")))
+        identity = _identity(said)
         if identity in seen:
             continue
         seen.add(identity)
-        number += 1
+        number = len(seen)
         if number % _SAY_EVERY == 0:
             say(f"plan: {number} items found in {shown(search.catalogue)} so far")
         yield said
 
 
-def _of_any_kind(search: Search, boxes: Any, spans: Any, *, key: str, say: Callable[[str], None]) -> Iterator[Said]:
+def _identity(said: Said) -> tuple[str, ...]:
+    """Return what tells items apart: their id; in documents, where ids may repeat, also the files that they name."""
+    name = (str(said.item.get("collection", "")), str(said.item.get("id", "")))
+    if said.of_api:
+        return name
+    assets = said.item.get("assets")
+    files = [str(asset) for asset in assets.values()] if isinstance(assets, dict) else []
+    return (*name, said.base, *files)
+
+
+def _of_any_kind(search: Search, boxes: Any, spans: Any, *, key: str, say: Say) -> Iterator[Said]:
     try:
         if not is_remote(search.catalogue):
             path = Path(unquote(urlsplit(search.catalogue).path) if "://" in search.catalogue else search.catalogue)
@@ -93,14 +107,14 @@ def _of_any_kind(search: Search, boxes: Any, spans: Any, *, key: str, say: Calla
             if path.suffix.lower() in {".parquet", ".geoparquet", ".pq"}:
                 yield from _in_parquet(path, boxes)
             else:
-                yield from _in_documents(Web(), str(path))
+                yield from _in_documents(Web(), str(path), say)
             return
         web = Web(search.catalogue)
         root = _parsed(web.document(search.catalogue), search.catalogue)
         if isinstance(root.get("conformsTo"), list):
             yield from _of_api(search, web, boxes, spans, say)
         else:
-            yield from _in_documents(web, search.catalogue, root)
+            yield from _in_documents(web, search.catalogue, say, root)
     except FetchError as error:
         raise ConfigError(str(error), key=f"{key}.catalogue") from None
 
@@ -120,7 +134,7 @@ def _parsed(text: bytes, place: str) -> dict[str, Any]:
 # --- a STAC API ---
 
 
-def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Callable[[str], None]) -> Iterator[Said]:
+def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Say) -> Iterator[Said]:
     from pystac_client import Client, ConformanceClasses
     from pystac_client.exceptions import APIError
     from pystac_client.stac_api_io import StacApiIO
@@ -170,7 +184,7 @@ def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Callable[[str
                     collections=search.collections or None,
                     **filters,
                 )
-            yield from _in_pages(asked.pages_as_dicts(), search.catalogue)
+            yield from _in_pages(asked.pages_as_dicts(), search.catalogue, say)
     except APIError as error:
         raise FetchError(
             f"{shown(search.catalogue)} refuses the search: {plain_text(error, 300)}", passing=True
@@ -187,28 +201,38 @@ def _moment(text: str) -> str:
     return text if "T" in text else f"{text}T00:00:00Z"
 
 
-def _in_pages(pages: Iterator[dict[str, Any]], place: str) -> Iterator[Said]:
+def _in_pages(pages: Iterator[dict[str, Any]], place: str, say: Say) -> Iterator[Said]:
     seen: set[tuple[str, str]] = set()
+    odd: list[str] = []
     for page in pages:
         before = len(seen)
-        for item in page.get("features", []):
-            if not isinstance(item, dict):
-                raise FetchError(f"{shown(place)} gave something that is no item")
+        features = page.get("features")
+        if not isinstance(features, list):
+            odd.append(f"a page of {shown(place)} without a list of features")
+            features = []
+        items = [item for item in features if isinstance(item, dict)]
+        odd += [
+            f"{plain_text(item, 80)} of {shown(place)} is no item" for item in features if not isinstance(item, dict)
+        ]
+        for item in items:
             seen.add((str(item.get("collection", "")), str(item.get("id", ""))))
             own = _own_link(item)
             if own is None and item.get("collection") and item.get("id"):
                 own = f"{place}/collections/{item['collection']}/items/{item['id']}"
-            yield Said(item, own or place, own)
-        if len(seen) == before:
+            yield Said(item, own or "", own, of_api=True)
+        if items and len(seen) == before:
             raise FetchError(f"{shown(place)} gives the same page again and again")
+    _say_left_out(odd, say)
 
 
-def _own_link(item: dict[str, Any]) -> str | None:
+def _own_link(item: Mapping[str, Any]) -> str | None:
     links = item.get("links")
     for link in links if isinstance(links, list) else []:
         if isinstance(link, dict) and link.get("rel") == "self" and isinstance(link.get("href"), str):
-            href = str(link["href"])
-            return href if is_remote(href) else None
+            try:
+                return str(link["href"]) if is_remote(link["href"]) else None
+            except ValueError:  # no address
+                return None
     return None
 
 
@@ -231,58 +255,77 @@ def _cql2(wanted: Sequence[tuple[str, str, Any]]) -> dict[str, Any]:
 # --- documents ---
 
 
-def _in_documents(web: Web, start: str, root: dict[str, Any] | None = None) -> Iterator[Said]:
-    """Walk through a catalogue, each document once."""
-    waiting, seen = [start], {start}
-    while waiting:
-        place = waiting.pop()
-        content = root if root is not None and place == start else _document(web, place)
-        kind = content.get("type")
-        if kind == "Feature":
-            yield Said(content, place, place)
-        elif kind == "FeatureCollection":
-            for item in content.get("features", []):
-                if isinstance(item, dict):
-                    yield Said(item, place, _own_link(item))
-        elif kind in {"Catalog", "Collection"} or "links" in content:
-            links = content.get("links")
-            for link in links if isinstance(links, list) else []:
-                if (
-                    isinstance(link, dict)
-                    and link.get("rel") in {"item", "child"}
-                    and isinstance(link.get("href"), str)
-                ):
-                    following = joined(place, link["href"])
-                    if following not in seen:
-                        seen.add(following)
-                        waiting.append(following)
-            if len(seen) > _MOST_DOCUMENTS:
-                raise FetchError(f"{shown(start)} links more than {_MOST_DOCUMENTS} documents; use STAC GeoParquet")
-        else:
-            raise FetchError(f"{shown(place)} is no STAC catalogue, collection or item")
+def _in_documents(web: Web, start: str, say: Say, root: dict[str, Any] | None = None) -> Iterator[Said]:
+    """Walk through a catalogue, each document once; what in it is no STAC is left out, and named."""
+    from upscaling.util.stac_walk import StacWalk
+
+    def refuse(message: str) -> None:
+        if not walk.seen - {start}:
+            raise FetchError(message)
+        walk.left_out.append(message)
+
+    def too_many(_number: int) -> None:
+        raise FetchError(f"{shown(start)} links more than {_MOST_DOCUMENTS} documents; use STAC GeoParquet")
+
+    def read(place: str) -> Any:
+        return _document(web, place, whole=place == start)
+
+    walk = StacWalk(read, joined, refuse, _MOST_DOCUMENTS, too_many)
+    for document in walk.documents(start, root):
+        if document.kind == "Item":
+            yield Said(dict(document.content), document.base, document.href or _own_link(document.content))
+    _say_left_out(walk.left_out, say)
 
 
-def _document(web: Web, place: str) -> dict[str, Any]:
-    if is_remote(place):
-        return _parsed(web.document(place), place)
+def _say_left_out(lines: Sequence[str], say: Say) -> None:
+    for line in lines[:_NAMED]:
+        say(f"plan: left out: {line}")
+    if len(lines) > _NAMED:
+        say(f"plan: left out: {len(lines) - _NAMED} more")
+
+
+def _document(web: Web, place: str, *, whole: bool) -> Any:
+    """Return a document's content; of one that is no JSON object None, or with ``whole`` an error."""
     try:
-        return _parsed(Path(place).read_bytes(), place)
+        text = web.document(place) if is_remote(place) else Path(place).read_bytes()
     except OSError as error:
         raise FetchError(f"{place} cannot be read: {error.strerror}") from None
+    try:
+        return _parsed(text, place)
+    except FetchError:
+        if whole:
+            raise
+        return None
 
 
 def joined(place: str, href: str) -> str:
-    """Return a link's target; from the web none leads to this machine."""
-    if is_remote(href):
-        return href
+    """Return a link's target; from the web none leads to this machine.
+
+    Raises
+    ------
+    HrefError
+        It is no address.
+    FetchError
+        It leads from the web to this machine.
+    """
+    from upscaling.util.stac_walk import HrefError, join, local_target
+
     if is_remote(place):
-        if "://" in href or href.startswith("file:"):
-            raise FetchError(f"{shown(place)} links to {shown(href)}, which is not of the web")
-        # urljoin does not know s3
-        scheme, _, rest = place.partition("://")
-        return f"{scheme}://{urljoin(f'http://{rest}', href).removeprefix('http://')}"
-    path = Path(unquote(urlsplit(href).path)) if href.startswith("file:") else Path(href)
-    return str((Path(place).parent / path).resolve())
+        try:
+            return join(place, href)
+        except HrefError as error:
+            if error.leads_out:
+                raise FetchError(f"{shown(place)} {error}") from None
+            raise
+    try:
+        if urlsplit(href).scheme.lower() in {"http", "https", "s3"}:
+            return href
+    except ValueError:
+        raise HrefError(f"has a link that is no address: {plain_text(href)}") from None
+    paths = list(local_target(Path(place), href))
+    if not paths:
+        raise HrefError(f"has a link that is no path: {plain_text(href)}")
+    return str(next((path for path in paths if path.exists()), paths[-1]).resolve())
 
 
 # --- GeoParquet ---

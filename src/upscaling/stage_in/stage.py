@@ -131,8 +131,8 @@ class Stage:
         links = []
         for number, item in enumerate(items):
             name = _safe(str(item.get("id")), f"item-{number}")
-            if (folder / name).exists():
-                name = f"{name}-{number}"
+            if (folder / name).exists() or name.lower() == "catalog.json":
+                name = f"item-{number}-{name}"
             (folder / name).mkdir()
             assets = self._assets(item, folder / name)
             up = {"href": "../catalog.json", "type": "application/json"}

@@ -60,11 +60,13 @@ def test_a_catalogue_of_catalogues_over_http(replay: Replay, tmp_path: Path) -> 
         "GET /f/px/n.TIF": (200, {"Content-Type": "image/tiff"}, PIXELS),
     }
     found = [Found("result", href=f"http://127.0.0.1:{replay.port}/f/catalog.json")]
-    (asset,), derived_from = stage(OgcApiClient(replay.base), found, tmp_path / "results")
+    outcome = stage(OgcApiClient(replay.base), found, tmp_path / "results")
+    (asset,) = outcome.assets
     assert asset.path == tmp_path / "results" / "asset-0000.tif"
     assert asset.path.read_bytes() == PIXELS
     assert (asset.key, asset.datetime, asset.bands) == ("ndvi", "2022-06-12T10:10:00Z", ({"name": "ndvi"},))
-    assert derived_from == ("https://h.example/S2A.json",)
+    assert outcome.derived_from == ("https://h.example/S2A.json",)
+    assert outcome.left_out == ("thumb: has the role thumbnail, beside results",)
 
 
 def test_links_in_circles_end(replay: Replay, tmp_path: Path) -> None:
@@ -73,7 +75,8 @@ def test_links_in_circles_end(replay: Replay, tmp_path: Path) -> None:
         "GET /f/b.json": (200, {}, catalog("Catalog", ("child", "a.json"))),
     }
     found = [Found("result", href=f"http://127.0.0.1:{replay.port}/f/a.json")]
-    assert stage(OgcApiClient(replay.base), found, tmp_path) == ((), ())
+    outcome = stage(OgcApiClient(replay.base), found, tmp_path)
+    assert outcome.assets == () and "which contains it" in outcome.left_out[0]
 
 
 def test_geojson_that_links_to_its_collection(replay: Replay, tmp_path: Path) -> None:
@@ -87,8 +90,8 @@ def test_geojson_that_links_to_its_collection(replay: Replay, tmp_path: Path) ->
     linked = Found("r", content=json.dumps({"type": "FeatureCollection", "features": [feature]}).encode())
     linked = Found("r", content=linked.content, media_type="application/geo+json")
     plain = Found("p", content=b'{"type": "FeatureCollection", "features": []}', media_type="application/geo+json")
-    assets, _ = stage(OgcApiClient(replay.base), [linked, plain], tmp_path)
-    assert [(asset.key, asset.path.suffix) for asset in assets] == [("ndvi", ".tif"), ("p", ".geojson")]
+    assets = stage(OgcApiClient(replay.base), [linked, plain], tmp_path).assets
+    assert {(asset.key, asset.path.suffix) for asset in assets} == {("ndvi", ".tif"), ("p", ".geojson")}
 
 
 @pytest.mark.parametrize("href", ["file:///etc/passwd", "ftp://h.example/x.tif", "gopher://h/x", "data:text/plain,x"])
@@ -102,9 +105,8 @@ def test_only_http_and_s3_are_followed(replay: Replay, tmp_path: Path, href: str
 def test_names_never_choose_a_place(replay: Replay, tmp_path: Path) -> None:
     replay.answers["GET /api/x"] = (200, {}, PIXELS)
     hrefs = (f"{replay.base}/x?a=/../../../evil.tif", f"{replay.base}/x#..%2F..%2Fevil")
-    assets, _ = stage(
-        OgcApiClient(replay.base), [Found("../../evil", href=href) for href in hrefs], tmp_path / "results"
-    )
+    found = [Found("../../evil", href=href) for href in hrefs]
+    assets = stage(OgcApiClient(replay.base), found, tmp_path / "results").assets
     assert {asset.path.parent for asset in assets} == {tmp_path / "results"}
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
@@ -113,7 +115,7 @@ def test_sizes_and_checksums_are_held_against_the_file(replay: Replay, tmp_path:
     replay.answers["GET /api/n.tif"] = (200, {}, PIXELS)
     client, base = OgcApiClient(replay.base), f"{replay.base}/i.json"
     good = {"file:size": len(PIXELS), "file:checksum": "1220" + hashlib.sha256(PIXELS).hexdigest()}
-    assets, _ = stage(client, [Found("x", stac=item("n.tif", **good), base=base)], tmp_path / "a")
+    assets = stage(client, [Found("x", stac=item("n.tif", **good), base=base)], tmp_path / "a").assets
     assert assets[0].path.read_bytes() == PIXELS
     before = len(replay.requests)
     stage(client, [Found("x", stac=item("n.tif", **good), base=base)], tmp_path / "a")
@@ -136,7 +138,7 @@ def test_a_broken_download_is_continued(replay: Replay, tmp_path: Path) -> None:
 
     replay.answers["GET /api/n.tif"] = serve
     (tmp_path / "asset-0000.tif.part").write_bytes(PIXELS[:1000])
-    assets, _ = stage(OgcApiClient(replay.base), [Found("x", href=f"{replay.base}/n.tif")], tmp_path)
+    assets = stage(OgcApiClient(replay.base), [Found("x", href=f"{replay.base}/n.tif")], tmp_path).assets
     assert asked == ["bytes=1000-"]
     assert assets[0].path.read_bytes() == PIXELS
 
@@ -184,7 +186,7 @@ def test_stac_in_object_storage_with_the_buckets_own_credentials(
     monkeypatch.setenv("OGCAPI_S3_MY_RESULTS_SECRET_ACCESS_KEY", "s")
     monkeypatch.setenv("OGCAPI_S3_MY_RESULTS_ENDPOINT", storage)
     found = [Found("result", href="s3://my-results/j/catalog.json")]
-    (asset,), _ = stage(OgcApiClient(replay.base), found, tmp_path)
+    (asset,) = stage(OgcApiClient(replay.base), found, tmp_path).assets
     assert asset.path.read_bytes() == PIXELS
     with pytest.raises(PlatformError, match="is not there") as caught:
         stage(OgcApiClient(replay.base), [Found("x", href="s3://my-results/j/gone.tif")], tmp_path)

@@ -190,7 +190,7 @@ def test_an_openeo_process_takes_addresses_and_fields(api: FakeStacApi, tmp_path
         ({"input": "nothing"}, "stage_in.input: water has no input nothing; it has above, bands"),
         ({"input": "epsg"}, "stage_in.input: epsg gets its value otherwise too; keep one"),
         ({"input": "above"}, "stage_in.input: above takes no items: it is double"),
-        ({"assets": ["B99"]}, "stage_in.assets: item whole_d has no asset B99; it has B03, B08"),
+        ({"assets": ["B99"]}, "stage_in.assets: item west_a has no asset B99; it has B03, B08"),
         ({"where": {"platform": {"like": "x"}}}, "stage_in.where: platform has no comparison 'like'"),
         ({"time": ["2022-07-01", "2022-06-01"]}, "stage_in.time: must be [start, end) with start before end"),
         ({"time": ["July", "2022-06-01"]}, "stage_in.time: must be [start, end) with start before end"),

@@ -1,9 +1,9 @@
-"""What a CWL run gave: from the output object of the runner to files with their STAC facts."""
+"""What a CWL run gave: from the output object of the runner to files with their STAC facts, and values."""
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +16,19 @@ from upscaling.model import FetchedAsset, Outcome
 from upscaling.results.cubes import is_zarr
 from upscaling.stage_in.stage import stage_of
 from upscaling.stage_in.web import is_remote
+from upscaling.util.file_families import families
+from upscaling.util.stac_assets import described, select
+from upscaling.util.stac_walk import StacDocument, StacWalk, kind_of, local_target
+from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
     from upscaling.model import TileJob
 
 __all__ = ["outcome_of", "read_outputs"]
 
-CATALOGUES = ("catalog.json", "collection.json")
-SKIPPED_ROLES = {"metadata", "thumbnail", "overview"}
+_MOST_FILES, _MOST_DOCUMENTS = 10_000, 2_000
+_LARGEST_DOCUMENT = 64 << 20  # bytes; a larger JSON file is a result
+_KINDS = ("Catalog", "Collection", "ItemCollection", "Item")  # in the order in which they are looked into
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,12 @@ class _Found:
     within: str = ""  # path in an output folder
 
 
-def read_outputs(outputs: Mapping[str, Any], folder: Path) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
-    """Return the result files of a run, and the hrefs of the items that they were derived from.
+def read_outputs(outputs: Mapping[str, Any], folder: Path) -> Outcome:
+    """Return the result files and values of a run, and the hrefs of the items that they were derived from.
 
-    A Directory with a STAC catalogue gives the assets of its items: none, if it has no item. A Zarr store is one
-    result; another Directory gives its files, a File itself. Outputs that are null give nothing: a step that was left
-    out, as where there is no data.
+    A Directory with STAC documents gives the assets of its items: of all catalogues in it, however deep, and also of
+    items that no catalogue links. A Zarr store is one result; another Directory gives its files, a File itself. Other
+    outputs are values. Outputs that are null give nothing: a step that was left out, as where there is no data.
 
     Parameters
     ----------
@@ -57,22 +62,33 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> tuple[tuple[Fetche
         raise _bad("the package has no output")
     found: list[_Found] = []
     derived: list[str] = []
+    left_out: list[str] = []
+    values: dict[str, Any] = {}
     folders: set[Path] = set()
     for name, value in outputs.items():
+        plain = _without_files(value)
+        if plain is not None:
+            values[name] = plain
         for index, entry in enumerate(_objects(value)):
             path = _inside(_local(entry.get("location") or entry.get("path"), name), folder, f"output {name}")
             label = f"{name}_{index}" if isinstance(value, list) else name
-            if entry["class"] == "File" or is_zarr(path):
-                found.append(_Found(name, "", FetchedAsset(path=path, key=label)))
+            if is_zarr(path) or not path.is_dir():
+                found.append(_Found(name, "", _file(path, label)))
                 found += [_Found(name, "", asset) for asset in _secondary(entry, label, folder)]
             else:
                 if path in folders:
                     raise _bad(ONE_NAME)
                 folders.add(path)
-                assets, sources = _directory(path, name)
-                found += assets
-                derived += sources
-    return tuple(_apart(_with_unique_keys(found), folder)), tuple(dict.fromkeys(derived))
+                reader = _Folder(path, folder, name)
+                found += reader.read()
+                derived += reader.derived
+                left_out += reader.left_out
+    return Outcome(
+        assets=tuple(_apart(_with_unique_keys(found), folder)),
+        derived_from=tuple(dict.fromkeys(derived)),
+        values=values,
+        left_out=tuple(left_out),
+    )
 
 
 def outcome_of(
@@ -94,11 +110,12 @@ def outcome_of(
     software
         Name → version of what ran, beside the package itself.
     """
-    assets, derived = read_outputs(outputs, folder)
+    outcome = read_outputs(outputs, folder)
+    derived = outcome.derived_from
     if not any(map(is_remote, derived)):
         derived = stage_of(job).sources(job.parameters)
     own = {job.algorithm.id: job.algorithm.version} if job.algorithm.version else {}
-    return Outcome(assets=assets, job=dict(facts), derived_from=derived, software={**(software or {}), **own})
+    return replace(outcome, job=dict(facts), derived_from=derived, software={**(software or {}), **own})
 
 
 def _apart(assets: tuple[FetchedAsset, ...], folder: Path) -> Iterator[FetchedAsset]:
@@ -116,24 +133,44 @@ def _apart(assets: tuple[FetchedAsset, ...], folder: Path) -> Iterator[FetchedAs
             yield asset
 
 
+def _is_file_object(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("class") in ("File", "Directory")
+
+
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
     """Yield the File and Directory objects of an output's value, however nested."""
     if isinstance(value, list):
         for entry in value:
             yield from _objects(entry)
+    elif _is_file_object(value):
+        yield value
     elif isinstance(value, dict):
-        if value.get("class") in ("File", "Directory"):
-            yield value
-        else:
-            for entry in value.values():
-                yield from _objects(entry)
+        for entry in value.values():
+            yield from _objects(entry)
+
+
+def _without_files(value: Any) -> Any:
+    """Return the values in an output, without its files; None where there is nothing else."""
+    if isinstance(value, list):
+        if value and all(_without_files(entry) is None for entry in value):
+            return None
+        return [None if _is_file_object(entry) else _without_files(entry) for entry in value] or None
+    if isinstance(value, dict):
+        if _is_file_object(value):
+            return None
+        kept = {str(name): _without_files(entry) for name, entry in value.items()}
+        return {name: entry for name, entry in kept.items() if entry is not None} or None
+    return value
 
 
 def _local(location: Any, name: str) -> Path:
-    parts = urlsplit(str(location or ""))
+    try:
+        parts = urlsplit(str(location or ""))
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme not in ("", "file") or not parts.path:
-        raise _bad(f"output {name} is not a local file: {location}")
-    return Path(unquote(parts.path) if parts.scheme else str(location))
+        raise _bad(f"output {name} is not a local file: {plain_text(location)}")
+    return Path(unquote(str(location).removeprefix("file://")) if parts.scheme else str(location))
 
 
 def _inside(path: Path, folder: Path, what: str) -> Path:
@@ -142,125 +179,203 @@ def _inside(path: Path, folder: Path, what: str) -> Path:
         raise _bad(f"{what} points outside the output folder: {path}")
     if not resolved.exists():
         raise _bad(f"{what} is not there: {path.name}")
+    if not resolved.is_file() and not resolved.is_dir():
+        raise _bad(f"{what} is neither a file nor a folder: {path.name}")
     return resolved
+
+
+def _file(path: Path, key: str, origin: Path | None = None, **more: Any) -> FetchedAsset:
+    return FetchedAsset(path=path, key=key, origin=str(origin or path), **more)
 
 
 def _secondary(entry: Mapping[str, Any], label: str, folder: Path) -> Iterator[FetchedAsset]:
     for index, other in enumerate(_objects(entry.get("secondaryFiles", []))):
-        if other["class"] == "File":
-            path = _inside(_local(other.get("location"), label), folder, f"output {label}")
-            yield FetchedAsset(path=path, key=f"{label}_secondary_{index}", roles=("metadata",))
+        path = _inside(_local(other.get("location") or other.get("path"), label), folder, f"output {label}")
+        paths = [path] if other["class"] == "File" or is_zarr(path) else sorted(_Scan(path).files)
+        for number, part in enumerate(paths):
+            key = f"{label}_secondary_{index}" + (f"_{number}" if len(paths) > 1 else "")
+            yield _file(part, key, roles=("metadata",))
 
 
-def _directory(folder: Path, name: str) -> tuple[list[_Found], list[str]]:
-    root = next((folder / file for file in CATALOGUES if (folder / file).is_file()), None)
-    if root is None:
-        below = [path for file in CATALOGUES for path in folder.glob(f"*/{file}")]
-        root = below[0] if len(below) == 1 else None
-    if root is not None:
-        return _catalogue(root, folder, name)
-    files = sorted(_files(folder))
-    if not files:
-        raise _bad(f"output {name} is an empty folder: neither a STAC catalogue nor a file")
-    found = [(p, FetchedAsset(path=_inside(p, folder, f"output {name}"), key=p.stem)) for p in files]
-    return [_Found(name, "", asset, str(p.relative_to(folder)).replace("/", "_")) for p, asset in found], []
+class _Scan:
+    """The files below a folder, a Zarr store as one, and what in it is no file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files: list[Path] = []
+        self.odd: list[Path] = []
+        self._into(folder)
+
+    def _into(self, folder: Path) -> None:
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith("."):
+                self.odd.append(path)
+            elif is_zarr(path) or path.is_file():
+                self.files.append(path)
+            elif path.is_dir() and not path.is_symlink():
+                self._into(path)
+            elif not path.is_dir():
+                self.odd.append(path)
+            if len(self.files) > _MOST_FILES:
+                raise _bad(f"an output folder has more than {_MOST_FILES} files")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, and a Zarr store as one."""
-    for path in folder.iterdir():
-        if is_zarr(path):
-            yield path
-        elif path.is_dir() and not path.is_symlink():
-            yield from _files(path)
-        elif path.is_file() and not path.name.startswith("."):
-            yield path
+class _Folder:
+    """An output folder: through its STAC documents, if it has any, else file by file."""
 
+    def __init__(self, place: Path, folder: Path, name: str) -> None:
+        self._place, self._whole, self._name = place, folder, name
+        self._read_before: dict[str, Any] = {}
+        self._named: set[Path] = set()  # by STAC documents
+        self.derived: list[str] = []
+        self.left_out: list[str] = []
 
-def _catalogue(root: Path, folder: Path, name: str) -> tuple[list[_Found], list[str]]:
-    import pystac
+    def read(self) -> list[_Found]:
+        scan = _Scan(self._place)
+        if not scan.files:
+            raise _bad(f"output {self._name} is an empty folder: neither a STAC catalogue nor a file")
+        inside = [path for path in scan.files if path.resolve().is_relative_to(self._whole.resolve())]
+        outside = [path for path in scan.files if path not in inside]
+        files = {path: path.resolve() for path in inside}
+        starts = self._documents(list(files.values()))
+        found = self._of_documents(starts) if starts else []
+        used = self._named | {Path(read) for read in self._read_before}
+        loose = {path: real for path, real in files.items() if real not in used}
+        if found:
+            found += self._companions(found, loose)
+            self.left_out += [f"{self._path_in(path)}: points outside the output folder" for path in outside]
+        else:
+            for path in outside:
+                _inside(path, self._whole, f"output {self._name}")
+            found = [_Found(self._name, "", _file(real, p.stem, p), self._path_in(p)) for p, real in loose.items()]
+        # a hidden file is a trace of the machine, and no result where it is all there is
+        odd = [path for path in scan.odd if found or not path.is_file()]
+        self.left_out += [f"{self._path_in(path)}: hidden, or no regular file" for path in odd]
+        return found
 
-    class LocalIO(pystac.StacIO):
-        """Reads nothing but what lies in the output folder."""
+    def _path_in(self, path: Path) -> str:
+        return str(path.relative_to(self._place)).replace("/", "_")
 
-        def read_text(self, source: Any, *_args: Any, **_kwargs: Any) -> str:
-            return _inside(_local(source, name), folder, f"a link of output {name}").read_text(encoding="utf-8")
+    def _documents(self, files: list[Path]) -> list[str]:
+        """Return the STAC documents among files, catalogues first and the upper before the lower."""
+        import orjson
 
-        def write_text(self, dest: Any, txt: str, *_args: Any, **_kwargs: Any) -> None:
-            raise NotImplementedError
+        kinds: dict[str, str] = {}
+        for path in files:
+            if path.suffix.lower() not in (".json", ".geojson") or path.stat().st_size > _LARGEST_DOCUMENT:
+                continue
+            try:
+                content = orjson.loads(path.read_bytes())
+            except (orjson.JSONDecodeError, RecursionError):
+                continue
+            kind = kind_of(content)
+            if kind is not None:
+                kinds[str(path)] = kind
+                self._read_before[str(path)] = content
+                if len(kinds) > _MOST_DOCUMENTS:
+                    raise _bad(f"output {self._name} has more than {_MOST_DOCUMENTS} STAC documents")
+        order = {"catalog.json": 0, "collection.json": 1}
+        return sorted(
+            kinds,
+            key=lambda path: (
+                _KINDS.index(kinds[path]),
+                path.count("/"),
+                order.get(path.rpartition("/")[2], 2),
+                path,
+            ),
+        )
 
-    found, derived = [], []
-    try:
-        catalogue = pystac.Catalog.from_file(str(root), stac_io=LocalIO())
-        holders: list[Any] = list(catalogue.get_items(recursive=True))
-        if isinstance(catalogue, pystac.Collection) and not holders:
-            holders = [catalogue]  # a collection may hold the assets itself
-        for holder in holders:
-            derived += [link.href for link in holder.get_links("derived_from") if isinstance(link.href, str)]
-            found += [
-                _Found(name, holder.id, _asset(key, asset, holder, folder, name))
-                for key, asset in holder.assets.items()
-                if not SKIPPED_ROLES & set(asset.roles or ())
-            ]
-    except TileFailedError:
-        raise
-    except RecursionError:
-        raise _bad(f"the STAC catalogue of output {name} contains itself") from None
-    except Exception as error:  # pystac raises KeyError, ValueError, STACError ... for what it cannot read
-        if isinstance(error.__cause__, TileFailedError):
-            raise error.__cause__ from None
-        words = f"{type(error).__name__}: {error}"
-        raise _bad(f"output {name} is not a STAC catalogue that can be read: {words}") from None
-    return found, derived
+    def _of_documents(self, starts: list[str]) -> list[_Found]:
+        """Return the assets of all items: those that the catalogues link, and those that none does."""
+        walk = StacWalk(self._document, self._target, self._refuse, _MOST_DOCUMENTS, self._too_many)
 
+        def documents() -> Iterator[StacDocument]:
+            for start in starts:
+                if start not in walk.seen:
+                    yield from walk.documents(start)
 
-def _asset(key: str, asset: Any, holder: Any, folder: Path, name: str) -> FetchedAsset:
-    what = f"asset {key} of item {holder.id} in output {name}"
-    href = asset.get_absolute_href() or asset.href
-    path = _inside(_local(href, f"{name}, asset {key}"), folder, what)
-    if not path.is_file() and not is_zarr(path):
-        raise _bad(f"{what} is neither a file nor a Zarr store: {asset.href}")
-    properties = {**getattr(holder, "properties", {}), **asset.extra_fields}
-    return FetchedAsset(
-        path=path,
-        key=key,
-        media_type=str(asset.media_type or ""),
-        roles=tuple(map(str, asset.roles or ("data",))),
-        title=str(asset.title or ""),
-        bands=_bands(asset.extra_fields),
-        datetime=properties.get("datetime"),
-        start_datetime=properties.get("start_datetime"),
-        end_datetime=properties.get("end_datetime"),
-    )
+        listed = walk.assets(documents(), most=_MOST_FILES)
+        self._named = {Path(asset.href) for asset in listed}
+        chosen, left = select(listed)
+        self.derived += walk.derived_from
+        self.left_out += [*walk.left_out, *left]
+        return [
+            _Found(self._name, asset.item, FetchedAsset(path=Path(asset.href), **described(asset))) for asset in chosen
+        ]
 
+    def _companions(self, found: list[_Found], loose: Mapping[Path, Path]) -> list[_Found]:
+        """Return the files that belong to an asset without being listed (a mask, say); name the others."""
+        taken = []
+        assets = {entry.asset.path: entry for entry in found}
+        here: dict[Path, list[str]] = {}
+        for real in (*assets, *loose.values()):
+            here.setdefault(real.parent, []).append(real.name)
+        mains = {folder: families(names) for folder, names in here.items()}
+        for path, real in loose.items():
+            main = real.parent / mains[real.parent].get(real.name, "")
+            if main in assets:
+                taken.append(_Found(self._name, assets[main].item, _file(real, real.name, roles=("metadata",))))
+            else:
+                self.left_out.append(f"{self._path_in(path)}: no STAC item of output {self._name} names it")
+        return taken
 
-def _bands(fields: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return STAC 1.1 bands, also from the eo:bands and raster:bands of STAC 1.0."""
-    if isinstance(fields.get("bands"), list):
-        return tuple(dict(band) for band in fields["bands"] if isinstance(band, Mapping))
-    optical, raster = fields.get("eo:bands") or [], fields.get("raster:bands") or []
-    bands: list[dict[str, Any]] = [{} for _ in range(max(len(optical), len(raster)))]
-    for band, old in zip(bands, optical, strict=False):
-        band.update({key if key in ("name", "description") else f"eo:{key}": value for key, value in old.items()})
-    for band, old in zip(bands, raster, strict=False):
-        common = {"nodata", "data_type", "statistics", "unit"}  # moved into the core by STAC 1.1
-        band.update({key if key in common else f"raster:{key}": value for key, value in old.items()})
-    return tuple(bands)
+    def _document(self, path: str) -> Any:
+        import orjson
+
+        if path not in self._read_before:
+            place = Path(path)
+            if not place.is_file() or place.stat().st_size > _LARGEST_DOCUMENT:
+                return None
+            try:
+                self._read_before[path] = orjson.loads(place.read_bytes())
+            except (orjson.JSONDecodeError, RecursionError):
+                return None
+        return self._read_before[path]
+
+    def _target(self, base: str, href: str) -> str:
+        """Return the file or folder of a link: its name as it is written, decoded, or without query and fragment."""
+        what = f"{Path(base).name} of output {self._name}"
+        if re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://", href):
+            raise _bad(f"{what} names what is not a local file: {plain_text(href)}")
+        for place in local_target(Path(base), href):
+            try:
+                if place.exists():
+                    return str(_inside(place, self._whole, what))
+                if not place.resolve().is_relative_to(self._whole.resolve()):
+                    raise _bad(f"{what} points outside the output folder: {plain_text(href)}")
+            except OSError:  # a name that is too long
+                continue
+        raise _bad(f"{what} names what is not there: {plain_text(href)}")
+
+    def _refuse(self, message: str) -> None:
+        raise _bad(f"output {self._name} is not a STAC catalogue that can be read: {message}")
+
+    def _too_many(self, number: int) -> None:
+        raise _bad(f"output {self._name} names {number} files or STAC documents; more than are looked at")
 
 
 def _with_unique_keys(found: list[_Found]) -> tuple[FetchedAsset, ...]:
-    """Name each asset by its key; where that is not unique by item and key too, by output, or by path in the output."""
+    """Name each asset by its key; where that is not unique by item and key too, by output, by path, or by a number."""
     candidates = [
         [entry.asset.key for entry in found],
         ["_".join(filter(None, (entry.item, entry.asset.key))) for entry in found],
         ["_".join(filter(None, (entry.output, entry.item, entry.asset.key))) for entry in found],
         ["_".join(filter(None, (entry.output, entry.item, entry.within or entry.asset.key))) for entry in found],
     ]
-    names = next((keys for keys in candidates if len(set(keys)) == len(keys)), None)
-    if names is None:
-        repeated = [key for key, count in Counter(candidates[-1]).items() if count > 1]
-        raise _bad(f"two results have the same name: {repeated[0]}")
+    names = next((keys for keys in candidates if len(set(keys)) == len(keys)), None) or _numbered(candidates[-1])
     return tuple(replace(entry.asset, key=key) for entry, key in zip(found, names, strict=True))
+
+
+def _numbered(keys: list[str]) -> list[str]:
+    """Return keys with a number behind each that was there before."""
+    taken: set[str] = set()
+    names = []
+    for key in keys:
+        name, number = key, 2
+        while name in taken or (name != key and name in keys):
+            name, number = f"{key}_{number}", number + 1
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def _bad(message: str) -> TileFailedError:

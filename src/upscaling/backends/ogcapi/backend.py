@@ -6,6 +6,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -308,14 +309,14 @@ class _Work:
         try:
             # Asked for anew at every call, as signed links expire; what was sent at once is asked for only once.
             reply = self._reply if self._reply.is_file() else self._client.results(job_id, folder / "reply")
-            assets, derived_from = stage(self._client, read_reply(reply), folder)
+            outcome = stage(self._client, read_reply(reply), folder)
         except PlatformError as error:
             if error.error_class is ErrorClass.OUTPUT:
                 raise PlatformError(str(error), error_class=ErrorClass.OUTPUT, code=RESULTS_GONE) from None
             raise
         facts = {"id": job_id, "backend": self._client.base, **self._receipt.facts}
         version = job.algorithm.version
-        return Outcome(assets, facts, derived_from, software={job.algorithm.id: version} if version else {})
+        return replace(outcome, job=facts, software={job.algorithm.id: version} if version else {})
 
 
 def _state_of(document: dict[str, Any]) -> JobState:

@@ -12,7 +12,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
@@ -22,8 +22,9 @@ from urllib.parse import urljoin
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.util.files import read_json
+from upscaling.util.stac_walk import kind_of
 
-__all__ = ["Found", "read_reply", "stac_type"]
+__all__ = ["Found", "read_reply"]
 
 _LARGEST_DOCUMENT = 256 << 20  # bytes of JSON or multipart: they are read as a whole
 _DEEPEST = 8
@@ -72,6 +73,8 @@ class Found:
         The bytes themselves, or a file that holds them.
     stac
         A STAC document, whose relative links count from ``base``.
+    literal
+        True for a number, a text, or a list or object of them, that the reply itself holds as an output's value.
     """
 
     key: str
@@ -80,8 +83,7 @@ class Found:
     stac: Mapping[str, Any] | None = None
     base: str = ""
     media_type: str = ""
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    asset: Mapping[str, Any] = field(default_factory=dict)
+    literal: bool = False
 
 
 def read_reply(reply: Path) -> list[Found]:
@@ -113,20 +115,6 @@ def read_reply(reply: Path) -> list[Found]:
     except ValueError as error:
         raise TileFailedError(f"the results are not JSON: {error}", error_class=ErrorClass.OUTPUT) from None
     return list(_document(content, base))
-
-
-def stac_type(content: Any) -> str | None:
-    """Return Collection, Catalog, Item or ItemCollection for a STAC document; None for anything else."""
-    if not isinstance(content, Mapping):
-        return None
-    if content.get("type") == "FeatureCollection":
-        features = content.get("features") or []
-        return "ItemCollection" if features and all(stac_type(feature) for feature in features) else None
-    if content.get("type") == "Feature":
-        return "Item" if isinstance(content.get("assets"), Mapping) else None
-    if content.get("type") in {"Collection", "Catalog"} and "links" in content:
-        return str(content["type"])
-    return "Collection" if "stac_version" in content and "extent" in content else None
 
 
 def _looks_like_json(reply: Path) -> bool:
@@ -172,7 +160,7 @@ def _parsed(content: bytes, name: str) -> Any:
 
 def _document(content: Any, base: str) -> Iterator[Found]:
     """Take a JSON reply apart: first whether it is itself the output, then whether it names outputs."""
-    if stac_type(content) or _is_geojson(content):
+    if kind_of(content) or _is_geojson(content):
         yield from _value("result", content, base, 0)
         return
     if isinstance(content, Mapping):
@@ -197,7 +185,7 @@ def _document(content: Any, base: str) -> Iterator[Found]:
 
 def _listed(entry: Any, number: int, base: str) -> Iterator[Found]:
     """One entry of pygeoapi's list, or of a draft's: it names itself by ``id``, if at all."""
-    if isinstance(entry, Mapping) and not stac_type(entry) and not _is_geojson(entry):
+    if isinstance(entry, Mapping) and not kind_of(entry) and not _is_geojson(entry):
         if "id" in entry and _is_qualified(entry):
             yield from _value(str(entry["id"]), entry, base, 0)
         else:
@@ -218,7 +206,7 @@ def _value(key: str, value: Any, base: str, depth: int) -> Iterator[Found]:
     """Take one output apart: qualified values and links are opened, lists are numbered."""
     if depth > _DEEPEST:
         raise TileFailedError(f"output {key} is nested too deeply", error_class=ErrorClass.OUTPUT)
-    if stac_type(value):
+    if kind_of(value):
         yield Found(key, stac=value, base=base)
     elif _is_geojson(value):
         yield Found(key, content=_dumped(value), media_type="application/geo+json")
@@ -230,7 +218,7 @@ def _value(key: str, value: Any, base: str, depth: int) -> Iterator[Found]:
     elif isinstance(value, str) and _URL.fullmatch(value) and (value.startswith("s3:") or _NAMES_A_FILE.search(value)):
         yield Found(key, href=value)
     elif value is not None:
-        yield Found(key, content=_dumped(value), media_type="application/json")
+        yield Found(key, content=_dumped(value), media_type="application/json", literal=True)
 
 
 def _qualified(key: str, value: Mapping[str, Any], base: str, depth: int) -> Iterator[Found]:
@@ -251,6 +239,10 @@ def _qualified(key: str, value: Mapping[str, Any], base: str, depth: int) -> Ite
         if not _URL.fullmatch(inner) and media_type and "json" not in media_type:
             yield Found(key, content=_decoded(key, inner, value, media_type), media_type=media_type)
             return
+    named = {"href", "value", "inlineValue"} & set(value)
+    if inner is None and any(value[name] is not None for name in named):  # a reference that is no address
+        yield Found(key, content=_dumped(value), media_type="application/json", literal=True)
+        return
     yield from _value(key, inner, base, depth + 1)
 
 

@@ -8,29 +8,32 @@ what is no letter or digit; else those of any bucket, ``AWS_ACCESS_KEY_ID`` and 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
 
 from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.http import translated
-from upscaling.backends.ogcapi.results import Found, stac_type
+from upscaling.backends.ogcapi.results import Found
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.http.s3 import bucket_store
 from upscaling.jobs.remote_job import PlatformError
-from upscaling.model import FetchedAsset
+from upscaling.model import FetchedAsset, Outcome
 from upscaling.stage_in.web import shown
 from upscaling.util.files import written_whole
+from upscaling.util.stac_assets import StacAsset, described, file_name, select
+from upscaling.util.stac_walk import HrefError, StacDocument, StacWalk, join, kind_of
 
 __all__ = ["stage"]
 
 _MOST_FILES, _MOST_DOCUMENTS = 1000, 2000
 _LARGEST_DOCUMENT = 64 << 20  # bytes of one STAC document
 _LARGEST_OBJECT = 64 << 30  # bytes; more than any tile, less than a disk
-_SKIPPED_ROLES = {"metadata", "thumbnail", "overview"}
+_LARGEST_VALUE = 16 << 10  # bytes of JSON; a larger value is a file
 _SUFFIX = {
     "image/tiff": ".tif",
     "application/geo+json": ".geojson",
@@ -44,16 +47,10 @@ _SUFFIX = {
 }
 
 
-def stage(
-    client: OgcApiClient, found: Iterable[Found], folder: Path
-) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
-    """Put every file of the results below ``folder``, under names of our own.
+def stage(client: OgcApiClient, found: Iterable[Found], folder: Path) -> Outcome:
+    """Put every file of the results below ``folder``, under names of our own; keep small values as values.
 
     A file that is there with the size and checksum that its asset declares is kept, a partial one is continued.
-
-    Returns
-    -------
-    (assets, derived_from)
 
     Raises
     ------
@@ -63,129 +60,126 @@ def stage(
         If what is named is not acceptable.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    walk = _Walk(client)
-    listed = [file for thing in found for file in walk.files(thing, follow=True)]
+    walk = _walk(client)
+    listed: list[Found | StacAsset] = []
+    in_stac: dict[str, StacAsset] = {}
+    values: dict[str, Any] = {}
+    for thing in found:
+        documents = _documents(client, walk, thing)
+        if documents is not None:
+            named = walk.assets(documents, most=_MOST_FILES)
+            in_stac = {**{asset.href: asset for asset in named}, **in_stac}
+            if not named and isinstance(thing.content, bytes):  # features whose collection has nothing
+                listed.append(thing)
+        elif thing.literal and isinstance(thing.content, bytes) and len(thing.content) <= _LARGEST_VALUE:
+            values[_free(thing.key, values)] = json.loads(thing.content)
+        else:
+            listed.append(thing)
+    chosen, left = select(in_stac.values())
+    listed += chosen
     if len(listed) > _MOST_FILES:
         raise _unacceptable(f"the results name {len(listed)} files for one tile; more than {_MOST_FILES}")
-    assets = []
-    for position, file in enumerate(listed):
-        target = folder / f"asset-{position:04d}{_suffix(file)}"
-        if file.href:
-            _bring(client, file, target)
-        elif isinstance(file.content, Path):
-            with written_whole(target) as temporary:
+    assets = tuple(_staged(client, thing, folder, position) for position, thing in enumerate(listed))
+    derived_from = tuple(dict.fromkeys(walk.derived_from))
+    return Outcome(assets, derived_from=derived_from, values=values, left_out=(*walk.left_out, *left))
+
+
+def _free(key: str, values: Mapping[str, Any]) -> str:
+    name, number = key, 2
+    while name in values:
+        name, number = f"{key}_{number}", number + 1
+    return name
+
+
+def _staged(client: OgcApiClient, thing: Found | StacAsset, folder: Path, position: int) -> FetchedAsset:
+    if isinstance(thing, StacAsset):
+        facts = described(thing)
+        target = folder / f"asset-{position:04d}{_suffix(thing.href, facts['media_type'])}"
+        _bring(client, thing.href, thing.fields, target)
+        return FetchedAsset(path=target, **facts)
+    target = folder / f"asset-{position:04d}{_suffix(thing.href, thing.media_type)}"
+    if thing.href:
+        _bring(client, thing.href, {}, target)
+    else:
+        with written_whole(target) as temporary:
+            if isinstance(thing.content, Path):
                 temporary.unlink()
-                os.link(file.content, temporary)
-        else:
-            with written_whole(target) as temporary:
-                temporary.write_bytes(file.content or b"")
-        assets.append(_asset(file, target))
-    return tuple(assets), tuple(dict.fromkeys(walk.derived_from))
-
-
-class _Walk:
-    """Through STAC documents, each once, down to the files that they name."""
-
-    def __init__(self, client: OgcApiClient) -> None:
-        self._client = client
-        self._seen: set[str] = set()
-        self._files: set[str] = set()
-        self.derived_from: list[str] = []
-
-    def files(self, thing: Found, *, follow: bool) -> Iterator[Found]:
-        """Yield the files behind one thing; a reference to JSON is opened, as it may be STAC."""
-        if thing.stac is not None:
-            yield from self._in_stac(thing.stac, thing.base, thing.key)
-        elif isinstance(thing.content, bytes) and thing.media_type == "application/geo+json":
-            collection = self._collection_of(thing)
-            yield from [thing] if collection is None else self._linked(collection)
-        elif follow and thing.href and _may_be_stac(thing):
-            content = self._opened(thing.href)
-            if stac_type(content):
-                yield from self._in_stac(content, thing.href, thing.key)
+                os.link(thing.content, temporary)
             else:
-                yield thing
-        else:
-            yield thing
+                temporary.write_bytes(thing.content or b"")
+    origin = "/".join(file_name(thing.href))
+    return FetchedAsset(path=target, key=thing.key, media_type=thing.media_type, origin=origin)
 
-    def _collection_of(self, thing: Found) -> str | None:
-        """Return the STAC collection that plain GeoJSON features link to (GEP's way of handing over results)."""
-        import json
 
-        content = json.loads(thing.content if isinstance(thing.content, bytes) else b"{}")
-        for feature in [content, *(content.get("features") or [])]:
-            for link in (feature.get("links") or []) if isinstance(feature, dict) else []:
-                if link.get("rel") == "collection" and str(link.get("href", "")).startswith(("http", "s3://")):
-                    return str(link["href"])
+def _walk(client: OgcApiClient) -> StacWalk:
+    def refuse(message: str) -> None:
+        raise _unacceptable(f"the results should be STAC and are not: {message}")
+
+    def too_many(number: int) -> None:
+        raise _unacceptable(f"the results name {number} files or STAC documents; more than are looked at")
+
+    return StacWalk(partial(_opened, client), _address, refuse, _MOST_DOCUMENTS, too_many)
+
+
+def _address(base: str, href: str) -> str:
+    try:
+        return join(base, href)
+    except HrefError:
+        # file: would read this machine's own files into the results
+        raise _unacceptable(f"the results refer to {shown(href)}; only http(s) and s3 are followed") from None
+
+
+def _documents(client: OgcApiClient, walk: StacWalk, thing: Found) -> Iterator[StacDocument] | None:
+    """Return the STAC documents behind one thing, or None for a file; a reference to JSON is opened, as it may be."""
+    if thing.stac is not None:
+        return walk.documents(thing.base, thing.stac)
+    href, content = thing.href, None
+    if isinstance(thing.content, bytes) and thing.media_type == "application/geo+json":
+        href = _collection_of(thing.content)
+    elif href and _may_be_stac(thing) and href not in walk.seen:
+        content = _opened(client, href)
+        href = href if kind_of(content) else ""
+    elif href not in walk.seen:
+        href = ""
+    if not href:
         return None
+    if href in walk.seen:
+        return iter(())
+    walk.seen.add(href)
+    return walk.documents(href, content)
 
-    def _linked(self, href: str) -> Iterator[Found]:
-        if href in self._seen:
-            return
-        content = self._opened(href)
-        if stac_type(content) is None:
-            raise _unacceptable(f"{shown(href)} should be STAC and is not")
-        yield from self._in_stac(content, href, "result")
 
-    def _in_stac(self, content: Mapping[str, Any], base: str, key: str) -> Iterator[Found]:
-        kind = stac_type(content)
-        if kind == "ItemCollection":
-            for feature in content["features"]:
-                yield from self._in_stac(feature, base, key)
-            return
-        if kind == "Item":
-            self._note_sources(content)
-            yield from self._assets(content, base, content.get("properties") or {})
-            return
-        for link in content.get("links") or []:
-            if isinstance(link, Mapping) and link.get("rel") in {"item", "child"} and link.get("href"):
-                yield from self._linked(urljoin_any(base, str(link["href"])))
-        yield from self._assets(content, base, {})
-
-    def _note_sources(self, item: Mapping[str, Any]) -> None:
-        for link in item.get("links") or []:
-            if isinstance(link, Mapping) and link.get("rel") == "derived_from" and isinstance(link.get("href"), str):
-                self.derived_from.append(link["href"])
-
-    def _assets(self, content: Mapping[str, Any], base: str, properties: Mapping[str, Any]) -> Iterator[Found]:
-        for key, asset in (content.get("assets") or {}).items():
-            if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str):
+def _collection_of(geojson: bytes) -> str:
+    """Return the STAC collection that GeoJSON features link to (GEP's way of handing over results), or nothing."""
+    content = json.loads(geojson)
+    features = content.get("features")
+    for feature in [content, *(features if isinstance(features, list) else [])]:
+        links = feature.get("links") if isinstance(feature, dict) else None
+        for link in links if isinstance(links, list) else []:
+            if not isinstance(link, dict) or link.get("rel") != "collection":
                 continue
-            href = urljoin_any(base, asset["href"])
-            if href in self._files or _SKIPPED_ROLES & set(asset.get("roles") or ()):
-                continue
-            self._files.add(href)
-            media_type = str(asset.get("type") or "")
-            yield Found(str(key), href=href, media_type=media_type, properties=properties, asset=asset)
-
-    def _opened(self, href: str) -> Any:
-        """Read one JSON document; None where it is none."""
-        import orjson
-
-        self._seen.add(href)
-        if len(self._seen) > _MOST_DOCUMENTS:
-            raise _unacceptable(f"the results are more than {_MOST_DOCUMENTS} STAC documents")
-        if href.startswith("s3://"):
-            text = _from_bucket(href, _LARGEST_DOCUMENT)
-        else:
-            with self._client.request("GET", _http_only(href), stream=True) as answer, translated(href):
-                text = b"".join(_at_most(answer.iter_content(1 << 20), _LARGEST_DOCUMENT))
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return None
+            if str(link.get("href", "")).startswith(("http", "s3://")):
+                return str(link["href"])
+    return ""
 
 
-def urljoin_any(base: str, href: str) -> str:
-    """Join a relative link to its document's address, for s3 too (which the standard library does not know)."""
-    if base.startswith("s3://") and not re.match(r"[a-z0-9+.-]+://", href):
-        joined = urljoin(f"http://{base.removeprefix('s3://')}", href)
-        return f"s3://{joined.removeprefix('http://')}"
-    return urljoin(base, href)
+def _opened(client: OgcApiClient, href: str) -> Any:
+    """Read one JSON document; None where it is none."""
+    import orjson
+
+    if href.startswith("s3://"):
+        text = _from_bucket(href, _LARGEST_DOCUMENT)
+    else:
+        with client.request("GET", _http_only(href), stream=True) as answer, translated(href):
+            text = b"".join(_at_most(answer.iter_content(1 << 20), _LARGEST_DOCUMENT))
+    try:
+        return orjson.loads(text)
+    except (orjson.JSONDecodeError, RecursionError):
+        return None
 
 
 def _may_be_stac(thing: Found) -> bool:
-    return "json" in thing.media_type or urlsplit(thing.href).path.lower().endswith((".json", ".geojson"))
+    return "json" in thing.media_type or file_name(thing.href)[1].lower().endswith((".json", ".geojson"))
 
 
 def _at_most(blocks: Iterable[bytes], limit: int) -> Iterator[bytes]:
@@ -197,19 +191,19 @@ def _at_most(blocks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         yield block
 
 
-def _bring(client: OgcApiClient, file: Found, target: Path) -> None:
-    if file.href.startswith("s3://"):
-        if target.is_file() and target.stat().st_size == file.asset.get("file:size"):
+def _bring(client: OgcApiClient, href: str, declared: Mapping[str, Any], target: Path) -> None:
+    size = declared.get("file:size")
+    if href.startswith("s3://"):
+        if target.is_file() and target.stat().st_size == size:
             return
         with written_whole(target) as temporary:
-            _bucket_to_file(file.href, temporary)
+            _bucket_to_file(href, temporary)
         return
-    declared = file.asset.get("file:size")
     client.download(
-        _http_only(file.href),
+        _http_only(href),
         target,
-        size=declared if isinstance(declared, int) else None,
-        checksum=str(file.asset.get("file:checksum") or ""),
+        size=size if isinstance(size, int) and not isinstance(size, bool) else None,
+        checksum=str(declared.get("file:checksum") or ""),
     )
 
 
@@ -220,31 +214,10 @@ def _http_only(href: str) -> str:
     return href
 
 
-def _suffix(file: Found) -> str:
+def _suffix(href: str, media_type: str) -> str:
     # The server's name is only a hint: it must not choose a place on this disk.
-    path = unquote(urlsplit(file.href).path)
-    own = re.sub(r"[^a-z0-9.]", "", Path(path).suffix.lower())[:12]
-    return own or _SUFFIX.get(file.media_type.partition(";")[0].strip().lower(), "")
-
-
-def _asset(file: Found, path: Path) -> FetchedAsset:
-    asset, properties = file.asset, file.properties
-    bands = asset.get("bands") or asset.get("eo:bands") or []
-    return FetchedAsset(
-        path=path,
-        key=file.key,
-        media_type=file.media_type,
-        roles=tuple(map(str, asset.get("roles") or ("data",))),
-        title=str(asset.get("title") or ""),
-        bands=tuple(dict(band) for band in bands if isinstance(band, Mapping)) if isinstance(bands, list) else (),
-        datetime=_text(properties.get("datetime")),
-        start_datetime=_text(properties.get("start_datetime")),
-        end_datetime=_text(properties.get("end_datetime")),
-    )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    own = re.sub(r"[^a-z0-9.]", "", Path(file_name(href)[1]).suffix.lower())[:12]
+    return own or _SUFFIX.get(media_type.partition(";")[0].strip().lower(), "")
 
 
 def _unacceptable(message: str) -> TileFailedError:

@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -286,7 +287,7 @@ class OpenEOBackend:
         del job
         most = round(self._config.tile_gb * 1e9)
         export = self._config.export_workspace
-        assets, derived_from = fetch_results(
+        outcome = fetch_results(
             self._session,
             job_id,
             folder,
@@ -296,7 +297,7 @@ class OpenEOBackend:
         )
         state = self.state(job_id)
         facts = {"id": job_id, "backend": self._url, **(state.facts if state else {})}
-        return Outcome(assets, facts, derived_from, software=self._software())
+        return replace(outcome, job=facts, software=self._software())
 
     def _software(self) -> dict[str, str]:
         version = str(self._session.capabilities().get("backend_version") or "")

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,15 @@ from upscaling.backends.openeo.session import Session
 from upscaling.backends.openeo.workspace import NOT_SAID, workspace_href
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.remote_job import RESULTS_GONE, PlatformError
-from upscaling.model import FetchedAsset
+from upscaling.model import FetchedAsset, Outcome
 from upscaling.util.files import digest, is_as_declared
+from upscaling.util.stac_assets import StacAsset, described, file_name, select, unsigned
+from upscaling.util.stac_walk import StacWalk
 
 __all__ = ["fetch_results"]
 
 _MOST_ASSETS = 1000
-_IN_WORKSPACE = " in workspace"  # no name that a platform gives: whether the href is told to be there
 _LONGEST_TEXT = 500  # characters of a title or name
-_SKIPPED_ROLES = {"metadata", "thumbnail", "overview"}
 _WEB_PAGE = (b"<!doctype html", b"<html")
 _LOOKS = (0.03, 0.07)  # pauses before the links are asked for again, in shares of the platform's lag
 
@@ -60,7 +60,7 @@ class _Budget:
 
 def fetch_results(
     session: Session, job_id: str, folder: Path, *, most_bytes: int, lag: float, workspace: str | None = None
-) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
+) -> Outcome:
     """Download a finished job's result files into ``folder``.
 
     The links are asked for anew at every call, and when they are refused, as signed links expire. A file that is there
@@ -73,7 +73,7 @@ def fetch_results(
 
     Returns
     -------
-    (assets, derived_from)
+    Assets, what they were derived from, and what was left out.
 
     Raises
     ------
@@ -104,9 +104,7 @@ def fetch_results(
     raise AssertionError  # the last round returns or raises
 
 
-def _fetch(
-    session: Session, job_id: str, folder: Path, most_bytes: int, workspace: str | None
-) -> tuple[tuple[FetchedAsset, ...], tuple[str, ...]]:
+def _fetch(session: Session, job_id: str, folder: Path, most_bytes: int, workspace: str | None) -> Outcome:
     try:
         document = session.get(f"/jobs/{job_id}/results")
     except PlatformError as error:
@@ -115,24 +113,25 @@ def _fetch(
         raise
     if document.get("openeo:status") == "error":
         raise TileFailedError(f"the results of job {job_id} are an error", error_class=ErrorClass.OUTPUT)
-    listed = []
-    for entry in _assets(session, job_id, document, workspace):
-        listed.append(entry)
-        _not_too_many(len(listed), job_id)
-    derived_from = tuple(dict.fromkeys(_derived_from(document)))
+    listed, walk = _listed(session, job_id, document, workspace)
+    facts: dict[str, Any] = {
+        "derived_from": tuple(dict.fromkeys(walk.derived_from)),
+        "left_out": tuple(walk.left_out),
+    }
     if workspace is not None:
-        return tuple(_staying(*entry) for entry in listed), derived_from
+        return Outcome(tuple(_staying(session, asset, workspace) for asset in listed), **facts)
     folder.mkdir(parents=True, exist_ok=True)
     budget = _Budget(most_bytes, most_bytes, job_id)
-    sizes = [_size(asset) or 0 for _, asset, _ in listed]
+    sizes = [_size(asset.fields) or 0 for asset in listed]
     _Budget(most_bytes, most_bytes, job_id).take(sum(sizes))
     if sum(sizes) > shutil.disk_usage(folder).free:
         raise TileFailedError(
             f"the results of job {job_id} need {sum(sizes) / 1e9:.1f} GB, and {folder} has less",
             error_class=ErrorClass.TRANSIENT,
         )
-    assets = tuple(_fetched(session, job_id, folder, budget, entry) for entry in listed)
-    return assets, derived_from
+    names = _names(job_id, listed)
+    assets = [_fetched(session, folder / name, budget, asset) for name, asset in zip(names, listed, strict=True)]
+    return Outcome(tuple(assets), **facts)
 
 
 def _not_too_many(number: int, job_id: str) -> None:
@@ -143,78 +142,81 @@ def _not_too_many(number: int, job_id: str) -> None:
         )
 
 
-def _fetched(
-    session: Session, job_id: str, folder: Path, budget: _Budget, entry: tuple[str, dict[str, Any], Mapping[str, Any]]
-) -> FetchedAsset:
-    key, asset, properties = entry
-    # The platform's name is only a hint: it repeats between tiles and must not choose a place on this disk. With the
-    # job's id in it, a file of an earlier attempt is never taken for one of this.
-    path = urlsplit(asset["href"]).path
-    suffix = re.sub(r"[^a-z0-9.]", "", os.path.splitext(path)[1].lower())[:12]  # noqa: PTH122 -- text, not a path
-    target = folder / f"{digest([job_id, key, path.rpartition('/')[2]])[:16]}{suffix}"
-    _download(session, asset, target, budget)
-    return FetchedAsset(path=target, **_described(key, asset, properties))
+def _names(job_id: str, listed: Sequence[StacAsset]) -> list[str]:
+    """Return a name for each file in the tile's folder.
+
+    The platform's name is only a hint: it repeats between tiles and items, and must not choose a place on this disk.
+    With the job's id in it, a file of an earlier attempt is never taken for one of this. Signatures change.
+    """
+    names: list[str] = []
+    for asset in listed:
+        suffix = re.sub(r"[^a-z0-9.]", "", Path(file_name(asset.href)[1]).suffix.lower())[:12]
+        facts = [job_id, asset.item, asset.key, *unsigned(asset.href, asset.key)]
+        name = f"{digest(facts)[:16]}{suffix}"
+        names.append(name if name not in names else f"{digest([*facts, len(names)])[:16]}{suffix}")
+    return names
 
 
-def _described(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
-    times = {name: properties.get(name) for name in ("datetime", "start_datetime", "end_datetime")}
-    return {
-        "key": key[:_LONGEST_TEXT],
-        "media_type": _text(asset.get("type")),
-        "roles": tuple(_texts(asset.get("roles"))) or ("data",),
-        "title": _text(asset.get("title")),
-        "bands": _bands(asset),
-        **{name: value for name, value in times.items() if isinstance(value, str)},
-    }
+def _fetched(session: Session, target: Path, budget: _Budget, asset: StacAsset) -> FetchedAsset:
+    _download(session, {**asset.fields, "href": asset.href}, target, budget)
+    return FetchedAsset(path=target, **described(asset))
 
 
-def _staying(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> FetchedAsset:
-    name = Path(urlsplit(asset["href"]).path.rpartition("/")[2] or "file")
-    stated = {**{word: value for word, value in properties.items() if word.startswith("proj:")}, **asset}
-    where = {"href": asset["href"], "stated": stated, "unchecked": "" if asset[_IN_WORKSPACE] else NOT_SAID}
-    return FetchedAsset(path=name, **_described(key, asset, properties), **where)
+def _staying(session: Session, asset: StacAsset, workspace: str) -> FetchedAsset:
+    name = Path(urlsplit(asset.href).path.rpartition("/")[2] or "file")
+    stated = {**{word: value for word, value in asset.properties.items() if word.startswith("proj:")}, **asset.fields}
+    there = workspace_href(session, asset.fields, workspace, asset.base)[1]
+    where: dict[str, Any] = {"href": asset.href, "stated": stated, "unchecked": "" if there else NOT_SAID}
+    return FetchedAsset(path=name, **described(asset), **where)
 
 
-def _assets(
+def _listed(
     session: Session, job_id: str, document: Mapping[str, Any], workspace: str | None
-) -> Iterator[tuple[str, dict[str, Any], Mapping[str, Any]]]:
-    """Yield (key, asset, item properties) once per file.
+) -> tuple[list[StacAsset], StacWalk]:
+    """Return the files that a result document and its items name, and the walk with all that was left out.
 
     API 1.0 answers with one Item; 1.1 and later with a Collection whose assets stand in the collection, in its items,
-    or in both. An item knows the time of its file, so what an item says comes first.
+    or in both.
+
+    Raises
+    ------
+    TileFailedError
+        The document lists neither assets nor items, so it is no result document.
     """
-    seen: set[str] = set()
-    base = f"/jobs/{job_id}/results"
+    if not isinstance(document.get("assets"), Mapping | list) and not any(
+        link.get("rel") in ("item", "child", "items") for link in _links(document)
+    ):
+        raise _unusable(f"the result document of job {job_id} lists neither assets nor items")
 
-    def fresh(assets: Any, properties: Any, base: str) -> Iterator[tuple[str, dict[str, Any], Mapping[str, Any]]]:
-        for key, asset in _mapping(assets).items():
-            if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str):
-                continue
-            if workspace is None:
-                href, there = session.resolve(asset["href"], base), False
-            else:
-                href, there = workspace_href(session, asset, workspace, base)
-            place = urlsplit(href)
-            name = f"{place.netloc}{place.path.rpartition('/')[2]}"
-            if name in seen or _SKIPPED_ROLES & set(_texts(asset.get("roles"))):
-                continue
-            seen.add(name)
-            yield str(key), {**asset, "href": href, _IN_WORKSPACE: there}, _mapping(properties)
-
-    if document.get("type") == "Feature":
-        yield from fresh(document.get("assets"), document.get("properties"), base)
-        return
-    items = [link["href"] for link in _links(document) if link.get("rel") == "item"]
-    _not_too_many(len(items), job_id)
-    for link in items:
-        href = session.resolve(link, base)
+    def read(href: str) -> Any:
         try:
-            item = session.get(href)
+            return session.get(href)
         except PlatformError as error:
             _refused(error)
             raise
-        yield from fresh(item.get("assets"), item.get("properties"), href)
-    yield from fresh(document.get("assets"), {}, base)
+
+    def refuse(message: str) -> None:
+        raise _unusable(f"the results of job {job_id}: {message}")
+
+    def located(base: str, asset: Mapping[str, Any]) -> str:
+        return workspace_href(session, asset, workspace or "", base)[0]
+
+    walk = StacWalk(
+        read,
+        lambda base, link: session.resolve(link, base),
+        refuse,
+        _MOST_ASSETS,
+        lambda number: _not_too_many(number, job_id),
+        None if workspace is None else located,
+    )
+    documents = walk.documents(session.resolve(f"/jobs/{job_id}/results"), document)
+    chosen, left = select(walk.assets(documents, most=_MOST_ASSETS))
+    walk.left_out += left
+    return chosen, walk
+
+
+def _unusable(message: str) -> TileFailedError:
+    return TileFailedError(message, error_class=ErrorClass.OUTPUT)
 
 
 def _refused(error: PlatformError) -> None:
@@ -223,16 +225,8 @@ def _refused(error: PlatformError) -> None:
         raise _LinkRefusedError(error) from None
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _text(value: Any) -> str:
     return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
-
-
-def _texts(value: Any) -> list[str]:
-    return [_text(entry) for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
 
 
 def _links(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -244,23 +238,6 @@ def _links(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _size(asset: Mapping[str, Any]) -> int | None:
     size = asset.get("file:size")
     return size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
-
-
-def _bands(asset: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return STAC 1.1 bands, also where the platform still writes eo:bands and raster:bands."""
-    if isinstance(asset.get("bands"), list):
-        return tuple(dict(band) for band in asset["bands"] if isinstance(band, Mapping))
-    names, raster = (asset.get(name) for name in ("eo:bands", "raster:bands"))
-    names, raster = (value if isinstance(value, list) else [] for value in (names, raster))
-    named = [_text(_mapping(band).get("name")) for band in names]
-    named += [""] * (len(raster) - len(named))
-    return tuple({"name": name} if name else {} for name in named)
-
-
-def _derived_from(document: Mapping[str, Any]) -> Iterator[str]:
-    for link in _links(document):
-        if link.get("rel") == "derived_from":
-            yield link["href"]
 
 
 def _download(session: Session, asset: Mapping[str, Any], target: Path, budget: _Budget) -> None:

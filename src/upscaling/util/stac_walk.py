@@ -1,0 +1,278 @@
+"""Walk through STAC documents of any origin: catalogues, collections, items, item collections, and their assets.
+
+The one implementation for results of openEO, OGC API - Processes and CWL packages, and for the items that are staged.
+Callers say how a document is read and how a link becomes an address; nothing is fetched here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+from upscaling.util.stac_assets import StacAsset, not_repeated
+from upscaling.util.text import plain_text
+
+__all__ = ["HrefError", "StacDocument", "StacWalk", "join", "kind_of", "local_target"]
+
+_FOLLOWED = {"item", "child"}
+_OTHER_SCHEMES = {"data", "file", "javascript", "mailto"}
+_LONGEST_ID = 500  # characters
+_LONGEST_PATH = 4096
+
+
+class HrefError(ValueError):
+    """A link that is no address; ``leads_out`` if it is one, but not of the web."""
+
+    def __init__(self, message: str, *, leads_out: bool = False) -> None:
+        super().__init__(message)
+        self.leads_out = leads_out
+
+
+@dataclass(frozen=True, slots=True)
+class StacDocument:
+    """One catalogue, collection or item.
+
+    Attributes
+    ----------
+    kind
+        ``Item``, ``Collection`` or ``Catalog``.
+    base
+        The address that its relative links count from.
+    href
+        Its own address; None for an item that came within another document.
+    """
+
+    kind: str
+    content: Mapping[str, Any]
+    base: str
+    href: str | None
+
+
+def kind_of(content: Any) -> str | None:
+    """Return Catalog, Collection, Item or ItemCollection for a STAC document; None for anything else."""
+    if not isinstance(content, Mapping):
+        return None
+    kind = content.get("type")
+    if kind == "FeatureCollection":
+        features = content.get("features")
+        found = isinstance(features, list) and any(kind_of(feature) == "Item" for feature in features)
+        return "ItemCollection" if found else None
+    if kind == "Feature":
+        return "Item" if isinstance(content.get("assets"), Mapping) else None
+    if kind in ("Catalog", "Collection") and ("links" in content or "stac_version" in content):
+        return str(kind)
+    return "Collection" if "stac_version" in content and "extent" in content else None
+
+
+def _linked_kind(content: Any) -> str | None:
+    """Return what a document is that a catalogue links, also where it does not say so itself."""
+    if not isinstance(content, Mapping):
+        return None
+    kind = content.get("type")
+    named = {"FeatureCollection": "ItemCollection", "Feature": "Item", "Catalog": "Catalog", "Collection": "Collection"}
+    if isinstance(kind, str) and kind in named:
+        return named[kind]
+    if isinstance(content.get("features"), list):
+        return "ItemCollection"
+    if isinstance(content.get("properties"), Mapping) and isinstance(content.get("assets"), Mapping):
+        return "Item"
+    return "Catalog" if "links" in content or isinstance(content.get("assets"), Mapping) else None
+
+
+def join(base: str, href: str) -> str:
+    """Return the address of a link in a document of the web or of object storage.
+
+    Raises
+    ------
+    HrefError
+        It is no address, or leads out of the web.
+    """
+    own, _, rest = base.partition("://")
+    try:
+        scheme = urlsplit(href).scheme.lower()
+        plain = f"./{href}" if scheme else href  # "T10:15:59.tif" is a name
+        # the standard library joins no s3 addresses
+        joined = f"{own}://{urljoin(f'http://{rest}', plain).removeprefix('http://')}"
+    except ValueError:
+        raise HrefError(f"has a link that is no address: {_shown(href)}") from None
+    if scheme in ("http", "https", "s3"):
+        return href
+    if href.partition(":")[2].startswith("//") or scheme in _OTHER_SCHEMES:
+        raise HrefError(f"links to {_shown(href)}, which is not of the web", leads_out=True)
+    return joined
+
+
+def local_target(base: Path, href: str) -> Iterator[Path]:
+    """Yield the paths that a link of a local document may mean: as it is written, decoded, without query or fragment.
+
+    None is looked at here: whoever asks takes the first that is there, if it is allowed.
+    """
+    plain = href.removeprefix("file://").removeprefix("file:")
+    short = re.split(r"[?#]", plain, maxsplit=1)[0]
+    for name in dict.fromkeys((plain, unquote(plain), short, unquote(short))):
+        if name and "\0" not in name and len(name) < _LONGEST_PATH:
+            yield base.parent / name
+
+
+def _shown(href: str) -> str:
+    return plain_text(href.partition("?")[0])
+
+
+@dataclass
+class StacWalk:
+    """Reads each document once, and remembers what it had to leave out.
+
+    Parameters
+    ----------
+    read
+        Returns the parsed content behind an address; None where it is no JSON. It raises what the caller wants.
+    join
+        Returns the address of a link, from the address of its document. A HrefError leaves the link out.
+    refuse
+        Called with one line for a document that is linked and is no STAC: it may raise, else the document is left out.
+    most
+        Documents that may be read; ``too_many`` is called with the number when there are more, and raises.
+    locate
+        Returns where an asset is, from the address of its document and the asset object; without it, by ``join``.
+    """
+
+    read: Callable[[str], Any]
+    join: Callable[[str, str], str]
+    refuse: Callable[[str], None]
+    most: int
+    too_many: Callable[[int], None]
+    locate: Callable[[str, Mapping[str, Any]], str] | None = None
+    left_out: list[str] = field(default_factory=list)
+    derived_from: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+
+    def documents(self, start: str, content: Any = None) -> Iterator[StacDocument]:
+        """Yield every item, collection and catalogue from a start on, depth first, in the order of the links.
+
+        Parameters
+        ----------
+        content
+            Of the start, if it was read already.
+        """
+        waiting: list[_Visit] = [_Visit(start, None, content)]
+        if content is None:
+            self.seen.add(start)
+        while waiting:
+            visit = waiting.pop()
+            content = self.read(visit.href) if visit.content is None else visit.content
+            kind = _linked_kind(content)
+            if kind is None:
+                self.refuse(f"{_shown(visit.href)} is no STAC catalogue, collection or item")
+            elif kind == "ItemCollection":
+                yield from self._features(content, visit.href)
+                waiting += self._following(visit, content, {"next"})
+            else:
+                yield StacDocument(kind, content, visit.href, visit.href)
+                if kind != "Item":
+                    waiting += self._following(visit, content, _FOLLOWED) or self._following(visit, content, {"items"})
+
+    def _features(self, content: Mapping[str, Any], href: str) -> Iterator[StacDocument]:
+        features = content.get("features")
+        if not isinstance(features, list):
+            self.left_out.append(f"{_shown(href)} is an item collection without a list of features")
+            return
+        for number, item in enumerate(features):
+            if isinstance(item, Mapping):
+                yield StacDocument("Item", item, href, None)
+            else:
+                self.left_out.append(f"feature {number} of {_shown(href)} is no object")
+
+    def _following(self, visit: _Visit, content: Mapping[str, Any], rels: set[str]) -> list[_Visit]:
+        """Return the documents that one links, the first last; each is named once in a walk."""
+        links = content.get("links")
+        if links is not None and not isinstance(links, list):
+            self.left_out.append(f"the links of {_shown(visit.href)} are no list")
+        found = []
+        for link in links if isinstance(links, list) else ():
+            if not isinstance(link, Mapping) or link.get("rel") not in rels:
+                continue
+            if not isinstance(link.get("href"), str):
+                self.left_out.append(f"a link of {_shown(visit.href)} with rel {link['rel']} has no href")
+                continue
+            try:
+                href = self.join(visit.href, link["href"])
+            except HrefError as error:
+                self.left_out.append(f"{_shown(visit.href)} {error}")
+                continue
+            if href not in self.seen:
+                self.seen.add(href)
+                found.append(_Visit(href, visit))
+            elif visit.is_below(href):
+                self.left_out.append(f"{_shown(visit.href)} contains {_shown(href)}, which contains it")
+            if len(self.seen) > self.most:
+                self.too_many(len(self.seen))
+        return found[::-1]
+
+    def assets(self, documents: Iterable[StacDocument], *, most: int) -> list[StacAsset]:
+        """Return the files that documents name, each once; those of items first, as an item knows the time of its file.
+
+        Parameters
+        ----------
+        most
+            Assets; ``too_many`` is called when there are more.
+        """
+        own: dict[str, StacAsset] = {}
+        of_collections: dict[str, StacAsset] = {}
+        for document in documents:
+            self.derived_from += _sources(document.content)
+            listing = own if document.kind == "Item" else of_collections
+            for address, asset in self._listed(document):
+                listing.setdefault(address, asset)
+                if len(own) + len(of_collections) > most:
+                    self.too_many(len(own) + len(of_collections))
+        return [*own.values(), *not_repeated(own, of_collections)]
+
+    def _listed(self, document: StacDocument) -> Iterator[tuple[str, StacAsset]]:
+        content, where = document.content, f"{document.kind.lower()} {plain_text(document.content.get('id'), 80)}"
+        given = content.get("assets")
+        if isinstance(given, list):
+            given = {str(number): asset for number, asset in enumerate(given)}
+        if not isinstance(given, Mapping):
+            if document.kind == "Item" or given is not None:
+                self.left_out.append(f"{where} has no assets that can be read")
+            return
+        properties = content.get("properties") if document.kind == "Item" else None
+        properties = properties if isinstance(properties, Mapping) else {}
+        for key, asset in given.items():
+            if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str) or not asset["href"].strip():
+                self.left_out.append(f"asset {plain_text(key, 80)} of {where} has no href")
+                continue
+            try:
+                href = address = self.join(document.base, asset["href"])
+                href = self.locate(document.base, asset) if self.locate else href
+            except HrefError as error:
+                self.left_out.append(f"asset {plain_text(key, 80)} of {where} {error}")
+                continue
+            holder = str(content.get("id") or "")[:_LONGEST_ID]
+            yield address, StacAsset(str(key), href, document.base, asset, properties, holder)
+
+
+def _sources(content: Mapping[str, Any]) -> Iterator[str]:
+    links = content.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and link.get("rel") == "derived_from" and isinstance(link.get("href"), str):
+            yield link["href"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A document to be read, and the one that links it."""
+
+    href: str
+    parent: _Visit | None
+    content: Any = None
+
+    def is_below(self, href: str) -> bool:
+        visit: _Visit | None = self
+        while visit is not None and visit.href != href:
+            visit = visit.parent
+        return visit is not None
