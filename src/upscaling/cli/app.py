@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from upscaling.cli.estimate import add_commands as add_estimate_commands
 from upscaling.cli.packages import add_commands
 from upscaling.errors import ConfigError, UpscalingError
 
@@ -371,6 +372,7 @@ def demo(
 
 
 add_commands(app, _load)
+add_estimate_commands(app, _load)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,10 @@ class Site(Block):
     """Quality of service."""
     runtime_min: int = Field(120, ge=1)
     """Time limit of a job, in minutes."""
+    core_hour_price: float | None = Field(None, gt=0)
+    """What an hour of a core costs, in any currency: `upscaling estimate` then says what a run costs."""
+    node_cores: int | None = Field(None, ge=1)
+    """Cores of a node, for the node hours of `upscaling estimate`."""
     extra: list[str] = Field(default_factory=list)
     """Further options of `sbatch`, one per entry: `[--constraint=milan, --exclude=n17]`. With `batch_system` `lsf`,
     `grid_engine` or `torque` those of `bsub` or `qsub`: `[-q long]`; with `htcondor` lines of its submit file."""

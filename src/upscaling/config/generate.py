@@ -103,6 +103,8 @@ def _commented() -> str:
             lines += [f"# {line}" for line in (f"{name}: # {(block.__doc__ or '').strip()}", *_indented(block))]
         elif name == "run":
             lines += [*_comment(field, ""), f"run: {_DEMO['run']}"]
+        elif name not in _DEMO:  # a plain value
+            lines += [*_comment(field, ""), f"# {name}: {_shown(field)}"]
         else:
             blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "collection": Collection}
             block = blocks[name]

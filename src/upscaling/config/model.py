@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from upscaling.config import collection as of_collection
 from upscaling.config.collection import Collection, PollSeconds, ServerUrl
 from upscaling.config.cwl import CwlBackendConfig, Site
+from upscaling.config.deadline import seconds_left
 from upscaling.config.ogcapi import OgcApiBackendConfig
 from upscaling.config.openeo import ExportWorkspace
 from upscaling.config.products import Mosaic, Publish
@@ -211,6 +212,12 @@ class Config(_Block):
     stage_in: StageIn | None = None
     """Items of a STAC catalogue as input of each tile."""
     backend: Annotated[OpenEOBackendConfig | CwlBackendConfig | OgcApiBackendConfig, Field(discriminator="kind")]
+    deadline: str = "3 days"
+    """When the run should be done: `3 days`, `36 hours`, or a date (`2026-12-24`). `upscaling estimate` says how likely
+    that is; nothing is stopped. Changing it re-runs nothing."""
+    budget: float | None = Field(None, gt=0)
+    """What the run should cost at most, in the platform's own credits or currency: `upscaling estimate` says how likely
+    that is; nothing is stopped. `backend.run_budget`, which stops a run, counts where this is left out."""
     collection: Collection = Collection()
     mosaic: Mosaic = Mosaic()
     publish: Publish | None = None
@@ -230,6 +237,12 @@ class Config(_Block):
         for _ in self.pathvars:  # they may name each other
             place = re.sub(r"<(\w+)>", lambda found: self.pathvars.get(found[1], found[0]), place)
         return Path(place) / self.run
+
+    @field_validator("deadline")
+    @classmethod
+    def _moment(cls, value: str) -> str:
+        seconds_left(value)
+        return value
 
     @model_validator(mode="after")
     def _somewhere(self) -> Config:

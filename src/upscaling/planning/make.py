@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from upscaling.algorithms.catalogue import Pinned
     from upscaling.config import Area, Config
 
-__all__ = ["NEIGHBOURHOOD", "make_plan"]
+__all__ = ["NEIGHBOURHOOD", "make_plan", "pin_for", "tile_table"]
 
 _PART_METRES, _PART_DEGREES = 100_000, 10
 _ROWS_IN_A_PART = 10_000
@@ -44,13 +44,11 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
         For anything in the configuration, the algorithm or the area that would go wrong later.
     """
     from upscaling import __version__
-    from upscaling.algorithms.catalogue import pin_algorithm
     from upscaling.config.identity import identity_of
 
     folder = run_folder / "plan"
     folder.mkdir(parents=True, exist_ok=True)
-    on_ogcapi = config.backend.kind == "ogcapi"
-    pinned = _pin_process(config, folder) if on_ogcapi else pin_algorithm(config.algorithm, folder)
+    pinned = pin_for(config, folder)
     backend = identity_of(config.backend, service=pinned.service)
     known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
     steps = time_steps(config.time) if config.time else None
@@ -58,7 +56,7 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
     area: dict[str, Any] = {"grid": None}
     table, notices = None, [*pinned.notices, *_seams(config, pinned.algorithm)]
     if config.area is not None:
-        aoi, table = _tile_table(config.area)
+        aoi, table = tile_table(config.area)
         area = {**config.area.model_dump(), "sha256": aoi.sha256}
         notices += [*aoi.notices, *table.attrs.get("notices", [])]
 
@@ -119,10 +117,19 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
     return plan
 
 
-def _pin_process(config: Config, folder: Path) -> Pinned:
-    from upscaling.algorithms.catalogue import Pinned
+def pin_for(config: Config, folder: Path) -> Pinned:
+    """Pin a configuration's algorithm, of whatever kind, into a folder.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be found, read or run.
+    """
+    from upscaling.algorithms.catalogue import Pinned, pin_algorithm
     from upscaling.algorithms.ogc_process import pin_process
 
+    if config.backend.kind != "ogcapi":
+        return pin_algorithm(config.algorithm, folder)
     algorithm, service = pin_process(config, folder)
     return Pinned(algorithm, service)
 
@@ -228,7 +235,14 @@ def _in_words(plan: Plan) -> str:
     return said if " by " not in said else f"{facts['targets']} jobs: {said}"
 
 
-def _tile_table(area: Area) -> tuple[Any, Any]:
+def tile_table(area: Area) -> tuple[Any, Any]:
+    """Return the area of interest, and the table of the grid's tiles in it.
+
+    Raises
+    ------
+    ConfigError
+        If the area cannot be read, or holds no tile.
+    """
     from upscaling.area.aoi import read_aoi
     from upscaling.grids import get_grid
 

@@ -1,0 +1,128 @@
+"""``upscaling estimate`` and ``upscaling requirements``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from upscaling.errors import UpscalingError
+
+if TYPE_CHECKING:
+    from upscaling.config import Config
+    from upscaling.estimate.model import Estimate
+
+__all__ = ["add_commands"]
+
+
+def add_commands(app: typer.Typer, load: Callable[[Path], Config]) -> None:
+    """Add them to the command line; ``load`` reads a configuration."""
+
+    @app.command()
+    def estimate(
+        *,
+        run: Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration, or a run's folder.")],
+        jobs: Annotated[int | None, typer.Argument(metavar="[K]", help="Pilot jobs, with --pilot.", min=1)] = None,
+        pilot: Annotated[
+            bool, typer.Option("--pilot", help="Run K (12) real jobs first; they count for the run.")
+        ] = False,
+        yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the pilot is paid.")] = False,
+        compare: Annotated[bool, typer.Option("--compare", help="Compare the platforms that offer it.")] = False,
+        platform: Annotated[list[str] | None, typer.Option(help="Another platform to compare: its address.")] = None,
+        benchmarks: Annotated[list[Path] | None, typer.Option(help="Published benchmarks (Parquet).")] = None,
+        offline: Annotated[bool, typer.Option("--offline", help="Ask no platform anything.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+        results: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("results"),
+        snakefile: Annotated[Path, typer.Option(help="The workflow, for the pilot.")] = Path("Snakefile"),
+        profile: Annotated[Path, typer.Option(help="Snakemake profile.")] = Path("workflow/profiles/local"),
+    ) -> None:
+        """Say what a run costs, when it is done, and whether it is possible; submits nothing without --pilot."""
+        from upscaling.estimate.run import estimate_run
+
+        if jobs is not None and not pilot:
+            raise UpscalingError(f"{jobs} is a number of pilot jobs: add --pilot")
+        what: Config | Path = run if run.is_dir() else load(run)
+        if compare:
+            _compare(what, platform or [], results=results, benchmarks=benchmarks or [], as_json=as_json)
+            return
+        if pilot:
+            from upscaling.estimate.pilot import CLASSES
+
+            settings = _config_of(what)
+            _pilot(settings, jobs or CLASSES, yes=yes, results=results, snakefile=snakefile, profile=profile)
+        found = estimate_run(what, results=results, benchmarks=benchmarks or [], ask=not offline)
+        _show(found, as_json=as_json)
+
+
+def _config_of(what: Config | Path) -> Config:
+    from upscaling.planning.plan import kept_config
+
+    return kept_config(what) if isinstance(what, Path) else what
+
+
+def _show(found: Estimate, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from upscaling.estimate.show import render
+
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        Console(highlight=False).print(render(found))
+    if found.possible == "no":
+        raise typer.Exit(1)
+
+
+def _compare(
+    what: Config | Path, platforms: list[str], *, results: Path, benchmarks: list[Path], as_json: bool
+) -> None:
+    import json
+
+    from rich.console import Console
+
+    from upscaling.estimate.compare import compare_platforms, render_platforms
+
+    rows = compare_platforms(_config_of(what), platforms, results=results, benchmarks=benchmarks)
+    if as_json:
+        typer.echo(json.dumps([row.model_dump() for row in rows], indent=2))
+    else:
+        Console(highlight=False).print(render_platforms(rows))
+
+
+def _pilot(config: Config, jobs: int, *, yes: bool, results: Path, snakefile: Path, profile: Path) -> None:
+    """Run the pilot, after a word on the most that it can cost; a pilot that is done is not run again."""
+    import subprocess
+
+    from upscaling.estimate.pilot import ensure_pilot, most_cost, pilot_command
+    from upscaling.estimate.run import estimate_run, known_of
+    from upscaling.planning.plan import ensure_plan, keep_config
+
+    folder = results / config.run
+    ensure_plan(config, folder, say=lambda line: typer.echo(line, err=True))
+    keep_config(config, folder)
+    before = estimate_run(config, results=results)
+    refused = [check for check in before.checks if check.answer == "no"]
+    if refused:
+        lines = "; ".join(f"{check.name}: {check.text}" for check in refused)
+        raise UpscalingError(f"nothing was sent: {lines}")
+    known = known_of(config, results=results)
+    targets = ensure_pilot(known, jobs)
+    done = (
+        [target for target, state in zip(known.work.ids, known.jobs.finished, strict=True) if state]
+        if known.jobs
+        else []
+    )
+    left = [target for target in targets if target not in set(done)]
+    if not left:
+        typer.echo(f"all {len(targets)} pilot jobs are done", err=True)
+        return
+    most, why = most_cost(known, left)
+    price = "what they cost is not known" if most is None else f"they cost at most about {most:,.4g} {before.currency}"
+    typer.echo(f"{len(left)} pilot jobs of the run; {price} ({why})", err=True)
+    if not yes and not typer.confirm("Run them?", err=True):
+        raise UpscalingError("nothing was sent")
+    command = pilot_command(config, folder, left, snakefile=snakefile, profile=profile)
+    if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
+        typer.echo("not all pilot jobs ended well; see `upscaling status`", err=True)

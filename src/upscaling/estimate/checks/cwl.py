@@ -1,0 +1,76 @@
+"""Checks of a run of packages: engine, what SLURM would take, memory of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from upscaling.errors import ConfigError
+from upscaling.estimate.model import Check
+
+if TYPE_CHECKING:
+    from upscaling.config import CwlBackendConfig
+    from upscaling.estimate.model import Estimate
+    from upscaling.estimate.run import Known
+
+__all__ = ["checks"]
+
+_PROGRAMS = {"toil": "toil-cwl-runner", "cwltool": "cwltool"}
+
+
+def checks(known: Known, estimate: Estimate, *, ask: bool) -> list[Check]:
+    """Return what this machine and its batch system tell."""
+    config = known.config.backend
+    assert config.kind == "cwl"  # noqa: S101 -- the caller chose by kind
+    return [_engine(config), _memory(config, estimate), _slots(config), _batch_system(config, ask=ask)]
+
+
+def _engine(config: CwlBackendConfig) -> Check:
+    from upscaling.algorithms.cwl import tool_path
+
+    program = _PROGRAMS[config.engine]
+    if shutil.which(program, path=tool_path()) is None:
+        return Check(name="platform", answer="no", text=f"{program} is not installed", key="backend.engine")
+    if config.container not in {"none"} and shutil.which(config.container) is None:
+        return Check(name="platform", answer="no", text=f"{config.container} is not installed", key="backend.container")
+    return Check(name="platform", answer="yes", text=f"{program} is installed")
+
+
+def _memory(config: CwlBackendConfig, estimate: Estimate) -> Check:
+    if estimate.memory_gb is not None and estimate.memory_gb * 1024 > config.memory_mb:
+        text = f"a job used {estimate.memory_gb * 1024:,.0f} MB, and gets {config.memory_mb:,}"
+        return Check(name="memory", answer="no", text=text, key="backend.memory_mb")
+    if config.batch_system == "single_machine" and not shutil.which("sbatch"):
+        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
+        if config.memory_mb > has:
+            text = f"a job gets {config.memory_mb:,} MB, this machine has {has:,.0f}"
+            return Check(name="memory", answer="no", text=text, key="backend.memory_mb")
+    return Check(name="memory", answer="yes", text=f"{config.memory_mb:,} MB a job", key="backend.memory_mb")
+
+
+def _slots(config: CwlBackendConfig) -> Check:
+    cores = os.cpu_count() or 1
+    if config.batch_system == "single_machine" and not shutil.which("sbatch") and config.slots * config.cores > cores:
+        text = f"{config.slots} jobs of {config.cores} cores at the same time; this machine has {cores}"
+        return Check(name="slots", answer="no", text=text, key="backend.slots")
+    text = f"{config.slots} jobs at the same time"
+    return Check(name="slots", answer="yes", text=text, key="backend.slots")
+
+
+def _batch_system(config: CwlBackendConfig, *, ask: bool) -> Check:
+    """Ask SLURM whether it would take such a job; nothing is submitted."""
+    from upscaling.backends.cwl.slurm import check_site
+
+    if shutil.which("sbatch") is None:
+        slurm = config.batch_system == "slurm"
+        text = "sbatch is not installed" if slurm else "no SLURM on this machine"
+        return Check(name="batch system", answer="no" if slurm else "yes", text=text, key="backend.batch_system")
+    if not ask:
+        return Check(name="batch system", answer="unknown", text="SLURM was not asked")
+    asked = [f"--mem={config.memory_mb}", f"--cpus-per-task={config.cores}", f"--time={config.site.runtime_min}"]
+    try:
+        check_site([*config.site.sbatch_options(), *asked])
+    except ConfigError as error:
+        return Check(name="batch system", answer="no", text=error.message, key="backend.site")
+    return Check(name="batch system", answer="yes", text="SLURM would take such jobs")

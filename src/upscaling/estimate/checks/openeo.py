@@ -1,0 +1,314 @@
+"""Checks of an openEO platform: processes, collections, slots, credits, format, workspace, terms."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from upscaling.algorithms.udp import nodes_of
+from upscaling.errors import ConfigError
+from upscaling.estimate.checks.common import unasked
+from upscaling.estimate.model import Check
+from upscaling.jobs.remote_job import PlatformError
+from upscaling.util.text import plain_text
+
+if TYPE_CHECKING:
+    from upscaling.backends.openeo.session import Session
+    from upscaling.config import OpenEOBackendConfig
+    from upscaling.estimate.model import Estimate
+    from upscaling.estimate.run import Known
+    from upscaling.estimate.work import Work
+
+__all__ = ["checks", "platform_facts"]
+
+NAMES = ("platform", "processes", "collections", "slots", "credits", "job size", "format", "workspace", "terms")
+_SLOTS = re.compile(r"(?=.*(?:concurrent|parallel|simultaneous|active))(?=.*jobs?).*|job_?limit|max_?jobs")
+_SIZES = re.compile(r"max_?(?:job_?)?(?:area|extent)(?:_?km2)?|max_?area_?km2", re.IGNORECASE)
+
+
+def checks(known: Known, estimate: Estimate, *, ask: bool) -> list[Check]:
+    """Return what the platform tells.
+
+    Raises
+    ------
+    ConfigError
+        If it names no address, cannot be reached or does not let us in.
+    """
+    from upscaling.backends.openeo.account import Account
+
+    config, work = known.config.backend, known.work
+    assert config.kind == "openeo"  # noqa: S101 -- the caller chose by kind
+    url = config.url or work.service
+    if not url:
+        raise ConfigError("is required: the algorithm's source names no platform", key="backend.url")
+    if not ask:
+        return unasked(*NAMES)
+    try:
+        session = Account.of(config, url.rstrip("/")).session
+        facts = platform_facts(session, config)
+        return [
+            _platform(url, facts),
+            _processes(known, session),
+            _collections(work, session),
+            _slots(config, facts),
+            _credits(facts, estimate),
+            _job_size(config, facts, work, estimate),
+            _format(known, session),
+            _workspace(config, session),
+            _terms(facts),
+        ]
+    except PlatformError as error:
+        raise ConfigError(str(error), key="backend.url") from None
+
+
+def platform_facts(session: Session, config: OpenEOBackendConfig) -> dict[str, Any]:
+    """Return capabilities and, where there is a log-in, what the platform says of the user."""
+    facts: dict[str, Any] = {"capabilities": session.get("/")}
+    if config.auth != "none":
+        try:
+            facts["me"] = session.get("/me")
+        except PlatformError as error:
+            if error.status not in {404, 501, 405}:
+                raise
+    return facts
+
+
+def _platform(url: str, facts: Mapping[str, Any]) -> Check:
+    listed = facts["capabilities"].get("endpoints") or []
+    paths = {
+        (entry.get("path"), method)
+        for entry in listed
+        if isinstance(entry, dict)
+        for method in entry.get("methods") or ()
+    }
+    if ("/jobs", "POST") not in paths:
+        return Check(name="platform", answer="no", text=f"{url} offers no batch jobs", key="backend.url")
+    estimates = "; it estimates jobs" if ("/jobs/{job_id}/estimate", "GET") in paths else ""
+    return Check(name="platform", answer="yes", text=f"{url} lets us in{estimates}", key="backend.url")
+
+
+def _processes(known: Known, session: Session) -> Check:
+    graph = known.work.definition.get("process_graph") or {}
+    own = {None, "", "backend"}
+    used = {str(node["process_id"]) for node in nodes_of(graph) if node.get("namespace") in own}
+    elsewhere = sorted(
+        {f"{node['process_id']} of {node['namespace']}" for node in nodes_of(graph) if node.get("namespace") not in own}
+    )
+    listed = session.get("/processes").get("processes")
+    there = {str(entry.get("id")) for entry in listed or () if isinstance(entry, dict)}
+    lacking = sorted(used - there)
+    if lacking:
+        text = f"the platform has no process {', '.join(lacking)}"
+        return Check(name="processes", answer="no", text=text, key="algorithm.source")
+    if elsewhere:
+        text = f"it has all {len(used)} standard ones; not asked for {', '.join(elsewhere)}"
+        return Check(name="processes", answer="unknown", text=plain_text(text), key="algorithm.source")
+    return Check(name="processes", answer="yes", text=f"it has all {len(used)} that the algorithm calls")
+
+
+def _collections(work: Work, session: Session) -> Check:
+    from upscaling.algorithms.udp import loaded_collections
+
+    names = loaded_collections(work.definition.get("process_graph") or {})
+    if not names:
+        return Check(name="collections", answer="unknown", text="the algorithm names none that could be looked up")
+    partial, unknown = [], []
+    for name in names:
+        try:
+            found = session.get(f"/collections/{name}")
+        except PlatformError as error:
+            if error.code != "CollectionNotFound" and error.status != 404:
+                raise
+            text = f"the platform has no collection {name}"
+            return Check(name="collections", answer="no", text=text, key="algorithm.source")
+        outside, words = _outside(work, found)
+        if outside == 1.0:
+            text = f"the area lies outside {name}, which covers {words}"
+            return Check(name="collections", answer="no", text=text, key="area.aoi")
+        partial += [f"{outside:.0%} of the tiles lie outside {name}"] if outside else []
+        missed = _missed(work.period, found)
+        if missed == "all":
+            text = f"the period {_shown(work.period)} lies outside {name}, which covers {_interval_words(found)}"
+            return Check(name="collections", answer="no", text=text, key="time")
+        partial += (
+            [f"{name} covers {_interval_words(found)}, not all of {_shown(work.period)}"] if missed == "some" else []
+        )
+        unknown += [f"the period of {name} or of the run is not known"] if missed == "unknown" else []
+    if partial or unknown:
+        return Check(name="collections", answer="unknown", text="; ".join([*partial, *unknown]), key="area.aoi")
+    return Check(name="collections", answer="yes", text=f"{', '.join(names)}: area and period are covered")
+
+
+def _outside(work: Work, collection: Mapping[str, Any]) -> tuple[float, str]:
+    """Return which share of the tiles a collection does not reach, and what it covers."""
+    spatial = (collection.get("extent") or {}).get("spatial") or {}
+    boxes = [box for box in spatial.get("bbox") or () if isinstance(box, list) and len(box) in {4, 6}]
+    if not boxes or not len(work.boxes):
+        return 0.0, ""
+    reached = np.zeros(len(work.boxes), dtype=bool)
+    for box in boxes:
+        reached |= _meet(work.boxes, box if len(box) == 4 else [*box[:2], *box[3:5]])
+    return float(1 - reached.mean()), f"{boxes[0]} (west, south, east, north)"
+
+
+def _meet(tiles: Any, box: list[float]) -> Any:
+    west, south, east, north = (float(edge) for edge in box)
+
+    def spans(first: Any, last: Any) -> list[tuple[Any, Any]]:
+        crosses = first > last
+        return [(first, np.where(crosses, 180.0, last)), (np.where(crosses, -180.0, first), last)]
+
+    across = np.zeros(len(tiles), dtype=bool)
+    for tile_west, tile_east in spans(tiles[:, 0], tiles[:, 2]):
+        for box_west, box_east in spans(np.float64(west), np.float64(east)):
+            across |= (tile_west < box_east) & (box_west < tile_east)
+    return across & (tiles[:, 1] < north) & (south < tiles[:, 3])
+
+
+def _missed(period: tuple[str | None, str | None] | None, collection: Mapping[str, Any]) -> str:
+    """Return how much of a run's period a collection lacks: ``nothing``, ``some``, ``all``, ``unknown``."""
+    ours, theirs = _instants(period), [_instants(interval) for interval in _intervals(collection)]
+    if ours is None or not theirs or None in theirs:
+        return "unknown"
+    start, end = ours
+    known = [interval for interval in theirs if interval is not None]
+    if not any(first < end and start < last for first, last in known):
+        return "all"
+    return "nothing" if any(first <= start and end <= last for first, last in known) else "some"
+
+
+def _intervals(collection: Mapping[str, Any]) -> list[Any]:
+    temporal = (collection.get("extent") or {}).get("temporal") or {}
+    return [entry for entry in temporal.get("interval") or () if isinstance(entry, list) and len(entry) == 2]
+
+
+def _instants(interval: Any) -> tuple[dt.datetime, dt.datetime] | None:
+    if not interval or not any(interval):
+        return None
+    try:
+        ends = [None if text is None else dt.datetime.fromisoformat(str(text)) for text in interval]
+    except ValueError:
+        return None
+    moments = [None if end is None else (end if end.tzinfo else end.replace(tzinfo=dt.UTC)) for end in ends]
+    first, last = dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)
+    return moments[0] or first, moments[1] or last
+
+
+def _shown(period: Any) -> str:
+    return " to ".join(str(end) if end else "…" for end in period or ())
+
+
+def _interval_words(collection: Mapping[str, Any]) -> str:
+    return plain_text(", ".join(_shown(interval) for interval in _intervals(collection)))
+
+
+def _slots(config: OpenEOBackendConfig, facts: Mapping[str, Any]) -> Check:
+    limits = [int(value) for name, value in _numbers(facts) if _SLOTS.fullmatch(name.lower()) and value >= 1]
+    if not limits:
+        text = f"the platform advertises no limit; {config.slots} are configured"
+        return Check(name="slots", answer="unknown", text=text, key="backend.slots")
+    limit = min(limits)
+    if config.slots > limit:
+        text = f"{config.slots} jobs at the same time are configured, the platform allows {limit}"
+        return Check(name="slots", answer="no", text=text, key="backend.slots")
+    more = f"; {limit} would be allowed" if limit > config.slots else ""
+    return Check(name="slots", answer="yes", text=f"{config.slots} jobs at the same time{more}", key="backend.slots")
+
+
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Yield every number in a document, with the name it stands under."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key != "endpoints":
+                yield from _numbers(inner, str(key).replace("-", "_").replace(":", "_"))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, name)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, float(value)
+
+
+def _credits(facts: Mapping[str, Any], estimate: Estimate) -> Check:
+    """Hold what the account has left (openEO: `budget` of `/me`, null for no limit) against what the run costs."""
+    me = facts.get("me") or {}
+    left = me.get("budget")
+    if left is None and "budget" in me:
+        return Check(name="credits", answer="yes", text="the account has no limit")
+    if not isinstance(left, int | float) or isinstance(left, bool):
+        return Check(name="credits", answer="unknown", text="the platform does not tell what the account has left")
+    has, cost = f"{left:,.6g} {estimate.currency} left", estimate.cost
+    bounds = [] if estimate.minimum_charge is None else [estimate.minimum_charge * (estimate.jobs - estimate.finished)]
+    bounds += [] if cost is None else [max(cost.p10 - estimate.spent, 0.0)]
+    if bounds and (max(bounds) > left or left <= 0):
+        text = f"{has}, the run takes at least {max(bounds):,.6g}"
+        return Check(name="credits", answer="no", text=text, key="budget")
+    if cost is None:
+        return Check(name="credits", answer="unknown", text=f"{has}; what the run costs is not known")
+    most = max(cost.p90 - estimate.spent, 0.0)
+    if most > left:
+        return Check(name="credits", answer="unknown", text=f"{has}, the run may take {most:,.6g}", key="budget")
+    return Check(name="credits", answer="yes", text=has)
+
+
+def _job_size(config: OpenEOBackendConfig, facts: Mapping[str, Any], work: Work, estimate: Estimate) -> Check:
+    limits = [value for name, value in _numbers(facts) if _SIZES.fullmatch(name) and value > 0]
+    largest = float(work.area_km2.max()) if len(work.area_km2) else 0.0
+    if limits and largest > min(limits):
+        text = f"a job of {largest:,.4g} km² is larger than the platform allows ({min(limits):,.4g} km²)"
+        return Check(name="job size", answer="no", text=text, key="area.grid")
+    mean = estimate.cost.p50 / estimate.jobs if estimate.cost is not None and estimate.jobs else None
+    if config.job_budget is not None and mean is not None and mean > config.job_budget:
+        text = f"a job is expected to cost {mean:.4g}, over its budget of {config.job_budget:g}"
+        return Check(name="job size", answer="no", text=text, key="backend.job_budget")
+    if limits:
+        text = f"{largest:,.4g} km² of at most {min(limits):,.4g} km²"
+        return Check(name="job size", answer="yes", text=text, key="area.grid")
+    text = f"jobs of up to {largest:,.4g} km²; the platform advertises no limit"
+    return Check(name="job size", answer="unknown", text=text, key="area.grid")
+
+
+def _format(known: Known, session: Session) -> Check:
+    from upscaling.algorithms.udp import saves_result
+
+    wanted = known.config.algorithm.output_format
+    if saves_result(known.work.definition.get("process_graph") or {}):
+        saves = [
+            node for node in nodes_of(known.work.definition["process_graph"]) if node["process_id"] == "save_result"
+        ]
+        named = {str(node.get("arguments", {}).get("format")) for node in saves}
+        named = {name for name in named if not name.startswith("{")}
+    else:
+        named = {wanted}
+    offered = session.get("/file_formats").get("output")
+    names = {str(name).lower() for name in offered} if isinstance(offered, dict) else set()
+    lacking = sorted(name for name in named if name.lower() not in names)
+    if lacking:
+        text = f"the platform does not write {', '.join(lacking)}; it offers {', '.join(sorted(offered or ()))}"
+        return Check(name="format", answer="no", text=plain_text(text, 400), key="algorithm.output_format")
+    return Check(
+        name="format", answer="yes", text=f"{', '.join(sorted(named)) or 'as the algorithm is told'} is offered"
+    )
+
+
+def _workspace(config: OpenEOBackendConfig, session: Session) -> Check:
+    listed = session.get("/processes").get("processes")
+    there = any(isinstance(entry, dict) and entry.get("id") == "export_workspace" for entry in listed or ())
+    key = "backend.export_workspace"
+    if config.export_workspace is not None and not there:
+        return Check(name="workspace", answer="no", text="results cannot stay on the platform", key=key)
+    could = "results could stay in a workspace there" if there else "results cannot stay there; they are downloaded"
+    return Check(name="workspace", answer="yes", text=could, key=key)
+
+
+def _terms(facts: Mapping[str, Any]) -> Check:
+    links = facts["capabilities"].get("links") or []
+    hrefs = [
+        str(link.get("href")) for link in links if isinstance(link, dict) and link.get("rel") == "terms-of-service"
+    ]
+    if not hrefs:
+        return Check(name="terms", answer="unknown", text="the platform links to no terms of service")
+    return Check(name="terms", answer="yes", text=plain_text(hrefs[0]))

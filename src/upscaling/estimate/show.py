@@ -1,0 +1,133 @@
+"""An estimate in words: lines for a terminal, and the few of them that status and report show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upscaling.estimate.model import Estimate, Interval, Outlook
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["duration", "facts_of", "outlook_lines", "render"]
+
+_MARK = {"yes": "[green]yes[/]", "no": "[red]no[/]", "unknown": "[yellow]unknown[/]"}
+_COLOUR = {"feasible": "green", "at risk": "yellow", "not feasible": "red"}
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86400:.1f} days"
+
+
+def amount(value: float) -> str:
+    """Return a number with the digits that an estimate is worth."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def facts_of(estimate: Estimate) -> list[tuple[str, str]]:
+    """Return name and value of what an estimate states, in the order of reading."""
+    e, of = estimate, estimate.currency
+    dimensions = " x ".join(
+        f"{count:,} {name}" for count, name in ((e.tiles, "tiles"), (e.steps, "time steps"), (e.rows, "rows")) if count
+    )
+    empty = f"; {e.empty:,} more have no data and are not sent" if e.empty else ""
+    cost = f"unknown ({e.stated_cost})" if e.cost is None else f"{_range(e.cost, amount)} {of}"
+    cost += f", {amount(e.spent)} of it spent" if e.spent else ""
+    found = [
+        ("jobs", f"{e.jobs:,} ({dimensions}){empty}, {e.finished:,} finished"),
+        ("area", f"{e.area_km2:,.4g} km² of interest, {e.processed_km2:,.4g} km² processed"),
+        ("cost", cost),
+        ("time", "unknown" if e.seconds is None else f"{_range(e.seconds, duration)} from now, on {e.slots} slots"),
+    ]
+    if e.cost_per_km2 is not None:
+        found.append(("cost per km²", f"{_range(e.cost_per_km2, amount)} {of}"))
+    if e.seconds_per_10000_km2 is not None:
+        found.append(("100 x 100 km", f"{duration(e.seconds_per_10000_km2)} of job time"))
+    if e.minimum_charge is not None:
+        found.append(("cheapest job", f"{e.minimum_charge:g} {of}"))
+    if e.failure_rate is not None:
+        found.append(("failures", f"{_range(e.failure_rate, '{:.1%}'.format)} of the attempts"))
+    if e.memory_gb is not None:
+        found.append(("memory", f"{e.memory_gb:.3g} GB, the most of a job"))
+    if e.result_gb is not None:
+        found.append(("result", f"{_range(e.result_gb, amount)} GB"))
+    return found + _cluster(e)
+
+
+def _cluster(estimate: Estimate) -> list[tuple[str, str]]:
+    cluster = estimate.cluster
+    if cluster is None:
+        return []
+    found = [("CPU hours", _range(cluster.cpu_hours, amount))]
+    if cluster.node_hours is not None:
+        found.append(("node hours", _range(cluster.node_hours, amount)))
+    if cluster.queue_seconds is not None:
+        found.append(("queue", f"{duration(cluster.queue_seconds)} median wait"))
+    return found
+
+
+def _range(interval: Interval, written: object) -> str:
+    to_text = written if callable(written) else str
+    return f"{to_text(interval.p50)} (p10 {to_text(interval.p10)}, p90 {to_text(interval.p90)})"
+
+
+def outlook_lines(estimate: Estimate) -> list[str]:
+    """Return the estimate in the few lines that status and report show."""
+    lines = []
+    known = {name: value for name, value in facts_of(estimate) if name in {"cost", "time"}}
+    for name, value in known.items():
+        if not value.startswith("unknown"):
+            lines.append(f"{name}: {value}")
+    lines += [f"{name}: {_in_words(name, outlook, estimate)}" for name, outlook in _limits(estimate)]
+    if lines:
+        lines.append(f"estimate from {estimate.rests_on[0]}" if estimate.rests_on else "rough estimate")
+    return lines + [f"warning: {line}" for line in estimate.warnings]
+
+
+def _limits(estimate: Estimate) -> list[tuple[str, Outlook]]:
+    both = (("deadline", estimate.deadline), ("budget", estimate.budget))
+    return [(name, outlook) for name, outlook in both if outlook is not None]
+
+
+def _in_words(name: str, outlook: Outlook, estimate: Estimate) -> str:
+    limit = duration(outlook.limit) if name == "deadline" else f"{amount(outlook.limit)} {estimate.currency}"
+    return f"{outlook.verdict}, kept with a probability of {outlook.probability:.0%} ({limit})"
+
+
+def render(estimate: Estimate) -> RenderableType:
+    """Return an estimate for a terminal."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    title = f"{estimate.run}: {estimate.algorithm} on {estimate.platform}"
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    numbers = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in facts_of(estimate):
+        numbers.add_row(name, escape(value))
+    for name, outlook in _limits(estimate):
+        colour = _COLOUR[outlook.verdict]
+        numbers.add_row(name, f"[{colour}]{escape(_in_words(name, outlook, estimate))}[/]")
+    if estimate.verdict is None:
+        word = "rough: no verdict without a pilot" if estimate.basis == "rough" else "none yet"
+        numbers.add_row("verdict", f"{word} (`upscaling estimate CONFIG --pilot`)")
+    else:
+        numbers.add_row("verdict", f"[{_COLOUR[estimate.verdict]}]{estimate.verdict}[/]")
+    parts.append(numbers)
+    parts += [Text(f"from {estimate.basis}:", style="bold"), *(Text(f"  {line}") for line in estimate.rests_on)]
+    if estimate.checks:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), title="possible?", title_justify="left")
+        for check in estimate.checks:
+            key = f" [dim]({escape(check.key)})[/]" if check.answer == "no" and check.key else ""
+            table.add_row(check.name, _MARK[check.answer], f"{escape(check.text)}{key}")
+        parts.append(table)
+    if estimate.advice:
+        parts.append(Text("advice:", style="bold"))
+        parts += [Text(f"  {entry.text}" + (f" ({entry.key})" if entry.key else "")) for entry in estimate.advice]
+    return Group(*parts)
