@@ -16,15 +16,23 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
+_Results = Annotated[Path | None, typer.Option(help="Folder that holds the runs.", show_default=False)]
 
-def add_commands(app: typer.Typer, load: Callable[[Path], Config]) -> None:
+
+def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None:
     """Add them to the command line; ``load`` reads a configuration."""
 
     @app.command()
     def estimate(
         *,
-        run: Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration, or a run's folder.")],
-        jobs: Annotated[int | None, typer.Argument(metavar="[K]", help="Pilot jobs, with --pilot.", min=1)] = None,
+        run: Annotated[
+            list[str],
+            typer.Argument(
+                metavar="CONFIG... [K]",
+                help="Configuration files, or a run's folder; with --pilot also the number of pilot jobs.",
+                show_default=False,
+            ),
+        ],
         pilot: Annotated[
             bool, typer.Option("--pilot", help="Run K (12) real jobs first; they count for the run.")
         ] = False,
@@ -34,16 +42,16 @@ def add_commands(app: typer.Typer, load: Callable[[Path], Config]) -> None:
         benchmarks: Annotated[list[Path] | None, typer.Option(help="Published benchmarks (Parquet).")] = None,
         offline: Annotated[bool, typer.Option("--offline", help="Ask no platform anything.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-        results: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("results"),
+        results: _Results = None,
         snakefile: Annotated[Path, typer.Option(help="The workflow, for the pilot.")] = Path("Snakefile"),
         profile: Annotated[Path, typer.Option(help="Snakemake profile.")] = Path("workflow/profiles/local"),
     ) -> None:
         """Say what a run costs, when it is done, and whether it is possible; submits nothing without --pilot."""
         from upscaling.estimate.run import estimate_run
 
-        if jobs is not None and not pilot:
-            raise UpscalingError(f"{jobs} is a number of pilot jobs: add --pilot")
-        what: Config | Path = run if run.is_dir() else load(run)
+        jobs = int(run.pop()) if pilot and len(run) > 1 and run[-1].isdigit() else None
+        paths = [Path(name) for name in run]
+        what: Config | Path = paths[0] if len(paths) == 1 and paths[0].is_dir() else load(paths)
         if compare:
             _compare(what, platform or [], results=results, benchmarks=benchmarks or [], as_json=as_json)
             return
@@ -76,7 +84,7 @@ def _show(found: Estimate, *, as_json: bool) -> None:
 
 
 def _compare(
-    what: Config | Path, platforms: list[str], *, results: Path, benchmarks: list[Path], as_json: bool
+    what: Config | Path, platforms: list[str], *, results: Path | None, benchmarks: list[Path], as_json: bool
 ) -> None:
     import json
 
@@ -91,7 +99,7 @@ def _compare(
         Console(highlight=False).print(render_platforms(rows))
 
 
-def _pilot(config: Config, jobs: int, *, yes: bool, results: Path, snakefile: Path, profile: Path) -> None:
+def _pilot(config: Config, jobs: int, *, yes: bool, results: Path | None, snakefile: Path, profile: Path) -> None:
     """Run the pilot, after a word on the most that it can cost; a pilot that is done is not run again."""
     import subprocess
 
@@ -99,7 +107,7 @@ def _pilot(config: Config, jobs: int, *, yes: bool, results: Path, snakefile: Pa
     from upscaling.estimate.run import estimate_run, known_of
     from upscaling.planning.plan import ensure_plan, keep_config
 
-    folder = results / config.run
+    folder = config.folder(results)
     ensure_plan(config, folder, say=lambda line: typer.echo(line, err=True))
     keep_config(config, folder)
     before = estimate_run(config, results=results)

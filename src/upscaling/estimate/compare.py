@@ -42,7 +42,7 @@ class PlatformRow(BaseModel):
 
 
 def compare_platforms(
-    config: Config, named: Sequence[str] = (), *, results: Path = Path("results"), benchmarks: Sequence[Path] = ()
+    config: Config, named: Sequence[str] = (), *, results: Path | None = None, benchmarks: Sequence[Path] = ()
 ) -> list[PlatformRow]:
     """Return a row for the configured platform, each that the catalogue offers, and each that was named.
 
@@ -101,7 +101,7 @@ def _definition(record: dict[str, Any]) -> str:
     return str(link_of(record, "application").get("href", "")).rpartition("/")[2]
 
 
-def _row(config: Config, address: str, source: str, *, results: Path, benchmarks: Sequence[Path]) -> PlatformRow:
+def _row(config: Config, address: str, source: str, *, results: Path | None, benchmarks: Sequence[Path]) -> PlatformRow:
     from upscaling.estimate.run import estimate_run
 
     try:

@@ -22,6 +22,7 @@ __all__ = ["Rough", "rough_estimate"]
 # Records of the APEx catalogue contradict their own measured runs by 10 to 50 times.
 _RECORD = 10.0
 _LEAST = 1.5  # factor of the interval on either side: the next month is not this one
+_BEYOND = 2.0  # times the largest area that was measured: the slope is not known there
 _LARGE = 0.5  # of the largest area that was measured: the jobs that tell the slope
 
 
@@ -61,22 +62,16 @@ def rough_estimate(
     currency
         The platform's, where it is known.
     """
-    sent = ~work.empty
-    area, number = work.area_km2[sent], len(work)
+    area, number = work.area_km2[~work.empty], len(work)
     notes = [f"{len(past)} earlier jobs of this algorithm ({', '.join(sources)})"] if past else []
-    cost, floor = _cost_of_past(area, past, notes)
-    stated_currency = stated.price.currency if stated.price else ""
-    if cost is None and stated.price is not None and stated.price.amount > 0:
-        try:
-            total, assumed = work.price(stated.price)
-        except UpscalingError as error:
-            notes.append(f"the record's price cannot be used: {stated.price} {error}")
-        else:
-            notes.append(f"the record's price, {stated.price}; such prices were found wrong by 10 to 50 times")
-            notes += [f"assumed: {line}" for line in assumed]
-            cost = Interval.of([total / _RECORD, total / _RECORD, total, total * _RECORD, total * _RECORD])
+    total, told = _cost_of_record(work, stated)
+    cost, floor = _cost_of_past(area, past, total, notes)
     if cost is None:
-        notes.append(f"cost: {stated.text}, and no earlier job is known; run a pilot")
+        notes += told
+        if total is not None:
+            cost = Interval.of([total / _RECORD, total / _RECORD, total, total * _RECORD, total * _RECORD])
+        else:
+            notes.append(f"cost: {stated.text}, and no earlier job is known; run a pilot")
     seconds = _known(past, "seconds")
     job_seconds, span = None, None
     if len(seconds):
@@ -89,7 +84,7 @@ def rough_estimate(
         notes.append("time: no job of this algorithm was measured on this platform; run a pilot")
     return Rough(
         cost=cost,
-        currency=currency or stated_currency or "credits",
+        currency=currency or (stated.price.currency if stated.price else "") or "credits",
         floor=floor,
         job_seconds=job_seconds,
         seconds=span,
@@ -99,10 +94,25 @@ def rough_estimate(
     )
 
 
-def _cost_of_past(area: Floats, past: Sequence[Past], notes: list[str]) -> tuple[Interval | None, float | None]:
+def _cost_of_record(work: Work, stated: StatedCost) -> tuple[float | None, list[str]]:
+    """Return what the run costs at the record's price, and the words for it."""
+    if stated.price is None or stated.price.amount <= 0:
+        return None, []
+    try:
+        total, assumed = work.price(stated.price)
+    except UpscalingError as error:
+        return None, [f"the record's price cannot be used: {stated.price} {error}"]
+    told = f"cost: the record's price, {stated.price}; such prices were found wrong by 10 to 50 times"
+    return total, [told, *(f"assumed: {line}" for line in assumed)]
+
+
+def _cost_of_past(
+    area: Floats, past: Sequence[Past], stated: float | None, notes: list[str]
+) -> tuple[Interval | None, float | None]:
     """Model a job's cost as a minimum charge, and the slope of the largest jobs beyond it.
 
-    The cost per km² of a small job is never scaled: most small jobs cost the minimum charge.
+    The cost per km² of a small job is never scaled: most small jobs cost the minimum charge. Where all of them do, or
+    all are much smaller than the run's jobs, only bounds are known, and the record's price lies between them, or none.
     """
     known = [(job.area_km2, job.cost) for job in past if job.cost is not None]
     if not known:
@@ -119,12 +129,20 @@ def _cost_of_past(area: Floats, past: Sequence[Past], notes: list[str]) -> tuple
     slope = float(np.median(largest[:, 1] / largest[:, 0]))
     total = float(np.maximum(floor, slope * area).sum())
     low, high = _factors(sized[:, 1] / np.maximum(np.maximum(floor, slope * sized[:, 0]), 1e-9))
-    reach = float(sized[:, 0].max())
-    notes.append(f"cost: at least {floor:g} a job, the lowest seen, and {slope:.3g} per km² as the largest jobs")
-    if float(np.median(area)) > 2 * reach:
-        notes.append(f"jobs are larger than any that was measured ({reach:.3g} km²): the minimum charge may still hold")
-        low = 0.0
-    return _spread(total, low, high, floor * number), floor
+    reach, typical = float(sized[:, 0].max()), float(np.median(area))
+    if typical <= _BEYOND * reach:
+        notes.append(f"cost: at least {floor:g} a job, the lowest seen, and {slope:.3g} per km² as the largest jobs")
+        return _spread(total, low, high, floor * number), floor
+    least, most = floor * number, total * high
+    notes.append(
+        f"cost: jobs of {typical:,.4g} km² are larger than any that was measured ({reach:,.3g} km²): between the lowest"
+        f" cost seen, {floor:g} a job, and that of the largest, {slope:.3g} per km²"
+    )
+    middle = float(np.sqrt(max(least, 1e-9) * max(total, 1e-9)))
+    if stated is not None and least <= stated <= most:
+        notes.append("in between, the record's price counts")
+        middle = stated
+    return Interval.of([least, least, middle, most, most]), floor
 
 
 def _spread(total: float, low: float, high: float, least: float) -> Interval:

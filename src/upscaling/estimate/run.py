@@ -53,7 +53,7 @@ class Known:
 def estimate_run(
     run: Config | Path,
     *,
-    results: Path = Path("results"),
+    results: Path | None = None,
     benchmarks: Sequence[Path] = (),
     ask: bool = True,
 ) -> Estimate:
@@ -66,7 +66,7 @@ def estimate_run(
     run
         A configuration, or the folder of a run.
     results
-        Folder that holds the runs, and the history of those that are finished.
+        Folder that holds the runs, and the history of those that are finished; the configuration's if not given.
     benchmarks
         Parquet tables of benchmark runs in the layout that APEx publishes, or folders of them.
     ask
@@ -87,7 +87,7 @@ def estimate_run(
     return estimate.model_copy(update={"advice": advice_of(estimate, known.config)})
 
 
-def known_of(run: Config | Path, *, results: Path = Path("results"), benchmarks: Sequence[Path] = ()) -> Known:
+def known_of(run: Config | Path, *, results: Path | None = None, benchmarks: Sequence[Path] = ()) -> Known:
     """Return what is known of a run without asking anybody but the sources of its algorithm and area.
 
     Raises
@@ -106,7 +106,7 @@ def known_of(run: Config | Path, *, results: Path = Path("results"), benchmarks:
         config, run_folder = kept_config(run), run
         plan: Plan | None = load_plan(run)
     else:
-        config, run_folder = run, results / run.run
+        config, run_folder = run, run.folder(results)
         plan = _plan_of(config, run_folder)
     work = work_of_config(config) if plan is None else work_of_plan(run_folder, plan)
     platform = platform_name(identity_of(config.backend, service=work.service))
@@ -193,7 +193,7 @@ def _from_rough(known: Known, rough: Rough) -> dict[str, Any]:
     cluster, price = rough_cluster(known.config, known.work, rough.job_seconds)
     if cluster is not None and price is not None:
         cost = cluster.cpu_hours.times(price)
-    numbers = _rates(known.work, cost, rough.job_seconds)
+    numbers = _rates(known.work, cost, None)
     return {
         **numbers,
         "basis": "rough",
