@@ -26,7 +26,7 @@ from typing import Any, Literal
 from upscaling.errors import ErrorClass
 from upscaling.planning.plan import Plan, load_plan
 
-__all__ = ["STATES", "TileState", "count_states", "read_states"]
+__all__ = ["STATES", "TileState", "count_states", "read_states", "state_of"]
 
 StateName = Literal["not started", "created", "queued", "running", "finished", "canceled", "failed"]
 STATES: tuple[StateName, ...] = ("not started", "created", "queued", "running", "finished", "canceled", "failed")
@@ -95,7 +95,8 @@ def read_states(run_folder: Path, plan: Plan | None = None) -> list[TileState]:
     receipts = _names(run_folder / "receipts")
     tiles = _names(run_folder / "tiles")
     return [
-        _state(tile, row.key, run_folder, f"{tile}.json" in receipts, tile in tiles) for tile, row in plan.tiles.items()
+        state_of(tile, row.key, run_folder, submitted=f"{tile}.json" in receipts, begun=tile in tiles)
+        for tile, row in plan.tiles.items()
     ]
 
 
@@ -112,7 +113,8 @@ def _names(folder: Path) -> set[str]:
         return set()
 
 
-def _state(tile: str, key: str, run_folder: Path, submitted: bool, begun: bool) -> TileState:
+def state_of(tile: str, key: str, run_folder: Path, *, submitted: bool, begun: bool) -> TileState:
+    """Return the state of one target; ``submitted`` and ``begun`` tell whether it has a receipt and a folder."""
     # Text, not Path: this is called for every tile at every refresh.
     item = begun and os.path.isfile(f"{run_folder}/tiles/{tile}/item.json")  # noqa: PTH113
     receipt = _read(f"{run_folder}/receipts/{tile}.json") if submitted else {}
