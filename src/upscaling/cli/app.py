@@ -11,6 +11,7 @@ import typer
 
 from upscaling.cli.estimate import add_commands as add_estimate_commands
 from upscaling.cli.packages import add_commands
+from upscaling.cli.serve import serve
 from upscaling.errors import ConfigError, UpscalingError
 
 if TYPE_CHECKING:
@@ -210,10 +211,16 @@ def retry(
 
 
 @app.command()
-def cancel(run: RunFolder) -> None:
+def cancel(
+    run: RunFolder,
+    tile: Annotated[str | None, typer.Option(help="Only this tile's job; Snakemake may go on.")] = None,
+) -> None:
     """Cancel the run's jobs on the platform; what is done stays done. Stop Snakemake first."""
-    from upscaling.monitor.platform_jobs import cancel_run
+    from upscaling.monitor.platform_jobs import cancel_run, cancel_tile
 
+    if tile is not None:
+        typer.echo(f"{'canceled' if cancel_tile(run, tile) else 'has no job that runs'}: {tile}")
+        return
     number = 0
     for name in cancel_run(run):
         number += 1
@@ -373,6 +380,7 @@ def demo(
 
 add_commands(app, _load)
 add_estimate_commands(app, _load)
+app.command()(serve)
 
 
 if __name__ == "__main__":

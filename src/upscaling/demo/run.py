@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from upscaling.config import Config, load_config
 from upscaling.errors import ConfigError, UpscalingError
 
-__all__ = ["run_demo"]
+__all__ = ["embedded_backend", "run_demo"]
 
 _START_SECONDS = 90
 
@@ -71,14 +71,20 @@ def _backend(config: Config, data: Path, folder: Path, environment: dict[str, st
     port = urlsplit(url).port
     if urlsplit(url).hostname != "127.0.0.1" or port is None:
         raise ConfigError(f"the demo starts its own back-end on 127.0.0.1:<port> (found {url})", key="backend.url")
+    with _served(port, data, folder, environment, config.backend.slots):
+        yield url
+
+
+@contextmanager
+def _served(port: int, data: Path, folder: Path, environment: dict[str, str], slots: int) -> Iterator[None]:
     log = folder / "backend.log"
     command = [sys.executable, "-m", "upscaling", "local-backend", "--data", str(data), "--root", str(folder / "jobs")]
-    command += ["--port", str(port), "--slots", str(config.backend.slots)]
+    command += ["--port", str(port), "--slots", str(slots)]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
     try:
         _wait_for(port, process, log)
-        yield url
+        yield
     finally:
         process.terminate()
         try:
@@ -86,6 +92,27 @@ def _backend(config: Config, data: Path, folder: Path, environment: dict[str, st
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def embedded_backend(folder: Path, *, user: str, password: str, slots: int = 2) -> Iterator[str]:
+    """Run the embedded back-end over generated scenes on a free port; yield its address.
+
+    Parameters
+    ----------
+    folder
+        Where scenes, jobs and the log are kept.
+    """
+    from upscaling.demo.data import make_demo_data
+
+    folder.mkdir(parents=True, exist_ok=True)
+    data = make_demo_data(folder / "data")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environment = {**os.environ, "OPENEO_LOCAL_USER": user, "OPENEO_LOCAL_PASSWORD": password}
+    with _served(port, data, folder, environment, slots):
+        yield f"http://127.0.0.1:{port}/openeo/1.2"
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

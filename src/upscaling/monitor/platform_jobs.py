@@ -15,7 +15,7 @@ from upscaling.planning.plan import job_of, kept_config, load_plan
 from upscaling.util.files import read_json
 from upscaling.util.locks import leave_run, take_run
 
-__all__ = ["cancel_run", "discard_results", "orphans", "remove_jobs"]
+__all__ = ["cancel_run", "cancel_tile", "discard_results", "orphans", "remove_jobs"]
 
 _ACTIVE = {"created", "queued", "running"}
 
@@ -64,6 +64,24 @@ def cancel_run(run_folder: Path) -> Iterator[str]:
                 message = f"job {state.job_id} was canceled on the platform by `upscaling cancel`"
                 receipt.advance("failed", error={"class": ErrorClass.CANCELED, "message": message})
             yield state.tile
+
+
+def cancel_tile(run_folder: Path, tile: str) -> bool:
+    """Cancel the job of one tile, also while Snakemake works on the run; return whether there was one to cancel.
+
+    The process that polls the job sees that it was canceled, and writes it into the receipt.
+    """
+    backend, plan = _backend(run_folder), load_plan(run_folder)
+    job_of(plan, run_folder, tile)  # a tile of this run
+    state = next(state for state in read_states(run_folder, plan) if state.tile == tile)
+    if state.job_id is None or state.state in {"finished", "failed", "canceled"}:
+        return False
+    with _said_in_one_line():
+        found = backend.state(state.job_id)
+        if found is None or found.status not in _ACTIVE:
+            return False
+        backend.cancel(state.job_id)
+    return True
 
 
 def discard_results(run_folder: Path, tiles: list[str]) -> list[str]:

@@ -1,0 +1,200 @@
+"""Who asks: one local user, or whom an OpenID Connect provider vouches for; and tokens for the platforms."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from upscaling.errors import UpscalingError
+from upscaling.service.settings import Oidc, Platform, ServiceSettings
+
+__all__ = ["LOCAL", "AuthError", "Authenticator", "User"]
+
+_KEYS_SECONDS = 300  # keys are asked for again after this time, and at once for a key that is not known
+_RETRY_SECONDS = 5  # a token with an unknown key must not make the service ask the provider at will
+_LEEWAY = 10  # seconds that clocks may differ
+
+
+class AuthError(UpscalingError):
+    """A request without a valid token."""
+
+
+@dataclass(frozen=True)
+class User:
+    """Who asks.
+
+    Attributes
+    ----------
+    name
+        The claim ``sub``; ``local`` without a provider.
+    admin
+        Whether this user sees everybody's tasks.
+    token
+        The access token, for exchange; it is never kept on disk.
+    """
+
+    name: str
+    admin: bool = False
+    token: str | None = None
+
+
+LOCAL = User("local", admin=True)
+
+
+class Authenticator:
+    """Checks access tokens, and keeps each user's newest in memory for token exchange.
+
+    Parameters
+    ----------
+    settings
+        The service's; with ``auth: none`` everybody is the local user.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._oidc = settings.oidc if settings.auth == "oidc" else None
+        self._keys = _Keys(self._oidc) if self._oidc else None
+        self._tokens: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def user(self, token: str | None) -> User:
+        """Return whose token it is.
+
+        Raises
+        ------
+        AuthError
+            If there is none, or it is expired, of another issuer, for another audience, or not signed by the provider.
+        """
+        if self._oidc is None or self._keys is None:
+            return LOCAL
+        if not token:
+            raise AuthError("Not authenticated")
+        claims = self._claims(token, self._oidc, self._keys)
+        user = User(str(claims["sub"]), admin=self._oidc.admin_role in _roles(claims, self._oidc), token=token)
+        with self._lock:
+            self._tokens[user.name] = token
+        return user
+
+    @staticmethod
+    def _claims(token: str, oidc: Oidc, keys: _Keys) -> dict[str, Any]:
+        import jwt
+
+        try:
+            header = jwt.get_unverified_header(token)
+            if header.get("alg") not in oidc.algorithms:
+                raise AuthError(_REFUSED)
+            key = keys.key(str(header.get("kid") or ""))
+            return jwt.decode(
+                token,
+                key,
+                algorithms=list(oidc.algorithms),
+                audience=oidc.audience,
+                issuer=oidc.issuer,
+                leeway=_LEEWAY,
+                options={"require": ["exp", "sub", "iss", "aud"]},
+            )
+        except jwt.PyJWTError:
+            raise AuthError(_REFUSED) from None
+
+    def variables(self, user: str, platform: Platform) -> Mapping[str, str] | None:
+        """Return what a run's process needs to log in to a platform as ``user``.
+
+        Returns
+        -------
+        Variables; None if the user's token is needed and this service has not seen one since it started.
+
+        Raises
+        ------
+        AuthError
+            If the provider refuses the exchange.
+        """
+        found = {name: os.environ[source] for name, source in platform.environment.items() if source in os.environ}
+        if not platform.exchange:
+            return found
+        with self._lock:
+            token = self._tokens.get(user)
+        if token is None:
+            return None
+        found[platform.exchange.get("token_env", "OPENEO_AUTH_TOKEN")] = _exchanged(token, platform.exchange)
+        return found
+
+
+_REFUSED = "Could not validate credentials. Please retry signing in."
+
+
+def _roles(claims: Mapping[str, Any], oidc: Oidc) -> list[str]:
+    found: Any = claims
+    for part in oidc.role_claim.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return [str(role) for role in found] if isinstance(found, list) else []
+
+
+class _Keys:
+    """The provider's public keys, asked for again when they may have been changed."""
+
+    def __init__(self, oidc: Oidc) -> None:
+        self._issuer = oidc.issuer.rstrip("/")
+        self._known: dict[str, Any] = {}
+        self._asked = 0.0
+        self._lock = threading.Lock()
+
+    def key(self, key_id: str) -> Any:
+        with self._lock:
+            age = time.monotonic() - self._asked if self._asked else float("inf")
+            if age > _KEYS_SECONDS or (key_id not in self._known and age > _RETRY_SECONDS):
+                self._fetch()
+            if key_id not in self._known:
+                raise AuthError(_REFUSED)
+            return self._known[key_id]
+
+    def _fetch(self) -> None:
+        import jwt
+        import requests
+
+        try:
+            with requests.Session() as session:
+                session.trust_env = False  # neither ~/.netrc nor a proxy has a say in who is trusted
+                where = session.get(f"{self._issuer}/.well-known/openid-configuration", timeout=20).json()
+                keys = session.get(str(where["jwks_uri"]), timeout=20).json()["keys"]
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            if self._known:
+                return  # a provider that is down for a while does not end the sessions of those who have valid tokens
+            raise AuthError("the identity provider is out of reach; please retry later") from None
+        known = {}
+        for entry in keys:
+            try:
+                known[str(entry.get("kid") or "")] = jwt.PyJWK(entry).key
+            except jwt.PyJWTError:
+                continue  # a kind of key that is not used here
+        self._known, self._asked = known, time.monotonic()
+
+
+def _exchanged(token: str, exchange: Mapping[str, str]) -> str:
+    """Exchange a user's token for one that the platform takes (RFC 8693)."""
+    import requests
+
+    fields = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": token,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "client_id": os.environ.get(exchange.get("client_id_env", ""), ""),
+        "client_secret": os.environ.get(exchange.get("client_secret_env", ""), ""),
+        "audience": exchange.get("audience", ""),
+        "requested_issuer": exchange.get("requested_issuer", ""),
+    }
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            data = {name: value for name, value in fields.items() if value}
+            answer = session.post(exchange["token_url"], data=data, timeout=30, allow_redirects=False)
+            content = answer.json()
+    except (requests.RequestException, ValueError):
+        raise AuthError("the token exchange is out of reach") from None
+    if answer.status_code != 200 or not content.get("access_token"):
+        words = str(content.get("error_description") or content.get("error") or answer.status_code)
+        raise AuthError(f"the platform's provider refused the token exchange: {words[:200]}")
+    prefix = exchange.get("token_prefix")
+    return f"{prefix}/{content['access_token']}" if prefix else str(content["access_token"])

@@ -1,0 +1,61 @@
+"""What every request needs: the service's tasks, who asks, and the task that is meant, if the asker may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from upscaling.service.auth import User
+from upscaling.service.store import Task
+from upscaling.service.tasks import RefusedError, Tasks
+
+__all__ = ["CurrentUser", "tasks_of", "user_of", "visible_job", "visible_task"]
+
+_bearer = HTTPBearer(auto_error=False, description="An access token of the provider; none in local mode.")
+
+
+def tasks_of(request: Request) -> Tasks:
+    """Return the tasks of the service that the request came to."""
+    tasks: Tasks = request.app.state.tasks
+    return tasks
+
+
+def user_of(request: Request, found: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> User:
+    """Return who asks.
+
+    Raises
+    ------
+    AuthError
+        Without a valid token, where one is needed. A token in the query is not taken here.
+    """
+    user = tasks_of(request).authenticator.user(found.credentials if found else None)
+    request.state.user = user.name
+    return user
+
+
+CurrentUser = Annotated[User, Depends(user_of)]
+
+
+def visible_task(request: Request, user: User, task_id: int, *, kinds: Sequence[str] = ()) -> Task:
+    """Return a task of the user (of anybody for an admin).
+
+    Raises
+    ------
+    RefusedError
+        404, also for another user's: nobody learns which numbers there are.
+    """
+    task = tasks_of(request).store.task(task_id)
+    if task is None or (task.user != user.name and not user.admin) or (kinds and task.kind not in kinds):
+        raise RefusedError(f"Upscale task {task_id} not found", code="TASK_NOT_FOUND", status=404)
+    return task
+
+
+def visible_job(request: Request, user: User, job_id: int) -> tuple[Task, int]:
+    """Return the task of a job and the job's place in it, likewise."""
+    task = tasks_of(request).store.task_of_job(job_id)
+    if task is None or (task.user != user.name and not user.admin):
+        raise RefusedError(f"Job {job_id} was not found", code="JOB_NOT_FOUND", status=404)
+    return task, job_id - task.first_job

@@ -1,0 +1,160 @@
+"""What is asked before a task: tiles over an area, and the parameters of an algorithm."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from fastapi import Response
+
+from upscaling.errors import ConfigError, UpscalingError
+from upscaling.service.tasks import RefusedError
+
+if TYPE_CHECKING:
+    from upscaling.service.forms import ParamRequest, TileRequest
+    from upscaling.service.tasks import Tasks
+
+__all__ = ["parameters", "selection", "tiles"]
+
+_SUBTYPES = {
+    **dict.fromkeys(("date-time", "date", "datetime"), "datetime"),
+    **dict.fromkeys(("temporal-interval", "date-interval"), "date-interval"),
+    **dict.fromkeys(("bounding-box", "ogc-bbox"), "bounding-box"),
+    **dict.fromkeys(("geojson", "polygon", "feature-collection", "geojson-geometry"), "polygon"),
+}
+_TYPES = {
+    "boolean": "boolean",
+    "integer": "integer",
+    "number": "double",
+    "string": "string",
+    "array": "array-string",
+}
+_ORIGINAL = {"20x20km": "apex-20x20km", "250x250km": "apex-250x250km"}
+
+
+def selection(aoi: Any, grid: str, most: int) -> Any:
+    """Return the tile table of a grid over an area.
+
+    Parameters
+    ----------
+    aoi
+        GeoJSON: Polygon, MultiPolygon, Feature, FeatureCollection or GeometryCollection; or a box of four numbers.
+    most
+        More tiles than this are refused.
+
+    Raises
+    ------
+    RefusedError
+        One line that says what is wrong with the area or the grid.
+    """
+    from upscaling.area.aoi import read_aoi
+    from upscaling.grids import get_grid
+
+    try:
+        found = get_grid(_ORIGINAL.get(grid, grid))
+    except ConfigError as error:
+        raise RefusedError(f"grid: {error.message}") from None
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            source = aoi
+            if not isinstance(aoi, list):
+                path = Path(scratch) / "area.geojson"
+                path.write_text(json.dumps(aoi), encoding="utf-8")
+                source = str(path)
+            area = read_aoi(source)
+        table = found.tiles(area)
+    except ConfigError as error:
+        raise RefusedError(f"aoi: {error.message}") from None
+    except UpscalingError as error:
+        raise RefusedError(f"aoi: {error}") from None
+    if len(table) > most:
+        raise RefusedError(f"{len(table)} tiles are more than a task may have here ({most}): choose larger tiles")
+    return table
+
+
+def tiles(body: TileRequest, most: int) -> Response:
+    """Return the tiles of a grid over an area as a GeometryCollection; their names stand beside, in ``tile_ids``."""
+    table = selection(body.aoi, body.grid, most)
+    outlines = [orjson.loads(text) for text in _geojson(table.geometry)]
+    content = {"type": "GeometryCollection", "geometries": outlines, "tile_ids": list(table["tile_id"])}
+    return Response(orjson.dumps(content), status_code=201, media_type="application/json")
+
+
+def _geojson(geometries: Any) -> list[str]:
+    import shapely
+
+    texts: list[str] = shapely.to_geojson(geometries.values).tolist()
+    return texts
+
+
+def parameters(tasks: Tasks, body: ParamRequest) -> list[dict[str, Any]]:
+    """Return the parameters of an algorithm in the contract's types.
+
+    Raises
+    ------
+    RefusedError
+        If the service must not be asked, or has no such algorithm.
+    """
+    from upscaling.algorithms.catalogue import pin_algorithm
+    from upscaling.config import Config
+
+    kind = {"openeo": "openeo", "ogc_api_process": "ogcapi"}[str(body.label)]
+    endpoint, application = body.service.endpoint, body.service.application
+    settings = tasks.settings
+    if kind == "openeo" and not settings.may_read(application):
+        raise RefusedError("service.application: this service reads no algorithms from there")
+    if settings.platform(endpoint, kind) is None:
+        raise RefusedError("service.endpoint: this service does not use that platform")
+    namespace = f"/{body.service.namespace.strip('/')}" if body.service.namespace else ""
+    config = Config.parse(
+        {
+            "run": "run",
+            "algorithm": {"source": settings.mirrored(application) if kind == "openeo" else application},
+            "for_each": {"table": "values.csv"},
+            "backend": {"kind": kind, "url": settings.mirrored(endpoint.rstrip("/") + namespace)},
+        }
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        if kind == "ogcapi":
+            from upscaling.algorithms.ogc_process import pin_process
+
+            algorithm, _ = pin_process(config, Path(scratch))
+        else:
+            algorithm = pin_algorithm(config.algorithm, Path(scratch)).algorithm
+    return [_parameter(parameter) for parameter in algorithm.parameters]
+
+
+def _parameter(parameter: Any) -> dict[str, Any]:
+    schemas = parameter.schema if isinstance(parameter.schema, list) else [parameter.schema]
+    first = next((one for one in schemas if isinstance(one, Mapping) and one.get("type") != "null"), {})
+    described = {
+        "name": parameter.name,
+        "type": _type(schemas),
+        "optional": not parameter.required,
+        "description": parameter.description or "",
+        "options": list(first.get("enum") or []),
+    }
+    if not parameter.required:
+        described["default"] = parameter.default
+    return described
+
+
+def _type(schemas: list[Any]) -> str:
+    """Return the contract's type of a parameter: the first of its schemas that has one."""
+    for schema in schemas:
+        if not isinstance(schema, Mapping):
+            continue
+        subtype, kind = str(schema.get("subtype") or schema.get("format") or ""), schema.get("type")
+        if subtype in _SUBTYPES:
+            return _SUBTYPES[subtype]
+        if {"west", "east"} <= set(schema.get("properties", {})):
+            return "bounding-box"
+        kinds = [kind] if isinstance(kind, str) else list(kind or [])
+        for name, named in _TYPES.items():
+            if name in kinds:
+                return named
+    return "string"

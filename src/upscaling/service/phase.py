@@ -1,0 +1,85 @@
+"""How far the process of a task is: one small file in the task's folder, so that a restarted service knows it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Literal
+
+from upscaling.util.files import read_json, write_json
+
+__all__ = ["Phase", "alive", "read_phase", "write_phase"]
+
+Name = Literal["draft", "queued", "running", "paused", "canceled", "ended", "stopped"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Where the process of a task stands.
+
+    Attributes
+    ----------
+    name
+        ``draft``: planned, not confirmed. ``queued``: waits for its turn. ``running``. ``paused`` and ``canceled``: a
+        user said so. ``ended``: every tile has come to an end. ``stopped``: Snakemake ended before that;
+        ``reason`` says why.
+    pid, began
+        The process, and its start time in the kernel's ticks, as a process id is used again.
+    attempts
+        Starts in a row after which no more tiles had come to an end.
+    ended_tiles
+        Tiles that had come to an end when it was started last.
+    target
+        What Snakemake is asked for; everything when empty.
+    """
+
+    name: Name = "queued"
+    reason: str = ""
+    pid: int = 0
+    began: int = 0
+    attempts: int = 0
+    ended_tiles: int = 0
+    target: tuple[str, ...] = ()
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens without a user."""
+        return self.name in {"canceled", "ended", "stopped"}
+
+
+def read_phase(folder: Path) -> Phase:
+    """Return where a task stands; a task without a file waits."""
+    try:
+        content = read_json(folder / "phase.json")
+        return Phase(**{**content, "target": tuple(content.get("target", ()))})
+    except (OSError, ValueError, TypeError):
+        return Phase()
+
+
+def write_phase(folder: Path, phase: Phase) -> Phase:
+    """Keep where a task stands; return it."""
+    write_json(folder / "phase.json", dataclasses.asdict(phase))
+    return phase
+
+
+def start_of(pid: int) -> int:
+    """Return when a process began, in the kernel's ticks; 0 if there is no such process, or it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] == "Z" else int(fields[19])
+
+
+def alive(phase: Phase) -> bool:
+    """Whether the process of a task still runs."""
+    if not phase.pid or start_of(phase.pid) != phase.began:
+        return False
+    try:
+        os.kill(phase.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

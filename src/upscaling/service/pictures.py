@@ -1,0 +1,170 @@
+"""Pictures of results for a map: previews of tiles, map tiles of mosaics, and the values at a place."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+from upscaling.service.results import file_of, run_folder
+from upscaling.service.store import Task
+from upscaling.service.tasks import RefusedError, Tasks
+from upscaling.util.files import read_json
+
+__all__ = ["map_tile", "mosaics", "preview", "value_at"]
+
+_ONE = threading.BoundedSemaphore(4)  # GDAL's readers use tens of MB each
+
+
+def mosaics(tasks: Tasks, task: Task) -> list[dict[str, Any]]:
+    """Return the mosaics of a run: asset, step, files, bounds in degrees, and the range of values to colour."""
+    found = []
+    for entry in _listed(tasks, task):
+        name = entry["index"]
+        low, high = _range(run_folder(tasks, task) / "mosaic" / name)
+        found.append({**entry, "low": low, "high": high})
+    return found
+
+
+def _range(path: Path) -> tuple[float, float]:
+    """Return the 2nd and the 98th percentile of a coarse look at the first band."""
+    from rasterio.errors import RasterioError
+
+    try:
+        with _ONE, _reader(path) as reader:
+            return _limits(reader.preview(max_size=512, indexes=1))
+    except RasterioError:  # a mosaic that GDAL cannot read has no colours, and a line in the quality report
+        return 0.0, 1.0
+
+
+def _reader(path: Path) -> Any:
+    from rio_tiler.io import Reader
+
+    return Reader(str(path))
+
+
+def _chosen(tasks: Tasks, task: Task, asset: str) -> Path:
+    for entry in _listed(tasks, task):
+        if not asset or asset in {entry["asset"], entry["index"].removesuffix(".gti.gpkg")}:
+            return file_of(tasks, task, f"mosaic/{entry['index']}")
+    raise RefusedError("the run has no such mosaic yet", code="NOT_READY", status=404)
+
+
+def _listed(tasks: Tasks, task: Task) -> list[dict[str, Any]]:
+    """Return what ``mosaics.json`` lists; nothing before it is there."""
+    try:
+        listed: list[dict[str, Any]] = read_json(run_folder(tasks, task) / "mosaic" / "mosaics.json")
+    except (OSError, ValueError):
+        return []
+    return listed
+
+
+def _png(image: Any, limits: tuple[float, float], colours: str) -> bytes:
+    from rio_tiler.colormap import cmap
+    from rio_tiler.errors import InvalidColorMapName
+
+    bands = image.array.shape[0]
+    image.rescale(in_range=[limits] * bands)
+    if bands >= 3:
+        return bytes(image.render(img_format="PNG"))
+    try:
+        palette = cmap.get(colours.lower())
+    except InvalidColorMapName:
+        raise RefusedError(f"colours: there is no colour ramp {colours[:40]!r}") from None
+    return bytes(image.render(img_format="PNG", colormap=palette))
+
+
+def _limits(image: Any) -> tuple[float, float]:
+    """Return the 2nd and the 98th percentile of an image's values."""
+    import numpy as np
+
+    values = image.array.compressed().astype("float64")
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(values, [2, 98]))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def preview(
+    tasks: Tasks, task: Task, tile: str, *, size: int, colours: str
+) -> tuple[bytes, tuple[float, float, float, float]]:
+    """Return a tile's first raster as a PNG in Web Mercator, and its bounds in degrees.
+
+    Raises
+    ------
+    RefusedError
+        If the tile has no raster here.
+    """
+    folder = run_folder(tasks, task) / "tiles" / tile
+    try:
+        assets = read_json(folder / "item.json")["assets"].values()
+    except (OSError, ValueError, KeyError):
+        raise RefusedError("the tile has no result yet", code="NOT_READY", status=404) from None
+    rasters = [asset["href"] for asset in assets if str(asset.get("type", "")).startswith("image/tiff")]
+    if not rasters:
+        raise RefusedError("the tile has no raster", code="NOT_READY", status=404)
+    path = file_of(tasks, task, f"tiles/{tile}/{rasters[0]}")
+    with _ONE, _reader(path) as reader:
+        bounds = reader.get_geographic_bounds("EPSG:4326")
+        image = reader.preview(max_size=size, indexes=_bands(reader), dst_crs="EPSG:3857")
+        return _png(image, _limits(image), colours), bounds
+
+
+def _bands(reader: Any) -> tuple[int, ...]:
+    return (1, 2, 3) if reader.dataset.count == 3 and reader.dataset.dtypes[0] == "uint8" else (1,)
+
+
+def map_tile(
+    tasks: Tasks,
+    task: Task,
+    where: tuple[int, int, int],
+    *,
+    asset: str,
+    limits: tuple[float | None, float | None],
+    colours: str,
+) -> bytes:
+    """Return a tile (zoom, column, row) of a web map of a mosaic as a PNG, transparent where there is nothing."""
+    from rio_tiler.errors import TileOutsideBounds
+
+    zoom, column, row = where
+    if not (0 <= column < 2**zoom and 0 <= row < 2**zoom):
+        raise RefusedError("there is no such map tile", code="NOT_FOUND", status=404)
+    path = _chosen(tasks, task, asset)
+    low, high = limits
+    if low is None or high is None or not high > low or not math.isfinite(high - low):
+        low, high = _range(path)
+    try:
+        with _ONE, _reader(path) as reader:
+            image = reader.tile(column, row, zoom, tilesize=256, indexes=_bands(reader))
+    except TileOutsideBounds:
+        return _empty()
+    return _png(image, (low, high), colours)
+
+
+def _empty() -> bytes:
+    import io
+
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.new("RGBA", (256, 256)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def value_at(tasks: Tasks, task: Task, lon: float, lat: float, *, asset: str) -> dict[str, Any]:
+    """Return the values of a mosaic's bands at a place; None where there are none."""
+    from rio_tiler.errors import PointOutsideBounds
+
+    path = _chosen(tasks, task, asset)
+    try:
+        with _ONE, _reader(path) as reader:
+            point = reader.point(lon, lat)
+    except PointOutsideBounds:
+        return {"lon": lon, "lat": lat, "values": None}
+    values = [
+        None if hidden else value for value, hidden in zip(point.array.tolist(), point.array.mask.tolist(), strict=True)
+    ]
+    names = [str(name) for name in point.band_names]
+    return {"lon": lon, "lat": lat, "values": dict(zip(names, values, strict=True))}

@@ -1,0 +1,140 @@
+"""From a request to an ordinary run folder: configuration, table of values, plan. Runs in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from upscaling.errors import ConfigError, UpscalingError
+
+__all__ = ["RUN", "plan_config", "plan_request"]
+
+RUN = "run"  # the name of the run in every task's folder
+_FORMATS = {"gtiff": "GTiff", "netcdf": "netCDF", "geojson": "GeoJSON", "json": "JSON"}  # contract -> openEO
+_TABLE = "values.csv"
+
+
+def plan_config(folder: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``config.yaml`` and the plan into a folder.
+
+    Returns
+    -------
+    ``targets``, ``run`` and ``notices`` of the plan; or ``error``, ``key`` where the configuration was refused.
+    """
+    import yaml
+
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    with contextlib.chdir(path):  # paths of a configuration count from where it is used
+        try:
+            return _planned()
+        except UpscalingError as error:
+            key = error.key if isinstance(error, ConfigError) else None
+            message = error.message if isinstance(error, ConfigError) else str(error)
+            return {"error": message, "key": key}
+
+
+def _planned() -> dict[str, Any]:
+    from upscaling.config import load_config
+    from upscaling.planning.plan import ensure_plan
+
+    config = load_config(Path("config.yaml"))
+    plan = ensure_plan(config, Path("results") / config.run)
+    return {"targets": len(plan.tiles), "run": config.run, "notices": list(plan.facts["notices"])}
+
+
+def plan_request(folder: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Plan a request of the Dispatch API: one row of a table for each value of its dimension.
+
+    Parameters
+    ----------
+    request
+        ``kind`` (of the back-end), ``source``, ``url``, ``parameters``, ``format``, ``backend`` (further keys), and
+        ``dimension`` with ``name`` and ``values``, or None for a single job.
+    """
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    backend = {"kind": request["kind"], "url": request["url"], **request["backend"]}
+    algorithm: dict[str, Any] = {"source": request["source"], "parameters": dict(request["parameters"])}
+    if request["format"] and request["kind"] == "openeo":
+        algorithm["output_format"] = _FORMATS[request["format"]]
+    config = {"run": RUN, "algorithm": algorithm, "for_each": {"table": _TABLE, "id": "job"}, "backend": backend}
+    try:
+        schemas = _schemas(config)
+    except UpscalingError as error:
+        return {"error": error.message if isinstance(error, ConfigError) else str(error), "key": "service.application"}
+    dimension = request["dimension"]
+    algorithm["parameters"] = {
+        name: _as_asked(value, schemas.get(name)) for name, value in request["parameters"].items()
+    }
+    if dimension is not None:
+        algorithm["parameters"].pop(dimension["name"], None)
+    _write_table(path / _TABLE, dimension, schemas)
+    return plan_config(folder, config)
+
+
+def _write_table(path: Path, dimension: Mapping[str, Any] | None, schemas: Mapping[str, Any]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        if dimension is None:
+            rows.writerows([["job"], ["job-000001"]])
+            return
+        rows.writerow(["job", dimension["name"]])
+        for number, value in enumerate(dimension["values"], 1):
+            asked = _as_asked(value, schemas.get(dimension["name"]))
+            rows.writerow([f"job-{number:06d}", asked if isinstance(asked, str) else json.dumps(asked)])
+
+
+def _schemas(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of each parameter of a request's algorithm."""
+    from upscaling.algorithms.catalogue import pin_algorithm
+    from upscaling.config import Config
+
+    settings = Config.parse(config)
+    with tempfile.TemporaryDirectory() as scratch:
+        if settings.backend.kind == "ogcapi":
+            from upscaling.algorithms.ogc_process import pin_process
+
+            algorithm, _ = pin_process(settings, Path(scratch))
+        else:
+            algorithm = pin_algorithm(settings.algorithm, Path(scratch)).algorithm
+    return {parameter.name: parameter.schema for parameter in algorithm.parameters}
+
+
+def _as_asked(value: Any, schema: Any) -> Any:
+    """Return an area as a bounding box where the parameter asks for one: callers of the contract send GeoJSON."""
+    if not isinstance(value, Mapping) or value.get("type") not in {"Polygon", "MultiPolygon", "Feature"}:
+        return value
+    geometry = value.get("geometry") if value["type"] == "Feature" else value
+    schemas = schema if isinstance(schema, list) else [schema]
+    for one in schemas:
+        if isinstance(one, Mapping) and one.get("subtype") == "bounding-box":
+            west, south, east, north = _bounds(geometry)
+            return {"west": west, "south": south, "east": east, "north": north, "crs": 4326}
+        if isinstance(one, Mapping) and one.get("format") == "ogc-bbox":
+            return {"bbox": list(_bounds(geometry)), "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"}
+    return value
+
+
+def _bounds(geometry: Any) -> tuple[float, float, float, float]:
+    import shapely
+
+    try:
+        west, south, east, north = shapely.from_geojson(json.dumps(geometry)).bounds
+    except (shapely.GEOSException, ValueError, TypeError):
+        raise ConfigError("is no GeoJSON polygon", key="parameters") from None
+    return west, south, east, north
+
+
+def begin(_number: int = 0) -> int:
+    """Import what planning needs, so that the first request does not wait for it; return the process's id."""
+    import upscaling.planning.make  # noqa: F401
+
+    return os.getpid()

@@ -1,0 +1,224 @@
+"""Answers of the Dispatch API about tasks and jobs, made from their run folders."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+import threading
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+
+from upscaling.service.auth import User
+from upscaling.service.phase import Phase
+from upscaling.service.states import RunStates
+from upscaling.service.store import Task
+from upscaling.service.tasks import RefusedError, Tasks
+from upscaling.util.files import read_json
+
+__all__ = [
+    "collection_of",
+    "job_body",
+    "job_summary",
+    "status_body",
+    "task_body",
+    "task_facts",
+    "task_json",
+    "task_summary",
+]
+
+_FILE_NAME = re.compile(r"[^/\\]+\.[A-Za-z0-9]{2,8}")
+_MOST_KEPT = 64  # bodies of tasks in memory
+_kept: dict[tuple[str, int], tuple[tuple[Any, ...], bytes]] = {}
+_kept_lock = threading.Lock()
+
+
+def task_summary(tasks: Tasks, task: Task) -> dict[str, Any]:
+    """Return a task as a list shows it, with counts, costs and reasons besides what the contract asks."""
+    states, phase = tasks.states(task), tasks.phase(task)
+    return {
+        "id": task.id,
+        "title": task.title,
+        "label": task.label,
+        "status": tasks.status(task, states, phase),
+        **_extra(task, states, phase),
+    }
+
+
+def _extra(task: Task, states: RunStates, phase: Phase) -> dict[str, Any]:
+    counts = states.counts()
+    ended = sum(counts[name] for name in ("finished", "failed", "canceled"))
+    return {
+        "counts": counts,
+        "progress": round(ended / max(task.jobs, 1), 4),
+        "costs": states.costs(),
+        "phase": phase.name,
+        "reason": phase.reason or None,
+    }
+
+
+def task_facts(tasks: Tasks, task: Task) -> dict[str, Any]:
+    """Return a task without its jobs."""
+    states = tasks.states(task)
+    return {
+        **task_summary(tasks, task),
+        "kind": task.kind,
+        "service": task.service,
+        "created": _time(task.created),
+        "updated": _time(_updated(task, states)),
+        "tiles": task.jobs,
+        "reasons": states.reasons(),
+        "version": states.version,
+    }
+
+
+def _time(moment: dt.datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
+
+
+def _updated(task: Task, states: RunStates) -> dt.datetime:
+    latest = max((state.updated for state in states.states), default="")
+    try:
+        changed = dt.datetime.fromisoformat(latest.replace("Z", "+00:00")).astimezone(dt.UTC).replace(tzinfo=None)
+    except ValueError:
+        return task.updated
+    return max(task.updated, changed)
+
+
+def job_summary(tasks: Tasks, task: Task, index: int) -> dict[str, Any]:
+    """Return one job as a list shows it."""
+    states, phase = tasks.states(task), tasks.phase(task)
+    return _job(tasks, task, index, states=states, phase=phase, body=tasks.body(task))
+
+
+def _job(
+    tasks: Tasks, task: Task, index: int, *, states: RunStates, phase: Phase, body: dict[str, Any]
+) -> dict[str, Any]:
+    status, reason = tasks.job_status(states, phase, index)
+    dimension = body.get("dimension")
+    parameters, title = body["parameters"], task.title
+    if dimension:
+        parameters = {**parameters, dimension["name"]: dimension["values"][index]}
+        title = f"{task.title} - Processing Job {index + 1}"
+    state = states.states[index]
+    return {
+        "id": task.first_job + index,
+        "title": title,
+        "label": task.label,
+        "status": status,
+        "service": task.service,
+        "parameters": parameters,
+        "reason": reason,
+        "costs": state.costs,
+        "tile": state.tile,
+    }
+
+
+def job_body(tasks: Tasks, task: Task, index: int) -> dict[str, Any]:
+    """Return one job with its times."""
+    states = tasks.states(task)
+    updated = states.states[index].updated.removesuffix("Z") or _time(task.updated)
+    return {**job_summary(tasks, task, index), "created": _time(task.created), "updated": updated}
+
+
+def task_json(tasks: Tasks, task: Task) -> tuple[bytes, str]:
+    """Return a task with all its jobs as JSON, and a tag that changes with it; kept until something changes."""
+    states, phase = tasks.states(task), tasks.phase(task)
+    gone = tasks.store.deleted_jobs(task.id)
+    mark = (id(states), states.version, phase, len(gone))
+    key = (str(tasks.settings.folder), task.id)
+    with _kept_lock:
+        kept = _kept.get(key)
+    if kept is None or kept[0] != mark:
+        request = tasks.body(task)
+        jobs = [
+            _job(tasks, task, index, states=states, phase=phase, body=request)
+            for index in range(task.jobs)
+            if task.first_job + index not in gone
+        ]
+        kept = (mark, orjson.dumps({**task_facts(tasks, task), "jobs": jobs}))
+        with _kept_lock:
+            _kept[key] = kept
+            while len(_kept) > _MOST_KEPT:
+                _kept.pop(next(iter(_kept)))
+    return kept[1], f'"{hashlib.sha256(repr(mark).encode()).hexdigest()[:20]}"'
+
+
+def task_body(tasks: Tasks, task: Task, *, if_none_match: str | None = None) -> Response:
+    """Return a task with all its jobs; 304 where the caller has this very state."""
+    content, tag = task_json(tasks, task)
+    if if_none_match == tag:
+        return Response(status_code=304, headers={"ETag": tag})
+    return Response(content, media_type="application/json", headers={"ETag": tag})
+
+
+def status_json(tasks: Tasks, user: User, wanted: list[str]) -> bytes:
+    """Return all tasks and single jobs of a user as JSON."""
+    name = None if user.admin else user.name
+    mine = [task for task in tasks.store.tasks(name) if not task.archived]
+    upscaling = [task_summary(tasks, task) for task in mine if task.kind == "upscaling"]
+    gone = {task.id for task in mine if task.kind == "unit" and tasks.store.deleted_jobs(task.id)}
+    jobs = [job_summary(tasks, task, 0) for task in mine if task.kind == "unit" and task.id not in gone]
+    content = {
+        "upscaling_tasks": upscaling if "upscaling" in wanted else [],
+        "processing_jobs": jobs if "processing" in wanted else [],
+    }
+    return orjson.dumps(content)
+
+
+def status_body(tasks: Tasks, user: User, wanted: list[str]) -> Response:
+    """Return all tasks and single jobs of a user."""
+    return Response(status_json(tasks, user, wanted), media_type="application/json")
+
+
+def collection_of(tasks: Tasks, task: Task, index: int, request: Request) -> dict[str, Any]:
+    """Return a finished tile's results as a STAC collection; its files are assets with addresses of this service.
+
+    Raises
+    ------
+    RefusedError
+        If the tile is not finished; with the reason if it failed.
+    """
+    states, phase = tasks.states(task), tasks.phase(task)
+    status, reason = tasks.job_status(states, phase, index)
+    job_id = task.first_job + index
+    if status != "finished":
+        words = f": {reason}" if reason else ""
+        raise RefusedError(f"Job {job_id} is {status}{words}", code="JOB_NOT_FINISHED", status=409)
+    tile = states.states[index].tile
+    item = read_json(tasks.folder(task) / "results" / "run" / "tiles" / tile / "item.json")
+    properties = item["properties"]
+    start = properties.get("start_datetime") or properties.get("datetime")
+    end = properties.get("end_datetime") or properties.get("datetime")
+    base = (tasks.settings.public_url or str(request.base_url)).rstrip("/")
+    files = f"{base}/v1/runs/{task.id}/files/tiles/{tile}"
+    assets = {
+        _platform_name(name, asset, taken): {**asset, "href": f"{files}/{asset['href'].removeprefix('./')}"}
+        for taken in [set[str]()]
+        for name, asset in item["assets"].items()
+    }
+    return {
+        "type": "Collection",
+        "stac_version": "1.0.0",
+        "stac_extensions": [],
+        "id": tile,
+        "title": task.title,
+        "description": f"Results of job {job_id} ({tile})",
+        "license": "other",
+        "extent": {
+            "spatial": {"bbox": [item.get("bbox") or [-180, -90, 180, 90]]},
+            "temporal": {"interval": [[start, end]]},
+        },
+        "links": [{"rel": "item", "href": f"{base}/v1/runs/{task.id}/items/{tile}", "type": "application/geo+json"}],
+        "assets": assets,
+    }
+
+
+def _platform_name(name: str, asset: dict[str, Any], taken: set[str]) -> str:
+    """Return the name that the platform gave a file: callers of the contract look for ``openEO.tif``."""
+    original = str(asset.get("title") or "")  # a file's title is the platform's name of it, unless it gave a better one
+    chosen = original if _FILE_NAME.fullmatch(original) and original not in taken else name
+    taken.add(chosen)
+    return chosen

@@ -1,0 +1,275 @@
+"""What a run gave, for people and programs: outlines, logs, STAC documents, files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from upscaling.service.states import NAMES, RunStates
+from upscaling.service.store import Task
+from upscaling.service.tasks import RefusedError, Tasks
+from upscaling.util.files import read_json
+
+__all__ = [
+    "collection",
+    "config_of",
+    "file_of",
+    "item",
+    "items",
+    "log_of",
+    "outlines_of",
+    "tile_facts",
+    "tile_outlines",
+]
+
+_TILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,250}")
+_LOG_BYTES = 400_000
+# The whole folder of a run holds more than results: receipts, and the configuration.
+_OPEN = ("tiles/", "mosaic/", "parts/", "collection.json", "items.parquet", "quality.json", "published.json")
+
+
+def run_folder(tasks: Tasks, task: Task) -> Path:
+    """Return the run folder of a task."""
+    return tasks.folder(task) / "results" / "run"
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Return the configuration of a task as it was given."""
+    import yaml
+
+    content: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def tile_outlines(states: RunStates) -> dict[str, Any]:
+    """Return names and outlines of all tiles: rings of longitude and latitude in degrees, rounded to 1 cm."""
+    names, rings = [], []
+    for work in states.jobs():
+        names.append(work["id"])
+        geometry = (work.get("tile") or {}).get("geometry")
+        found = [geometry, *(work.get("parameters") or {}).values()]
+        rings.append(next(filter(None, map(_outline, found)), None))
+    return {"tiles": names, "outlines": rings}
+
+
+def _outline(value: Any) -> list[Any] | None:
+    """Return the rings of an area in degrees, as parameters hold it; None for other values."""
+    if not isinstance(value, Mapping):
+        return None
+    if value.get("type") in {"Polygon", "MultiPolygon"}:
+        return _rings(value)
+    edges = [value.get(name) for name in ("west", "south", "east", "north")]
+    if value.get("crs", 4326) in {4326, "EPSG:4326"} and all(isinstance(edge, int | float) for edge in edges):
+        west, south, east, north = edges
+        return [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
+    return None
+
+
+def _rings(geometry: Mapping[str, Any]) -> list[Any]:
+    parts = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    return [[[round(x, 7), round(y, 7)] for x, y, *_ in part[0]] for part in parts]
+
+
+def outlines_of(table: Any) -> dict[str, Any]:
+    """Return a tile table for a map: names, outlines in degrees, areas in km² (geodesic, WGS 84)."""
+    import shapely
+    from pyproj import Geod
+
+    geod = Geod(ellps="WGS84")
+    geometries = list(table.geometry)
+    texts = shapely.to_geojson(table.geometry.values).tolist()
+    areas = [abs(geod.geometry_area_perimeter(geometry)[0]) / 1e6 for geometry in geometries]
+    return {
+        "tiles": [str(name) for name in table["tile_id"]],
+        "outlines": [_rings(orjson.loads(text)) for text in texts],
+        "km2": round(sum(areas), 3),
+        "notices": list(table.attrs.get("notices", [])),
+    }
+
+
+def _index(states: RunStates, tile: str) -> int:
+    if not _TILE.fullmatch(tile) or tile not in states.plan.tiles:
+        raise RefusedError(f"there is no tile {tile[:80]!r} in this run", code="TILE_NOT_FOUND", status=404)
+    return next(number for number, state in enumerate(states.states) if state.tile == tile)
+
+
+def tile_facts(tasks: Tasks, task: Task, tile: str) -> dict[str, Any]:
+    """Return what is known of one tile."""
+    states = tasks.states(task)
+    index = _index(states, tile)
+    state, work = states.states[index], states.jobs()[index]
+    status, reason = tasks.job_status(states, tasks.phase(task), index)
+    folder = run_folder(tasks, task)
+    files = []
+    if status == "finished":
+        assets = read_json(folder / "tiles" / tile / "item.json").get("assets", {})
+        files = [{"name": name, "href": f"tiles/{tile}/{asset['href']}"} for name, asset in assets.items()]
+    return {
+        "tile": tile,
+        "job": task.first_job + index,
+        "status": NAMES[state.state] if status is None else status,
+        "reason": reason,
+        "error_class": state.error_class,
+        "platform_job": state.job_id,
+        "attempt": state.attempt,
+        "costs": state.costs,
+        "seconds": state.seconds,
+        "updated": state.updated,
+        "time": work.get("time"),
+        "parameters": work.get("parameters"),
+        "files": files,
+    }
+
+
+def log_of(tasks: Tasks, task: Task, tile: str) -> str:
+    """Return the end of a tile's logs: the run's own, and the platform's."""
+    _index(tasks.states(task), tile)
+    folder, texts = run_folder(tasks, task) / "logs", []
+    for name in (f"{tile}.log", f"{tile}.platform.log"):
+        try:
+            with (folder / name).open("rb") as stream:
+                stream.seek(max(0, stream.seek(0, 2) - _LOG_BYTES))
+                texts.append(f"--- {name}\n{stream.read().decode(errors='replace')}")
+        except OSError:
+            continue
+    return "\n".join(texts) or "This tile has no log yet.\n"
+
+
+def file_of(tasks: Tasks, task: Task, path: str) -> Path:
+    """Return a file of the result.
+
+    Raises
+    ------
+    RefusedError
+        404 for what is no file of the result, links out of the folder among it.
+    """
+    folder = run_folder(tasks, task).resolve()
+    missing = RefusedError("there is no such file in the result of this run", code="FILE_NOT_FOUND", status=404)
+    if not path.startswith(_OPEN) or "\0" in path:
+        raise missing
+    try:
+        found = (folder / path).resolve()
+        if not found.is_relative_to(folder) or not found.is_file() or found.name.startswith("."):
+            raise missing
+    except (OSError, ValueError):
+        raise missing from None
+    return found
+
+
+def collection(tasks: Tasks, task: Task, base: str) -> dict[str, Any]:
+    """Return the collection of a run with addresses of this service."""
+    path = run_folder(tasks, task) / "collection.json"
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise RefusedError("the run has no collection yet", code="NOT_READY", status=409) from None
+    assets = {name: _absolute(asset, f"{base}/files") for name, asset in content.get("assets", {}).items()}
+    links = [
+        {"rel": "self", "href": f"{base}/collection", "type": "application/json"},
+        {"rel": "items", "href": f"{base}/items", "type": "application/geo+json"},
+    ]
+    kept = [link for link in content.get("links", []) if str(link.get("href", "")).startswith("http")]
+    return {**content, "assets": assets, "links": [*links, *kept]}
+
+
+def _absolute(asset: Mapping[str, Any], base: str) -> dict[str, Any]:
+    href = str(asset["href"])
+    if "://" in href:
+        return dict(asset)
+    return {**asset, "href": f"{base}/{href.removeprefix('./')}"}
+
+
+def item(tasks: Tasks, task: Task, tile: str, base: str) -> dict[str, Any]:
+    """Return one item with addresses of this service."""
+    states = tasks.states(task)
+    index = _index(states, tile)
+    if states.states[index].state != "finished":
+        raise RefusedError(f"tile {tile} is not finished", code="NOT_READY", status=409)
+    content = read_json(run_folder(tasks, task) / "tiles" / tile / "item.json")
+    return _served(content, tile, base)
+
+
+def _served(content: Mapping[str, Any], tile: str, base: str) -> dict[str, Any]:
+    assets = {name: _absolute(asset, f"{base}/files/tiles/{tile}") for name, asset in content["assets"].items()}
+    links = [
+        {"rel": "self", "href": f"{base}/items/{tile}", "type": "application/geo+json"},
+        {"rel": "collection", "href": f"{base}/collection", "type": "application/json"},
+    ]
+    return {**content, "assets": assets, "links": links}
+
+
+def items(
+    tasks: Tasks, task: Task, base: str, *, bbox: str | None, interval: str | None, limit: int, token: str | None
+) -> dict[str, Any]:
+    """Return a page of items that lie in a box and a time interval."""
+    from urllib.parse import urlencode
+
+    states = tasks.states(task)
+    box, span = _box(bbox), _span(interval)
+    if token is not None and not token.isdigit():
+        raise RefusedError("token: comes from a `next` link")
+    position, more = int(token or 0), None
+    found: list[dict[str, Any]] = []
+    for number in range(position, len(states.states)):
+        state = states.states[number]
+        if state.state != "finished":
+            continue
+        content = read_json(run_folder(tasks, task) / "tiles" / state.tile / "item.json")
+        if not _meets(content, box, span):
+            continue
+        if len(found) == limit:
+            more = number
+            break
+        found.append(_served(content, state.tile, base))
+    links = [{"rel": "self", "href": f"{base}/items", "type": "application/geo+json"}]
+    if more is not None:
+        query = {"bbox": bbox, "datetime": interval, "limit": limit, "token": more}
+        text = urlencode({name: value for name, value in query.items() if value is not None})
+        links.append({"rel": "next", "href": f"{base}/items?{text}", "type": "application/geo+json"})
+    return {"type": "FeatureCollection", "features": found, "links": links, "numberReturned": len(found)}
+
+
+def _box(text: str | None) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 6:
+        numbers = [numbers[0], numbers[1], numbers[3], numbers[4]]
+    if len(numbers) != 4 or not all(abs(number) <= 360 for number in numbers):
+        raise RefusedError("bbox: must be west,south,east,north in degrees")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
+def _span(text: str | None) -> tuple[str, str] | None:
+    if not text:
+        return None
+    start, _, end = text.partition("/")
+    end = end if "/" in text else start
+    for moment in (start, end):
+        if moment not in {"", ".."} and not re.fullmatch(r"\d{4}-\d\d-\d\d([T ].*)?", moment):
+            raise RefusedError("datetime: must be a time, or start/end, as RFC 3339 has it")
+    return ("" if start in {"", ".."} else start), ("9999" if end in {"", ".."} else end)
+
+
+def _meets(content: Mapping[str, Any], box: tuple[float, ...] | None, span: tuple[str, str] | None) -> bool:
+    if box is not None:
+        has = content.get("bbox")
+        if not has or has[1] > box[3] or has[3] < box[1]:
+            return False
+        spans = [(box[0], box[2])] if box[0] <= box[2] else [(box[0], 180.0), (-180.0, box[2])]
+        own = [(has[0], has[2])] if has[0] <= has[2] else [(has[0], 180.0), (-180.0, has[2])]
+        if not any(w <= east and e >= west for w, e in own for west, east in spans):
+            return False
+    if span is not None:
+        properties = content["properties"]
+        first = str(properties.get("start_datetime") or properties.get("datetime") or "")
+        last = str(properties.get("end_datetime") or properties.get("datetime") or "")
+        return first <= f"{span[1]}~" and last >= span[0]
+    return True

@@ -1,0 +1,251 @@
+"""Start, watch and stop the Snakemake processes of tasks: as many at a time as allowed, and again after any kill."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from upscaling.service.phase import Phase, alive, read_phase, start_of, write_phase
+from upscaling.service.settings import ServiceSettings
+from upscaling.service.states import FINAL, RunStates
+
+__all__ = ["Runner"]
+
+log = logging.getLogger(__name__)
+
+_TRIES = 3  # starts in a row that bring no tile to an end, before a task is called stopped
+_BACKOFF = (2.0, 15.0, 60.0)  # seconds before a start, by the tries before it
+_GRACE = 20.0  # seconds between asking a process to end and killing it
+
+Environment = Callable[[int], Mapping[str, str] | None]
+
+
+class Runner:
+    """Runs tasks.
+
+    Parameters
+    ----------
+    environment
+        Task -> the variables that its process needs for the platform; None while its user must log in again.
+    ended
+        Called with a task's number when it has come to its end.
+    """
+
+    def __init__(
+        self, settings: ServiceSettings, *, environment: Environment, ended: Callable[[int, RunStates], None]
+    ) -> None:
+        self._settings, self._environment, self._ended = settings, environment, ended
+        self._folders: dict[int, Path] = {}  # tasks that have not ended
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._not_before: dict[int, float] = {}
+        self._states: dict[Path, RunStates] = {}
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="runner", daemon=True)
+
+    def start(self) -> None:
+        """Begin to run tasks."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look after no task any more; their processes go on, and the next service finds them."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def watch(self, task: int, folder: Path) -> None:
+        """Look after a task from now on."""
+        with self._lock:
+            self._folders[task] = folder
+        self._wake.set()
+
+    def states(self, folder: Path) -> RunStates:
+        """Return the states of a task's tiles, up to date."""
+        run_folder = folder / "results" / "run"
+        with self._lock:
+            states = self._states.get(run_folder)
+            if states is None:
+                states = self._states[run_folder] = RunStates(run_folder)
+        states.refresh()
+        return states
+
+    def forget(self, folder: Path) -> None:
+        """Drop what is kept in memory of a task."""
+        with self._lock:
+            self._states.pop(folder / "results" / "run", None)
+
+    def ask(self, task: int, folder: Path, name: str, *, target: tuple[str, ...] = ()) -> Phase:
+        """Start (``queued``), pause (``paused``) or cancel (``canceled``) a task; return where it then stands."""
+        with self._lock:
+            phase = read_phase(folder)
+            if name in {"paused", "canceled"}:
+                self._end_process(task, phase)
+            changed = dataclasses.replace(phase, name=name, reason="", pid=0, began=0, attempts=0, target=target)  # type: ignore[arg-type]
+            write_phase(folder, changed)
+            self._not_before.pop(task, None)
+        if name == "canceled":
+            self._tool(folder, task, "cancel", "results/run")
+        self.watch(task, folder)
+        return changed
+
+    def _end_process(self, task: int, phase: Phase) -> None:
+        if not alive(phase):
+            return
+        os.kill(phase.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        while time.monotonic() < deadline and alive(phase):
+            self._reap(task)
+            time.sleep(0.05)
+        if alive(phase):
+            os.killpg(phase.pid, signal.SIGKILL)
+        self._reap(task, wait=True)
+
+    def _reap(self, task: int, *, wait: bool = False) -> int | None:
+        child = self._children.get(task)
+        if child is None:
+            return None
+        if wait:
+            child.wait()
+        status = child.poll()
+        if status is not None:
+            del self._children[task]
+        return status
+
+    def tool(self, folder: Path, task: int, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+        """Run a command of ``upscaling`` in a task's folder, with the task's credentials; None without them."""
+        return self._tool(folder, task, *arguments)
+
+    def _tool(self, folder: Path, task: int, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+        secrets = self._environment(task)
+        if secrets is None:
+            return None
+        command = [sys.executable, "-m", "upscaling", *arguments]
+        try:
+            return subprocess.run(
+                command, cwd=folder, env=_environment(secrets), capture_output=True, text=True, timeout=600, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(command, 1, "", "error: no answer within ten minutes")
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            self._wake.wait(0.5)
+            self._wake.clear()
+            try:
+                self._step()
+            except Exception:
+                log.exception("looking after the runs failed; it is tried again")
+                time.sleep(1)
+
+    def _step(self) -> None:
+        with self._lock:
+            tasks = dict(self._folders)
+        running, waiting = [], []
+        for task, folder in tasks.items():
+            with self._lock:
+                phase = self._checked(task, folder)
+            if phase.name == "running":
+                running.append(task)
+            elif phase.name == "queued":
+                waiting.append(task)
+            elif phase.final:
+                self._finish(task, folder)
+        free = self._settings.runs_at_once - len(running)
+        for task in waiting[: max(free, 0)]:
+            if time.monotonic() >= self._not_before.get(task, 0.0):
+                with self._lock:
+                    self._begin(task, tasks[task])
+
+    def _finish(self, task: int, folder: Path) -> None:
+        states = self.states(folder)
+        states.refresh(at_most_every=0)
+        self._ended(task, states)
+        with self._lock:
+            if read_phase(folder).final:
+                self._folders.pop(task, None)
+
+    def _checked(self, task: int, folder: Path) -> Phase:
+        """Return where a task stands, after a look whether its process still runs."""
+        phase = read_phase(folder)
+        status = self._reap(task)
+        if phase.name != "running" or (status is None and alive(phase)):
+            return phase
+        states = self.states(folder)
+        states.refresh(at_most_every=0)
+        done = sum(state.state in FINAL for state in states.states)
+        if status == 0 or (done == len(states.states) and status is not None and status > 0):
+            return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
+        if done == len(states.states) and status is None and (folder / "results" / "run" / "collection.json").is_file():
+            return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
+        attempts = 1 if done > phase.ended_tiles else phase.attempts + 1
+        reason = _last_words(folder)
+        if attempts >= _TRIES:
+            stopped = dataclasses.replace(phase, name="stopped", pid=0, began=0, attempts=attempts, reason=reason)
+            return write_phase(folder, stopped)
+        self._not_before[task] = time.monotonic() + _BACKOFF[min(attempts, len(_BACKOFF)) - 1]
+        log.warning("the process of task %s ended with %s; it is started again: %s", task, status, reason)
+        again = dataclasses.replace(phase, name="queued", pid=0, began=0, attempts=attempts, reason=reason)
+        return write_phase(folder, again)
+
+    def _begin(self, task: int, folder: Path) -> None:
+        from upscaling.workflow.command import snakemake_command
+
+        secrets = self._environment(task)
+        if secrets is None:
+            waits = dataclasses.replace(read_phase(folder), reason="waits for its user to log in again")
+            write_phase(folder, waits)
+            self._not_before[task] = time.monotonic() + 5
+            return
+        phase = read_phase(folder)
+        states = self.states(folder)
+        done = sum(state.state in FINAL for state in states.states)
+        command = snakemake_command(Path("config.yaml"), profile=self._settings.profile, targets=phase.target)
+        with (folder / "snakemake.log").open("ab") as stream:
+            # A session of its own: the run goes on when the service is killed, and is found again after it.
+            child = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=_environment(secrets),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        self._children[task] = child
+        begun = dataclasses.replace(
+            phase, name="running", pid=child.pid, began=start_of(child.pid), ended_tiles=done, reason=""
+        )
+        write_phase(folder, begun)
+        log.info("task %s: Snakemake runs as process %s", task, child.pid)
+
+
+def _environment(secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a run's process: the service's own, and the task's credentials."""
+    bin_folder = str(Path(sys.executable).parent)
+    path = f"{bin_folder}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, **secrets}
+
+
+def _last_words(folder: Path) -> str:
+    """Return the last line in which Snakemake's output says what went wrong."""
+    from upscaling.util.text import plain_text
+
+    try:
+        with (folder / "snakemake.log").open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 20_000))
+            lines = stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return "Snakemake left no output"
+    errors = [line for line in lines if line.startswith("error: ")]
+    last = (errors or [line for line in lines if line.strip()] or ["Snakemake left no output"])[-1]
+    return plain_text(last.removeprefix("error: "))

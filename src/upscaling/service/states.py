@@ -1,0 +1,150 @@
+"""The states of a run's tiles, read off its folder, and only what changed since the last look."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from upscaling.monitor.progress import TileState, state_of
+from upscaling.planning.plan import Plan, load_plan
+
+__all__ = ["NAMES", "RunStates"]
+
+# of the run folder -> of the contract
+NAMES = {
+    "not started": "created",
+    "created": "created",
+    "queued": "queued",
+    "running": "running",
+    "finished": "finished",
+    "canceled": "canceled",
+    "failed": "failed",
+}
+FINAL = frozenset({"finished", "canceled", "failed"})
+
+
+@dataclass
+class RunStates:
+    """What is known of the tiles of one run; safe to use from many threads.
+
+    Parameters
+    ----------
+    run_folder
+        The folder of the run, with a plan.
+
+    Attributes
+    ----------
+    version
+        Counts up with every change that was seen.
+    """
+
+    run_folder: Path
+    version: int = 0
+    plan: Plan = field(init=False)
+    states: list[TileState] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rendered: tuple[int, bytes] | None = None
+        self._load()
+
+    def _load(self) -> None:
+        self.plan = load_plan(self.run_folder)
+        self._stamp = self._plan_stamp()
+        self._names = list(self.plan.tiles)
+        self._index = {f"{tile}.json": number for number, tile in enumerate(self._names)}
+        self._seen: dict[str, int] = {}
+        self._changed = [self.version] * len(self._names)
+        self.states = [TileState(tile, "not started") for tile in self._names]
+        self._looked = 0.0
+        self._cost = 0.0
+        self.parameters: list[dict[str, Any]] | None = None
+
+    def _plan_stamp(self) -> int:
+        return (self.run_folder / "plan" / "plan.json").stat().st_mtime_ns
+
+    def refresh(self, *, at_most_every: float = 0.5) -> bool:
+        """Look for what changed; return whether anything did.
+
+        A look costs time with the number of receipts, so that large runs are looked at less often than small ones.
+        """
+        with self._lock:
+            begun = time.monotonic()
+            if begun - self._looked < max(at_most_every, 20 * self._cost):
+                return False
+            before = self.version
+            if self._plan_stamp() != self._stamp:
+                self.version += 1
+                self._load()
+            self._read_changed()
+            self._looked = time.monotonic()
+            self._cost = self._looked - begun
+            return self.version != before
+
+    def _read_changed(self) -> None:
+        changed = []
+        try:
+            with os.scandir(self.run_folder / "receipts") as entries:
+                for entry in entries:
+                    number = self._index.get(entry.name)
+                    if number is None:
+                        continue
+                    stamp = entry.stat().st_mtime_ns
+                    if self._seen.get(entry.name) != stamp:
+                        self._seen[entry.name] = stamp
+                        changed.append(number)
+        except FileNotFoundError:
+            return
+        if not changed:
+            return
+        self.version += 1
+        for number in changed:
+            tile = self._names[number]
+            key = self.plan.tiles[tile].key
+            self.states[number] = state_of(tile, key, self.run_folder, submitted=True, begun=True)
+            self._changed[number] = self.version
+
+    def since(self, version: int) -> list[int]:
+        """Return the numbers of the tiles that changed after a version."""
+        if version >= self.version:
+            return []
+        return [number for number, changed in enumerate(self._changed) if changed > version]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many tiles are in each state of the contract."""
+        counted = dict.fromkeys(("created", "queued", "running", "finished", "canceled", "failed"), 0)
+        for state in self.states:
+            counted[NAMES[state.state]] += 1
+        return counted
+
+    def costs(self) -> float | None:
+        """Return what the tiles have cost so far, in the platform's unit; None if it told no costs."""
+        known = [state.costs for state in self.states if state.costs is not None]
+        return sum(known) if known else None
+
+    def reasons(self) -> dict[str, int]:
+        """Return why tiles failed, and how many for each reason."""
+        from upscaling.jobs.failures import without_particulars
+
+        counted: dict[str, int] = {}
+        words: dict[str, str] = {}
+        for state in self.states:
+            if state.state == "failed":
+                reason = words.setdefault(without_particulars(state.error or ""), state.error or "no reason was given")
+                counted[reason] = counted.get(reason, 0) + 1
+        return counted
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return the planned work of every tile: ``parameters``, ``tile`` and ``time``, in the order of the plan."""
+        with self._lock:
+            if self.parameters is None:
+                lines = (self.run_folder / "plan" / "jobs.ndjson").read_bytes().splitlines()
+                by_id = {line["id"]: line for line in map(orjson.loads, lines)}
+                self.parameters = [by_id[tile] for tile in self._names]
+            return self.parameters

@@ -1,0 +1,329 @@
+"""Tasks of a service: made once, run as ordinary runs, and described from their folders."""
+
+from __future__ import annotations
+
+import datetime as dt
+import multiprocessing
+import shutil
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from upscaling.errors import UpscalingError
+from upscaling.service.auth import Authenticator, AuthError, User
+from upscaling.service.phase import Phase, read_phase, write_phase
+from upscaling.service.prepare import begin, plan_config, plan_request
+from upscaling.service.runner import Runner
+from upscaling.service.settings import Platform, ServiceSettings
+from upscaling.service.states import NAMES, RunStates
+from upscaling.service.store import Store, Task, now
+from upscaling.util.files import digest, read_json, write_json
+
+__all__ = ["RefusedError", "Tasks"]
+
+_KINDS = {"openeo": "openeo", "ogc_api_process": "ogcapi"}
+_CREDIT_DAYS = 30
+
+
+class RefusedError(UpscalingError):
+    """A request that cannot be taken.
+
+    Parameters
+    ----------
+    code
+        The contract's ``error_code``.
+    status
+        Of HTTP.
+    """
+
+    def __init__(self, message: str, *, code: str = "VALIDATION_ERROR", status: int = 422) -> None:
+        self.code, self.status = code, status
+        super().__init__(message)
+
+
+class Tasks:
+    """The tasks of all users.
+
+    Parameters
+    ----------
+    settings
+        Of the service.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        self.store = Store(settings.database_url)
+        self.authenticator = Authenticator(settings)
+        self.runner = Runner(settings, environment=self._environment, ended=self._ended)
+        # Planning is a second of computing: in a process of its own, requests go on being answered meanwhile.
+        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+    def start(self) -> None:
+        """Go on with every task that has not ended."""
+        self._pool.submit(begin)
+        for task in self.store.tasks(active=True):
+            if (self.folder(task) / "config.yaml").is_file():
+                self.runner.watch(task.id, self.folder(task))
+        self.runner.start()
+
+    def stop(self) -> None:
+        """Stop looking after the runs; they go on."""
+        self.runner.stop()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def folder(self, task: Task) -> Path:
+        """Return the folder of a task."""
+        return self.settings.folder.resolve() / "tasks" / task.run
+
+    # --- making tasks
+
+    def request(
+        self, user: User, kind: str, body: Mapping[str, Any], *, idempotency: str | None = None
+    ) -> tuple[Task, bool]:
+        """Make a task of a request of the Dispatch API, or return the one that it repeats.
+
+        Returns
+        -------
+        The task, and whether it is new.
+
+        Raises
+        ------
+        RefusedError
+            With what is wrong; nothing was kept or sent.
+        """
+        label = str(body["label"])
+        platform = self._platform(body["service"], _KINDS[label])
+        application = str(body["service"]["application"])
+        if label == "openeo" and not self.settings.may_read(application):
+            raise RefusedError(f"service.application: this service reads no algorithms from {_host(application)}")
+        dimension = body.get("dimension")
+        self._check_quota(user, len(dimension["values"]) if dimension else 1)
+        fingerprint = digest([kind, {name: body[name] for name in body if name != "title"}])
+        found = self._same(user, fingerprint, idempotency)
+        if found is not None:
+            return found, False
+        spec = {
+            "kind": _KINDS[label],
+            "source": self.settings.mirrored(application) if label == "openeo" else application,
+            "url": self.settings.mirrored(_address(body["service"])),
+            "parameters": body["parameters"],
+            "format": body.get("format"),
+            "dimension": dimension,
+            "backend": {"auth": platform.auth, "slots": platform.slots, **platform.options},
+        }
+        return self._make(user, kind, body, plan_request, spec, fingerprint=fingerprint, idempotency=idempotency)
+
+    def from_config(
+        self, user: User, config: Mapping[str, Any], *, title: str, start: bool, idempotency: str | None = None
+    ) -> tuple[Task, bool]:
+        """Make a task of a whole configuration, or return the one that it repeats.
+
+        Raises
+        ------
+        RefusedError
+            With what is wrong; nothing was kept or sent.
+        """
+        values = {**config, "run": "run"}
+        values.pop("pathvars", None)
+        backend = dict(values.get("backend") or {}) if isinstance(values.get("backend"), Mapping) else {}
+        algorithm = dict(values.get("algorithm") or {}) if isinstance(values.get("algorithm"), Mapping) else {}
+        source = str(algorithm.get("source") or "")
+        if not self.settings.may_read(source) and not self.settings.may_read(str(algorithm.get("catalogue") or "")):
+            raise RefusedError(f"algorithm.source: this service reads no algorithms from {_host(source)}")
+        kind = str(backend.get("kind"))
+        label = {"openeo": "openeo", "ogcapi": "ogc_api_process"}.get(kind, kind)
+        if kind in _KINDS.values():
+            platform = self._platform({"endpoint": backend.get("url") or ""}, kind)
+            backend = {
+                **platform.options,
+                **backend,
+                "auth": platform.auth,
+                "url": self.settings.mirrored(backend["url"]),
+            }
+            backend["slots"] = min(int(backend.get("slots") or platform.slots), platform.slots)
+        for name in ("source", "catalogue"):
+            if algorithm.get(name):
+                algorithm[name] = self.settings.mirrored(str(algorithm[name]))
+        values |= {"backend": backend, "algorithm": algorithm}
+        fingerprint = digest(["run", values])
+        found = self._same(user, fingerprint, idempotency)
+        if found is not None:
+            return found, False
+        body = {
+            "title": title,
+            "label": label,
+            "service": {"endpoint": str((config.get("backend") or {}).get("url") or ""), "application": source},
+            "parameters": algorithm.get("parameters") or {},
+        }
+        return self._make(
+            user, "run", body, plan_config, values, fingerprint=fingerprint, idempotency=idempotency, start=start
+        )
+
+    def _make(
+        self,
+        user: User,
+        kind: str,
+        body: Mapping[str, Any],
+        planner: Any,
+        spec: Mapping[str, Any],
+        *,
+        fingerprint: str,
+        idempotency: str | None,
+        start: bool = True,
+    ) -> tuple[Task, bool]:
+        name = uuid.uuid4().hex[:16]
+        folder = self.settings.folder.resolve() / "tasks" / name
+        planned = self._pool.submit(planner, str(folder), dict(spec)).result()
+        if "error" in planned:
+            shutil.rmtree(folder, ignore_errors=True)
+            key = planned.get("key")
+            raise RefusedError(f"{key}: {planned['error']}" if key else planned["error"])
+        try:
+            self._check_quota(user, planned["targets"])
+        except RefusedError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        write_json(folder / "request.json", dict(body))
+        write_phase(folder, Phase("queued" if start else "draft"))
+        task = Task(
+            user=user.name,
+            kind=kind,
+            title=str(body["title"]),
+            label=str(body["label"]),
+            service=dict(body["service"]),
+            run=name,
+            jobs=planned["targets"],
+            fingerprint=fingerprint,
+            idempotency=idempotency,
+        )
+        try:
+            self.store.add(task)
+        except IntegrityError:  # the same key came twice at the same moment
+            shutil.rmtree(folder, ignore_errors=True)
+            found = self._same(user, fingerprint, idempotency)
+            if found is None:
+                raise
+            return found, False
+        self.store.write_down(user.name, "create", task.id, f"{task.jobs} tiles on {body['service'].get('endpoint')}")
+        self.runner.watch(task.id, folder)
+        return task, True
+
+    def _same(self, user: User, fingerprint: str, idempotency: str | None) -> Task | None:
+        since = now() - dt.timedelta(hours=self.settings.attach_hours)
+        if idempotency is None and not self.settings.attach_hours:
+            return None
+        found = self.store.same(user.name, fingerprint=fingerprint, idempotency=idempotency, since=since)
+        if found is None or idempotency is not None:
+            return found
+        # What a user canceled, or what failed, is asked for anew.
+        return None if read_phase(self.folder(found)).name in {"canceled", "stopped"} else found
+
+    def _platform(self, service: Mapping[str, Any], kind: str) -> Platform:
+        endpoint = str(service.get("endpoint") or "")
+        platform = self.settings.platform(endpoint, kind)
+        if platform is None:
+            known = (
+                ", ".join(one.endpoint for one in self.settings.platforms if one.kind == kind) or "none of this kind"
+            )
+            raise RefusedError(f"service.endpoint: this service does not use {_host(endpoint)}; it uses {known}")
+        return platform
+
+    def _check_quota(self, user: User, tiles: int) -> None:
+        quota = self.settings.quota
+        if tiles > quota.tiles:
+            raise RefusedError(f"{tiles} tiles are more than a task may have here ({quota.tiles})")
+        active = len(self.store.tasks(user.name, active=True))
+        if active >= quota.tasks:
+            raise RefusedError(f"you have {active} tasks that have not ended, and may have {quota.tasks}", status=429)
+        if quota.credits is not None:
+            spent = self.store.spent(user.name, now() - dt.timedelta(days=_CREDIT_DAYS))
+            if spent >= quota.credits:
+                raise RefusedError(
+                    f"your tasks of the last {_CREDIT_DAYS} days cost {spent:g}, and may cost {quota.credits:g}",
+                    status=429,
+                )
+
+    # --- what becomes of them
+
+    def _environment(self, task_id: int) -> Mapping[str, str] | None:
+        task = self.store.task(task_id)
+        if task is None:
+            return None
+        platform = self.settings.platform(str(task.service.get("endpoint") or ""), _KINDS.get(task.label, task.label))
+        if platform is None:
+            return {}
+        try:
+            return self.authenticator.variables(task.user, platform)
+        except AuthError:
+            return None
+
+    def _ended(self, task_id: int, states: RunStates) -> None:
+        phase = read_phase(states.run_folder.parents[1])
+        self.store.change(task_id, ended=phase.final, costs=states.costs(), updated=now())
+
+    def states(self, task: Task) -> RunStates:
+        """Return the states of a task's tiles."""
+        return self.runner.states(self.folder(task))
+
+    def phase(self, task: Task) -> Phase:
+        """Return where the process of a task stands."""
+        return read_phase(self.folder(task))
+
+    def body(self, task: Task) -> dict[str, Any]:
+        """Return the request that a task was made of."""
+        return dict(read_json(self.folder(task) / "request.json"))
+
+    def ask(self, user: User, task: Task, name: str, *, target: tuple[str, ...] = ()) -> Phase:
+        """Start, pause, cancel or retry a task."""
+        phase = self.runner.ask(task.id, self.folder(task), name, target=target)
+        self.store.change(task.id, ended=phase.final, updated=now())
+        self.store.write_down(user.name, name, task.id)
+        return phase
+
+    def cancel_tile(self, user: User, task: Task, index: int) -> None:
+        """Cancel the job of one tile on its platform, if it has one that has not ended."""
+        states = self.states(task)
+        state = states.states[index]
+        if state.state in {"created", "queued", "running"} and state.job_id:
+            self.runner.tool(self.folder(task), task.id, "cancel", "results/run", "--tile", state.tile)
+            self.store.write_down(user.name, "cancel tile", task.id, state.tile)
+
+    def status(self, task: Task, states: RunStates, phase: Phase) -> str:
+        """Return the contract's status of a whole task: never final before its last tile is."""
+        if phase.name == "canceled":
+            return "canceled"
+        counts = states.counts()
+        if not phase.final:
+            begun = phase.name == "running" or any(counts[name] for name in ("queued", "running", "finished", "failed"))
+            return "running" if begun else "created"
+        if counts["finished"]:
+            return "finished"
+        return "canceled" if counts["canceled"] == task.jobs else "failed"
+
+    def job_status(self, states: RunStates, phase: Phase, index: int) -> tuple[str, str | None]:
+        """Return the contract's status of one tile, and why it failed or was not begun."""
+        state = states.states[index]
+        name = NAMES[state.state]
+        if phase.final and name in {"created", "queued", "running"}:
+            return "canceled", phase.reason or "the run was ended before this tile was begun"
+        return name, state.error if name in {"failed", "canceled"} else None
+
+
+def _address(service: Mapping[str, Any]) -> str:
+    endpoint = str(service["endpoint"]).rstrip("/")
+    return f"{endpoint}/{str(service['namespace']).strip('/')}" if service.get("namespace") else endpoint
+
+
+def _host(address: str) -> str:
+    """Return the host of an address for a message: the rest may hold what is nobody's business."""
+    from urllib.parse import urlsplit
+
+    try:
+        return urlsplit(address).hostname or "there"
+    except ValueError:
+        return "there"

@@ -1,0 +1,327 @@
+"""The service's own API: runs from a whole configuration, what is done to them, and their results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Path as PathParameter
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from upscaling.service import describe, pictures, results
+from upscaling.service.deps import CurrentUser, tasks_of, visible_task
+from upscaling.service.forms import ErrorResponse
+from upscaling.service.render import task_facts
+from upscaling.service.states import NAMES
+from upscaling.service.store import Task
+from upscaling.service.tasks import RefusedError, Tasks
+
+__all__ = ["router"]
+
+_EVENT_SECONDS = 0.5
+_BEAT_SECONDS = 15.0
+_MOST_EVENTS = 5_000  # tiles in one event; more go into several
+router = APIRouter(responses={code: {"model": ErrorResponse} for code in (401, 404, 409, 413, 422, 429, 500)})
+IdempotencyKey = Annotated[str | None, Header(max_length=200)]
+
+
+class NewRun(BaseModel):
+    """A run to be made of a configuration."""
+
+    model_config = ConfigDict(extra="forbid")
+    title: str = Field("", max_length=2000)
+    config: dict[str, Any]
+    start: bool = False
+
+
+class Ask(BaseModel):
+    """What to do with a run."""
+
+    model_config = ConfigDict(extra="forbid")
+    action: Literal["start", "pause", "cancel", "retry", "archive", "restore"]
+    reason: str | None = Field(None, max_length=100)
+
+
+class AreaRequest(BaseModel):
+    """An area, and the grid over it."""
+
+    aoi: dict[str, Any] | list[float]
+    grid: str = Field("utm-20km", max_length=100)
+
+
+def run_facts(tasks: Tasks, task: Task) -> dict[str, Any]:
+    """Return a run as this API shows it."""
+    return {**task_facts(tasks, task), "user": task.user, "archived": task.archived}
+
+
+@router.get("/runs")
+def list_runs(request: Request, user: CurrentUser, archived: bool = False) -> list[dict[str, Any]]:
+    """Return all runs of the user, newest first, tasks of the Dispatch API among them."""
+    tasks = tasks_of(request)
+    found = tasks.store.tasks(None if user.admin else user.name)
+    return [run_facts(tasks, task) for task in reversed(found) if task.archived == archived]
+
+
+@router.post("/runs", status_code=201)
+async def make_run(
+    body: NewRun, request: Request, user: CurrentUser, idempotency_key: IdempotencyKey = None
+) -> dict[str, Any]:
+    """Plan a run of a whole configuration; it starts at once, or when it is confirmed by ``start``."""
+    tasks = tasks_of(request)
+    title = body.title or str(body.config.get("run") or "run")
+    task, _ = await run_in_threadpool(
+        tasks.from_config, user, body.config, title=title, start=body.start, idempotency=idempotency_key
+    )
+    return await run_in_threadpool(run_facts, tasks, task)
+
+
+@router.get("/runs/{run}")
+def get_run(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+    """Return how far a run is; no platform is asked."""
+    return run_facts(tasks_of(request), visible_task(request, user, run))
+
+
+@router.post("/runs/{run}/ask")
+def ask_run(run: int, body: Ask, request: Request, user: CurrentUser) -> dict[str, Any]:
+    """Start, pause, cancel, retry, archive or restore a run."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    phase = tasks.phase(task)
+    if body.action in {"archive", "restore"}:
+        if not phase.final and phase.name not in {"draft", "paused"}:
+            raise RefusedError("a run that works cannot be archived: cancel it first", code="CONFLICT", status=409)
+        tasks.store.change(task.id, archived=body.action == "archive")
+        tasks.store.write_down(user.name, body.action, task.id)
+    elif body.action in {"start", "retry"}:
+        if body.action == "start" and phase.name not in {"draft", "paused", "canceled", "stopped"}:
+            raise RefusedError(f"the run is {phase.name} already", code="CONFLICT", status=409)
+        if body.action == "retry" and not phase.final:
+            raise RefusedError(
+                f"the run is {phase.name}: what failed is retried when it has ended", code="CONFLICT", status=409
+            )
+        tasks.ask(user, task, "queued")
+    elif phase.final and body.action == "cancel":
+        raise RefusedError(f"the run is {phase.name} already", code="CONFLICT", status=409)
+    else:
+        tasks.ask(user, task, {"pause": "paused", "cancel": "canceled"}[body.action])
+    fresh = visible_task(request, user, run)
+    return run_facts(tasks, fresh)
+
+
+@router.post("/runs/{run}/clone")
+def clone_run(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+    """Return the configuration of a run, for a new one."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return {"title": task.title, "config": results.config_of(tasks.folder(task))}
+
+
+@router.get("/runs/{run}/tiles", response_model=None)
+def get_tiles(run: int, request: Request, user: CurrentUser, since: Annotated[int, Query(ge=-1)] = -1) -> Response:
+    """Return the tiles of a run: all with their outlines, or only the states that changed after a version."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    states = tasks.states(task)
+    version = states.version
+    if since >= 0:
+        return Response(_changes(tasks, task, since, version), media_type="application/json")
+    return Response(
+        orjson.dumps({"version": version, **results.tile_outlines(states), "states": _state_rows(states.states, None)}),
+        media_type="application/json",
+    )
+
+
+def _state_rows(states: list[Any], chosen: list[int] | None) -> list[list[Any]]:
+    numbers = range(len(states)) if chosen is None else chosen
+    return [[number, NAMES[states[number].state]] for number in numbers]
+
+
+def _changes(tasks: Tasks, task: Task, since: int, version: int) -> bytes:
+    states = tasks.states(task)
+    facts = {name: value for name, value in run_facts(tasks, task).items() if name not in {"service"}}
+    return orjson.dumps({"version": version, "run": facts, "states": _state_rows(states.states, states.since(since))})
+
+
+@router.get("/runs/{run}/events", response_model=None)
+async def get_events(run: int, request: Request, user: CurrentUser, since: int = -1) -> Response:
+    """Send the states that change as server-sent events, until the run has come to its end."""
+    tasks, task = tasks_of(request), await run_in_threadpool(visible_task, request, user, run)
+
+    async def events() -> AsyncIterator[bytes]:
+        seen, last, silent = since, None, 0.0
+        while not await request.is_disconnected():
+            states = await run_in_threadpool(tasks.states, task)
+            phase = await run_in_threadpool(tasks.phase, task)
+            if (states.version, phase) != last:
+                version = states.version
+                content = await run_in_threadpool(_changes, tasks, task, seen, version)
+                yield b"event: change\ndata: " + content + b"\n\n"
+                seen, last, silent = version, (version, phase), 0.0
+            if phase.final:
+                yield b"event: end\ndata: {}\n\n"
+                return
+            if silent >= _BEAT_SECONDS:
+                yield b": still here\n\n"
+                silent = 0.0
+            await asyncio.sleep(_EVENT_SECONDS)
+            silent += _EVENT_SECONDS
+
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+@router.get("/runs/{run}/tiles/{tile}")
+def get_tile(run: int, tile: str, request: Request, user: CurrentUser) -> dict[str, Any]:
+    """Return what is known of one tile: state, reason, costs, times, files, and the end of its logs."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return results.tile_facts(tasks, task, tile)
+
+
+@router.get("/runs/{run}/logs/{tile}", response_model=None)
+def get_log(run: int, tile: str, request: Request, user: CurrentUser) -> Response:
+    """Return a tile's log."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return Response(results.log_of(tasks, task, tile), media_type="text/plain; charset=utf-8")
+
+
+@router.get("/runs/{run}/costs")
+def get_costs(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+    """Return what a run has cost so far, for each tile."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    states = tasks.states(task)
+    per_tile = {state.tile: state.costs for state in states.states if state.costs is not None}
+    return {"costs": states.costs(), "tiles": per_tile}
+
+
+@router.get("/runs/{run}/report", response_model=None)
+def get_report(run: int, request: Request, user: CurrentUser) -> Response:
+    """Return the report of a run as a page."""
+    from upscaling.monitor.report import write_report
+
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    folder = tasks.folder(task) / "results" / "run"
+    page = folder / "report.html"
+    if not page.is_file():
+        page = write_report(folder)
+    # A page of its own origin, as it holds texts of others and scripts of its own.
+    headers = {"Content-Security-Policy": "sandbox allow-scripts allow-popups"}
+    return FileResponse(page, media_type="text/html", headers=headers)
+
+
+@router.get("/runs/{run}/collection")
+def get_collection(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+    """Return the STAC collection of a run, with addresses of this service."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return results.collection(tasks, task, _base(request, run))
+
+
+@router.get("/runs/{run}/items")
+def search_items(
+    run: int,
+    request: Request,
+    user: CurrentUser,
+    bbox: str | None = None,
+    datetime: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+    token: str | None = None,
+) -> dict[str, Any]:
+    """Search the items of a run as STAC API - Features has it: by box, time, and page by page."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return results.items(tasks, task, _base(request, run), bbox=bbox, interval=datetime, limit=limit, token=token)
+
+
+@router.get("/runs/{run}/items/{tile}")
+def get_item(run: int, tile: str, request: Request, user: CurrentUser) -> dict[str, Any]:
+    """Return one item, with addresses of this service."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return results.item(tasks, task, tile, _base(request, run))
+
+
+@router.get("/runs/{run}/files/{path:path}", response_model=None)
+def get_file(run: int, path: str, request: Request, user: CurrentUser) -> Response:
+    """Return a file of the result; ranges are answered, so that GDAL reads a COG in parts."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return FileResponse(results.file_of(tasks, task, path), headers={"X-Content-Type-Options": "nosniff"})
+
+
+@router.get("/runs/{run}/preview/{tile}", response_model=None)
+def get_preview(
+    run: int,
+    tile: str,
+    request: Request,
+    user: CurrentUser,
+    size: Annotated[int, Query(ge=16, le=2048)] = 256,
+    colours: Annotated[str, Query(max_length=40)] = "viridis",
+) -> Response:
+    """Return a tile's first raster as a PNG in Web Mercator; its bounds in degrees are in the header ``X-Bounds``."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    picture, bounds = pictures.preview(tasks, task, tile, size=size, colours=colours)
+    headers = {"X-Bounds": ",".join(f"{edge:.8f}" for edge in bounds), "Cache-Control": "private, max-age=60"}
+    return Response(picture, media_type="image/png", headers=headers)
+
+
+@router.get("/runs/{run}/map/{z}/{x}/{y}.png", response_model=None)
+def get_map_tile(
+    run: int,
+    z: Annotated[int, PathParameter(ge=0, le=24)],
+    x: int,
+    y: int,
+    request: Request,
+    user: CurrentUser,
+    asset: Annotated[str, Query(max_length=200)] = "",
+    low: float | None = None,
+    high: float | None = None,
+    colours: Annotated[str, Query(max_length=40)] = "viridis",
+) -> Response:
+    """Return a tile of a web map of the mosaic."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    picture = pictures.map_tile(tasks, task, (z, x, y), asset=asset, limits=(low, high), colours=colours)
+    return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
+
+
+@router.get("/runs/{run}/value")
+def get_value(
+    run: int,
+    request: Request,
+    user: CurrentUser,
+    lon: Annotated[float, Query(ge=-180, le=180)],
+    lat: Annotated[float, Query(ge=-90, le=90)],
+    asset: Annotated[str, Query(max_length=200)] = "",
+) -> dict[str, Any]:
+    """Return the values of the mosaic at a place."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return pictures.value_at(tasks, task, lon, lat, asset=asset)
+
+
+@router.get("/runs/{run}/mosaics")
+def get_mosaics(run: int, request: Request, user: CurrentUser) -> list[dict[str, Any]]:
+    """Return the mosaics of a run with their bounds, value range and files."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return pictures.mosaics(tasks, task)
+
+
+@router.get("/grids")
+def get_grids() -> list[dict[str, str]]:
+    """Return the families of grids."""
+    from upscaling.grids import list_grids
+
+    return [{"pattern": family.pattern, "example": family.example} for family in list_grids()]
+
+
+@router.post("/tiles", response_model=None)
+async def preview_tiles(body: AreaRequest, request: Request, user: CurrentUser) -> Response:  # noqa: ARG001
+    """Return the tiles of a grid over an area, for a map: names, outlines in degrees, and areas in km²."""
+    most = tasks_of(request).settings.quota.tiles
+
+    def answer() -> bytes:
+        table = describe.selection(body.aoi, body.grid, most)
+        return orjson.dumps(results.outlines_of(table))
+
+    return Response(await run_in_threadpool(answer), media_type="application/json")
+
+
+def _base(request: Request, run: int) -> str:
+    public = tasks_of(request).settings.public_url or str(request.base_url)
+    return f"{public.rstrip('/')}/v1/runs/{run}"
