@@ -21,7 +21,8 @@ def test_a_tile_by_hand_logs_into_a_folder_that_is_not_there_yet(
     backend: EmbeddedBackend, scene_run: Callable[..., Run]
 ) -> None:
     run = scene_run(backend, area=SMALL)
-    assert run.snakemake("-n").returncode == 0
+    run.write()
+    assert run.upscaling("plan", "config.yaml").returncode == 0
     (run.folder / "file").touch()
     said = run.upscaling("run-tile", "results/real", "nonsense", "--log", "new/folder/tile.log")
     assert said.stderr.splitlines() == ["error: tile nonsense: the plan in results/real/plan has no tile 'nonsense'"]

@@ -22,4 +22,4 @@ rule tile:
         "tile {wildcards.tile}: OGC API job"
     # Not `script:`, of which Snakemake looks up the source anew for every tile, a tenth of the time to build the DAG.
     shell:
-        'bash "$UPSCALING_TILE_SH" {output.item:q} {wildcards.tile:q} {log:q}'
+        'bash "$UPSCALING_TILE_SH" {output.item:q} {wildcards.tile:q} {log:q} {params.key:q}'

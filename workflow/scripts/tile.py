@@ -13,4 +13,5 @@ if __name__ == "__main__":
         plan = load_plan(run_folder)
         config = kept_config(run_folder)
         backend = get_backend(config.backend, plan.facts, run_folder, attempt=snakemake.resources.attempt)
-        run_tile(snakemake.wildcards.tile, run_folder=run_folder, plan=plan, backend=backend)
+        key = snakemake.params.key
+        run_tile(snakemake.wildcards.tile, key=key, run_folder=run_folder, plan=plan, backend=backend)

@@ -10,4 +10,9 @@ if __name__ == "__main__":
     tiles = snakemake.params.tiles
     with logged(snakemake.log[0], f"{len(tiles)} tiles, {tiles[0]} …"):
         run_folder = Path(snakemake.output[0]).parents[2]
-        run_tiles(tiles, config=kept_config(run_folder), run_folder=run_folder, attempt=snakemake.resources.attempt)
+        run_tiles(
+            dict(zip(tiles, snakemake.params.key, strict=True)),
+            config=kept_config(run_folder),
+            run_folder=run_folder,
+            attempt=snakemake.resources.attempt,
+        )

@@ -71,9 +71,10 @@ def plan(
 
     settings = _load(config)
     run_folder = settings.folder(results)
-    typer.echo(plan_in_words(make_plan(settings, run_folder, say=typer.echo)))
+    made = make_plan(settings, run_folder, say=typer.echo)
+    typer.echo(plan_in_words(made))
     if plot is not None:
-        plot_plan(settings, run_folder, plot)
+        plot_plan(settings, made, plot)
 
 
 @app.command()
@@ -84,9 +85,9 @@ def check(config: ConfigFile, results: Results = None) -> None:
 
     settings = _load(config)
     run_folder = settings.folder(results)
-    ensure_plan(settings, run_folder, say=typer.echo)
+    made = ensure_plan(settings, run_folder, say=typer.echo)
     keep_config(settings, run_folder)
-    check_run(settings, run_folder)
+    check_run(settings, run_folder, made)
     finish_run(settings, run_folder)
     typer.echo(f"{settings.backend.kind} back-end: ready")
 
@@ -96,6 +97,7 @@ def run_tile(
     run: RunFolder,
     tile: Annotated[str, typer.Argument(help="A target of the plan: a tile, or a tile and its other coordinates.")],
     log: Annotated[Path | None, typer.Option(help="Log file; standard error when left out.")] = None,
+    key: Annotated[str | None, typer.Option(help="Key of the work; it is not run if the plan says another.")] = None,
 ) -> None:
     """Run one tile: submit it or attach to its job, wait, fetch, check, and write its item."""
     from upscaling.execution.tile import run_tile as see_through
@@ -104,7 +106,7 @@ def run_tile(
 
     settings = kept_config(run)
     with logged(str(log) if log else None, f"tile {tile}"):
-        see_through(tile, config=settings, run_folder=run)
+        see_through(tile, key=key, config=settings, run_folder=run)
 
 
 @app.command()

@@ -85,7 +85,7 @@ def plan_in_words(plan: Plan) -> str:
     return describe_tiles(table)
 
 
-def plot_plan(config: Any, run_folder: Path, path: Path) -> None:
+def plot_plan(config: Any, plan: Plan, path: Path) -> None:
     """Draw the tiles of a plan over its AOI."""
     import geopandas as gpd
 
@@ -94,4 +94,4 @@ def plot_plan(config: Any, run_folder: Path, path: Path) -> None:
 
     if config.area is None:
         raise UpscalingError("a run without an area has no tiles to draw")
-    plot_tiles(gpd.read_parquet(run_folder / "plan" / "tiles.parquet"), read_aoi(config.area.aoi), path)
+    plot_tiles(gpd.read_parquet(plan.folder / "tiles.parquet"), read_aoi(config.area.aoi), path)

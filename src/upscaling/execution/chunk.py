@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
@@ -31,8 +30,13 @@ def chunks(plan: Plan, size: int) -> dict[str, list[str]]:
     return {f"{start // size:05d}": tiles[start : start + size] for start in range(0, len(tiles), size)}
 
 
-def run_tiles(tiles: Sequence[str], *, config: Config, run_folder: Path, attempt: int = 1) -> None:
+def run_tiles(keys: Mapping[str, str], *, config: Config, run_folder: Path, attempt: int = 1) -> None:
     """Run tiles, one after the other or as many at a time as the backend says; what is done is not run again.
+
+    Parameters
+    ----------
+    keys
+        Target -> the key of its work, as Snakemake asked for it.
 
     Raises
     ------
@@ -41,9 +45,12 @@ def run_tiles(tiles: Sequence[str], *, config: Config, run_folder: Path, attempt
     """
     from upscaling.backends.registry import get_backend
 
-    plan = load_plan(run_folder)
+    tiles, plan = list(keys), load_plan(run_folder)
     backend = get_backend(config.backend, plan.facts, run_folder, attempt=attempt, warm=True)
-    run = partial(run_tile, run_folder=run_folder, plan=plan, backend=backend)
+
+    def run(tile: str) -> object:
+        return run_tile(tile, key=keys[tile], run_folder=run_folder, plan=plan, backend=backend)
+
     together = config.backend.together if config.backend.kind == "cwl" else 1
     failed = _at_the_same_time(tiles, run, together) if together > 1 else _one_after_the_other(tiles, run)
     if failed:

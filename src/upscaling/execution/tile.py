@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.config import Collection, Config
-from upscaling.errors import TileFailedError
+from upscaling.errors import TileFailedError, UpscalingError
 from upscaling.jobs.receipts import open_receipt
 from upscaling.model import Outcome, TileJob
 from upscaling.planning.plan import Plan, job_of, kept_config, load_plan
-from upscaling.results.kept import keep_item, restore_item
-from upscaling.util.files import read_json, write_json
+from upscaling.results.kept import is_done, keep_item, restore_item
+from upscaling.util.files import write_json
 
 if TYPE_CHECKING:
     from upscaling.backends.base import Backend
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["check_run", "describe_outcome", "finish_run", "run_tile"]
 
 
-def check_run(config: Any, run_folder: Path) -> None:
+def check_run(config: Any, run_folder: Path, plan: Plan | None = None) -> None:
     """Before the first tile: see that the platform is there and lets us in.
+
+    Parameters
+    ----------
+    plan
+        The run's own if not given.
 
     Raises
     ------
@@ -30,7 +35,7 @@ def check_run(config: Any, run_folder: Path) -> None:
     """
     from upscaling.backends.registry import get_backend
 
-    plan = load_plan(run_folder)
+    plan = plan or load_plan(run_folder)
     get_backend(_settings(config).backend, plan.facts, run_folder).check(plan.algorithm)
 
 
@@ -45,6 +50,7 @@ def run_tile(
     tile: str,
     *,
     run_folder: Path,
+    key: str | None = None,
     config: Any = None,
     plan: Plan | None = None,
     backend: Backend | None = None,
@@ -55,6 +61,8 @@ def run_tile(
 
     Parameters
     ----------
+    key
+        The key of the work that was asked for, from a caller that read the plan earlier.
     config
         The run's configuration, or what Snakemake made of it; what is kept beside the plan if not given.
     plan, backend
@@ -68,16 +76,25 @@ def run_tile(
     ------
     TileFailedError
         With the platform's own words and the path of the full log.
+    UpscalingError
+        The plan has no such tile, or other work for it than ``key``. Nothing was sent.
     """
     from upscaling.backends.registry import get_backend
 
     plan = plan or load_plan(run_folder)
     job = job_of(plan, run_folder, tile)
+    if key is not None and key != job.key:
+        raise UpscalingError(
+            f"the plan in {plan.folder} was changed since this run began: tile {tile} would be other work than was"
+            " asked for, and is not submitted. Start the run again"
+        )
     settings = kept_config(run_folder) if config is None else _settings(config)
     backend = backend or get_backend(settings.backend, plan.facts, run_folder)
     item_path = job.folder / "item.json"
     with open_receipt(job) as receipt:
-        if _done_meanwhile(item_path, job) or restore_item(item_path, job):
+        if is_done(item_path, job) or restore_item(item_path, job):
+            if receipt.state in {"started", "finished"} and not receipt.error:  # killed before this could be noted
+                receipt.advance("done")
             return item_path
         outcome = Outcome(assets=()) if job.nodata else backend.run(job, receipt)
         try:
@@ -88,8 +105,7 @@ def run_tile(
             else:  # the job is paid: when a check was changed, or the fault patched, its results are fetched again
                 receipt.refuse(error.error_class, str(error))
             raise
-        if job.algorithm.kind == "cwl":
-            keep_item(item_path, item)
+        keep_item(item_path, item)
         write_json(item_path, item)
         receipt.advance("done", facts={**receipt.facts, **outcome.job}, error=None)
         shutil.rmtree(job.scratch, ignore_errors=True)
@@ -125,11 +141,3 @@ def describe_outcome(job: TileJob, outcome: Outcome, facts: dict[str, Any], said
     item = build_item(job, outcome, temporal=temporal, exact=exact)
     describe(item, run=job.run, part=job.part, assets=said.assets)
     return item
-
-
-def _done_meanwhile(item_path: Path, job: TileJob) -> bool:
-    """Whether another process finished this very work while we waited for its lock (Snakemake cleared it before)."""
-    try:
-        return bool(read_json(item_path)["properties"]["upscaling:key"] == job.key)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

@@ -4,8 +4,9 @@ A process per slot costs 0.7 CPU seconds a tile to start and 100 MB while it wai
 hands its tile's name to this process, over a connection to 127.0.0.1, and waits for one line. Nothing depends on it:
 where there is no waiter, or it dies, the shell does the work itself, and the receipts keep both from doing it twice.
 
-Protocol, one connection per tile: the shell sends ``<token> <tile>``, the waiter answers ``<exit status> <message>``.
-A connection that closes early means that Snakemake gave the tile up; the remote job goes on.
+Protocol, one connection per tile: the shell sends ``<token> <tile> <key>``, the waiter answers
+``<exit status> <message>``. A connection that closes early means that Snakemake gave the
+tile up; the remote job goes on.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class _Run:
         self.folder, self.breaker = folder, _breaker(folder)
         self._parent = os.getppid()
         self._lock = threading.Lock()
-        self._read: tuple[list[int], Plan, Backend] | None = None
+        self._read: tuple[Plan, Backend] | None = None
         self._stopped = False
         self._next = time.monotonic()
         self._shells: set[socket.socket] = set()
@@ -144,17 +145,14 @@ class _Run:
         time.sleep(max(0.0, turn - time.monotonic()))
 
     def plan_and_backend(self) -> tuple[Plan, Backend]:
-        """Return the run's plan and backend; anew if somebody changed plan or configuration meanwhile."""
+        """Return the run's plan and backend, as they were when it began."""
         from upscaling.backends.registry import get_backend
 
         with self._lock:
-            files = (self.folder / "plan" / name for name in ("plan.json", "tiles.csv", "config.json"))
-            stamps = [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
-            if self._read is None or self._read[0] != stamps:
+            if self._read is None:
                 plan = load_plan(self.folder)
-                backend = get_backend(kept_config(self.folder).backend, plan.facts, self.folder)
-                self._read = stamps, plan, backend
-            return self._read[1:]
+                self._read = plan, get_backend(kept_config(self.folder).backend, plan.facts, self.folder)
+            return self._read
 
     def stop_launching(self, reason: str) -> None:
         """Tell Snakemake, once, to end after the tiles that are under way; it does so on SIGTERM."""
@@ -181,14 +179,14 @@ def _answer(connection: socket.socket, token: bytes, run: _Run) -> None:
     with connection, suppress(OSError):  # a shell that was killed does not listen any more
         connection.settimeout(_SECONDS)
         said = connection.makefile("rb").readline(_LINE).split()
-        if len(said) != 2 or not secrets.compare_digest(said[0], token):
+        if len(said) != 3 or not secrets.compare_digest(said[0], token):
             return
         connection.settimeout(None)
         with run.heard(connection):
             run.take_turn()
             held_back = run.breaker.launch()
             if held_back is None:
-                status, message = _see_through(said[1].decode(errors="replace"), run)
+                status, message = _see_through(said[1].decode(errors="replace"), said[2].decode(errors="replace"), run)
             else:
                 status, message = 1, "not submitted, as the run stops"
                 run.stop_launching(held_back)
@@ -197,10 +195,10 @@ def _answer(connection: socket.socket, token: bytes, run: _Run) -> None:
             connection.sendall(f"{status} {message}\n".encode(errors="replace"))
 
 
-def _see_through(tile: str, run: _Run) -> tuple[int, str]:
+def _see_through(tile: str, key: str, run: _Run) -> tuple[int, str]:
     error: str | None = None
     try:
-        _run_logged(tile, run)
+        _run_logged(tile, key, run)
     except UpscalingError as refused:
         error = str(refused)
     except Exception as unexpected:
@@ -210,7 +208,7 @@ def _see_through(tile: str, run: _Run) -> tuple[int, str]:
     return (0, "done") if error is None else (1, " ".join(error.split()))
 
 
-def _run_logged(tile: str, run: _Run) -> None:
+def _run_logged(tile: str, key: str, run: _Run) -> None:
     from upscaling.execution.tile import run_tile
 
     plan, backend = run.plan_and_backend()
@@ -218,7 +216,7 @@ def _run_logged(tile: str, run: _Run) -> None:
         raise UpscalingError(f"the plan in {plan.folder} has no tile {tile!r}")
     with _logged_to(run.folder / "logs" / f"{tile}.log"):
         try:
-            run_tile(tile, run_folder=run.folder, plan=plan, backend=backend)
+            run_tile(tile, key=key, run_folder=run.folder, plan=plan, backend=backend)
         except UpscalingError as refused:
             # The line says all; halves of characters, which a platform may send, are spelt out.
             words = str(refused).encode(errors="backslashreplace").decode()

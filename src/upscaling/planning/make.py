@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from math import floor
@@ -18,7 +19,8 @@ from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Bounds, Row, Step, Tile
 from upscaling.planning.dimensions import each_row, time_steps
 from upscaling.planning.local_files import LocalFiles
-from upscaling.planning.plan import Plan, keep_config, load_plan, plan_key
+from upscaling.planning.plan import Plan, contents_of, keep_config, load_plan_from, plan_key
+from upscaling.planning.replace import replace_plan, scratch_folder
 from upscaling.stage_in.choose import span_of
 from upscaling.stage_in.plan import Staging, item_rows, item_store
 from upscaling.util.files import digest, read_json, write_json, written_whole
@@ -35,24 +37,46 @@ _ROWS_IN_A_PART = 10_000
 NEIGHBOURHOOD = {"apply_kernel", "apply_neighborhood", "to_scl_dilation_mask", "apply_polygon", "focal"}
 
 
-def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | None = None) -> Plan:
+def make_plan(
+    config: Config, run_folder: Path, *, say: Callable[[str], None] | None = None, preview: bool = False
+) -> Plan:
     """Make the plan of a run anew.
+
+    Parameters
+    ----------
+    preview
+        Change nothing in the run's folder. So it is, too, where another process works on the run.
 
     Raises
     ------
     ConfigError
         For anything in the configuration, the algorithm or the area that would go wrong later.
     """
+    folder, tell = scratch_folder(), say or _nobody
+    try:
+        notices = _fill(config, folder, tell)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    place = folder if preview else replace_plan(folder, run_folder, tell)
+    plan = load_plan_from(place)
+    if place != folder:
+        keep_config(config, run_folder)
+    for notice in notices:
+        tell(f"plan: {notice}")
+    tell(f"plan: {_in_words(plan)} for {plan.facts['algorithm']['id']}{'' if place == folder else f', in {place}'}")
+    return plan
+
+
+def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str]:
+    """Write the files of a plan into an empty folder, and return what its user should know."""
     from upscaling import __version__
     from upscaling.config.identity import identity_of
 
-    folder = run_folder / "plan"
-    folder.mkdir(parents=True, exist_ok=True)
     pinned = pin_for(config, folder)
     backend = identity_of(config.backend, service=pinned.service)
     known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
     steps = time_steps(config.time) if config.time else None
-    tell = say or _nobody
     area: dict[str, Any] = {"grid": None}
     table, notices = None, [*pinned.notices, *_seams(config, pinned.algorithm)]
     if config.area is not None:
@@ -85,7 +109,6 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
         with written_whole(folder / "tiles.parquet") as temporary:
             table.to_parquet(temporary)
 
-    keep_config(config, run_folder)
     write_json(
         folder / "plan.json",
         {
@@ -107,14 +130,10 @@ def make_plan(config: Config, run_folder: Path, *, say: Callable[[str], None] | 
             "in_parts": targets > config.collection.parts_from,
             "dropped_slivers": 0 if table is None else int(table.attrs.get("dropped_slivers", 0)),
             "notices": notices,
+            "contents": contents_of(folder),
         },
     )
-    plan = load_plan(run_folder)
-    if say is not None:
-        for notice in notices:
-            say(f"plan: {notice}")
-        say(f"plan: {_in_words(plan)} for {pinned.algorithm.id}, in {folder}")
-    return plan
+    return notices
 
 
 def pin_for(config: Config, folder: Path) -> Pinned:

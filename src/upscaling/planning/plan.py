@@ -1,8 +1,10 @@
 """Config -> plan: the algorithm pinned, the tile table, and the bound parameters of every tile.
 
-A plan is a folder, made once, before any job is known to Snakemake, and keyed by a hash of what went in:
+A plan is a folder, made once, before any job is known to Snakemake, and keyed by a hash of what went in. It is changed
+under the run's lock only (see ``replace``), so that the plan of a live run stays as it is:
 
-    plan.json       what was planned, from what, with which algorithm; written last: it means "complete"
+    plan.json       what was planned, from what, with which algorithm; written last: it means "complete". It holds the
+                    size and hash of the other files, which are checked against it
     algorithm.*     the pinned copy of the algorithm's definition
     tiles.parquet   one row per tile with its outline, for people and GIS
     tiles.csv       target, key, offset, part: all that the Snakefile reads
@@ -17,7 +19,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,15 +29,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from upscaling.errors import UpscalingError
 from upscaling.model import Algorithm, Bounds, Parameter, Tile, TileJob
 from upscaling.planning.local_files import unchanged
-from upscaling.util.files import digest, read_json, sha256_file, write_json
+from upscaling.util.files import digest, read_json, sha256_bytes, sha256_file, write_json
+from upscaling.util.locks import run_lock, take_run
 
 if TYPE_CHECKING:
     from upscaling.config import Config
 
-__all__ = ["Plan", "PlanRow", "ensure_plan", "job_of", "keep_config", "kept_config", "load_plan", "plan_key"]
+__all__ = [
+    "CONFIG",
+    "Plan",
+    "PlanRow",
+    "begin_run",
+    "contents_of",
+    "ensure_plan",
+    "job_of",
+    "keep_config",
+    "kept_config",
+    "load_plan",
+    "load_plan_from",
+    "plan_key",
+]
+
+CONFIG = "config.json"  # beside the plan, and no part of it
+_UNCHECKED = {CONFIG, "plan.json", "tiles.parquet"}  # the last is for people: no tile needs it
 
 _FORMAT = 4  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
-
+_HASHED = 1 << 28  # bytes; of larger files of a plan only the size is checked
+_SWAP = (0.05, 0.2, 0.5)  # s to wait for files of a plan that is just being replaced by another
 
 # where items are brought to says nothing of what they are
 _PLACES = {"cache": True, "largest_gb": True}
@@ -63,6 +85,21 @@ class Plan:
         facts["path"] = self.folder / facts.pop("file")
         facts["parameters"] = tuple(Parameter(**entry) for entry in facts["parameters"])
         return Algorithm(**facts)
+
+    @cached_property
+    def jobs(self) -> Path:
+        """``jobs.ndjson``; it and the algorithm's copy are checked at the first use.
+
+        Raises
+        ------
+        UpscalingError
+            They are not what ``plan.json`` says.
+        """
+        for name in ("jobs.ndjson", self.facts["algorithm"]["file"]):
+            known = self.facts.get("contents", {}).get(name)
+            if known is not None and not _is(self.folder / name, known):
+                raise _damaged(self.folder, name)
+        return self.folder / "jobs.ndjson"
 
     @cached_property
     def parts(self) -> dict[str, list[str]]:
@@ -117,8 +154,15 @@ def _content(name: str) -> list[str]:
         return []
 
 
-def ensure_plan(config: Config, run_folder: Path, *, say: Any = None) -> Plan:
-    """Return the plan of a run, making it if there is none or its inputs have changed."""
+def ensure_plan(config: Config, run_folder: Path, *, say: Any = None, preview: bool = False) -> Plan:
+    """Return the plan of a run, making it if there is none or its inputs have changed.
+
+    Parameters
+    ----------
+    preview
+        Change nothing in the run's folder: a new plan is made in a temporary one. So it is, too, where another process
+        works on the run.
+    """
     path = run_folder / "plan" / "plan.json"
     try:
         facts = read_json(path)
@@ -128,18 +172,38 @@ def ensure_plan(config: Config, run_folder: Path, *, say: Any = None) -> Plan:
         pass  # none yet, or damaged: it is made from the configuration again, and nothing is lost
     from upscaling.planning.make import make_plan
 
-    return make_plan(config, run_folder, say=say)
+    return make_plan(config, run_folder, say=say, preview=preview)
+
+
+def begin_run(config: Config, run_folder: Path) -> None:
+    """Lock a run for this process, with the plan and configuration that it was started with.
+
+    Raises
+    ------
+    UpscalingError
+        Another process works on it.
+    """
+    take_run(run_folder)
+    ensure_plan(config, run_folder)  # another one may have been made since this process read its plan
+    keep_config(config, run_folder)
 
 
 def keep_config(config: Config, run_folder: Path) -> Path:
-    """Keep the run's whole configuration beside the plan, for processes that are told only the run's folder."""
-    path, content = run_folder / "plan" / "config.json", config.model_dump(mode="json")
+    """Keep the run's whole configuration beside the plan, for processes that are told only its folder; return its path.
+
+    Where another process works on the run, its configuration stays.
+    """
+    path, content = run_folder / "plan" / CONFIG, config.model_dump(mode="json")
     try:
         if read_json(path) == content:
             return path
     except (OSError, ValueError):
         pass
-    write_json(path, content)
+    try:
+        with run_lock(run_folder):
+            write_json(path, content)
+    except UpscalingError:
+        pass
     return path
 
 
@@ -153,7 +217,7 @@ def kept_config(run_folder: Path) -> Config:
     """
     from upscaling.config import Config
 
-    path = run_folder / "plan" / "config.json"
+    path = run_folder / "plan" / CONFIG
     try:
         return Config.parse(read_json(path), file=path)
     except FileNotFoundError:
@@ -168,18 +232,62 @@ def load_plan(run_folder: Path) -> Plan:
     UpscalingError
         If there is none, or it was damaged.
     """
-    folder = run_folder / "plan"
+    for pause in _SWAP:
+        try:
+            return load_plan_from(run_folder / "plan")
+        except UpscalingError:
+            if not (run_folder / "plan" / "plan.json").exists():
+                raise
+            time.sleep(pause)
+    return load_plan_from(run_folder / "plan")
+
+
+def load_plan_from(folder: Path) -> Plan:
+    """Read the plan in a folder; see ``load_plan``."""
     try:
         facts = read_json(folder / "plan.json")
-        with (folder / "tiles.csv").open(newline="") as stream:
-            rows = csv.reader(stream)
-            next(rows)
-            tiles = {tile: PlanRow(key, int(offset), part) for tile, key, offset, part in rows}
+        content = (folder / "tiles.csv").read_bytes()
+        known = facts.get("contents", {})
+        for name, (size, sha256) in known.items():
+            there = len(content) if name == "tiles.csv" else (folder / name).stat().st_size
+            if there != size or (name == "tiles.csv" and sha256_bytes(content) != sha256):
+                raise _damaged(folder, name)
+        rows = csv.reader(io.StringIO(content.decode(), newline=""))
+        next(rows)
+        tiles = {tile: PlanRow(key, int(offset), part) for tile, key, offset, part in rows}
+        if len(tiles) != facts["targets"]:  # older plans hold no hashes
+            raise _damaged(folder, "tiles.csv")
     except FileNotFoundError as error:
-        raise UpscalingError(f"no plan in {run_folder} ({Path(error.filename).name} is missing)") from None
-    except (ValueError, StopIteration):
-        raise UpscalingError(f"the plan in {folder} is damaged; delete the folder, nothing else is lost") from None
+        raise UpscalingError(f"no plan in {folder.parent} ({Path(error.filename).name} is missing)") from None
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        raise _damaged(folder, "plan.json or tiles.csv") from None
     return Plan(folder, facts, tiles)
+
+
+def contents_of(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return name -> size and sha256 of the files that tiles are made by; no hash where one is very large."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name not in _UNCHECKED]
+    return {
+        path.name: (size, sha256_file(path) if size <= _HASHED else "")
+        for path in files
+        if not path.name.startswith(".") and (size := path.stat().st_size) is not None
+    }
+
+
+def _is(path: Path, known: tuple[int, str]) -> bool:
+    """Return whether a file has the size and hash that a plan says."""
+    size, sha256 = known
+    try:
+        return path.stat().st_size == size and sha256 in ("", sha256_file(path))
+    except OSError:
+        return False
+
+
+def _damaged(folder: Path, name: str) -> UpscalingError:
+    return UpscalingError(
+        f"the plan in {folder} is damaged: {name} is not as plan.json says. Start the run again, which plans it anew;"
+        " nothing else is lost"
+    )
 
 
 def job_of(plan: Plan, run_folder: Path, tile: str) -> TileJob:
@@ -193,9 +301,16 @@ def job_of(plan: Plan, run_folder: Path, tile: str) -> TileJob:
     row = plan.tiles.get(tile)
     if row is None:
         raise UpscalingError(f"the plan in {plan.folder} has no tile {tile!r}")
-    with (plan.folder / "jobs.ndjson").open("rb") as stream:
+    with plan.jobs.open("rb") as stream:
         stream.seek(row.offset)
-        line = json.loads(stream.readline())
+        text = stream.readline()
+    try:
+        line = json.loads(text)
+        whole = line["key"] == row.key and line["id"] == tile
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise _damaged(plan.folder, "jobs.ndjson")
     return TileJob(
         run=plan.facts["run"],
         tile=Tile(**{**line["tile"], "bounds": Bounds(*line["tile"]["bounds"])}),

@@ -18,6 +18,7 @@ __all__ = [
     "is_as_declared",
     "read_json",
     "rewrite",
+    "sha256_bytes",
     "sha256_file",
     "size_of",
     "write_json",
@@ -96,6 +97,11 @@ def size_of(path: Path) -> int:
     if path.is_dir():
         return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
     return path.stat().st_size
+
+
+def sha256_bytes(content: bytes) -> str:
+    """Return the sha256, in hexadecimal, of some bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def sha256_file(path: Path) -> str:

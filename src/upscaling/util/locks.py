@@ -8,12 +8,14 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from upscaling.errors import UpscalingError
 
-__all__ = ["leave_run", "take_run"]
+__all__ = ["leave_run", "run_lock", "take_run"]
 
 _held: dict[Path, IO[str]] = {}  # open files hold the locks until this process ends, however it ends
 
@@ -52,6 +54,24 @@ def leave_run(run_folder: Path) -> None:
     stream = _held.pop((run_folder / ".lock").resolve(), None)
     if stream is not None:
         stream.close()
+
+
+@contextmanager
+def run_lock(run_folder: Path) -> Iterator[None]:
+    """Hold the lock of a run for a block; a process that had it before keeps it.
+
+    Raises
+    ------
+    UpscalingError
+        If another process holds it.
+    """
+    had = (run_folder / ".lock").resolve() in _held
+    take_run(run_folder)
+    try:
+        yield
+    finally:
+        if not had:
+            leave_run(run_folder)
 
 
 def _in_words(holder: str) -> str:

@@ -11,16 +11,16 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.monitor.refresher import Refresher
-from upscaling.planning.plan import Plan, ensure_plan, keep_config, kept_config, load_plan
+from upscaling.planning.plan import Plan, begin_run, ensure_plan, keep_config, kept_config, load_plan
 from upscaling.util.files import digest
-from upscaling.util.locks import take_run
+from upscaling.util.locks import run_lock
 
 __all__ = [
     "begin",
@@ -80,7 +80,7 @@ def default_config(file: str) -> str:
 
 
 def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
-    """Return the run's configuration and plan, made if need be.
+    """Return the run's configuration and plan, made if need be; a dry run changes nothing.
 
     In a job elsewhere both are those that the run was started with, whatever became of the user's file since.
     """
@@ -91,13 +91,27 @@ def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
         if not workflow.is_main_process:
             config, made = kept_config(folder), load_plan(folder)
         else:
-            made = ensure_plan(config, folder, say=_say)
-            hand_on(workflow, keep_config(config, folder))
+            preview = bool(workflow.output_settings.dryrun)
+            made = ensure_plan(config, folder, say=_say, preview=preview)
+            if not preview:
+                hand_on(workflow, keep_config(config, folder))
+                _look_after(folder, made)
     except UpscalingError as error:
         _stop(error, config)
     # A DAG is all live objects, in which the search for cycles finds nothing: a sixth of the time at 10,000 tiles.
     gc.set_threshold(100_000, 20, 100)
     return config, made
+
+
+def _look_after(run_folder: Path, plan: Plan) -> None:
+    """Let tiles run again that are done and whose files are not there, or not as they were."""
+    from upscaling.results.kept import drop_damaged
+
+    with suppress(UpscalingError), run_lock(run_folder):  # not under a live run
+        damaged = drop_damaged(run_folder, plan.tiles)
+        if damaged:
+            names = f"{', '.join(damaged[:3])}{' …' if len(damaged) > 3 else ''}"
+            _say(f"note: files of {len(damaged)} finished tiles are missing or damaged, and are fetched again: {names}")
 
 
 def export(name: str, value: str) -> None:
@@ -146,7 +160,7 @@ def begin(config: Config, run_folder: str, workflow: Any) -> None:
 
     folder = Path(run_folder)
     try:
-        take_run(folder)
+        begin_run(config, folder)
         check_run(config, folder)
     except UpscalingError as error:
         _stop(error, config)
