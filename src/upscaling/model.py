@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["Algorithm", "Bounds", "FetchedAsset", "Outcome", "Parameter", "Row", "Step", "Tile", "TileJob"]
+__all__ = [
+    "Algorithm",
+    "Bounds",
+    "Coordinates",
+    "FetchedAsset",
+    "Outcome",
+    "Parameter",
+    "Row",
+    "Step",
+    "Tile",
+    "TileJob",
+]
 
 
 class Bounds(NamedTuple):
@@ -53,6 +64,39 @@ class Tile:
         """The EPSG code of ``crs``, or None where it has none."""
         authority, _, code = self.crs.partition(":")
         return int(code) if authority == "EPSG" and code.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A time step: half-open, as openEO's temporal intervals are (``end`` is the first day that is not in it)."""
+
+    label: str
+    start: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One combination of parameter values, one row of a table, or a product.
+
+    Attributes
+    ----------
+    fits
+        Whether it goes with a place (shapely, EPSG:4326) and a half-open time, either None for any; with all if None.
+    """
+
+    label: str
+    values: dict[str, Any]
+    fits: Callable[[Any, Any], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """Where a job stands in each dimension of its run."""
+
+    tile: Tile | None
+    step: Step | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,27 +255,3 @@ class Outcome:
     software: dict[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A time step: half-open, as openEO's temporal intervals are (``end`` is the first day that is not in it)."""
-
-    label: str
-    start: str
-    end: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One combination of parameter values, one row of a table, or a product.
-
-    Attributes
-    ----------
-    fits
-        Whether it goes with a place (shapely, EPSG:4326) and a half-open time, either None for any; with all if None.
-    """
-
-    label: str
-    values: dict[str, Any]
-    fits: Callable[[Any, Any], bool] | None = None

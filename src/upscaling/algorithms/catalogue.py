@@ -286,5 +286,5 @@ def parse(text: str, place: str) -> Any:
     """Return what a JSON text holds; ConfigError names ``place`` if it is none."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"is not JSON: {error}", file=place, key=_KEY) from None

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from upscaling.algorithms.udp import CHILD_PARAMETERS, asked_for, check_udp, filled
+from upscaling.algorithms.graph import CHILD_PARAMETERS, asked_for
+from upscaling.algorithms.udp import check_udp, filled
 from upscaling.errors import ConfigError
 from upscaling.util.files import digest
 

@@ -3,136 +3,155 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from upscaling.algorithms.graph import CHILD_PARAMETERS, OF_UNKNOWN_PROCESS, asked_for, child_graphs, references
 from upscaling.errors import ConfigError
 from upscaling.model import Parameter
 
 __all__ = [
-    "CHILD_PARAMETERS",
-    "asked_for",
     "check_udp",
     "exported",
     "filled",
     "inline_graph",
     "loaded_collections",
     "namespace_graph",
-    "nodes_of",
     "read_parameters",
     "saves_result",
     "subtypes",
-    "uses_of",
 ]
-
-# Parameters that a child process (a reducer, say) gets from its parent process; inside it they hide the UDP's own.
-# From the child-process definitions of openEO processes 2.0.0 and of the processes that CDSE adds.
-CHILD_PARAMETERS = {
-    "apply": ("x", "context"),
-    "array_apply": ("x", "index", "label", "context"),
-    "array_filter": ("x", "index", "label", "context"),
-    "count": ("x", "context"),
-    "filter_labels": ("value", "context"),
-    "fit_curve": ("x", "parameters"),
-    "load_collection": ("value",),
-    "load_stac": ("value",),
-    "merge_cubes": ("x", "y", "context"),
-    "predict_curve": ("x", "parameters"),
-} | dict.fromkeys(
-    (
-        *("aggregate_spatial", "aggregate_spatial_window", "aggregate_temporal", "aggregate_temporal_period"),
-        *("apply_dimension", "apply_neighborhood", "apply_polygon", "chunk_polygon"),
-        *("reduce_dimension", "reduce_spatial"),
-    ),
-    ("data", "context"),
-)
-_OF_UNKNOWN_PROCESS = ("x", "y", "data", "value", "context", "index", "label", "parent", "values", "parameters")
 
 # Required by every predefined process that has them (openEO processes 2.0.0), so that they cannot be left out: there
 # null is a value, which `is_valid` or `if` asks about, or means "no limit".
 _NEVER_LEFT_OUT = frozenset({"x", "y", "value", "data", "accept", "spatial_extent", "temporal_extent", "period"})
 
 
+_DEEPEST = 200  # levels of nesting: every walk of a graph goes down one call a level
+_TEXTS = ("id", "summary", "description", "title")
+
+
 def check_udp(definition: Any, *, file: object) -> None:
-    """Refuse what is not a process definition with a process graph.
+    """Refuse what is not a process definition with a process graph that can run.
 
     Raises
     ------
     ConfigError
-        Names ``file`` and the first node that is wrong.
+        Names ``file`` and the first node or parameter that is wrong.
     """
-    key = "algorithm.source"
+    try:
+        _check_definition(definition)
+    except ConfigError as error:
+        raise ConfigError(error.message, file=file, key="algorithm.source") from None
+
+
+def _check_definition(definition: Any) -> None:
+    _check_json(definition)
     if not isinstance(definition, Mapping) or not isinstance(definition.get("process_graph"), Mapping):
-        raise ConfigError("is no openEO process: it has no `process_graph` object", file=file, key=key)
+        raise ConfigError("is no openEO process: it has no `process_graph` object")
+    for name in _TEXTS:
+        if not isinstance(definition.get(name), str | None):
+            raise ConfigError(f"`{name}` is no text")
+    if not isinstance(definition.get("default_job_options"), Mapping | None):
+        raise ConfigError("`default_job_options` is no object")
     graph = definition["process_graph"]
-    for name, node in graph.items():
-        if not isinstance(node, Mapping) or not isinstance(node.get("process_id"), str):
-            raise ConfigError(f"node {name!r} of the process graph has no `process_id`", file=file, key=key)
-        if not isinstance(node.get("arguments", {}), Mapping):
-            raise ConfigError(f"the `arguments` of node {name!r} are no object", file=file, key=key)
-        for reference in _references(node.get("arguments", {})):
-            if reference not in graph:
-                raise ConfigError(f"node {name!r} refers to {reference!r}, which does not exist", file=file, key=key)
+    _check_graph(graph, "the process graph")
     results = [name for name, node in graph.items() if node.get("result")]
     if len(results) != 1:
-        raise ConfigError(f"the process graph has {len(results)} result nodes; it needs one", file=file, key=key)
-    _check_parameters(definition.get("parameters") or [], graph, file)
+        raise ConfigError(f"the process graph has {len(results)} result nodes; it needs one")
+    _check_parameters(definition.get("parameters"), graph)
 
 
-def _check_parameters(parameters: Any, graph: Mapping[str, Any], file: object) -> None:
-    key, names = "algorithm.source", set()
-    if not isinstance(parameters, list):
-        raise ConfigError("`parameters` is no list", file=file, key=key)
-    for position, parameter in enumerate(parameters):
+def _check_json(definition: Any) -> None:
+    """Refuse what JSON cannot hold, and a nesting that no platform reads."""
+    level = [definition]
+    for _ in range(_DEEPEST):
+        following: list[Any] = []
+        for value in level:
+            if isinstance(value, Mapping):
+                following += value.values()
+            elif isinstance(value, list):
+                following += value
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"holds {value}, which is not JSON")
+        if not following:
+            return
+        level = following
+    raise ConfigError(f"is nested more than {_DEEPEST} levels deep")
+
+
+def _check_graph(graph: Mapping[str, Any], where: str) -> None:
+    """Check the nodes of a graph and of its child graphs: their types, what they refer to, and circles."""
+    for name, node in graph.items():
+        if not isinstance(node, Mapping) or not isinstance(node.get("process_id"), str):
+            raise ConfigError(f"node {name!r} of {where} has no `process_id`")
+        if not isinstance(node.get("arguments", {}), Mapping):
+            raise ConfigError(f"the `arguments` of node {name!r} are no object")
+        if not isinstance(node.get("namespace"), str | None):
+            raise ConfigError(f"the `namespace` of node {name!r} is no text")
+        for reference in references(node.get("arguments", {})):
+            if reference not in graph:
+                raise ConfigError(f"node {name!r} refers to {reference!r}, which does not exist")
+        for argument in node.get("arguments", {}).values():
+            for child in child_graphs(argument):
+                _check_graph(child, f"a child process of {name!r}")
+    if circle := _circle(graph):
+        raise ConfigError(f"{where} is circular: {' -> '.join(circle)}")
+
+
+def _circle(graph: Mapping[str, Any]) -> list[str]:
+    """Return nodes that refer to each other in a circle, the first also at the end; empty if there are none."""
+    waits = {name: set(references(node.get("arguments", {}))) for name, node in graph.items()}
+    while ready := [name for name, needs in waits.items() if not needs]:
+        waits = {name: needs.difference(ready) for name, needs in waits.items() if name not in ready}
+    if not waits:
+        return []
+    path = [min(waits)]
+    while path[-1] not in path[:-1]:
+        path.append(min(waits[path[-1]]))
+    return path[path.index(path[-1]) :]
+
+
+def _check_parameters(parameters: Any, graph: Mapping[str, Any]) -> None:
+    if not isinstance(parameters, list | None):
+        raise ConfigError("`parameters` is no list")
+    names = set()
+    for position, parameter in enumerate(parameters or []):
         if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
-            raise ConfigError(f"parameter {position} has no `name`", file=file, key=key)
+            raise ConfigError(f"parameter {position} has no `name`")
         if parameter["name"] in names:
-            raise ConfigError(f"has two parameters {parameter['name']!r}", file=file, key=key)
+            raise ConfigError(f"has two parameters {parameter['name']!r}")
+        if not isinstance(parameter.get("description"), str | None):
+            raise ConfigError(f"the `description` of parameter {parameter['name']!r} is no text")
+        _check_schema(parameter.get("schema"), f"the `schema` of parameter {parameter['name']!r}")
         names.add(parameter["name"])
     for name, node in graph.items():
-        for parameter in asked_for(node.get("arguments", {}), children=False):
-            if parameter not in names:
-                raise ConfigError(
-                    f"node {name!r} asks for a parameter {parameter!r} that is not declared", file=file, key=key
-                )
+        for wanted in asked_for(node.get("arguments", {}), children=False):
+            if wanted not in names:
+                raise ConfigError(f"node {name!r} asks for a parameter {wanted!r} that is not declared")
 
 
-def asked_for(value: Any, *, children: bool = True) -> Iterator[str]:
-    """Yield the parameters that a graph or an argument refers to; child graphs may name parameters of their own."""
-    if isinstance(value, Mapping):
-        if set(value) == {"from_parameter"}:
-            yield str(value["from_parameter"])
-        elif children or "process_graph" not in value:
-            for item in value.values():
-                yield from asked_for(item, children=children)
-    elif isinstance(value, list):
-        for item in value:
-            yield from asked_for(item, children=children)
+def _check_schema(schema: Any, what: str) -> None:
+    """Check that a schema, or each of a list of them, is one by the rules of JSON Schema."""
+    from jsonschema import Draft7Validator
+    from jsonschema.exceptions import SchemaError
 
-
-def _references(value: Any) -> Iterator[str]:
-    """Yield the nodes that an argument refers to, child graphs left out: they have nodes of their own."""
-    if isinstance(value, Mapping):
-        if isinstance(value.get("from_node"), str):
-            yield value["from_node"]
-        elif "process_graph" not in value:
-            for item in value.values():
-                yield from _references(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _references(item)
-
-
-def nodes_of(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield every node of a process graph, those of child graphs too."""
-    if isinstance(value, Mapping):
-        if isinstance(value.get("process_id"), str):
-            yield value
-        for item in value.values():
-            yield from nodes_of(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from nodes_of(item)
+    for one in schema if isinstance(schema, list) else [schema or {}]:
+        if not isinstance(one, Mapping):
+            raise ConfigError(f"{what} is no object")
+        try:
+            Draft7Validator.check_schema(one)
+        except SchemaError as error:
+            path = "".join(f"[{part!r}]" for part in error.absolute_path)
+            raise ConfigError(f"{what} is not valid: {error.message[:200]}{f' (at {path})' if path else ''}") from None
+        words = [one]
+        while words:
+            part = words.pop()
+            if not isinstance(part.get("subtype"), str | None):
+                raise ConfigError(f"{what} has a `subtype` that is no text")
+            nested = [entry for name in ("anyOf", "oneOf", "allOf") for entry in part.get(name) or []]
+            words += [entry for entry in nested if isinstance(entry, Mapping)]
 
 
 def loaded_collections(graph: Mapping[str, Any]) -> list[str]:
@@ -142,71 +161,16 @@ def loaded_collections(graph: Mapping[str, Any]) -> list[str]:
     return sorted({name for name in named if isinstance(name, str)})
 
 
-def uses_of(graph: Mapping[str, Any], parameter: str) -> set[tuple[str, str]]:
-    """Return where a parameter goes as it is: pairs of process and argument.
-
-    It is followed into child graphs, under the name ``context`` where it was passed on as that, and through ``if`` and
-    ``constant``, which hand on what they get.
-    """
-    return set(_uses(graph, frozenset({parameter})))
-
-
-def _uses(graph: Mapping[str, Any], names: frozenset[str]) -> Iterator[tuple[str, str]]:
-    handed_on: set[str] = set()
-
-    def is_it(value: Any) -> bool:
-        if not isinstance(value, Mapping) or len(value) != 1:
-            return False
-        return value.get("from_parameter") in names or value.get("from_node") in handed_on
-
-    def arguments() -> Iterator[tuple[str, str, str, Any]]:
-        for name, node in graph.items():
-            process = str(node.get("process_id"))
-            yield from ((name, process, argument, value) for argument, value in node.get("arguments", {}).items())
-
-    while True:
-        found = {
-            name
-            for name, process, argument, value in arguments()
-            if (process, argument) in {("if", "accept"), ("if", "reject"), ("constant", "x")} and is_it(value)
-        }
-        if found <= handed_on:
-            break
-        handed_on |= found
-    for name, process, argument, value in arguments():
-        if is_it(value):
-            if name not in handed_on:
-                yield process, argument
-            continue
-        inside = names - set(CHILD_PARAMETERS.get(process, _OF_UNKNOWN_PROCESS))
-        if is_it(graph[name]["arguments"].get("context")):
-            inside |= {"context"}
-        for child in _child_graphs(value):
-            yield from _uses(child, inside)
-
-
-def _child_graphs(value: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, Mapping):
-        if isinstance(value.get("process_graph"), Mapping):
-            yield value["process_graph"]
-        else:
-            for item in value.values():
-                yield from _child_graphs(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _child_graphs(item)
-
-
 def read_parameters(definition: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """Return the parameters of a process definition."""
     return tuple(
         Parameter(
             name=entry["name"],
-            schema=entry.get("schema", {}),
+            schema=entry.get("schema") or {},
             # openEO: a parameter with `optional: true` or a `default` may be left out.
             required=not (entry.get("optional") or "default" in entry),
             default=entry.get("default"),
-            description=entry.get("description", ""),
+            description=entry.get("description") or "",
         )
         for entry in definition.get("parameters") or []
     )
@@ -254,7 +218,7 @@ def _filled(graph: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 
 
 def _fill_arguments(process: Any, arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    hidden = CHILD_PARAMETERS.get(process, _OF_UNKNOWN_PROCESS)
+    hidden = CHILD_PARAMETERS.get(process, OF_UNKNOWN_PROCESS)
     inside = {name: value for name, value in values.items() if name not in hidden}
     return {
         name: _fill(value, values, inside)
@@ -305,7 +269,7 @@ def saves_result(graph: Mapping[str, Any]) -> bool:
         if graph[name].get("process_id") == "save_result":
             return True
         seen.add(name)
-        waiting += _references(graph[name].get("arguments", {}))
+        waiting += references(graph[name].get("arguments", {}))
     return False
 
 

@@ -1,183 +1,151 @@
-"""Bind a package's inputs to a tile: one CWL job order per tile."""
+"""Bind an application package's inputs: a form's value is written as the input's CWL type wants it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from upscaling.algorithms.cwl.types import MisfitError, conform, describe, members
+from upscaling.binding.base import (
+    BBOX_NAMES,
+    CRS_NAMES,
+    GEOMETRY_NAMES,
+    INTERVAL_NAMES,
+    Binder,
+    Choice,
+    MomentKind,
+    named_form,
+    time_choices,
+)
+from upscaling.binding.forms import FORMS, Box, number_text
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Bounds, Parameter, Tile
+from upscaling.model import Algorithm, Bounds, Coordinates, Parameter, Tile
 
-__all__ = ["FORMS", "bind_package", "tile_inputs"]
+__all__ = ["CwlBinder", "bind_package", "space_choice", "time_choices_of"]
 
-BBOX_NAMES = {
-    "aoi",
-    "area_of_interest",
-    "bbox",
-    "bounding_box",
-    "boundingbox",
-    "bounds",
-    "extent",
-    "region_of_interest",
-    "roi",
-    "spatial_extent",
-}
-GEOMETRY_NAMES = BBOX_NAMES | {"feature", "footprint", "geojson", "geometry", "polygon"}
-CRS_NAMES = {"aoi_crs", "bbox_crs", "crs", "epsg", "epsg_code", "srs"}
+_TYPE, _NAME = "its type", "its name and type"
 
 
-def bind_package(
-    algorithm: Algorithm,
-    tile: Tile | None,
-    parameters: Mapping[str, Any],
-    bind: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """Return the CWL job order of one tile.
+class CwlBinder(Binder):
+    """The job order of every tile of a run of a package.
 
-    An input that ``parameters`` names gets that value. Of the others, one that ``bind`` names gets the tile in that
-    form; else one whose type is a bounding-box or GeoJSON record gets the tile; else one whose name *and* type say
-    that it holds an area or its CRS.
-
-    Parameters
-    ----------
-    algorithm
-        A pinned package.
-    tile
-        Its bounds are passed as they are, in its own CRS, where the package also takes a CRS; else as the longitude
-        and latitude envelope, which is larger than a projected tile. None without an area: products by themselves.
-    parameters
-        Values by input name; a path stands for a File or a Directory.
-    bind
-        Input name → one of ``FORMS``.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown name, a value that does not fit, a required input without a value, a file that is not there, or
-        if no input takes the tile.
+    Bounds are passed as they are, in the tile's CRS, where the package is told that CRS; else as the envelope in
+    degrees, which is larger than a projected tile. A path stands for a File or a Directory.
     """
-    inputs = {parameter.name: parameter for parameter in algorithm.parameters}
-    _refuse_unknown(algorithm, parameters, "algorithm.parameters")
-    chosen = tile_inputs(algorithm, parameters, bind) if tile else {}
-    if tile is None and bind:
-        raise ConfigError("needs an area", key=f"algorithm.bind.{next(iter(bind))}")
-    order = {name: _given(inputs[name], value) for name, value in parameters.items()}
-    if tile is not None:
-        projected = _is_projected(inputs, chosen, order, tile)
-        for name, form in chosen.items():
-            order[name] = _bound(inputs[name], form, tile, projected)
-    missing = [parameter for parameter in inputs.values() if parameter.required and parameter.name not in order]
-    if missing:
-        first = missing[0]
-        raise ConfigError(
-            f"{algorithm.id} needs a value of type {describe(first.schema)}", key=f"algorithm.parameters.{first.name}"
-        )
-    return order
 
+    def given(self, parameter: Parameter, value: Any, key: str) -> Any:
+        """Return a value as its type has it; raise ConfigError if it does not fit, or a file is not there."""
+        if value is None and not parameter.required:
+            return None
+        try:
+            return conform(value, parameter.schema)
+        except MisfitError as error:
+            raise ConfigError(str(error), key=key) from None
 
-def tile_inputs(
-    algorithm: Algorithm, parameters: Mapping[str, Any], bind: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Return the inputs that the tile fills, and the form that each gets.
+    def take_space(self, free: Sequence[Parameter]) -> dict[str, Choice]:
+        """Return every input whose type, or type and name, say that it holds a place or its CRS."""
+        found = {p.name: choice for p in free if (choice := space_choice(p))}
+        areas = [*self.choices.values(), *(choice for choice in found.values() if choice.detail != "text")]
+        enough = any(FORMS[choice.form].of == "area" for choice in areas)
+        # An optional WKT beside another area would say the same twice.
+        return {n: c for n, c in found.items() if c.detail != "text" or self.known[n].required or not enough}
 
-    Raises
-    ------
-    ConfigError
-        For a name or a form that does not exist, or if no input takes the tile.
-    """
-    inputs = {parameter.name: parameter for parameter in algorithm.parameters}
-    chosen = dict(bind or {})
-    _refuse_unknown(algorithm, parameters, "algorithm.parameters")
-    _refuse_unknown(algorithm, chosen, "algorithm.bind")
-    for name, form in chosen.items():
-        if form not in FORMS:
-            raise ConfigError(f"no form {form}; choose one of {', '.join(FORMS)}", key=f"algorithm.bind.{name}")
-        if name in parameters:
-            raise ConfigError(f"also has a value in algorithm.parameters.{name}", key=f"algorithm.bind.{name}")
-    for name, parameter in inputs.items():
-        automatic = _form_of(parameter)
-        if name not in parameters and name not in chosen and automatic:
-            chosen[name] = automatic
-    if not any(form != "epsg" for form in chosen.values()):
-        areas = [name for name in parameters if _form_of(inputs[name]) not in (None, "epsg")]
-        held = f"; {areas[0]} has a fixed value in algorithm.parameters" if areas else ""
-        raise ConfigError(
-            f"no input of {algorithm.id} takes the tile{held}; name one and its form ({', '.join(FORMS)})",
-            key="algorithm.bind",
-        )
-    return chosen
+    def is_area(self, parameter: Parameter) -> bool:
+        """Return whether an input asks for a place."""
+        choice = space_choice(parameter)
+        return choice is not None and FORMS[choice.form].of == "area"
 
+    def bound(self, parameter: Parameter, form: str) -> Choice:  # noqa: ARG002 -- as the base has it
+        """Return the choice for a form; `bbox` and `bbox-array` follow the CRS that the package is told."""
+        return Choice(form, detail="by CRS" if form in {"bbox", "bbox-array", "bbox-auto"} else None)
 
-def _refuse_unknown(algorithm: Algorithm, names: Iterable[str], key: str) -> None:
-    """Raise ConfigError for the first name that is no input of the package."""
-    known = sorted(parameter.name for parameter in algorithm.parameters)
-    for name in names:
-        if name not in known:
-            has = ", ".join(known) or "no input at all"
-            raise ConfigError(f"{algorithm.id} has no input {name}; it has {has}", key=f"{key}.{name}")
+    def moment(self, parameter: Parameter) -> MomentKind | None:
+        """Return what an input's type says of time."""
+        return _moment_kind(parameter)
 
+    def encode(self, parameter: Parameter, choice: Choice, value: Any, at: Coordinates) -> Any:
+        """Return the first way to write a value that its type takes."""
+        key, reason, tile = f"algorithm.bind.{parameter.name}", "", at.tile
+        if choice.form == "epsg" and not isinstance(value, int):
+            raise ConfigError(f"the tiles' CRS has no EPSG code, which {parameter.name} takes", key=key)
+        if tile is not None and choice.detail == "by CRS" and not self._is_projected(at, tile):
+            value = FORMS["bbox-spaces-lonlat" if choice.form == "bbox-spaces" else "bbox-lonlat"].write(tile)
+        for member in members(parameter.schema):
+            for written in _written(value, member, choice.form, parameter, tile):
+                try:
+                    return conform(written, member)
+                except MisfitError as error:
+                    reason = reason or str(error)
+        raise ConfigError(f"the form {choice.form} does not fit {describe(parameter.schema)}: {reason}", key=key)
 
-def _given(parameter: Parameter, value: Any) -> Any:
-    if value is None and not parameter.required:
-        return None
-    try:
-        return conform(value, parameter.schema)
-    except MisfitError as error:
-        raise ConfigError(str(error), key=f"algorithm.parameters.{parameter.name}") from None
+    def left_out(self, parameter: Parameter, *, space: bool) -> None:  # noqa: ARG002 -- as the base has it
+        """Refuse a required input without a value."""
+        if parameter.required:
+            raise ConfigError(
+                f"{self.algorithm.id} needs a value of type {describe(parameter.schema)}",
+                key=f"algorithm.parameters.{parameter.name}",
+            )
 
-
-def _is_projected(inputs: Mapping[str, Parameter], chosen: Mapping[str, str], order: Any, tile: Tile) -> bool:
-    """Return True if ``bbox`` is in the tile's CRS: if the package is told that CRS."""
-    if "epsg" in chosen.values():
-        return True
-    for name, value in order.items():
-        if _form_of(inputs[name]) == "epsg" and value is not None:
+    def _is_projected(self, at: Coordinates, tile: Tile) -> bool:
+        """Return whether the package is told the tile's CRS, by the tile or by a value of the configuration."""
+        if "epsg" in self.forms.values():
+            return True
+        for name, value in at.values.items():
+            choice = space_choice(self.known[name])
+            if choice is None or choice.form != "epsg" or value is None:
+                continue
             if str(value) in (tile.crs, str(tile.epsg)):
                 return True
             if str(value).rpartition(":")[2] not in ("4326", "CRS84"):
                 raise ConfigError(
                     f"is {value}, but the tile is in {tile.crs}: leave it out", key=f"algorithm.parameters.{name}"
                 )
-    return False
+        return False
 
 
-def _form_of(parameter: Parameter) -> str | None:
+def bind_package(
+    algorithm: Algorithm, tile: Tile | None, parameters: Mapping[str, Any], bind: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the job order of one tile, or of a job without an area (None).
+
+    Raises
+    ------
+    ConfigError
+        As ``CwlBinder``.
+    """
+    binder = CwlBinder(algorithm, parameters, bind or {}, space=tile is not None)
+    return binder.arguments(Coordinates(tile))
+
+
+def space_choice(parameter: Parameter) -> Choice | None:
     """Return the form that an input's type and name ask for, or None."""
     name = parameter.name.lower().replace("-", "_")
-    forms = (_form_of_member(member, name, parameter) for member in members(parameter.schema))
-    return next((form for form in forms if form), None)
+    choices = (_choice_of(member, name, parameter) for member in members(parameter.schema))
+    return next((choice for choice in choices if choice), None)
 
 
-def _form_of_member(member: Any, name: str, parameter: Parameter) -> str | None:
-    form = None
+def _choice_of(member: Any, name: str, parameter: Parameter) -> Choice | None:  # noqa: PLR0911 -- one a type
     if isinstance(member, dict):
         fields = member.get("fields", {})
         if {"bbox", "crs"} <= set(fields):
-            form = "eoap-bbox"
-        elif {"type", "geometry"} <= set(fields):
-            form = "feature"
-        elif {"type", "coordinates"} <= set(fields) and "Polygon" in describe(fields["type"]):
-            form = "geojson"
-        elif name in BBOX_NAMES and member.get("items") in ("double", "float"):
-            form = "bbox-array"
-    elif name in CRS_NAMES:
-        if member in ("int", "long") or (member == "string" and _is_epsg(parameter.default)):
-            form = "epsg"
-    elif member == "string" and name in GEOMETRY_NAMES:
-        form = _form_of_string(name, parameter.description.lower())
-    elif member == "File" and name in GEOMETRY_NAMES:
-        form = "geojson"
-    return form
-
-
-def _form_of_string(name: str, description: str) -> str | None:
-    if "wkt" in description or "well-known" in description:
-        return None  # nothing here writes WKT; the user is told
-    if "geojson" not in description and name in BBOX_NAMES:
-        return "bbox"
-    return "feature" if "feature" in description or name == "feature" else "geojson"
+            return Choice("eoap-bbox", _TYPE)
+        if {"type", "geometry"} <= set(fields):
+            return Choice("feature", _TYPE)
+        if {"type", "coordinates"} <= set(fields) and "Polygon" in describe(fields["type"]):
+            return Choice("geojson", _TYPE)
+        numbers = member.get("items") in ("double", "float")
+        return Choice("bbox-array", _NAME, "by CRS") if name in BBOX_NAMES and numbers else None
+    if name in CRS_NAMES:
+        text = member == "string" and _is_epsg(parameter.default)
+        return Choice("epsg", _NAME) if text or member in ("int", "long") else None
+    if member == "File" and name in GEOMETRY_NAMES:
+        return Choice("geojson", _NAME)
+    form = named_form(name, parameter.description, parameter.default) if member == "string" else None
+    if form == "bbox-string":
+        return Choice("bbox", _NAME, "by CRS")
+    detail = {"wkt": "text", "bbox-spaces": "by CRS"}.get(form or "")
+    return Choice(form, "its name and description", detail) if form else None
 
 
 def _is_epsg(default: Any) -> bool:
@@ -185,134 +153,85 @@ def _is_epsg(default: Any) -> bool:
     return default is None or str(default).isdigit() or str(default).upper().startswith("EPSG:")
 
 
-def _bound(parameter: Parameter, form: str, tile: Tile, projected: bool) -> Any:
-    key = f"algorithm.bind.{parameter.name}"
-    reason = ""
+def _moment_kind(parameter: Parameter) -> MomentKind | None:
     for member in members(parameter.schema):
-        for value in FORMS[form](tile, member, parameter, projected):
-            try:
-                return conform(value, member)
-            except MisfitError as error:
-                reason = reason or str(error)
-    if form == "epsg" and tile.epsg is None:
-        raise ConfigError(f"the tiles' CRS has no EPSG code, which {parameter.name} takes", key=key)
-    raise ConfigError(f"the form {form} does not fit {describe(parameter.schema)}: {reason}", key=key)
+        if isinstance(member, dict) and member["type"] == "array":
+            if INTERVAL_NAMES.fullmatch(parameter.name) and all(_is_text(one) for one in members(member["items"])):
+                return "interval"
+        elif isinstance(member, dict) and _is_text(member):
+            # eoap/schemas string_format.yaml: Date and DateTime are records of one field
+            named = str(member.get("name", "")).rpartition("#")[2].lower()
+            return "date" if named == "date" else "date-time" if named == "datetime" else "text"
+        elif member == "string":
+            return "text"
+    return None
 
 
-def _lonlat(tile: Tile) -> Bounds:
-    """Return the tile's envelope in degrees, EPSG:4326, longitude first."""
-    from pyproj import Transformer
-
-    transformer = Transformer.from_crs(tile.crs, "EPSG:4326", always_xy=True)
-    return Bounds(*transformer.transform_bounds(*tile.bounds, densify_pts=21))
+def _is_text(member: Any) -> bool:
+    return member == "string" or (
+        isinstance(member, dict) and member["type"] == "record" and list(member["fields"]) == ["value"]
+    )
 
 
-def _outline(tile: Tile) -> dict[str, Any]:
-    """Return the tile as a GeoJSON geometry in EPSG:4326."""
-    if tile.geometry is not None:
-        return tile.geometry
-    import numpy as np
-    import shapely
-    from pyproj import Transformer
-
-    transformer = Transformer.from_crs(tile.crs, "EPSG:4326", always_xy=True)
-    box = shapely.box(*tile.bounds)
-    dense = shapely.segmentize(box, box.length / 80)
-    outline = shapely.transform(dense, lambda xy: np.column_stack(transformer.transform(*xy.T)))
-    geometry: dict[str, Any] = json.loads(shapely.to_geojson(outline))
-    return geometry
+def time_choices_of(parameters: Sequence[Parameter]) -> dict[str, Choice]:
+    """Return which inputs a time step fills."""
+    return time_choices({parameter.name: _moment_kind(parameter) for parameter in parameters})
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
+def _written(value: Any, member: Any, form: str, parameter: Parameter, tile: Tile | None) -> Iterator[Any]:
+    """Yield the ways to write a form's value for one type, in order; ``conform`` says which fits."""
+    if isinstance(value, Box):
+        yield from _boxes(value.edges, member)
+    elif form == "bbox-array" and isinstance(value, list):
+        yield [number_text(edge) for edge in value] if _items(member) == "string" else value
+    elif form == "epsg" and member == "string":
+        yield str(value) if str(parameter.default or "").isdigit() else f"EPSG:{value}"
+    elif form == "geojson":
+        yield from _geometries(value, member, tile)
+    elif form == "feature" and isinstance(member, dict) and "geometry" in member.get("fields", {}):
+        plain = _as_type(value, member, tile)
+        for inner in members(member["fields"]["geometry"]):
+            if isinstance(inner, dict) and "Polygon" in describe(inner.get("fields", {}).get("type", "null")):
+                yield from ({**plain, "geometry": one} for one in _geometries(value["geometry"], inner, tile))
+    elif isinstance(value, dict) or (form == "wkt" and member == "File"):
+        yield _as_type(value, member, tile)
+    else:
+        yield value
 
 
-def _joined(values: Any) -> str:
-    return ",".join(_number(value) for value in values)
+def _items(member: Any) -> Any:
+    return member.get("items") if isinstance(member, dict) else None
 
 
-# Each form gives the spellings to try for one type, in order; ``conform`` says which fits.
-Form = Callable[[Tile, Any, Parameter, bool], list[Any]]
+def _boxes(edges: Bounds, member: Any) -> Iterator[Any]:
+    if isinstance(member, dict) and member["type"] == "record":
+        # eoap/schemas ogc.yaml knows CRS84 only, and by its short name in a job order
+        yield {"bbox": list(edges), "crs": "CRS84"}
+    elif isinstance(member, dict):
+        yield [number_text(edge) for edge in edges] if _items(member) == "string" else list(edges)
+    else:
+        yield ",".join(map(number_text, edges))
 
 
-def _bbox(tile: Tile, _schema: Any, _parameter: Parameter, projected: bool) -> list[Any]:
-    bounds = tile.bounds if projected else _lonlat(tile)
-    return [_joined(bounds)]
-
-
-def _bbox_lonlat(tile: Tile, _schema: Any, _parameter: Parameter, _projected: bool) -> list[Any]:
-    return [_joined(_lonlat(tile))]
-
-
-def _bbox_latlon(tile: Tile, _schema: Any, _parameter: Parameter, _projected: bool) -> list[Any]:
-    west, south, east, north = _lonlat(tile)
-    return [_joined((south, west, north, east))]
-
-
-def _bbox_array(tile: Tile, schema: Any, _parameter: Parameter, projected: bool) -> list[Any]:
-    bounds = tile.bounds if projected else _lonlat(tile)
-    if isinstance(schema, dict) and schema.get("items") == "string":
-        return [[_number(edge) for edge in bounds]]
-    return [list(bounds)]
-
-
-def _eoap_bbox(tile: Tile, _schema: Any, _parameter: Parameter, _projected: bool) -> list[Any]:
-    # eoap/schemas ogc.yaml knows CRS84 only, and by its short name in a job order
-    return [{"bbox": list(_lonlat(tile)), "crs": "CRS84"}]
-
-
-def _as_type(value: dict[str, Any], tile: Tile, schema: Any) -> list[Any]:
-    """Return a GeoJSON object as the record, string or File that the type asks for."""
-    if schema == "string":
-        return [json.dumps(value)]
-    if schema == "File":
-        return [{"class": "File", "basename": f"{tile.id}.geojson", "contents": json.dumps(value)}]
-    if isinstance(schema, dict) and schema["type"] == "record":
-        return [{name: value.get(name) for name in schema["fields"]}]
-    return [value]
-
-
-def _geojson(tile: Tile, schema: Any, _parameter: Parameter, _projected: bool) -> list[Any]:
-    geometry = {**_outline(tile), "bbox": list(_lonlat(tile))}
+def _geometries(geometry: dict[str, Any], member: Any, tile: Tile | None) -> Iterator[Any]:
+    if not isinstance(member, dict):
+        yield _as_type(geometry, member, tile)
+        return
+    assert tile is not None  # noqa: S101 -- an outline is of a tile
+    whole = {**geometry, "bbox": FORMS["feature"].write(tile)["bbox"]}
+    yield _as_type(whole, member, tile)
     # eoap/schemas geojson.yaml types the coordinates of a Polygon as one ring, without the list of rings
-    ring = {**geometry, "coordinates": geometry["coordinates"][0]}
-    if isinstance(schema, dict):
-        return _as_type(geometry, tile, schema) + _as_type(ring, tile, schema)
-    return _as_type(_outline(tile), tile, schema)
+    yield _as_type({**whole, "coordinates": geometry["coordinates"][0]}, member, tile)
 
 
-def _feature(tile: Tile, schema: Any, parameter: Parameter, projected: bool) -> list[Any]:
-    bbox = list(_lonlat(tile))
-    feature = {"type": "Feature", "id": tile.id, "bbox": bbox, "properties": {}, "geometry": _outline(tile)}
-    if isinstance(schema, dict) and schema["type"] == "record" and "geometry" in schema["fields"]:
-        geometries: list[Any] = []
-        for member in members(schema["fields"]["geometry"]):
-            if isinstance(member, dict) and "Polygon" in describe(member.get("fields", {}).get("type", "null")):
-                geometries += _geojson(tile, member, parameter, projected)
-        return [{**_as_type(feature, tile, schema)[0], "geometry": geometry} for geometry in geometries]
-    return _as_type(feature, tile, schema)
-
-
-def _epsg(tile: Tile, schema: Any, parameter: Parameter, _projected: bool) -> list[Any]:
-    if tile.epsg is None:
-        return []
-    if schema == "string":
-        return [str(tile.epsg) if str(parameter.default or "").isdigit() else f"EPSG:{tile.epsg}"]
-    return [tile.epsg]
-
-
-def _tile_id(tile: Tile, _schema: Any, _parameter: Parameter, _projected: bool) -> list[Any]:
-    return [tile.id]
-
-
-FORMS: dict[str, Form] = {
-    "bbox": _bbox,
-    "bbox-lonlat": _bbox_lonlat,
-    "bbox-latlon": _bbox_latlon,
-    "bbox-array": _bbox_array,
-    "eoap-bbox": _eoap_bbox,
-    "geojson": _geojson,
-    "feature": _feature,
-    "epsg": _epsg,
-    "tile-id": _tile_id,
-}
+def _as_type(value: Any, member: Any, tile: Tile | None) -> Any:
+    """Return a GeoJSON object (or WKT) as the record, text or File that the type asks for."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    if member == "string":
+        return text
+    if member == "File" and tile is not None:
+        ending = "wkt" if isinstance(value, str) else "geojson"
+        return {"class": "File", "basename": f"{tile.id}.{ending}", "contents": text}
+    if isinstance(member, dict) and member["type"] == "record" and isinstance(value, dict):
+        return {name: value.get(name) for name in member["fields"]}
+    return value

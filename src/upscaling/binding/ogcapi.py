@@ -1,4 +1,4 @@
-"""Fill the inputs of an OGC process from a job's coordinates, in the standard's spelling, and refuse what cannot fit.
+"""Fill the inputs of an OGC process from a job's coordinates, as the standard writes them, and refuse what cannot fit.
 
 | input's schema                                                    | gets                                             |
 |-------------------------------------------------------------------|--------------------------------------------------|
@@ -6,7 +6,8 @@
 |                                                                   | lists the tile's own                             |
 | `format: geojson-geometry`, `-feature`, `-feature-collection`,    | the outline in EPSG:4326, as that kind           |
 | `contentMediaType: application/geo+json`, or of that shape        |                                                  |
-| string or four numbers named bbox, aoi, extent, …                 | west, south, east, north                         |
+| string or four numbers named bbox, aoi, extent, …                 | west, south, east, north; WKT or GeoJSON where   |
+|                                                                   | its description says so                          |
 | string or integer named epsg, crs, srs                            | the tile's code; the four are then in it         |
 | two dates or date-times in an array                               | the time step                                    |
 | two dates or date-times named start… and end…                     | the time step's ends                             |
@@ -17,44 +18,45 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from upscaling.algorithms.ogc_process import alternatives
-from upscaling.binding.ogcapi_encodings import SPACE_FORMS, TIME_FORMS, space_form, time_forms, write_space, write_time
-from upscaling.binding.openeo import Coordinates, refuse_unknown
+from upscaling.algorithms.ogc_process import CRS84, alternatives
+from upscaling.binding.base import (
+    BBOX_NAMES,
+    CRS_NAMES,
+    INTERVAL_NAMES,
+    Binder,
+    Choice,
+    MomentKind,
+    error_words,
+    named_form,
+    schema_error,
+    time_choices,
+)
+from upscaling.binding.forms import FORMS, Box
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Parameter
+from upscaling.model import Algorithm, Coordinates, Parameter, Tile
 
-__all__ = ["OgcBinder"]
+__all__ = ["OgcBinder", "space_choice", "time_choices_of"]
 
 _LARGEST_FILE = 10_000_000  # bytes of a file that is sent inside a request
+_GEOJSON = {
+    "geojson-geometry": "geojson",
+    "geojson-feature": "feature",
+    "geojson-feature-collection": "feature-collection",
+}
+_WHY = "its schema and name"
 
 
-class OgcBinder:
-    """The inputs of every job of a run.
+class OgcBinder(Binder):
+    """The inputs of every job of a run of an OGC process.
 
     Parameters
     ----------
-    algorithm
-        A pinned process.
-    parameters
-        The values from the configuration. An object with ``href`` (or ``value``) is sent as it is.
-    bind
-        Input -> form (``SPACE_FORMS``, ``TIME_FORMS``), for what the schema leaves open.
-    space, time
-        Whether the run has tiles, and time steps.
-    each
-        Inputs that a ``for_each`` dimension fills.
     qualified
-        Whether objects are wrapped as ``{"value": …}``.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown input, a value that does not fit its schema, a required input without one, or a dimension that
-        nothing takes.
+        Whether objects are wrapped as ``{"value": …}``. An object with ``href`` (or ``value``) is sent as it is.
     """
 
     def __init__(
@@ -63,142 +65,177 @@ class OgcBinder:
         parameters: Mapping[str, Any],
         bind: Mapping[str, str],
         *,
-        space: bool = True,
-        time: bool = False,
-        each: Collection[str] = (),
         qualified: bool = True,
+        **run: Any,
     ) -> None:
-        self._known = {parameter.name: parameter for parameter in algorithm.parameters}
         self._qualified = qualified
-        for names, key in ((parameters, "algorithm.parameters"), (bind, "algorithm.bind"), (each, "for_each")):
-            refuse_unknown(algorithm, names, self._known, key)
-        for name in set(parameters) & set(each):
-            raise ConfigError("stands in for_each too; keep one", key=f"algorithm.parameters.{name}")
-        self._fixed = {name: self._value(name, value, "algorithm.parameters") for name, value in parameters.items()}
-        self.forms = _checked(bind, {*parameters, *each}, space=space, time=time)
-        free = [p for p in algorithm.parameters if p.name not in {*parameters, *each, *bind}]
-        if space:
-            self._take_space(algorithm, free, parameters)
-        if time:
-            self._take_time(algorithm, free)
-        for parameter in free:
-            if parameter.name in self.forms:
-                continue
-            if parameter.required:
-                key = "area" if not space and space_form(parameter) else f"algorithm.parameters.{parameter.name}"
-                what = parameter.description.strip()
-                raise ConfigError(f"is required by {algorithm.id}{f' ({what[:120]})' if what else ''}", key=key)
-            # Servers differ in whether a default counts for an input that must occur: it is said.
-            if parameter.default is not None and parameter.schema.get("x-minOccurs", 0) > 0:
-                self._fixed[parameter.name] = self._spelled(parameter, parameter.default)
+        super().__init__(algorithm, parameters, bind, **run)
 
-    def arguments(self, at: Coordinates) -> dict[str, Any]:
-        """Return the ``inputs`` of one job's execution request.
-
-        Raises
-        ------
-        ConfigError
-            If a value of a ``for_each`` dimension, or a tile in the form that was bound, does not fit its schema.
-        """
-        given = {name: self._value(name, value, "for_each") for name, value in at.values.items()}
-        filled = {name: self._filled(name, form, at) for name, form in self.forms.items()}
-        return {**self._fixed, **given, **filled}
-
-    def _filled(self, name: str, form: str, at: Coordinates) -> Any:
-        parameter = self._known[name]
-        if form in TIME_FORMS:
-            assert at.step is not None  # noqa: S101 -- the constructor saw that the run has this dimension
-            value = write_time(form, at.step, parameter)
-        else:
-            assert at.tile is not None  # noqa: S101 -- as above
-            value = write_space(form, at.tile, parameter)
-        _check(parameter, value, f"algorithm.bind.{name}")
-        return self._spelled(parameter, value)
-
-    def _take_space(self, algorithm: Algorithm, free: list[Parameter], parameters: Mapping[str, Any]) -> None:
-        """Choose the inputs that the tile fills: those that must be, else the first that may be."""
-        found = {p.name: form for p in free if (form := space_form(p))}
-        required = {p.name for p in free if p.required}
-        codes = [name for name, form in found.items() if form == "epsg"]
-        areas = {name: form for name, form in found.items() if form != "epsg"}
-        bound = any(form in SPACE_FORMS and form != "epsg" for form in self.forms.values())
-        if bound or required & set(areas):
-            areas = {name: form for name, form in areas.items() if name in required}
-        elif areas:
-            areas = dict(list(areas.items())[:1])
-        else:
-            fixed = [name for name in parameters if space_form(self._known[name])]
-            held = f"; {fixed[0]} has a fixed value in algorithm.parameters" if fixed else ""
-            raise ConfigError(
-                f"no input of {algorithm.id} takes the tile{held}; name one and its form ({', '.join(SPACE_FORMS)}),"
-                " or leave out the area and run it over a for_each dimension",
-                key="algorithm.bind",
-            )
-        own_crs = bool(codes) or "epsg" in self.forms.values()
-        for name, form in areas.items():
-            in_degrees = not own_crs and form in {"bbox-array", "bbox-string"}
-            self.forms[name] = f"{form}-lonlat" if in_degrees else form
-        # A code is only told where the edges are in that CRS, or where it must be.
-        told = any(form in {"bbox-array", "bbox-string"} for form in self.forms.values())
-        self.forms |= {name: "epsg" for name in codes if told or name in required}
-
-    def _take_time(self, algorithm: Algorithm, free: list[Parameter]) -> None:
-        if any(form in TIME_FORMS for form in self.forms.values()):
-            return
-        found = time_forms(free)
-        if not found:
-            raise ConfigError(
-                f"{algorithm.id} has no single interval, and no start and end date; name them in algorithm.bind"
-                f" ({', '.join(TIME_FORMS)})",
-                key="time",
-            )
-        self.forms |= found
-
-    def _value(self, name: str, value: Any, key: str) -> Any:
-        parameter = self._known[name]
+    def given(self, parameter: Parameter, value: Any, key: str) -> Any:
+        """Return a value by value or by reference, as the standard has it."""
         if isinstance(value, Mapping) and ("href" in value or "value" in value) and not _declares(parameter, value):
             if "value" in value:
-                _check(parameter, value["value"], f"{key}.{name}")
+                _check(parameter, value["value"], key)
             return dict(value)
         if isinstance(value, str) and (media_type := _media_type(parameter)):
-            return _complex(value, media_type, f"{key}.{name}")
-        _check(parameter, value, f"{key}.{name}")
-        return self._spelled(parameter, value)
+            return _complex(value, media_type, key)
+        _check(parameter, value, key)
+        return self._qualify(value)
 
-    def _spelled(self, parameter: Parameter, value: Any) -> Any:
+    def take_space(self, free: Sequence[Parameter]) -> dict[str, Choice]:
+        """Return the inputs that the tile fills: those that must be, else the first that may be."""
+        found = {p.name: choice for p in free if (choice := space_choice(p))}
+        required = {p.name for p in free if p.required}
+        codes = [name for name, choice in found.items() if choice.form == "epsg"]
+        areas = {name: choice for name, choice in found.items() if choice.form != "epsg"}
+        bound = {name: FORMS[form.form] for name, form in self.choices.items()}
+        if any(form.of == "area" for form in bound.values()) or required & set(areas):
+            areas = {name: choice for name, choice in areas.items() if name in required}
+        else:
+            areas = dict(list(areas.items())[:1])
+        own_crs = bool(codes) or "epsg" in self.forms.values()
+        for name, choice in areas.items():
+            if choice.form in _OF_EDGES and not own_crs:
+                areas[name] = Choice(f"{choice.form}-lonlat", choice.why)
+        # A code is only told where the edges are in that CRS, or where it must be.
+        told = any(choice.form in _OF_EDGES for choice in {**self.choices, **areas}.values())
+        return areas | {name: found[name] for name in codes if told or name in required}
+
+    def is_area(self, parameter: Parameter) -> bool:
+        """Return whether an input asks for a place."""
+        return space_choice(parameter) is not None
+
+    def moment(self, parameter: Parameter) -> MomentKind | None:
+        """Return what an input's schema says of time."""
+        return _moment_kind(parameter)
+
+    def wants_moments(self, parameter: Parameter) -> bool:
+        """Return whether the schema asks for date-times."""
+        formats = {str(schema.get("format")) for schema in alternatives(parameter.schema)}
+        formats |= {str((schema.get("items") or {}).get("format")) for schema in alternatives(parameter.schema)}
+        return "date-time" in formats or super().wants_moments(parameter)
+
+    def encode(self, parameter: Parameter, choice: Choice, value: Any, at: Coordinates) -> Any:
+        """Return a form's value as this input writes it, checked against its schema."""
+        types = {schema.get("type") for schema in alternatives(parameter.schema)}
+        if isinstance(value, Box):
+            assert at.tile is not None  # noqa: S101 -- a box is of a tile
+            value = _box(value, parameter, choice, at.tile)
+        elif choice.form == "epsg":
+            if not isinstance(value, int):
+                raise ConfigError("the tiles' CRS has no EPSG code", key="algorithm.bind")
+            if "integer" not in types:
+                value = str(value) if str(parameter.default or "").isdigit() else f"EPSG:{value}"
+        elif isinstance(value, dict) and types <= {"string", None} and "string" in types:
+            value = json.dumps(value)
+        _check(parameter, value, f"algorithm.bind.{parameter.name}")
+        return self._qualify(value)
+
+    def left_out(self, parameter: Parameter, *, space: bool) -> None:
+        """Refuse a required input without a value; write a default where an input must occur."""
+        if parameter.required:
+            key = "area" if not space and space_choice(parameter) else f"algorithm.parameters.{parameter.name}"
+            what = parameter.description.strip()
+            raise ConfigError(f"is required by {self.algorithm.id}{f' ({what[:120]})' if what else ''}", key=key)
+        # Servers differ in whether a default counts for an input that must occur: it is said.
+        if parameter.default is not None and parameter.schema.get("x-minOccurs", 0) > 0:
+            self.fixed[parameter.name] = self._qualify(parameter.default)
+
+    def _qualify(self, value: Any) -> Any:
         """Return a value as the request has it: objects are qualified, but for bounding boxes (1.0, 7.11.1.1)."""
         if isinstance(value, list):
-            return [self._spelled(parameter, entry) for entry in value]
+            return [self._qualify(entry) for entry in value]
         if not isinstance(value, Mapping) or not self._qualified or set(value) <= {"bbox", "crs"}:
             return value
         geo = {"mediaType": "application/geo+json"} if value.get("type") and len(value) > 1 else {}
         return {"value": dict(value), **geo}
 
 
-def _checked(bind: Mapping[str, str], given: Collection[str], *, space: bool, time: bool) -> dict[str, str]:
-    for name, form in bind.items():
-        key = f"algorithm.bind.{name}"
-        if form not in {*SPACE_FORMS, *TIME_FORMS}:
-            forms = ", ".join((*SPACE_FORMS, *TIME_FORMS))
-            raise ConfigError(f"form must be one of {forms} (found {form!r})", key=key)
-        if name in given:
-            raise ConfigError("has a value elsewhere too; keep one", key=key)
-        if form in TIME_FORMS and not time:
-            raise ConfigError(f"{form} needs a time dimension", key=key)
-        if form in SPACE_FORMS and not space:
-            raise ConfigError(f"{form} needs an area", key=key)
-    return dict(bind)
+_OF_EDGES = {"bbox-array", "bbox-spaces", "bbox-string"}
+
+
+def space_choice(parameter: Parameter) -> Choice | None:
+    """Return the form of the tile that an input's schema and name ask for; None if it is no place."""
+    name = parameter.name.lower().replace("-", "_")
+    for schema in alternatives(parameter.schema):
+        if choice := _choice_of(schema, name, parameter):
+            return choice
+    return None
+
+
+def _choice_of(schema: Mapping[str, Any], name: str, parameter: Parameter) -> Choice | None:
+    members = set(schema.get("properties") or ())
+    kind = schema.get("type")
+    form = None
+    if schema.get("format") == "ogc-bbox" or {"bbox", "crs"} <= members:
+        form = "bbox-auto"
+    elif schema.get("format") in _GEOJSON:
+        form = _GEOJSON[str(schema["format"])]
+    elif "geo+json" in str(schema.get("contentMediaType")) or {"type", "coordinates"} <= members:
+        form = "geojson"
+    elif {"type", "geometry"} <= members:
+        form = "feature"
+    elif {"type", "features"} <= members:
+        form = "feature-collection"
+    elif kind == "object" and name == "intersects":
+        form = "geojson"
+    elif kind == "array" and name in BBOX_NAMES and (schema.get("items") or {}).get("type") in {"number", "integer"}:
+        form = "bbox-array"
+    elif kind == "string" and "enum" not in schema and "format" not in schema:
+        form = named_form(name, parameter.description, parameter.default)
+    if form is None and kind in {"string", "integer"} and name in CRS_NAMES and "enum" not in schema:
+        form = "epsg"
+    return Choice(form, _WHY) if form else None
+
+
+def _listed_crs(parameter: Parameter) -> list[str]:
+    return [
+        str(name)
+        for schema in alternatives(parameter.schema)
+        for crs in alternatives((schema.get("properties") or {}).get("crs"))
+        for name in crs.get("enum") or []
+    ]
+
+
+def _box(box: Box, parameter: Parameter, choice: Choice, tile: Tile) -> Any:
+    """Return a bounding box with its CRS by the name that the schema lists, else by its address."""
+    listed, automatic = _listed_crs(parameter), choice.form == "bbox-auto"
+    if choice.form in {"bbox", "bbox-auto"}:
+        own = [name for name in listed if re.search(rf"EPSG\W+(\d*\W+)?{tile.epsg}$", name, re.IGNORECASE)]
+        if not automatic and tile.epsg is None:
+            raise ConfigError("the tiles' CRS has no EPSG code; use the form bbox-lonlat", key="algorithm.bind")
+        if not automatic or own:
+            crs = own[0] if automatic else f"http://www.opengis.net/def/crs/EPSG/0/{tile.epsg}"
+            return {"bbox": list(box.edges), "crs": crs}
+        box = FORMS["bbox-lonlat"].write(tile)
+    # Servers made from CWL know the name without its address.
+    degrees = [name for name in listed if automatic and name.endswith("CRS84")]
+    return {"bbox": list(box.edges), "crs": degrees[0] if degrees else CRS84}
+
+
+def _moment_kind(parameter: Parameter) -> MomentKind | None:
+    kinds: set[MomentKind] = set()
+    for schema in alternatives(parameter.schema):
+        items = schema.get("items") or {}
+        if schema.get("type") == "array" and (
+            str(items.get("format")).startswith("date")
+            or (items.get("type") == "string" and INTERVAL_NAMES.fullmatch(parameter.name))
+        ):
+            return "interval"
+        if schema.get("type") == "string" and "enum" not in schema:
+            named = str(schema.get("format"))
+            kinds.add("date-time" if named == "date-time" else "date" if named == "date" else "text")
+    return next((kind for kind in ("date-time", "date", "text") if kind in kinds), None)
+
+
+def time_choices_of(parameters: Sequence[Parameter]) -> dict[str, Choice]:
+    """Return which inputs take a time step: the one interval, else a start and an end; else nothing."""
+    return time_choices({parameter.name: _moment_kind(parameter) for parameter in parameters})
 
 
 def _check(parameter: Parameter, value: Any, key: str) -> None:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
-    error = best_match(Draft202012Validator(parameter.schema).iter_errors(value))
-    if error is not None:
-        path = "".join(f"[{part!r}]" for part in error.absolute_path)
-        message = error.message if len(error.message) < 300 else f"{error.message[:297]}..."
-        raise ConfigError(f"{message}{f' (at {path})' if path else ''}", key=key)
+    if error := schema_error(parameter.schema, value):
+        raise ConfigError(error_words(error), key=key)
 
 
 def _declares(parameter: Parameter, value: Mapping[str, Any]) -> bool:

@@ -1,201 +1,284 @@
-"""Fill an openEO process's parameters from a job's coordinates, and refuse what would go wrong silently."""
+"""Bind an openEO process: schema, description and use in the graph choose the form of a tile and a step."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import json
+import re
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from upscaling.algorithms.graph import corner_reads, udf_reads, uses_of
 from upscaling.algorithms.udp import subtypes
-from upscaling.binding.openeo_encodings import (
-    SPACE_FORMS,
-    TIME_FORMS,
-    Spelling,
-    alternatives,
+from upscaling.area.outline import tile_outline
+from upscaling.binding.base import Binder as BaseBinder
+from upscaling.binding.base import (
+    Choice,
+    MomentKind,
     date_pair,
-    space_form,
-    takes_polygons,
-    time_spelling,
+    error_words,
+    refuse_unknown,
+    schema_error,
+    time_choices,
 )
+from upscaling.binding.forms import Box
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Parameter, Step, Tile
+from upscaling.model import Algorithm, Coordinates, Parameter, Tile
 from upscaling.util.files import read_json
 
 __all__ = [
-    "FORMS",
-    "TIME_FORMS",
     "Binder",
     "Coordinates",
+    "alternatives",
     "check_arguments",
     "check_value",
-    "refuse_unknown",
+    "space_choice",
     "temporal_extent",
-    "time_forms",
+    "time_choices_of",
 ]
 
+# Where a process takes polygons and no bounding box, whatever the parameter that goes there is typed: in the APEx
+# catalogue two are typed bounding-box (whittaker, mogpr_s2). From openEO processes 2.0.0 and those that CDSE adds.
+_POLYGONS_ONLY = {
+    *(("aggregate_spatial", "geometries"), ("apply_polygon", "geometries"), ("apply_polygon", "polygons")),
+    *(("chunk_polygon", "chunks"), ("filter_spatial", "geometries"), ("filter_vector", "geometries")),
+    *(("get_geometries", "feature_collection"), ("load_geojson", "data"), ("mask_polygon", "mask")),
+    *(("vector_buffer", "geometries"), ("vector_reproject", "data"), ("vector_to_raster", "data")),
+}
+_BOX_ONLY = {("filter_bbox", "extent")}
+_EITHER = {("load_collection", "spatial_extent"), ("load_stac", "spatial_extent"), ("load_result", "spatial_extent")}
 
-@dataclass(frozen=True, slots=True)
-class Coordinates:
-    """Where a job stands in each dimension of its run."""
+_SAYS_DEGREES = re.compile(
+    r"EPSG:?\s?4326|WGS\s?84|CRS\s?84|\blon(gitude)?s?\b.{0,8}\blat|\blat.{0,8}\blon|degrees", re.IGNORECASE
+)
+_SAYS_ONLY_A_DEFAULT = re.compile(r"default|unless|\be\.g|for example|\bcrs\b(?!\s?84)", re.IGNORECASE)
+_GEOJSON_FORMS = {"Polygon": "geojson", "Feature": "feature", "FeatureCollection": "feature-collection"}
+_WANTS_TEXT = re.compile(
+    r"crs['\"]\]?(,[^)]*)?\)?\s*(\.(split|startswith|upper|lower|strip|replace)\b|==\s*['\"]EPSG)|from_string\([^)]*crs\b"
+)
+_PLACE_KEY = re.compile(
+    r"(^|_)(burst|country|field|granule|item|mgrs|nuts|parcel|product|region|scene|site|station|tile)s?(_|$)",
+    re.IGNORECASE,
+)
+_SAME_BOX = {
+    "bbox": {"bbox", "bbox-epsg-text"},
+    "bbox-lonlat": {"bbox-lonlat", "bbox-lonlat-text", "bbox-lonlat-plain"},
+}
 
-    tile: Tile | None
-    step: Step | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
 
-
-FORMS = (*SPACE_FORMS, *TIME_FORMS)
-"""What a parameter can take from a job's coordinates; ``algorithm.bind`` chooses by these names."""
-
-
-class Binder:
-    """The arguments of every job of a run.
-
-    Parameters
-    ----------
-    algorithm
-        A pinned openEO process.
-    parameters
-        The values from the configuration.
-    bind
-        Parameter -> form, for what the schema's subtype leaves open.
-    space, time
-        Whether the run has tiles, and time steps.
-    each
-        Parameters that a ``for_each`` dimension fills.
-
-    Raises
-    ------
-    ConfigError
-        If the configuration names a parameter that the process does not have, a value does not fit its schema, a
-        required one is missing, or a dimension has no parameter to go to. All of it before anything is sent: 21
-        processes of the APEx catalogue run silently over their default area if their spatial parameter is misspelled.
-    """
+class Binder(BaseBinder):
+    """The arguments of every job of a run of an openEO process."""
 
     def __init__(
-        self,
-        algorithm: Algorithm,
-        parameters: Mapping[str, Any],
-        bind: Mapping[str, str],
-        *,
-        space: bool = True,
-        time: bool = False,
-        each: Collection[str] = (),
+        self, algorithm: Algorithm, parameters: Mapping[str, Any], bind: Mapping[str, str], **run: Any
     ) -> None:
-        self._known = {parameter.name: parameter for parameter in algorithm.parameters}
         self._graph = read_json(algorithm.path)["process_graph"]
-        refuse_unknown(algorithm, parameters, self._known, "algorithm.parameters")
-        refuse_unknown(algorithm, bind, self._known, "algorithm.bind")
-        refuse_unknown(algorithm, each, self._known, "for_each")
-        for name, value in parameters.items():
-            check_value(self._known[name], value, self._graph, key=f"algorithm.parameters.{name}")
-        _check_forms(bind, [*parameters, *each], space=space, time=time)
-        self._fixed = dict(parameters)
-        taken = {*parameters, *each, *bind}
-        free = [parameter for parameter in algorithm.parameters if parameter.name not in taken]
-        self.spellings = {name: self._bound(name, form) for name, form in bind.items()}
-        self._take_space(algorithm, free, parameters, space=space)
-        if time:
-            self._take_time(algorithm, free, parameters)
-        for name in each:
-            if name in parameters:
-                raise ConfigError("stands in for_each too; keep one", key=f"algorithm.parameters.{name}")
-        for parameter in free:
-            if parameter.required and parameter.name not in self.spellings:
-                raise ConfigError(_wanted(algorithm, parameter), key=f"algorithm.parameters.{parameter.name}")
+        super().__init__(algorithm, parameters, bind, **run)
 
-    @property
-    def forms(self) -> dict[str, str]:
-        """The form that each parameter gets which a coordinate fills."""
-        return {name: spelling.form for name, spelling in self.spellings.items()}
+    def given(self, parameter: Parameter, value: Any, key: str) -> Any:
+        """Check a value against its schema, and return it as it is."""
+        check_value(parameter, value, self._graph, key=key)
+        return value
 
-    def _bound(self, name: str, form: str) -> Spelling:
-        parameter = self._known[name]
-        if form in TIME_FORMS:
-            return time_spelling(form, parameter, "algorithm.bind")
-        own = space_form(parameter, self._graph)
-        return own if own and own.form == form else Spelling(form, SPACE_FORMS[form])
+    def take_space(self, free: Sequence[Parameter]) -> dict[str, Choice]:
+        """Return every free spatial parameter: one that is forgotten would stay on its default place."""
+        return {p.name: choice for p in free if (choice := space_choice(p, self._graph))}
 
-    def _take_space(
-        self, algorithm: Algorithm, free: list[Parameter], parameters: Mapping[str, Any], *, space: bool
-    ) -> None:
-        spatial = {p.name: spelling for p in free if (spelling := space_form(p, self._graph))}
-        if not space:
-            if spatial:
-                name = next(iter(spatial))
-                stays = "has no value" if self._known[name].required else "would stay on its default"
-                raise ConfigError(f"{name} of {algorithm.id} {stays}: give an area", key="area")
-            return
-        self.spellings |= spatial
-        if any(spelling.form in SPACE_FORMS for spelling in self.spellings.values()):
-            return
-        fixed = [name for name in parameters if space_form(self._known[name], self._graph)]
-        if fixed:
-            raise ConfigError(
-                f"{fixed[0]} is the area of {algorithm.id} and comes from the tile: leave it out here",
-                key=f"algorithm.parameters.{fixed[0]}",
-            )
-        has = ", ".join(self._known) or "none"
-        raise ConfigError(
-            f"{algorithm.id} has no spatial parameter that a tile could fill (it has: {has}); leave out the area and"
-            " run it over a for_each dimension, or name a parameter in algorithm.bind",
-            key="area",
-        )
+    def without_space(self, free: Sequence[Parameter]) -> None:
+        """Refuse a run without an area where a place is left open, unless another parameter says which (a burst)."""
+        keyed = any(_PLACE_KEY.search(name) for name in {*self.parameters, *self.each})
+        for name in self.take_space(free):
+            parameter = self.known[name]
+            if keyed and not parameter.required and parameter.default is None:
+                continue
+            stays = "has no value" if parameter.required else "would stay on its default"
+            raise ConfigError(f"{name} of {self.algorithm.id} {stays}: give an area", key="area")
 
-    def _take_time(self, algorithm: Algorithm, free: list[Parameter], parameters: Mapping[str, Any]) -> None:
-        if any(spelling.form in TIME_FORMS for spelling in self.spellings.values()):
-            return
-        found = time_forms(free)
-        if found:
-            self.spellings |= found
-            return
-        given = [p.name for p in algorithm.parameters if p.name in parameters and _is_interval(p)]
-        if given:
-            raise ConfigError(
-                "comes from the time dimension: leave it out here", key=f"algorithm.parameters.{given[0]}"
-            )
-        intervals = [parameter.name for parameter in free if _is_interval(parameter)]
-        if intervals:
-            raise ConfigError(
-                f"{algorithm.id} has {len(intervals)} temporal intervals ({', '.join(intervals)}): bind `time` to the"
-                " one that takes the steps, and give the others a value",
-                key="algorithm.bind",
-            )
-        raise ConfigError(
-            f"{algorithm.id} has no temporal interval, and no start and end date; name them in algorithm.bind"
-            f" ({', '.join(TIME_FORMS)})",
-            key="time",
-        )
+    def bound(self, parameter: Parameter, form: str) -> Choice:
+        """Return the choice for a form; `bbox` and `bbox-lonlat` as the schema wants their CRS."""
+        own = space_choice(parameter, self._graph)
+        same = own is not None and own.form in _SAME_BOX.get(form, ())
+        return own if own and same else Choice(form)
 
-    def arguments(self, at: Coordinates) -> dict[str, Any]:
-        """Return the arguments of one job: what is sent, and what its key is made of.
+    def tile_for(self, choice: Choice, tile: Tile | None) -> Tile | None:
+        """Return the tile, for outlines with an outline of its own: that of the plan has more points than it takes."""
+        if tile is None or choice.form not in {"geojson", "feature", "feature-collection", "wkt"}:
+            return tile
+        return dataclasses.replace(tile, geometry=tile_outline(tile, afresh=True))
 
-        Raises
-        ------
-        ConfigError
-            If a value of a ``for_each`` dimension does not fit its schema, or a tile cannot be said in a form.
-        """
-        for name, value in at.values.items():
-            check_value(self._known[name], value, self._graph, key=f"for_each.{name}")
-        filled = {name: _fill(spelling, at) for name, spelling in self.spellings.items()}
-        return {**self._fixed, **at.values, **filled}
+    def moment(self, parameter: Parameter) -> MomentKind | None:
+        """Return what a parameter's subtype or format says of time."""
+        return _moment_kind(parameter)
+
+    def encode(self, parameter: Parameter, choice: Choice, value: Any, at: Coordinates) -> Any:  # noqa: ARG002
+        """Return a form's value for this parameter: boxes as openEO has them, text where only text is taken."""
+        if isinstance(value, Box):
+            west, south, east, north = value.edges
+            authority, _, code = value.crs.partition(":")
+            crs = int(code) if authority == "EPSG" and code.isdigit() else value.crs
+            value = {"west": west, "south": south, "east": east, "north": north, "crs": crs}
+        if isinstance(value, dict):
+            value = _without_bbox(value)
+        if not _takes_only_text(parameter):
+            return value
+        if choice.form == "epsg" and isinstance(value, int):
+            return f"EPSG:{value}"
+        return json.dumps(value) if isinstance(value, dict) else value
+
+    def left_out(self, parameter: Parameter, *, space: bool) -> None:  # noqa: ARG002 -- as the base has it
+        """Refuse a required parameter without a value."""
+        if parameter.required:
+            raise ConfigError(_wanted(self.algorithm, parameter), key=f"algorithm.parameters.{parameter.name}")
 
 
-def time_forms(parameters: Sequence[Parameter]) -> dict[str, Spelling]:
-    """Return which parameters a time dimension fills: the only temporal interval, else the start and end dates.
+def _without_bbox(value: dict[str, Any]) -> dict[str, Any]:
+    """Return GeoJSON without the bbox of features, which some platforms' readers take for a property."""
+    if value.get("type") == "FeatureCollection":
+        return {**value, "features": [_without_bbox(feature) for feature in value["features"]]}
+    return {name: entry for name, entry in value.items() if name != "bbox"} if value.get("type") == "Feature" else value
 
-    Empty if there is none, or more than one interval: a service that compares two periods must not get one twice.
+
+def _takes_only_text(parameter: Parameter) -> bool:
+    return {schema.get("type") for schema in alternatives(parameter.schema)} == {"string"}
+
+
+def _moment_kind(parameter: Parameter) -> MomentKind | None:
+    if _is_interval(parameter):
+        return "interval"
+    texts = [schema for schema in alternatives(parameter.schema) if schema.get("type") == "string"]
+    kinds = {schema.get("subtype") or schema.get("format") for schema in texts}
+    if kinds & {"date", "date-time"}:
+        return "date-time" if "date-time" in kinds and not kinds & {"date", None} else "date"
+    return "text" if None in kinds and not any("enum" in schema for schema in texts) else None
+
+
+def time_choices_of(parameters: Sequence[Parameter]) -> dict[str, Choice]:
+    """Return which parameters a time dimension fills: the only temporal interval, else the start and end dates."""
+    return time_choices({parameter.name: _moment_kind(parameter) for parameter in parameters})
+
+
+def alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the alternatives of a parameter's schema: of a list of schemas, ``anyOf`` and ``oneOf``."""
+    if isinstance(schema, list):
+        for entry in schema:
+            yield from alternatives(entry)
+    elif isinstance(schema, Mapping):
+        nested = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
+        if nested:
+            yield from alternatives(nested)
+        else:
+            yield schema
+
+
+def fits(schemas: Sequence[Mapping[str, Any]], value: Any) -> bool:
+    """Return whether a value fits one of the schemas."""
+    return schema_error({"anyOf": list(schemas)}, value, draft7=True) is None
+
+
+def takes_polygons(parameter: Parameter, graph: Mapping[str, Any]) -> bool:
+    """Return whether a value of GeoJSON may stand for a parameter, whatever its schema says."""
+    uses = uses_of(graph, parameter.name)
+    return bool(uses & (_POLYGONS_ONLY | _EITHER)) and not uses & _BOX_ONLY
+
+
+def space_choice(parameter: Parameter, graph: Mapping[str, Any]) -> Choice | None:
+    """Return how a tile is written for a parameter, or None if it does not hold a place.
+
+    The use in the graph decides between box and polygon where only one of them can go there; else a bounding box in
+    the tile's own CRS is preferred, because it has exactly the tile's edges.
     """
-    intervals = [parameter for parameter in parameters if _is_interval(parameter)]
-    if intervals:
-        why = "its type is temporal-interval"
-        return {p.name: time_spelling("time", p, why) for p in intervals} if len(intervals) == 1 else {}
-    pair = date_pair(parameters)
-    if pair is None:
-        return {}
-    forms = zip(pair, ("time-start", "time-end"), strict=True)
-    return {parameter.name: time_spelling(form, parameter, "its name and type") for parameter, form in forms}
+    uses = uses_of(graph, parameter.name)
+    own = list(alternatives(parameter.schema))
+    types = subtypes(parameter.schema)
+    objects = [schema for schema in own if _may_be_object(schema)]
+    if not objects or not (types & {"bounding-box", "geojson"} or uses & (_POLYGONS_ONLY | _BOX_ONLY | _EITHER)):
+        return None
+    if uses & _POLYGONS_ONLY and not uses & _BOX_ONLY:
+        return _polygon_choice(parameter, objects, f"goes to {_named(uses & _POLYGONS_ONLY)}")
+    if "bounding-box" in types:
+        return _box_choice(parameter, [s for s in own if s.get("subtype") == "bounding-box"], graph)
+    if types & {"geojson", "datacube"} and not uses & _BOX_ONLY:
+        kind = "geojson" if "geojson" in types else "a vector cube"
+        return _polygon_choice(parameter, objects, f"its type is {kind}")
+    return Choice("bbox", f"goes to {_named(uses & (_BOX_ONLY | _EITHER))}")
+
+
+def _named(uses: set[tuple[str, str]]) -> str:
+    return ".".join(min(uses))
+
+
+def _may_be_object(schema: Mapping[str, Any]) -> bool:
+    given = schema.get("type", "object")
+    return "object" in ([given] if isinstance(given, str) else given)
+
+
+def _box_choice(parameter: Parameter, schemas: Sequence[Mapping[str, Any]], graph: Mapping[str, Any]) -> Choice:
+    corners = {"west": 500_000.0, "south": 5_000_000.0, "east": 510_000.0, "north": 5_010_000.0}
+    degrees = {"west": 9.0, "south": 45.1, "east": 9.1, "north": 45.2}
+    knows_crs = any("crs" in schema.get("properties", {"crs": {}}) for schema in schemas)
+    says = " ".join(
+        str(part) for schema in schemas for part in (schema.get("title"), schema.get("description")) if part
+    )
+    text = f"{parameter.description} {says}"
+    why = ""
+    if _SAYS_DEGREES.search(text) and not _SAYS_ONLY_A_DEFAULT.search(text):
+        why = "its description asks for degrees"
+    used = _use_of_crs(parameter.name, graph)
+    if knows_crs and not why and not (used and used.form == "bbox-lonlat"):
+        if fits(schemas, {**corners, "crs": 32632}) and not (used and used.form == "bbox-epsg-text"):
+            return Choice("bbox", "its type is bounding-box")
+        if fits(schemas, {**corners, "crs": "EPSG:32632"}):
+            return used or Choice("bbox-epsg-text", "its schema takes the CRS as text")
+        why = "its schema admits no other CRS"
+    why = why or (used.why if used else "its schema admits no other CRS")
+    for form, crs in (("bbox-lonlat", 4326), ("bbox-lonlat-text", "EPSG:4326")):
+        if knows_crs and fits(schemas, {**degrees, "crs": crs}):
+            return Choice(form, why)
+    return Choice("bbox-lonlat-plain", why)
+
+
+def _use_of_crs(parameter: str, graph: Mapping[str, Any]) -> Choice | None:
+    """Return what the graph's own use of a box says of its CRS: a UDF wants text, or nothing reads the CRS."""
+    read = corner_reads(graph, parameter)
+    if read and "crs" not in read:
+        return Choice("bbox-lonlat", f"the graph takes {', '.join(sorted(read))} out of it, and no crs")
+    codes = udf_reads(graph, parameter)
+    if not codes or uses_of(graph, parameter) - {("run_udf", "context")}:
+        return None
+    if not any(re.search(r"\bcrs\b", code) for code in codes):
+        return Choice("bbox-lonlat", "a UDF alone reads it, and no crs of it")
+    if any(_WANTS_TEXT.search(code) for code in codes):
+        return Choice("bbox-epsg-text", "a UDF reads its crs as text")
+    return None
+
+
+def _polygon_choice(parameter: Parameter, objects: Sequence[Mapping[str, Any]], why: str) -> Choice:
+    ring = [[9.0, 45.0], [9.1, 45.0], [9.1, 45.1], [9.0, 45.0]]
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "id": "t", "properties": {}, "geometry": polygon}
+    samples = {
+        "geojson": polygon,
+        "feature": feature,
+        "feature-collection": {"type": "FeatureCollection", "features": [feature]},
+    }
+    # What a bounding box asks for (west, south …) does not count where the graph needs a polygon all the same.
+    schemas = [schema for schema in objects if schema.get("subtype") != "bounding-box"] or [{}]
+    order = sorted(samples, key=lambda form: form != _hinted(parameter, schemas))
+    form = next((form for form in order if fits(schemas, samples[form])), order[0])
+    return Choice(form, why)
+
+
+def _hinted(parameter: Parameter, schemas: Sequence[Mapping[str, Any]]) -> str:
+    """Return the form that a default, an example or the description shows, where the schema leaves it open."""
+    examples = [parameter.default, *(example for schema in schemas for example in schema.get("examples", []))]
+    for example in examples:
+        if isinstance(example, Mapping) and example.get("type") in _GEOJSON_FORMS:
+            return _GEOJSON_FORMS[example["type"]]
+    text = " ".join([parameter.description, *(str(schema.get("description", "")) for schema in schemas)])
+    collections, plain = re.search(r"feature\s?collection", text, re.I), re.search(r"polygon|geometry", text, re.I)
+    return "feature-collection" if collections and not plain else "geojson"
 
 
 def _is_interval(parameter: Parameter) -> bool:
@@ -212,36 +295,6 @@ def _wanted(algorithm: Algorithm, parameter: Parameter) -> str:
     short = textwrap.shorten(description, 120, placeholder=" …")
     also = "; a time dimension fills it too" if _is_interval(parameter) else ""
     return f"is required by {algorithm.id}{f' ({short})' if short else ''}{also}"
-
-
-def _fill(spelling: Spelling, at: Coordinates) -> Any:
-    where = at.step if spelling.form in TIME_FORMS else at.tile
-    assert where is not None  # noqa: S101 -- the constructor saw that the run has this dimension
-    return spelling.write(where)
-
-
-def refuse_unknown(algorithm: Algorithm, given: Collection[str], known: Collection[str], key: str) -> None:
-    """Raise ConfigError for the first name in ``given`` that the algorithm does not know."""
-    import difflib
-
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(known) or 'none'}"
-            raise ConfigError(f"{algorithm.id} has no such parameter; {hint}", key=f"{key}.{name}")
-
-
-def _check_forms(bind: Mapping[str, str], given: Collection[str], *, space: bool, time: bool) -> None:
-    for name, form in bind.items():
-        key = f"algorithm.bind.{name}"
-        if form not in FORMS:
-            raise ConfigError(f"form must be one of {', '.join(FORMS)} (found {form!r})", key=key)
-        if name in given:
-            raise ConfigError("has a value elsewhere too; keep one", key=key)
-        if form in TIME_FORMS and not time:
-            raise ConfigError(f"{form} needs a time dimension", key=key)
-        if form in SPACE_FORMS and not space:
-            raise ConfigError(f"{form} needs an area", key=key)
 
 
 def check_arguments(algorithm: Algorithm, arguments: Mapping[str, Any], *, key: str) -> None:
@@ -274,20 +327,15 @@ def check_value(parameter: Parameter, value: Any, graph: Mapping[str, Any], *, k
     ConfigError
         Names ``key`` and what is wrong; intervals must also be dates, in order.
     """
-    from jsonschema import Draft7Validator
-    from jsonschema.exceptions import best_match
-
     if _is_geojson(value) and takes_polygons(parameter, graph):
         return
     schemas = list(alternatives(parameter.schema))
-    failures = [best_match(Draft7Validator(schema).iter_errors(value)) for schema in schemas]
+    failures = [schema_error(schema, value, draft7=True) for schema in schemas]
     if failures and all(failures):
         fitting = [error for error in failures if error.absolute_path or error.validator != "type"]
-        error = (fitting or failures)[0]
-        path = "".join(f"[{part!r}]" for part in error.absolute_path)
         kinds = [str(schema.get("subtype") or schema.get("type")) for schema in schemas]
         if fitting or len(schemas) == 1:
-            raise ConfigError(f"{error.message}{f' (at {path})' if path else ''}", key=key)
+            raise ConfigError(error_words((fitting or failures)[0]), key=key)
         raise ConfigError(f"{value!r} is none of: {', '.join(kinds)}", key=key)
     if _is_interval(parameter) and isinstance(value, list) and len(value) == 2:
         _check_interval(value, key)
@@ -326,8 +374,9 @@ def temporal_extent(algorithm: Algorithm, arguments: Mapping[str, Any]) -> tuple
             value = arguments.get(parameter.name, parameter.default)
             if isinstance(value, list) and len(value) == 2:
                 return value[0], value[1]
-    pair = date_pair(algorithm.parameters)
+    pair = date_pair({parameter.name: _moment_kind(parameter) for parameter in algorithm.parameters})
     if pair is None:
         return None
-    start, end = (arguments.get(parameter.name, parameter.default) for parameter in pair)
+    defaults = {parameter.name: parameter.default for parameter in algorithm.parameters}
+    start, end = (arguments.get(name, defaults[name]) for name in pair)
     return (start, end) if isinstance(start, str) and isinstance(end, str) else None

@@ -14,27 +14,27 @@ from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.binding.openeo import TIME_FORMS, Binder, Coordinates
+from upscaling.binding import binder_of
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Bounds, Row, Step, Tile
+from upscaling.model import Algorithm, Bounds, Coordinates, Row, Step, Tile
 from upscaling.planning.dimensions import each_row, time_steps
 from upscaling.planning.local_files import LocalFiles
+from upscaling.planning.notices import notices_of
 from upscaling.planning.plan import Plan, contents_of, keep_config, load_plan_from, plan_key
 from upscaling.planning.replace import replace_plan, scratch_folder
 from upscaling.stage_in.choose import span_of
 from upscaling.stage_in.plan import Staging, item_rows, item_store
-from upscaling.util.files import digest, read_json, write_json, written_whole
+from upscaling.util.files import digest, write_json, written_whole
 
 if TYPE_CHECKING:
     from upscaling.algorithms.catalogue import Pinned
+    from upscaling.binding.base import Binder
     from upscaling.config import Area, Config
 
-__all__ = ["NEIGHBOURHOOD", "make_plan", "pin_for", "tile_table"]
+__all__ = ["make_plan", "pin_for", "tile_table"]
 
 _PART_METRES, _PART_DEGREES = 100_000, 10
 _ROWS_IN_A_PART = 10_000
-# Processes whose result at a pixel depends on its neighbours (openEO processes 2.0, and CDSE's own).
-NEIGHBOURHOOD = {"apply_kernel", "apply_neighborhood", "to_scl_dilation_mask", "apply_polygon", "focal"}
 
 
 def make_plan(
@@ -78,7 +78,7 @@ def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str
     known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
     steps = time_steps(config.time) if config.time else None
     area: dict[str, Any] = {"grid": None}
-    table, notices = None, [*pinned.notices, *_seams(config, pinned.algorithm)]
+    table, notices = None, [*pinned.notices]
     if config.area is not None:
         aoi, table = tile_table(config.area)
         area = {**config.area.model_dump(), "sha256": aoi.sha256}
@@ -88,19 +88,21 @@ def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str
     with item_store(folder) as store:
         rows = None
         if config.for_each and config.for_each.search:
-            rows = item_rows(config, pinned.algorithm, table, store=store, say=tell)
+            rows = item_rows(config, pinned.algorithm, table, steps, store=store, say=tell)
         elif config.for_each:
             rows = each_row(config.for_each, known)
         each = list(rows[0].values) if rows else []
         if config.stage_in:
             staging = Staging(config, pinned.algorithm, table, steps, each=each, store=store, say=tell)
             tell(f"plan: {staging.said}")
-    bind = _binder(config, pinned.algorithm, [*each, *([staging.input] if staging else [])])
+    binder = _binder(config, pinned.algorithm, [*each, *([staging.input] if staging else [])])
+    filled = [*config.algorithm.parameters, *each, *binder.forms]
+    notices += notices_of(config, pinned.algorithm, table, filled)
     every = _targets(table, steps, rows, halo=config.area.buffer if config.area else 0.0, staging=staging)
     identity = {"backend": backend, "algorithm": pinned.algorithm.sha256, "format": config.algorithm.output_format}
     files = LocalFiles()
     files.watch(pinned.algorithm.files)
-    targets, empty = _write_targets(folder, every, bind, identity, files)
+    targets, empty = _write_targets(folder, every, binder.arguments, identity, files)
     if not targets:
         raise ConfigError("no item lies in a tile and time step", key="for_each.search")
     if empty:
@@ -280,42 +282,23 @@ def tile_table(area: Area) -> tuple[Any, Any]:
     return aoi, table
 
 
-def _binder(config: Config, algorithm: Algorithm, each: list[str]) -> Callable[[Coordinates], dict[str, Any]]:
-    parameters, bind = config.algorithm.parameters, config.algorithm.bind
+def _binder(config: Config, algorithm: Algorithm, each: list[str]) -> Binder:
     if config.backend.kind != algorithm.kind:
         kinds = {"openeo": "an openEO process", "cwl": "an application package", "ogcapi": "an OGC API process"}
         what = kinds[algorithm.kind]
         raise ConfigError(f"{algorithm.id} is {what}; it needs kind {algorithm.kind}", key="backend.kind")
-    space, in_time = config.area is not None, config.time is not None
-    if algorithm.kind == "openeo":
-        return Binder(algorithm, parameters, bind, space=space, time=in_time, each=each).arguments
-    if config.backend.kind == "ogcapi":
-        from upscaling.binding.ogcapi import OgcBinder
-
-        qualified = config.backend.objects == "qualified"
-        binder = OgcBinder(algorithm, parameters, bind, space=space, time=in_time, each=each, qualified=qualified)
-        return binder.arguments
-    from upscaling.binding.cwl import bind_package
-
-    timed = {name: form for name, form in bind.items() if form in TIME_FORMS}
-    searched = config.stage_in or (config.for_each and config.for_each.search)  # may be all that a step is for
-    if bool(timed) != bool(config.time) and (timed or not searched):
-        raise ConfigError(
-            f"the time dimension and the inputs that take it (forms {', '.join(TIME_FORMS)}) go together",
-            key="algorithm.bind",
-        )
-    spatial = {name: form for name, form in bind.items() if name not in timed}
-
-    def order(at: Coordinates) -> dict[str, Any]:
-        moments = {name: TIME_FORMS[form](_given(at.step)) for name, form in timed.items()}
-        return bind_package(algorithm, at.tile, {**parameters, **at.values, **moments}, spatial)
-
-    return order
-
-
-def _given(value: Any) -> Any:
-    assert value is not None  # noqa: S101 -- the caller saw that the run has this dimension
-    return value
+    # a time dimension may be there for the search of items alone
+    searched = bool(config.stage_in or (config.for_each and config.for_each.search))
+    return binder_of(
+        algorithm,
+        config.algorithm.parameters,
+        config.algorithm.bind,
+        space=config.area is not None,
+        time=config.time is not None,
+        each=each,
+        searched=searched,
+        qualified=config.backend.kind != "ogcapi" or config.backend.objects == "qualified",
+    )
 
 
 def _tiles(table: Any) -> Iterator[Tile]:
@@ -347,24 +330,6 @@ def _with_halo(tile: Tile, metres: float) -> Tile:
     west, south, east, north = tile.bounds
     bounds = Bounds(west - metres, south - metres, east + metres, north + metres)
     return dataclasses.replace(tile, bounds=bounds, geometry=footprint(bounds, tile.crs))
-
-
-def _seams(config: Config, algorithm: Algorithm) -> list[str]:
-    """Warn where tiles would not fit together: a process that looks beyond a tile's edge needs a halo."""
-    if algorithm.kind != "openeo" or config.area is None or config.area.buffer:
-        return []
-    found = sorted(_processes(read_json(algorithm.path)["process_graph"]) & NEIGHBOURHOOD)
-    if not found:
-        return []
-    return [f"{', '.join(found)} looks at neighbouring pixels: tiles will show seams; set area.buffer to its reach"]
-
-
-def _processes(value: Any) -> set[str]:
-    """Return the names of all processes in a graph, child graphs included."""
-    if isinstance(value, dict):
-        own = {value["process_id"]} if isinstance(value.get("process_id"), str) else set()
-        return own.union(*map(_processes, value.values()))
-    return set().union(*map(_processes, value)) if isinstance(value, list) else set()
 
 
 def _bbox(table: Any) -> list[float]:

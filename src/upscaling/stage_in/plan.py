@@ -140,7 +140,7 @@ class Staging:
             raise ConfigError("stage_in takes the items of each tile: give an area, or use for_each.search", key="area")
         if steps and search.time:
             raise ConfigError("the time dimension says when; keep one", key="stage_in.time")
-        taken = {*config.algorithm.parameters, *config.algorithm.bind, *each, *_of_tile(config, algorithm)}
+        taken = {*config.algorithm.parameters, *config.algorithm.bind, *each, *_of_tile(algorithm)}
         self.input, self.form = input_of(algorithm, search.input, taken, key="stage_in.input")
         self._parameter = next(p for p in algorithm.parameters if p.name == self.input)
         spans: list[Span] | None = [(step.start, step.end) for step in steps] if steps else None
@@ -172,15 +172,13 @@ class Staging:
         return {self.input: written(items, self.form, self._parameter, key="stage_in")}, bool(items)
 
 
-def _of_tile(config: Config, algorithm: Algorithm) -> set[str]:
+def _of_tile(algorithm: Algorithm) -> set[str]:
     """Return the inputs that a tile would fill."""
     if algorithm.kind != "cwl":
         return set()
-    from upscaling.binding.cwl import tile_inputs
-    from upscaling.binding.openeo import TIME_FORMS
+    from upscaling.binding.cwl import space_choice
 
-    spatial = {name: form for name, form in config.algorithm.bind.items() if form not in TIME_FORMS}
-    return set(tile_inputs(algorithm, config.algorithm.parameters, spatial))
+    return {parameter.name for parameter in algorithm.parameters if space_choice(parameter)}
 
 
 def _boxes(table: Any) -> list[Box]:
@@ -202,7 +200,9 @@ def _boxes(table: Any) -> list[Box]:
 # --- products as the dimension ---
 
 
-def item_rows(config: Config, algorithm: Algorithm, table: Any, *, store: Store, say: Say) -> list[Row]:
+def item_rows(
+    config: Config, algorithm: Algorithm, table: Any, steps: Sequence[Step] | None, *, store: Store, say: Say
+) -> list[Row]:
     """Return the rows of a ``for_each.search``.
 
     Raises
@@ -230,10 +230,8 @@ def item_rows(config: Config, algorithm: Algorithm, table: Any, *, store: Store,
     aoi = read_aoi(search.aoi).geometry if search.aoi else None
     boxes = [tuple(aoi.bounds)] if aoi is not None else _boxes(table) if table is not None else None
     spans = [(search.time[0], search.time[1])] if search.time else None
-    if config.time:
-        from upscaling.planning.dimensions import time_steps
-
-        spans = spans_merged([(step.start, step.end) for step in time_steps(config.time)])
+    if steps:
+        spans = spans_merged([(step.start, step.end) for step in steps])
     staged = bool({"folder", "folders"} & set(forms.values()))
     pinned, documents = [], {}
     for item, document in _searched(search, boxes, spans, key=key, say=say):

@@ -11,9 +11,8 @@ from pyproj import Transformer
 
 from upscaling.algorithms.ogc_process import read_inputs, schema_of_cwl
 from upscaling.binding.ogcapi import OgcBinder
-from upscaling.binding.openeo import Coordinates
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Bounds, Step, Tile
+from upscaling.model import Algorithm, Bounds, Coordinates, Step, Tile
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 TILE = Tile("t1", "EPSG:32632", Bounds(674000, 5146000, 676000, 5148000))
@@ -83,7 +82,7 @@ def test_time_steps_as_interval_as_two_dates_and_as_text() -> None:
     assert (sent["start_date"], sent["end_date"]) == ("2023-06-01", "2023-07-01")
     text = {"toi": {"schema": {"type": "string"}}}
     assert bound(area | text, bind={"toi": "time-string"}, time=True)["toi"] == "2023-06-01/2023-07-01"
-    with pytest.raises(ConfigError, match=r"^time: p has no single interval"):
+    with pytest.raises(ConfigError, match=r"^time: p has no temporal interval, and no start and end date"):
         bound(area | text, {"toi": "x"}, time=True)
 
 
@@ -150,7 +149,11 @@ KINDS = AREA | {
         ),
         ({"table": "gone.csv"}, {}, "algorithm.parameters.table: no such file: gone.csv"),
         ({}, {}, "algorithm.parameters.pair: is required by p"),
-        ({"pair": ["a", "b"], "aoi": "0,0,1,1"}, {}, "algorithm.bind: no input of p takes the tile; aoi has a fixed"),
+        (
+            {"pair": ["a", "b"], "aoi": "0,0,1,1"},
+            {},
+            "algorithm.parameters.aoi: aoi is the area of p and comes from the tile",
+        ),
         ({"pair": ["a", "b"]}, {"word": "box"}, "algorithm.bind.word: form must be one of bbox"),
         ({"pair": ["a", "b"]}, {"word": "time"}, "algorithm.bind.word: time needs a time dimension"),
         ({"pair": ["a", "b"]}, {"word": "tile-id"}, "algorithm.bind.word: 't1' is not one of"),

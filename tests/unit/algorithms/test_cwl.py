@@ -316,4 +316,4 @@ def test_a_package_is_described_before_it_is_run(tmp_path: Path) -> None:
     assert [tool["command"] for tool in facts["tools"].values()] == [["cat"], ["echo"]]
     assert (facts["images"], facts["images_required"], facts["javascript"]) == (["localhost/tool:1"], [], False)
     assert facts["problem"] is None
-    assert "no input of water takes the tile" in describe_package(algorithm, {"area": None})["problem"]
+    assert "must be BBox, not null" in describe_package(algorithm, {"area": None})["problem"]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.unit.udp_helpers import node, udp
-from upscaling.algorithms.udp import check_udp, inline_graph, namespace_graph, subtypes, uses_of
+from upscaling.algorithms.graph import uses_of
+from upscaling.algorithms.udp import check_udp, inline_graph, namespace_graph, subtypes
 from upscaling.errors import ConfigError
 
 

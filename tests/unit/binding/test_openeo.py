@@ -15,10 +15,10 @@ from tests.unit.udp_helpers import BOX, CORNERS, GEOJSON, TILE, TIME, algorithm,
 from upscaling.algorithms.catalogue import pin_algorithm
 from upscaling.algorithms.udp import read_parameters
 from upscaling.area.outline import footprint
-from upscaling.binding.openeo import Binder, Coordinates, temporal_extent
+from upscaling.binding.openeo import Binder, temporal_extent
 from upscaling.config import Algorithm as AlgorithmConfig
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Bounds, Step, Tile
+from upscaling.model import Algorithm, Bounds, Coordinates, Step, Tile
 
 JUNE = Step("2022-06", "2022-06-01", "2022-07-01")
 LOAD, STATISTICS = ("load_collection", "spatial_extent"), ("aggregate_spatial", "geometries")

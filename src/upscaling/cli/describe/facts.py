@@ -50,7 +50,7 @@ def describe(config: AlgorithmConfig) -> dict[str, Any]:
         ``kind``: ``openeo``, ``cwl``, ``ogcapi`` or ``scenarios``; ``id``, ``title``, ``description``, ``source``,
         ``read_from``; ``problem``: one line that says why it cannot be run, or None; ``floats``: the branch or tag
         that the definition's address follows, or None; ``record``: what its catalogue record tells, or None. Then by
-        kind: ``process_facts``, ``ogcapi_facts``, ``scenarios``, or ``package`` (of ``packages.describe_package``).
+        kind: ``process_facts``, ``ogcapi_facts``, ``scenarios``, or ``package`` (of ``describe_package``).
 
     Raises
     ------

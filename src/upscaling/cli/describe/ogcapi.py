@@ -11,20 +11,6 @@ from upscaling.errors import ConfigError
 
 __all__ = ["ogcapi_facts"]
 
-_FORM_WORDS = {
-    "bbox-auto": "bounding box, in degrees unless the tile's CRS is listed",
-    "bbox-array": "[west, south, east, north] in the tile's CRS",
-    "bbox-string": "west,south,east,north in the tile's CRS",
-    "geojson": "GeoJSON polygon in degrees",
-    "feature": "GeoJSON Feature in degrees",
-    "feature-collection": "GeoJSON FeatureCollection in degrees",
-    "wkt": "WKT in degrees",
-    "epsg": "EPSG code",
-    "time": "[start, end)",
-    "time-start": "start",
-    "time-end": "end",
-}
-
 
 def ogcapi_facts(process: OgcProcess) -> dict[str, Any]:
     """Ask a process's server, without logging in, what the process is.
@@ -37,7 +23,7 @@ def ogcapi_facts(process: OgcProcess) -> dict[str, Any]:
     """
     from upscaling.algorithms.ogc_process import described, read_inputs
     from upscaling.backends.ogcapi.client import OgcApiClient
-    from upscaling.binding.ogcapi_encodings import space_form, time_forms
+    from upscaling.binding.ogcapi import space_choice, time_choices_of
 
     where = {"process": process._asdict()}
     try:
@@ -45,15 +31,12 @@ def ogcapi_facts(process: OgcProcess) -> dict[str, Any]:
     except ConfigError as error:
         return {**where, "id": process.id, "problem": f"its server does not tell what it takes: {error.message}"}
     inputs = list(read_inputs(description))
-    forms = {entry.name: form for entry in inputs if (form := space_form(entry))}
-    timed = time_forms([entry for entry in inputs if entry.name not in forms])
-    parameters = [
-        parameter_facts(entry, form, _FORM_WORDS.get(form or ""), "its schema and name", timed=entry.name in timed)
-        for entry in inputs
-        for form in ({**forms, **timed}.get(entry.name),)
-    ]
+    choices = {entry.name: choice for entry in inputs if (choice := space_choice(entry))}
+    placed = bool(choices)
+    choices |= time_choices_of([entry for entry in inputs if entry.name not in choices])
+    parameters = [parameter_facts(entry, choices.get(entry.name)) for entry in inputs]
     notes = []
-    if not forms:
+    if not placed:
         notes.append("No input takes a tile by itself: name one in algorithm.bind, or run it over for_each.")
     if "async-execute" not in description.get("jobControlOptions", ["async-execute"]):
         notes.append("It runs only while the caller waits (no async-execute).")

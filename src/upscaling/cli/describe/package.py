@@ -7,14 +7,22 @@ from typing import Any
 
 from upscaling.algorithms.cwl.pin import images, processes, uses_javascript
 from upscaling.algorithms.cwl.types import describe, plain_type, short_name
-from upscaling.binding.cwl import tile_inputs
+from upscaling.binding.cwl import CwlBinder, time_choices_of
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm
+from upscaling.model import Algorithm, Parameter
+from upscaling.stage_in.inputs import staged_words
 from upscaling.util.files import read_json
 
 __all__ = ["describe_package"]
 
 RESOURCES = ("coresMin", "coresMax", "ramMin", "ramMax", "tmpdirMin", "outdirMin")
+
+
+class _Described(CwlBinder):
+    """What a tile would fill, also while a required input has no value."""
+
+    def left_out(self, parameter: Parameter, *, space: bool) -> None:
+        """Leave out an input without a value."""
 
 
 def describe_package(
@@ -27,24 +35,25 @@ def describe_package(
     dict
         ``id``, ``title``, ``version``, ``sha256``; ``inputs``: name → ``type``, ``required``, ``default`` and ``from``,
         which is ``tile (<form>)``, ``parameters``, ``default``, ``left out`` or ``missing``, and ``stage_in``: what it
-        would be given of STAC items (``a local catalogue`` …), or None where it takes none; ``problem``: why nothing
+        would be given of STAC items (``a local catalogue`` …), or None where it takes none; ``step``: what it would get
+        of a time step, or None; ``why``: why it was chosen for the tile, or None; ``problem``: why nothing
         takes the tile, or None; ``outputs``: name → type; ``tools``: name → its command and resources (cores,
         MiB); ``images``; ``images_required``: those under requirements; ``javascript``; ``scatters``: steps that run
         once per element.
     """
-    from upscaling.stage_in.inputs import staged_words
-
     given = dict(parameters or {})
     document = read_json(algorithm.path)
     problem = None
     try:
-        forms = tile_inputs(algorithm, given, bind)
+        choices = _Described(algorithm, given, bind or {}).choices
     except ConfigError as error:
-        forms, problem = {}, str(error)
+        choices, problem = {}, str(error)
+    steps = time_choices_of([p for p in algorithm.parameters if p.name not in {*choices, *given}])
     inputs = {}
     for parameter in algorithm.parameters:
-        if parameter.name in forms:
-            source = f"tile ({forms[parameter.name]})"
+        choice, step = choices.get(parameter.name), steps.get(parameter.name)
+        if choice:
+            source = f"tile ({choice.form})"
         elif parameter.name in given:
             source = "parameters"
         elif parameter.required:
@@ -56,10 +65,12 @@ def describe_package(
             "required": parameter.required,
             "default": parameter.default,
             "from": source,
-            "stage_in": None if parameter.name in forms else staged_words(parameter),
+            "why": choice.why if choice else None,
+            "step": step.form if step else None,
+            "stage_in": None if choice or step else staged_words(parameter),
         }
     main = next(process for process in document["$graph"] if process["id"] == "#main")
-    steps = [step for process in processes(document) for step in process.get("steps", [])]
+    parts = [step for process in processes(document) for step in process.get("steps", [])]
     return {
         "id": algorithm.id,
         "title": algorithm.title,
@@ -72,7 +83,7 @@ def describe_package(
         "images": images(document),
         "images_required": images(document, required=True),
         "javascript": uses_javascript(document),
-        "scatters": sorted(short_name(step["id"]) for step in steps if step.get("scatter")),
+        "scatters": sorted(short_name(step["id"]) for step in parts if step.get("scatter")),
     }
 
 

@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.algorithms.catalogue import pin_udp
-from upscaling.algorithms.udp import asked_for, loaded_collections, nodes_of, saves_result, subtypes
-from upscaling.binding.openeo import TIME_FORMS, time_forms
-from upscaling.binding.openeo_encodings import Spelling, alternatives, space_form
+from upscaling.algorithms.graph import nodes_of, unread
+from upscaling.algorithms.udp import loaded_collections, saves_result, subtypes
+from upscaling.binding.base import Choice
+from upscaling.binding.forms import FORMS
+from upscaling.binding.openeo import alternatives, space_choice, time_choices_of
 from upscaling.model import Parameter
-from upscaling.planning.make import NEIGHBOURHOOD
+from upscaling.planning.notices import NEIGHBOURHOOD
 
 __all__ = ["missing", "parameter_facts", "process_facts", "type_words"]
 
-_FORM_WORDS = {
-    "bbox": "bounding box in the tile's CRS",
-    "bbox-lonlat": "bounding box in degrees",
-    "geojson": "GeoJSON polygon in degrees",
-    "feature": "GeoJSON Feature in degrees",
-    "feature-collection": "GeoJSON FeatureCollection in degrees",
-    "time": "[start, end)",
-    "time-start": "start",
-    "time-end": "end",
-}
 _TABLES = {"aggregate_spatial", "load_geojson", "raster_to_vector", "vector_buffer"}
 _RASTERS = {"load_collection", "load_stac", "vector_to_raster", "load_result"}
 
@@ -57,10 +49,9 @@ def process_facts(content: Any, text: str, place: str, *, saved_as: list[str]) -
     with tempfile.TemporaryDirectory() as folder:
         algorithm = pin_udp(content, text, place, into=Path(folder), source=place)
     graph = content["process_graph"]
-    spellings = {p.name: s for p in algorithm.parameters if (s := space_form(p, graph))}
-    rest = [parameter for parameter in algorithm.parameters if parameter.name not in spellings]
-    spellings |= time_forms(rest)
-    parameters = [_parameter(p, spellings.get(p.name)) for p in algorithm.parameters]
+    choices = {p.name: choice for p in algorithm.parameters if (choice := space_choice(p, graph))}
+    choices |= time_choices_of([parameter for parameter in algorithm.parameters if parameter.name not in choices])
+    parameters = [parameter_facts(p, choices.get(p.name)) for p in algorithm.parameters]
     nodes = list(nodes_of(graph))
     facts: dict[str, Any] = {
         "id": algorithm.id,
@@ -82,19 +73,10 @@ def _call(node: Mapping[str, Any]) -> tuple[str, str]:
     return node["process_id"], str(node["namespace"])
 
 
-def _parameter(parameter: Parameter, spelling: Spelling | None) -> dict[str, Any]:
-    if spelling is None:
-        return parameter_facts(parameter, None, None, None)
-    becomes = _FORM_WORDS.get(spelling.form)
-    return parameter_facts(parameter, spelling.form, becomes, spelling.why, timed=spelling.form in TIME_FORMS)
-
-
-def parameter_facts(
-    parameter: Parameter, form: str | None, becomes: str | None, why: str | None, *, timed: bool = False
-) -> dict[str, Any]:
+def parameter_facts(parameter: Parameter, choice: Choice | None) -> dict[str, Any]:
     """Return what is told of a parameter, and what fills it: a form of the tile (or time step), or the user."""
-    if form is not None:
-        filled_by = "time step" if timed else "tile"
+    if choice is not None:
+        filled_by = "time step" if FORMS[choice.form].of == "step" else "tile"
     else:
         filled_by = "parameters" if parameter.required else "default"
     return {
@@ -104,9 +86,9 @@ def parameter_facts(
         "default": parameter.default,
         "description": " ".join(parameter.description.replace("\\n", " ").split()),
         "filled_by": filled_by,
-        "form": form,
-        "becomes": None if form is None else becomes or form,
-        "why": None if form is None else why,
+        "form": None if choice is None else choice.form,
+        "becomes": None if choice is None else FORMS[choice.form].words,
+        "why": None if choice is None else choice.why,
     }
 
 
@@ -151,10 +133,9 @@ def _notes(facts: Mapping[str, Any], parameters: tuple[Parameter, ...], graph: M
         typed = subtypes(next(p.schema for p in parameters if p.name == entry["name"]))
         if entry["form"] and "geojson" not in typed and entry["form"] in {"geojson", "feature", "feature-collection"}:
             yield f"{entry['name']} is typed {entry['type']}, but {entry['why']}: it gets a polygon."
-        if entry["form"] == "bbox-lonlat":
+        if str(entry["form"]).startswith("bbox-lonlat"):
             yield f"{entry['name']}: {entry['why']}; the box is larger than the tile, and results are cut to it."
-    asked = set(asked_for(graph))
-    unused = [name for name, entry in by_name.items() if name not in asked and not entry["form"]]
+    unused = [name for name in by_name if unread(graph, name)]
     if unused:
         yield f"Its graph does not use {', '.join(unused)}: a value changes nothing."
     intervals = [p.name for p in parameters if "temporal-interval" in subtypes(p.schema)]

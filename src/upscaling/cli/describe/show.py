@@ -212,6 +212,8 @@ def _inputs(package: Mapping[str, Any]) -> RenderableType:
         source = "you (required)" if entry["from"] == "missing" else entry["from"]
         if entry["stage_in"] and entry["from"] in {"missing", "left out"}:
             source = f"stage_in: {entry['stage_in']}; or you"
+        if entry["step"] and entry["from"] in {"missing", "left out"}:
+            source = f"time step ({entry['step']}); or you"
         by = Text(source, style=styles.get(entry["from"], "green"))
         default = "" if entry["default"] is None else _value(entry["default"])
         table.add_row(Text(name), by, Text(entry["type"]), Text(default))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from upscaling.algorithms.udp import nodes_of
+from upscaling.algorithms.graph import nodes_of
 from upscaling.errors import ConfigError
 from upscaling.estimate.checks.common import unasked
 from upscaling.estimate.model import Check
