@@ -15,6 +15,7 @@ from upscaling.results.cache import ItemCache, runs
 from upscaling.results.describe import describe
 from upscaling.results.gathered import Gathered
 from upscaling.results.item import EXTENSIONS, collection_href, collection_id
+from upscaling.results.outputs_table import write_outputs
 from upscaling.results.profile import collection_problems
 from upscaling.util.files import SHA256_MULTIHASH, rewrite, sha256_file, written_whole
 
@@ -104,7 +105,7 @@ def collect(
     reasons: Mapping[str, str] | None = None,
     part: str = "",
 ) -> CollectSummary:
-    """Write ``items.parquet`` and then ``collection.json`` into ``run_folder``, each by rename.
+    """Write ``items.parquet``, the table of values and then ``collection.json`` into ``run_folder``, each by rename.
 
     Items are read from ``tiles/<tile>/item.json`` in batches, so memory does not grow with their number; those that
     have not changed since they were gathered last are not read again. An item that names another collection, or is
@@ -162,7 +163,7 @@ def collect(
     problems = list(gathered.problems(expect=expect))
     collection = build_collection(metadata, gathered, planned=len(planned), missing=missing, problems=problems)
     collection["id"] = collection_id(metadata.id, part)
-    collection["assets"] = {"items": _table_asset(parquet)}
+    collection["assets"] = {"items": _table_asset(parquet), **write_outputs(gathered.outputs, home)}
     up = "../../" if part else "./"
     if part:
         collection["title"] = f"{metadata.title}, part {part}"

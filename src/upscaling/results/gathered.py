@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from upscaling.results.outputs_table import output_row
 from upscaling.results.profile import item_problems
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Gathered:
         When the last of them was made.
     missing
         Tile → why it is not among the items.
+    outputs
+        A row for each item with values.
     faults
         Requirement and what is wrong → [number of items, the first of them].
     """
@@ -59,6 +62,7 @@ class Gathered:
     links: list[dict[str, Any]] = field(default_factory=list)
     faults: dict[str, list[Any]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    outputs: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, item: dict[str, Any], *, expect: Expect | None = None) -> None:
         """Take in one item, whose links are as seen from the collection."""
@@ -85,6 +89,9 @@ class Gathered:
                 ways[text].count += 1
             else:
                 ways[text] = Way(tile, template)
+        row = output_row(item)
+        if row is not None:
+            self.outputs.append(row)
         for line in properties.get("upscaling:unchecked", ()):
             self._fault(f"asset {line}", tile)
         valid = properties.get("upscaling:valid_fraction")
@@ -117,6 +124,7 @@ class Gathered:
         for fault, (count, tile) in other.faults.items():
             self._fault(fault, tile, count)
         self.missing |= other.missing
+        self.outputs += other.outputs
 
     def problems(self, *, expect: Expect | None = None) -> Iterator[str]:
         """Say, one line each, in which ways the items are not alike, or not as they were expected to be."""
@@ -154,6 +162,7 @@ class Gathered:
                 "links": self.links,
                 "faults": self.faults,
                 "missing": self.missing,
+                "outputs": self.outputs,
             }
         )
 

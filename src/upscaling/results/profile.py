@@ -52,7 +52,7 @@ def item_problems(item: Stac) -> Iterator[str]:
     if not PRR_ID.fullmatch(str(item.get("id"))):
         yield "STAC-REC-02: id has other characters than letters, digits, '.', '_' and '-'"
     yield from _times(properties)
-    if not assets and properties.get("upscaling:nodata"):
+    if not assets and (properties.get("upscaling:nodata") or properties.get("upscaling:outputs")):
         return
     if not any("data" in asset.get("roles", ()) for asset in assets.values()):
         yield "STAC-REC-04: no asset has the role data"
@@ -100,7 +100,8 @@ def collection_problems(collection: Stac, *, prr: bool = False, pictured: bool =
 def homogeneity_problems(item: Stac, keys: Iterable[str]) -> Iterator[str]:
     """Yield a line for each asset that an item with data has and the collection's ``item_assets`` has not, or v.v."""
     assets = item.get("assets", {})
-    if not assets and item.get("properties", {}).get("upscaling:nodata"):
+    properties = item.get("properties", {})
+    if not assets and (properties.get("upscaling:nodata") or properties.get("upscaling:outputs")):
         return
     keys = set(keys)
     for key in sorted(keys - set(assets)):

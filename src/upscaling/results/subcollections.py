@@ -17,6 +17,7 @@ from upscaling.results.collection import (
     write_collection,
 )
 from upscaling.results.gathered import OF_THE_ALGORITHM, Gathered, Way
+from upscaling.results.outputs_table import FILE_NAME, read_rows, write_outputs
 
 __all__ = ["collect_parts"]
 
@@ -66,6 +67,10 @@ def collect_parts(
     collection["id"] = metadata.id
     root = {"rel": "root", "href": "./collection.json", "type": "application/json"}
     collection["links"] = [root, *about_links(metadata, gathered), *children]
+    rows = [row for part in parts for row in read_rows(run_folder / "parts" / part / FILE_NAME)]
+    outputs = write_outputs(rows, run_folder)
+    if outputs:
+        collection["assets"] = outputs
     (run_folder / "items.parquet").unlink(missing_ok=True)  # of when the run had no parts
     return write_collection(run_folder, collection, gathered, missing, problems)
 

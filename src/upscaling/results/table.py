@@ -19,7 +19,7 @@ __all__ = ["item_rows", "write_rows"]
 # Rows that are turned into GeoParquet at a time.
 BATCH = 2_000
 # Maps whose keys are data: as columns they would be another schema in every tile.
-AS_TEXT = {"cube:dimensions", "cube:variables"}
+AS_TEXT = {"cube:dimensions", "cube:variables", "upscaling:outputs"}
 # GeoParquet has a box in every row; an item without a place has none.
 NO_PLACE = [math.nan] * 4
 
