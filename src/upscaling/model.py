@@ -212,6 +212,8 @@ class FetchedAsset:
         What could not be checked of it, beyond its pixels.
     origin
         Folder and name that it had where it comes from: files that belong together find each other by it.
+    loose
+        Whether nothing names it: it only lay in the folder of the others.
     """
 
     path: Path
@@ -227,6 +229,7 @@ class FetchedAsset:
     stated: Mapping[str, Any] = field(default_factory=dict)
     unchecked: str = ""
     origin: str = ""
+    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True)

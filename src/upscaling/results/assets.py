@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds, FetchedAsset, Tile, TileJob
+from upscaling.results.bundle import fold, foldable, laid_out, pack, pack_folder
 from upscaling.results.cog import COG_MEDIA_TYPE, CogInfo, ensure_cog, is_tiff, move
 from upscaling.results.cubes import is_zarr
 from upscaling.results.formats import FileFacts, read_file
+from upscaling.results.multifile import Group, files_together
 from upscaling.results.projection import metres_per_unit
 from upscaling.results.remote_assets import UNREAD, stated_fields, stated_raster
 from upscaling.util.files import SHA256_MULTIHASH, sha256_file, size_of
@@ -51,7 +53,8 @@ GEOTIFF_MEDIA_TYPE = "image/tiff; application=geotiff"
 class PlacedAsset:
     """A file in the tile's folder: the key, its STAC 1.1 asset object, and the raster's facts or the other file's.
 
-    ``unchecked`` says, a line each, what could not be checked of a file that stays where it is.
+    ``unchecked`` says, a line each, what could not be checked of a file that stays where it is; ``left_out``, which of
+    the files that came with it are not kept, and why.
     """
 
     key: str
@@ -60,6 +63,7 @@ class PlacedAsset:
     fetched: FetchedAsset
     facts: FileFacts = field(default_factory=FileFacts)
     unchecked: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def asset_names(hints: Iterable[str], *, noise: Iterable[str] = ()) -> list[str]:
@@ -102,6 +106,9 @@ def _plain(hint: str, noise: list[str], *, dated: bool = True) -> str:
 def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str, exact: bool) -> list[PlacedAsset]:
     """Check every file and move it to ``job.folder/<job id>_<key><extension>``.
 
+    Files that are one result (a shapefile's parts, say) become one asset, a zip archive. What lies beside a GeoTIFF
+    (mask, world file, metadata) is written into it.
+
     Parameters
     ----------
     job_id
@@ -116,24 +123,39 @@ def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str,
     """
     home = job.scratch.resolve()
     job.folder.mkdir(parents=True, exist_ok=True)
-    noise = (job.id, job.tile.id, job_id, job.key)
-    names = asset_names((asset.key or asset.path.name for asset in assets), noise=noise)
-    placed = []
-    for name, fetched in zip(names, assets, strict=True):
-        if fetched.href:
-            placed.append(_staying(job, name, fetched, exact=exact))
-            continue
+    for fetched in assets:
         source = fetched.path.resolve()
-        if not source.is_relative_to(home) or source == home or not (source.is_file() or is_zarr(source)):
+        inside = source.is_relative_to(home) and source != home and (source.is_file() or source.is_dir())
+        if not fetched.href and not inside:
             raise TileFailedError(
-                f"result file {fetched.path.name} is not a file (or Zarr store) below the tile's scratch folder",
+                f"result file {fetched.path.name} is not a file (or folder) below the tile's scratch folder",
                 error_class=ErrorClass.OUTPUT,
             )
-        placed.append(_place(job, name, fetched, source, exact=exact))
+    noise = (job.id, job.tile.id, job_id, job.key)
+    groups = [part for group in files_together(assets) for part in _kept_apart(group)]
+    names = asset_names((group.folder or group.main.key or group.main.path.name for group in groups), noise=noise)
+    placed = []
+    # archives first: what a VRT reads may be a result of its own, which is moved away
+    for name, group in sorted(zip(names, groups, strict=True), key=lambda pair: not pair[1].parts):
+        if group.main.href:
+            placed.append(_staying(job, name, group.main, exact=exact))
+        else:
+            placed.append(_place(job, name, group, exact=exact))
     return sorted(placed, key=lambda asset: asset.key)
 
 
-def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exact: bool) -> PlacedAsset:
+def _kept_apart(group: Group) -> Iterator[Group]:
+    """Yield a GeoTIFF with what is written into it, and each other file beside it as a result of its own."""
+    if not group.parts or group.folder or not is_tiff(group.main.path):
+        yield group
+        return
+    folded = tuple(part for part in group.parts if foldable(part.origin) or part.origin.lower().endswith(".ovr"))
+    yield Group(group.main, folded, group.root)
+    yield from (Group(part) for part in group.parts if part not in folded)
+
+
+def _place(job: TileJob, name: str, group: Group, *, exact: bool) -> PlacedAsset:
+    fetched, source = group.main, group.main.path.resolve()
     asset: dict[str, Any] = {
         "href": "",
         "type": "",
@@ -142,8 +164,10 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
     }
     extension = ".zarr" if source.is_dir() else source.suffix.lower()
     cog, facts = None, FileFacts()
-    if is_tiff(source) or extension in {".tif", ".tiff"}:
+    left_out: tuple[str, ...] = ()
+    if not group.folder and (is_tiff(source) or extension in {".tif", ".tiff"}):
         target = job.folder / f"{job.id}_{name}.tif"
+        source, left_out = _folded(job, name, group)
         cog = ensure_cog(source, target, expect=job.tile if exact else None)
         if not exact:
             _see_that_it_touches(job.tile, fetched.path.name, cog.bounds, cog.crs)
@@ -151,20 +175,53 @@ def _place(job: TileJob, name: str, fetched: FetchedAsset, source: Path, *, exac
         if not fetched.title:
             asset["title"] = plain_text(", ".join(band["name"] for band in asset["bands"]), 80)
         size, checksum = cog.size, cog.sha256
+    elif group.parts or group.folder or (source.is_dir() and not is_zarr(source)):
+        target, facts = _packed(job, name, group)
+        size, checksum = size_of(target), sha256_file(target)
+        asset |= {"type": MEDIA_TYPES[".zip"], **facts.asset}
     else:
         target = job.folder / f"{job.id}_{name}{extension if extension in MEDIA_TYPES else '.bin'}"
         facts = read_file(source)
-        if facts.bounds:
-            _see_that_it_touches(job.tile, fetched.path.name, facts.bounds, facts.crs)
         size = size_of(source)
         checksum = "" if source.is_dir() else sha256_file(source)
         move(source, target)
         asset |= {"type": _media_type(extension, fetched.media_type), **facts.asset}
+    if facts.bounds:
+        _see_that_it_touches(job.tile, fetched.path.name, facts.bounds, facts.crs)
     asset["href"] = f"./{target.name}"
     asset["file:size"] = size
     if checksum:  # a folder has none
         asset["file:checksum"] = f"{SHA256_MULTIHASH}{checksum}"
-    return PlacedAsset(name, asset, cog, fetched, facts)
+    return PlacedAsset(name, asset, cog, fetched, facts, left_out=left_out)
+
+
+def _folded(job: TileJob, name: str, group: Group) -> tuple[Path, tuple[str, ...]]:
+    """Return a GeoTIFF with what lay beside it in it, and a line for each file that is not needed any more."""
+    overviews = [part for part in group.parts if part.origin.lower().endswith(".ovr")]
+    left_out = tuple(f"{Path(part.origin).name}: overviews are made anew" for part in overviews)
+    beside = tuple(part for part in group.parts if part not in overviews)
+    if not beside:
+        return group.main.path.resolve(), left_out
+    kept = Group(group.main, beside, group.root)
+    main = laid_out(kept, job.scratch / "together" / name)
+    return fold(main, [main.parent / Path(kept.name_of(part)).name for part in beside]), left_out
+
+
+def _packed(job: TileJob, name: str, group: Group) -> tuple[Path, FileFacts]:
+    """Put files that are one result, or a folder, into a zip archive; return it with what the files say."""
+    facts, ending = FileFacts(), ".zip"
+    source = group.main.path.resolve()
+    if source.is_dir():
+        target = job.folder / f"{job.id}_{name}{ending}"
+        pack_folder(source, target)
+        return target, facts
+    place = job.scratch / "together" / name
+    main = laid_out(group, place)
+    if main.suffix.lower() == ".shp":
+        facts, ending = read_file(main), ".shp.zip"  # by which GDAL opens it as it is
+    target = job.folder / f"{job.id}_{name}{ending}"
+    pack(place, target)
+    return target, facts
 
 
 def _staying(job: TileJob, name: str, fetched: FetchedAsset, *, exact: bool) -> PlacedAsset:

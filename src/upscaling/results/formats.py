@@ -28,7 +28,7 @@ SUBDATASET = re.compile(r'^(?P<driver>\w+):"?(?P<file>.*?)"?:/*(?P<name>[^:]+)$'
 SINCE = re.compile(r"^(?P<unit>day|hour|minute|second|h|s)s? since (?P<start>[-\dT:. Z+]+)$", re.IGNORECASE)
 SECONDS = {"day": 86_400, "hour": 3_600, "h": 3_600, "minute": 60, "second": 1, "s": 1}
 VECTOR_TYPES = {"FeatureCollection", "Feature"}
-MAGIC = {".fgb": b"fgb", ".gpkg": b"SQLite format 3\0"}
+MAGIC = {".fgb": b"fgb", ".gpkg": b"SQLite format 3\0", ".shp": b"\0\0\x27\x0a"}
 LONGEST_DIMENSION = 1_000
 
 
@@ -293,5 +293,6 @@ READERS: dict[str, Callable[[Path], FileFacts]] = {
     ".json": _json,
     ".nc": _cube,
     ".parquet": _parquet,
+    ".shp": _vector,
     ".zip": _zip,
 }

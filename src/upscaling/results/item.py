@@ -101,8 +101,9 @@ def build_item(
     }
     if outcome.values:
         properties["upscaling:outputs"] = json_value(dict(outcome.values))
-    if outcome.left_out:
-        properties["upscaling:left_out"] = [plain_text(line, 300) for line in outcome.left_out[:MOST_LEFT_OUT]]
+    left_out = [*outcome.left_out, *(line for asset in placed for line in asset.left_out)]
+    if left_out:
+        properties["upscaling:left_out"] = [plain_text(line, 300) for line in left_out[:MOST_LEFT_OUT]]
     extensions = [EXTENSIONS["processing"], EXTENSIONS["projection"]]
     if placed:
         extensions.append(EXTENSIONS["file"])

@@ -24,7 +24,6 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     ".rst": (".rdc", ".smp", ".ref"),
     ".grd": (".gri",),
     ".gml": (".xsd", ".gfs"),
-    ".csv": (".csvt", ".prj"),
     ".img": (*_WITH_HEADER, ".ige", ".rde"),
     **dict.fromkeys((".dat", ".bin", ".bsq", ".bil", ".bip", ".raw", ".flt", ".sli"), _WITH_HEADER),
     "": (".hdr",),

@@ -194,7 +194,7 @@ def _secondary(entry: Mapping[str, Any], label: str, folder: Path) -> Iterator[F
         paths = [path] if other["class"] == "File" or is_zarr(path) else sorted(_Scan(path).files)
         for number, part in enumerate(paths):
             key = f"{label}_secondary_{index}" + (f"_{number}" if len(paths) > 1 else "")
-            yield _file(part, key, roles=("metadata",))
+            yield _file(part, key, roles=("metadata",), loose=True)
 
 
 class _Scan:
@@ -246,7 +246,10 @@ class _Folder:
         else:
             for path in outside:
                 _inside(path, self._whole, f"output {self._name}")
-            found = [_Found(self._name, "", _file(real, p.stem, p), self._path_in(p)) for p, real in loose.items()]
+            found = [
+                _Found(self._name, "", _file(real, p.stem, p, loose=True), self._path_in(p))
+                for p, real in loose.items()
+            ]
         # a hidden file is a trace of the machine, and no result where it is all there is
         odd = [path for path in scan.odd if found or not path.is_file()]
         self.left_out += [f"{self._path_in(path)}: hidden, or no regular file" for path in odd]
@@ -313,7 +316,9 @@ class _Folder:
         for path, real in loose.items():
             main = real.parent / mains[real.parent].get(real.name, "")
             if main in assets:
-                taken.append(_Found(self._name, assets[main].item, _file(real, real.name, roles=("metadata",))))
+                taken.append(
+                    _Found(self._name, assets[main].item, _file(real, real.name, roles=("metadata",), loose=True))
+                )
             else:
                 self.left_out.append(f"{self._path_in(path)}: no STAC item of output {self._name} names it")
         return taken
