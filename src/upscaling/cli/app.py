@@ -21,7 +21,6 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Take an Earth-observation algorithm from one small area to a country, a continent or ten years.",
 )
@@ -57,6 +56,33 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("stopped; remote jobs go on and are found again by the next run\n")
         raise SystemExit(130) from None
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def run(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)],
+    cluster: Annotated[bool, typer.Option("--cluster", help="Tiles of packages as SLURM jobs.")] = False,
+) -> None:
+    """Run a configuration: Snakemake with the workflow and profile of this installation. Run it again to continue.
+
+    More configuration files, targets and any options of Snakemake may follow, e.g. `upscaling run my.yaml -n`.
+    """
+    from upscaling.util.process import run_in_front
+    from upscaling.workflow.launch import command_line, snakemake_command, what_to_open
+
+    words = [str(config), *context.args]
+    first = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
+    before, options = words[:first], words[first:]
+    files = [Path(word) for word in before if Path(word).suffix in {".yaml", ".yml", ".json"}]
+    targets = [word for word in before if Path(word) not in files]
+    settings = _load(files or [config])
+    command = snakemake_command(files, options, targets=targets, cluster=cluster)
+    typer.echo(command_line(command))
+    status = run_in_front(command)
+    if status == 0 and (settings.folder() / "report.html").is_file() and not {"-n", "--dry-run"} & set(options):
+        typer.echo("\n" + "\n".join(what_to_open(settings.folder())))
+    raise SystemExit(status)
 
 
 @app.command()
@@ -187,17 +213,16 @@ def retry(
         bool,
         typer.Option("--resubmit", help="Make, and pay, new jobs where results of finished ones were refused."),
     ] = False,
-    snakefile: Annotated[Path, typer.Option(help="The workflow.")] = Path("Snakefile"),
-    profile: Annotated[Path, typer.Option(help="Snakemake profile.")] = Path("workflow/profiles/local"),
+    snakefile: Annotated[Path | None, typer.Option(help="Another workflow that imports this one.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Another Snakemake profile.")] = None,
 ) -> None:
     """Run the tiles again that failed, and nothing else, with the run's last configuration.
 
     Where a job ended well and its results were refused (bad-output), they are fetched and checked again.
     """
-    import subprocess
-
     from upscaling.monitor.platform_jobs import discard_results
     from upscaling.monitor.status import failed_tiles
+    from upscaling.workflow.launch import run_tiles_again
 
     tiles = failed_tiles(run, only)
     if not tiles:
@@ -206,10 +231,9 @@ def retry(
     typer.echo(f"{len(tiles)} tiles")
     if resubmit:
         typer.echo(f"{len(discard_results(run, tiles))} of them are submitted, and paid, again")
-    targets = [f"{run}/tiles/{tile}/item.json" for tile in tiles]
-    command = ["snakemake", "--snakefile", str(snakefile), "--profile", str(profile)]
-    command += ["--configfile", f"{run}/plan/config.json", "--", *targets]
-    raise SystemExit(subprocess.run(command, check=False).returncode)
+    options = ["--snakefile", str(snakefile)] if snakefile else []
+    options += ["--profile", str(profile)] if profile else []
+    raise SystemExit(run_tiles_again(run, tiles, options, say=typer.echo))
 
 
 @app.command()
@@ -371,7 +395,7 @@ def local_backend(
 
 @app.command()
 def demo(
-    config: Annotated[Path, typer.Option(help="Configuration of the demo.")] = Path("config/config.yaml"),
+    config: Annotated[Path, typer.Option(help="Its configuration; written if absent.")] = Path("config/config.yaml"),
     folder: Annotated[Path, typer.Option(help="Folder for demo data and the back-end's jobs.")] = Path(".demo"),
 ) -> None:
     """Run the demo: start the embedded back-end on generated scenes, run Snakemake, stop the back-end."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import socket
@@ -16,6 +15,9 @@ from urllib.parse import urlsplit
 
 from upscaling.config import Config, load_config
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.util.process import own_environment, run_in_front
+from upscaling.util.project import project_path
+from upscaling.workflow.launch import command_line, snakemake_command, what_to_open
 
 __all__ = ["embedded_backend", "run_demo"]
 
@@ -28,34 +30,45 @@ def run_demo(config_file: Path, folder: Path) -> int:
     Parameters
     ----------
     config_file
-        A configuration whose ``backend.url`` is on this machine.
+        A configuration whose ``backend.url`` is on this machine; the demo's own is written there if there is none.
     folder
         Where the scenes and the back-end's jobs are kept; a second run finds them again.
     """
     from upscaling.demo.data import make_demo_data
 
+    if not config_file.exists():
+        _write_config(config_file)
     config = load_config(config_file)
     say(f"1/3  scenes      {folder / 'data'} (made here, not real)")
     data = make_demo_data(folder / "data")
     user, password = "demo", secrets.token_urlsafe(16)
     environment = {
-        **os.environ,
+        **own_environment(),
         "OPENEO_LOCAL_USER": user,
         "OPENEO_LOCAL_PASSWORD": password,
         "OPENEO_AUTH_USERNAME": user,
         "OPENEO_AUTH_PASSWORD": password,
-        # Snakemake, Toil and the back-end's workers are started by name from the environment that we are in.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
+    command = snakemake_command([config_file])
     with _backend(config, data, folder, environment) as url:
         say(f"2/3  back-end    {url}")
-        say("3/3  snakemake   --profile workflow/profiles/local")
-        snakemake = shutil.which("snakemake", path=environment["PATH"]) or "snakemake"
-        command = [snakemake, "--profile", "workflow/profiles/local", "--configfile", str(config_file)]
-        status = subprocess.run(command, env=environment, check=False).returncode
+        say(f"3/3  snakemake   {command_line(command[1:])}")
+        status = run_in_front(command, environment)
     if status == 0:
-        _say_what_to_open(Path("results") / config.run)
+        say("\n" + "\n".join(what_to_open(config.folder())))
     return status
+
+
+def _write_config(config_file: Path) -> None:
+    """Copy the demo's configuration, with the files that it names from the working directory."""
+    for name in ("area.geojson", "ndvi_composite.json"):
+        copy = Path("config", "demo", name)
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(project_path("config", "demo", name), copy)
+    config_file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(project_path("config", "config.yaml"), config_file)
+    say(f"     wrote       {config_file} and config/demo, to look at and to copy")
 
 
 def say(line: str) -> None:
@@ -127,19 +140,3 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
                 return
         time.sleep(0.2)
     raise UpscalingError(f"the embedded back-end did not answer within {_START_SECONDS} s (see {log})")
-
-
-def _say_what_to_open(run_folder: Path) -> None:
-    tiles = sorted(run_folder.glob("tiles/*/*.tif"))
-    say("")
-    say(f"report       {(run_folder / 'report.html').resolve()}   (any browser)")
-    say(f"collection   {(run_folder / 'collection.json').resolve()}")
-    table = run_folder / "items.parquet"
-    if table.is_file():  # a run in parts has one for each
-        say(f"all items    {table.resolve()}   (QGIS, geopandas)")
-    elif (run_folder / "parts").is_dir():
-        say(f"all items    {(run_folder / 'parts').resolve()}/*/items.parquet   (QGIS, geopandas)")
-    if tiles:
-        say(f"mosaic       {(run_folder / 'mosaic').resolve()}   (*.gti.gpkg in QGIS, *.png to look at)")
-        say(f"one tile     {tiles[0].resolve()}   (QGIS, any GeoTIFF viewer)")
-    say(f"the tiles    {(run_folder / 'plan' / 'tiles.parquet').resolve()}")
