@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 # Tests wait for servers and clusters more than they compute.
 TEST_PROCESSES ?= 3
 
-.PHONY: demo test check venv lock clean slurm-up slurm-down
+.PHONY: demo test check venv wheel lock clean slurm-up slurm-down
 .DELETE_ON_ERROR:
 
 demo: venv
@@ -30,6 +30,7 @@ check: venv
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/upscaling config-files --check
+	$(BIN)/python tools/conda_recipe.py --check
 
 venv: $(VENV)/.package
 
@@ -42,10 +43,16 @@ $(VENV)/.package: $(VENV)/.versions pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# After a change of pyproject.toml; needs uv. overrides.txt says which wrong pins are taken out of the way, and why.
+# What `pip install` takes, with the workflow in it.
+wheel: venv
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+
+# After a change of pyproject.toml; needs uv. requirements-core.lock is what an install without extras takes. overrides.txt says which wrong pins are taken out of the way, and why.
 lock:
 	uv pip compile pyproject.toml --all-extras --override overrides.txt --generate-hashes --universal \
 	  --python-version 3.11 --prerelease if-necessary --no-header --quiet -o requirements.lock
+	uv pip compile pyproject.toml --override overrides.txt --constraint requirements.lock --generate-hashes --universal \
+	  --python-version 3.11 --prerelease if-necessary --no-header --no-annotate --quiet -o requirements-core.lock
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache

@@ -161,7 +161,9 @@ def pin_udp(
 def pin_package_of(source: str, into: Path) -> Algorithm:
     """Pin an application package; what the loader says of an address out of reach is cut to what helps."""
     from upscaling.algorithms.cwl import pin_package
+    from upscaling.util.extras import require
 
+    require("toil", "cwl")
     try:
         return pin_package(source, into)
     except ConfigError as error:

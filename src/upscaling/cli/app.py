@@ -383,10 +383,11 @@ def local_backend(
     ] = None,
 ) -> None:
     """Serve the embedded openEO back-end. User and password: OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD."""
-    try:
-        from upscaling.local_backend.server import serve
-    except ImportError as error:
-        raise UpscalingError(f"needs the extra `local`: pip install 'eo-upscaling[local]' ({error.name})") from None
+    from upscaling.util.extras import require_local
+
+    require_local()
+    from upscaling.local_backend.server import serve
+
     user, password = os.environ.get("OPENEO_LOCAL_USER"), os.environ.get("OPENEO_LOCAL_PASSWORD")
     if not user or not password:
         raise UpscalingError("set OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD for the user of the back-end")

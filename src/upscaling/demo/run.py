@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from upscaling.config import Config, load_config
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.util.extras import require_local
 from upscaling.util.process import own_environment, run_in_front
 from upscaling.util.project import project_path
 from upscaling.workflow.launch import command_line, snakemake_command, what_to_open
@@ -36,6 +37,7 @@ def run_demo(config_file: Path, folder: Path) -> int:
     """
     from upscaling.demo.data import make_demo_data
 
+    require_local()
     if not config_file.exists():
         _write_config(config_file)
     config = load_config(config_file)
@@ -123,7 +125,7 @@ def embedded_backend(folder: Path, *, user: str, password: str, slots: int = 2) 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    environment = {**os.environ, "OPENEO_LOCAL_USER": user, "OPENEO_LOCAL_PASSWORD": password}
+    environment = {**own_environment(), "OPENEO_LOCAL_USER": user, "OPENEO_LOCAL_PASSWORD": password}
     with _served(port, data, folder, environment, slots):
         yield f"http://127.0.0.1:{port}/openeo/1.2"
 

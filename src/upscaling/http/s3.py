@@ -6,6 +6,8 @@ import os
 import re
 from typing import Any
 
+from upscaling.util.extras import require
+
 __all__ = ["bucket_store"]
 
 
@@ -22,6 +24,7 @@ def bucket_store(href: str, prefix: str) -> tuple[Any, str]:
     href
         ``s3://bucket/key``.
     """
+    require("obstore", "s3")
     from obstore.store import S3Store
 
     bucket, _, key = href.removeprefix("s3://").partition("/")

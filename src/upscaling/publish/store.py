@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from upscaling.errors import UpscalingError
 from upscaling.publish.objects import Published
+from upscaling.util.extras import require
 
 if TYPE_CHECKING:
     from upscaling.config.products import Publish
@@ -46,6 +47,7 @@ class Store:
     """
 
     def __init__(self, settings: Publish) -> None:
+        require("obstore", "s3")
         from obstore.store import S3Store
 
         if not any(os.environ.get(name) for name in _CREDENTIALS):

@@ -10,6 +10,7 @@ from typing import Any
 
 from upscaling.model import Bounds
 from upscaling.results.projection import proj_code
+from upscaling.util.extras import require
 
 __all__ = ["describe_zarr", "is_zarr"]
 
@@ -41,6 +42,7 @@ def describe_zarr(path: Path) -> tuple[dict[str, Any], dict[str, Any], Bounds | 
 
     if any(part.is_symlink() for part in path.rglob("*")):
         raise ValueError("has a symbolic link in it")
+    require("zarr", "cubes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is odd in a product is not for our log
         try:
