@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["ConfigError", "ErrorClass", "TileFailedError", "UpscalingError"]
+__all__ = ["ConfigError", "ErrorClass", "PlatformError", "TileFailedError", "UpscalingError"]
 
 
 class UpscalingError(Exception):
@@ -53,3 +53,35 @@ class TileFailedError(UpscalingError):
     def __init__(self, message: str, *, error_class: ErrorClass = ErrorClass.PERMANENT) -> None:
         self.error_class = error_class
         super().__init__(message)
+
+
+class PlatformError(Exception):
+    """A request to a server that did not go well.
+
+    Attributes
+    ----------
+    error_class
+        What kind of trouble it is.
+    outcome_unknown
+        True if the server may have acted all the same.
+    retry_after
+        Seconds that the server asked to wait, if it did.
+    code
+        The server's own code for it, if it gave one.
+    status
+        The HTTP status, if there was an answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_class: ErrorClass,
+        outcome_unknown: bool = False,
+        retry_after: float | None = None,
+        code: str | None = None,
+        status: int | None = None,
+    ) -> None:
+        self.error_class, self.outcome_unknown, self.retry_after = error_class, outcome_unknown, retry_after
+        self.code, self.status = code, status
+        super().__init__(" ".join(message.split()))

@@ -145,7 +145,7 @@ def test_a_job_whose_raster_is_refused_is_paid_once_and_a_changed_check_takes_it
 
 def test_only_on_demand_a_refused_job_is_made_and_paid_again(tiles: Make, proxy: FaultyProxy) -> None:
     run = tiles(1)
-    proxy.spoil(at.DOWNLOAD, say(200, b"II*\0" + bytes(4000), "image/tiff"), times=1)
+    proxy.spoil(at.DOWNLOAD, say(200, b"II*\0" + bytes(4000), "image/tiff"), times=3)
     assert only_class(run.run()) == {ErrorClass.OUTPUT}
     (tile,) = run.plan.tiles
     assert discard_results(run.folder, [tile]) == [tile]

@@ -76,7 +76,7 @@ def test_a_file_that_is_no_raster_fails_and_the_next_run_fetches_it_again_unpaid
     tiles: Make, proxy: FaultyProxy
 ) -> None:
     run = tiles(1)
-    proxy.spoil(at.DOWNLOAD, say(200, b"II*\0" + bytes(4000), "image/tiff"))
+    proxy.spoil(at.DOWNLOAD, say(200, b"II*\0" + bytes(4000), "image/tiff"), times=3)
     assert only_class(run.run()) == {ErrorClass.OUTPUT}
     assert set(run.run().values()) == {None}
     assert len(run.jobs()) == 1
@@ -343,7 +343,7 @@ def test_the_logs_of_a_failed_job_may_be_hard_to_get(tiles: Make, proxy: FaultyP
     from upscaling.execution.tile import run_tile
 
     (tile,) = run.plan.tiles
-    with pytest.raises(Exception, match=r"one \[31mtwo \| 3") as caught:
+    with pytest.raises(Exception, match=r"one two \| 3") as caught:
         run_tile(tile, config=run.config, run_folder=run.folder)
     assert "\x1b" not in str(caught.value)
 

@@ -163,12 +163,15 @@ HARM: dict[str, tuple[Callable[[FakeHostilePlatform], Given], str]] = {
     "endless": (lambda p: {"assets": {"a": {"href": f"{p.url}/files/endless"}}}, "more than 0.01 GB"),
     "a file of this machine": (
         lambda p: {"assets": {"a": {"href": "file:///etc/passwd"}}},
-        "gives a link that is none",
+        "gives a link that is not valid",
     ),
-    "no address": (lambda p: {"assets": {"a": {"href": "http://[::1"}}}, "gives a link that is none"),
-    "control signs": (lambda p: {"assets": {"a": {"href": "http://a\x00b/\n"}}}, "gives a link that is none"),
+    "no address": (lambda p: {"assets": {"a": {"href": "http://[::1"}}}, "gives a link that is not valid"),
+    "control signs": (lambda p: {"assets": {"a": {"href": "http://a\x00b/\n"}}}, "gives a link that is not valid"),
     "endless redirects": (lambda p: {"assets": {"a": {"href": f"{p.url}/files/circle"}}}, "redirects"),
-    "a redirect to this machine": (lambda p: {"assets": {"a": {"href": f"{p.url}/files/passwd"}}}, "link that is none"),
+    "a redirect to this machine": (
+        lambda p: {"assets": {"a": {"href": f"{p.url}/files/passwd"}}},
+        "redirects out of the web",
+    ),
     "an item that does not end": (lambda p: {"links": [{"rel": "item", "href": f"{p.url}/files/endless"}]}, "not end"),
     "an item too deep": (lambda p: {"links": [{"rel": "item", "href": f"{p.url}/files/deep"}]}, "not JSON"),
     "wrong kinds everywhere": (

@@ -189,7 +189,7 @@ def test_registered_once_and_updated_after(
     config, folder = finished
     stac_api.bulk, stac_api.token = bulk, "token"
     settings = to(config, s3, stac_api=stac_api.url, auth_read=["anonymous"], auth_write=["stac-admin"])
-    with pytest.raises(UpscalingError, match=r"401 .*UPSCALING_STAC_TOKEN"):
+    with pytest.raises(UpscalingError, match=r"401: .*UPSCALING_STAC_TOKEN"):
         publish(settings, folder)
     monkeypatch.setenv("UPSCALING_STAC_TOKEN", "token")
     number = len(list(folder.glob("tiles/*/item.json")))
@@ -213,7 +213,7 @@ def test_an_api_that_stumbles_is_asked_again(stac_api: FakeStacApi, bulk: bool) 
     assert not stac_api.faults
     assert len(stac_api.items) == 40
     stac_api.faults = [500] * 1000
-    with pytest.raises(UpscalingError, match=r"500 .*run it again later"):
+    with pytest.raises(UpscalingError, match=r"500: .*run it again later"):
         StacApi(stac_api.url, patience=1).register({"id": "c", "links": []}, iter(items))
 
 

@@ -1,14 +1,15 @@
-"""Definitions and records from the web, of a size that they can have; and which server an address is of."""
+"""Definitions and records from the web, of a size that they can have."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from upscaling.errors import ConfigError, PlatformError
+from upscaling.http.address import shown
+from upscaling.http.transport import Transport
 
-from upscaling.errors import ConfigError
-
-__all__ = ["fetch_text", "origin"]
+__all__ = ["fetch_text"]
 
 _LARGEST = 20_000_000  # bytes; the catalogue's largest definition has 0.1 MB
+_SECONDS = 60.0
 
 
 def fetch_text(url: str) -> str:
@@ -17,32 +18,14 @@ def fetch_text(url: str) -> str:
     Raises
     ------
     ConfigError
-        If it cannot be had, or is no text.
+        If it cannot be had, or is not text.
     """
-    import requests
-
+    place = shown(url)
     try:
-        with requests.get(url, timeout=60, stream=True) as reply:
-            if not reply.ok:
-                raise ConfigError(
-                    f"the server answered {reply.status_code} {reply.reason}", file=url, key="algorithm.source"
-                )
-            body = bytearray()
-            for block in reply.iter_content(65536):
-                body += block
-                if len(body) > _LARGEST:
-                    raise ConfigError("is larger than any process definition (20 MB)", file=url, key="algorithm.source")
-            return body.decode("utf-8")
-    except requests.RequestException as error:
-        raise ConfigError(f"cannot be fetched: {type(error).__name__}", file=url, key="algorithm.source") from None
+        with Transport(seconds=_SECONDS, name="the server").open("GET", url, headers={"Accept": "*/*"}) as reply:
+            return reply.content(_LARGEST).decode("utf-8")
+    except PlatformError as error:
+        words = str(error) if error.status else f"cannot be fetched: {error}"
+        raise ConfigError(words, file=place, key="algorithm.source") from None
     except UnicodeDecodeError:
-        raise ConfigError("is no text", file=url, key="algorithm.source") from None
-
-
-def origin(url: str) -> tuple[str, str, int | None] | None:
-    """Return scheme, host and port, which must be the same for credentials to be sent; None for what is not http(s)."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    if scheme not in {"http", "https"}:
-        return None
-    return scheme, (parts.hostname or "").lower(), parts.port or {"https": 443, "http": 80}[scheme]
+        raise ConfigError("is not text", file=place, key="algorithm.source") from None

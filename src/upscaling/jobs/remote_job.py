@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.jobs.failures import classify_log, is_no_data
 from upscaling.jobs.receipts import Receipt
 from upscaling.model import Outcome, TileJob
@@ -32,38 +32,6 @@ _LEAVES_THE_JOB = {ErrorClass.TRANSIENT, ErrorClass.AUTH, ErrorClass.QUOTA}  # t
 _T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
-
-
-class PlatformError(Exception):
-    """A request that did not go well.
-
-    Attributes
-    ----------
-    error_class
-        What kind of trouble it is.
-    outcome_unknown
-        True if the platform may have acted all the same.
-    retry_after
-        Seconds that the platform asked to wait, if it did.
-    code
-        The platform's own code for it, if it gave one.
-    status
-        The HTTP status, if there was an answer.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        error_class: ErrorClass,
-        outcome_unknown: bool = False,
-        retry_after: float | None = None,
-        code: str | None = None,
-        status: int | None = None,
-    ) -> None:
-        self.error_class, self.outcome_unknown, self.retry_after = error_class, outcome_unknown, retry_after
-        self.code, self.status = code, status
-        super().__init__(" ".join(message.split()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,12 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from upscaling.errors import UpscalingError
-
-if TYPE_CHECKING:
-    import requests
+from upscaling.errors import ErrorClass, PlatformError, UpscalingError
+from upscaling.http.address import shown
+from upscaling.http.transport import BearerToken, Transport
 
 __all__ = ["StacApi"]
 
@@ -26,15 +25,8 @@ _BULK, _AT_ONCE, _TIMEOUT = 500, 8, 60.0
 _SHOWN = 3
 _TRANSACTION = "/extensions/transaction"
 _SIMPLE_TRANSACTION = "/conf/simpletx"
-_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 # The server makes these links itself, and refuses or doubles ours.
 _SERVERS_OWN = {"self", "root", "parent", "collection", "item", "items", "child", "canonical"}
-
-
-class _Transient(Exception):  # noqa: N818 -- not an error of ours: it is tried again
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        self.retry_after = retry_after
-        super().__init__(message)
 
 
 class StacApi:
@@ -55,16 +47,11 @@ class StacApi:
     """
 
     def __init__(self, url: str, *, patience: float = 300.0) -> None:
-        import requests
-
-        self._url, self._patience, self._session = url.rstrip("/"), patience, requests.Session()
+        self._url, self._patience = url.rstrip("/"), patience
         token, place = os.environ.get(_TOKEN), urlsplit(url)
         if token and place.scheme != "https" and place.hostname not in {"127.0.0.1", "localhost", "::1"}:
             raise UpscalingError(f"publish.stac_api: {url} is not encrypted; {_TOKEN} is not sent there")
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_AT_ONCE)
-        self._session.mount(f"{place.scheme}://", adapter)
+        self._transport = Transport(BearerToken(url, token), seconds=_TIMEOUT, at_once=_AT_ONCE)
         landing = self._json("GET", self._url)
         conforms = [str(entry) for entry in landing.get("conformsTo") or ()]
         if not any(entry.endswith(_SIMPLE_TRANSACTION) or _TRANSACTION in entry for entry in conforms):
@@ -90,8 +77,8 @@ class StacApi:
     def _in_bulk(self, place: str, items: Iterator[dict[str, Any]]) -> int:
         number = 0
         while chunk := {item["id"]: item for item in islice(items, _BULK)}:
-            answer = self._send("POST", f"{place}/bulk_items", {"items": chunk, "method": "upsert"})
-            _see_that_all_were_taken(place, answer)
+            _, content = self._send("POST", f"{place}/bulk_items", {"items": chunk, "method": "upsert"})
+            _see_that_all_were_taken(place, content)
             number += len(chunk)
         return number
 
@@ -107,7 +94,7 @@ class StacApi:
 
     def _put_or_post(self, place: str, own: str, document: dict[str, Any]) -> None:
         # A creation that was answered by a broken line is repeated, answered by 409, and so updated.
-        if self._send("POST", place, document, fine=(409,)).status_code == 409:
+        if self._send("POST", place, document, fine=(409,))[0] == 409:
             self._send("PUT", own, document)
 
     def _has_bulk(self, landing: dict[str, Any]) -> bool:
@@ -121,63 +108,52 @@ class StacApi:
         return False
 
     def _json(self, method: str, url: str) -> dict[str, Any]:
-        answer = self._send(method, url)
-        try:
-            content = answer.json()
-        except ValueError:
-            raise UpscalingError(f"publish.stac_api: {url} did not answer with JSON") from None
-        return content if isinstance(content, dict) else {}
+        _, content = self._send(method, url)
+        if not isinstance(content, dict):
+            raise UpscalingError(f"publish.stac_api: {shown(url)} did not answer with JSON")
+        return content
 
-    def _send(self, method: str, url: str, document: Any = None, *, fine: tuple[int, ...] = ()) -> requests.Response:
-        from tenacity import (
-            RetryCallState,
-            Retrying,
-            retry_if_exception_type,
-            stop_after_delay,
-            wait_random_exponential,
-        )
+    def _send(self, method: str, url: str, document: Any = None, *, fine: tuple[int, ...] = ()) -> tuple[int, Any]:
+        """Send a request, again while the server is out of reach; return status and content of the answer."""
+        from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
         backoff = wait_random_exponential(multiplier=0.3, max=30)
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            asked = error.retry_after if isinstance(error, _Transient) else None
-            return backoff(state) if asked is None else asked
+            asked = error.retry_after if isinstance(error, PlatformError) else None
+            return backoff(state) if asked is None else min(asked, self._patience)
 
         retrying = Retrying(
-            retry=retry_if_exception_type(_Transient), wait=wait, stop=stop_after_delay(self._patience), reraise=True
+            retry=retry_if_exception(_is_transient), wait=wait, stop=stop_after_delay(self._patience), reraise=True
         )
         try:
-            answer = retrying(self._once, method, url, document)
-        except _Transient as error:
-            raise UpscalingError(f"publish.stac_api: {method} {url}: {error}; run it again later") from None
-        if not answer.ok and answer.status_code not in fine:
-            hint = f" (is {_TOKEN} right?)" if answer.status_code in {401, 403} else ""
-            raise UpscalingError(f"publish.stac_api: {method} {url}: {answer.status_code} {answer.text[:300]}{hint}")
-        return answer
+            return retrying(self._once, method, url, document, fine)
+        except PlatformError as error:
+            hint = f" (is {_TOKEN} right?)" if error.error_class is ErrorClass.AUTH else ""
+            later = "; run it again later" if _is_transient(error) else ""
+            raise UpscalingError(f"publish.stac_api: {method} {error}{hint}{later}") from None
 
-    def _once(self, method: str, url: str, document: Any) -> requests.Response:
+    def _once(self, method: str, url: str, document: Any, fine: tuple[int, ...]) -> tuple[int, Any]:
         import orjson
-        import requests
 
-        body = None if document is None else orjson.dumps(document)
-        headers = {"Content-Type": "application/json"} if body else {}
-        try:
-            answer = self._session.request(method, url, data=body, headers=headers, timeout=_TIMEOUT)
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise _Transient(f"no answer ({type(error).__name__})") from None
-        if answer.status_code in _TRANSIENT:
-            asked = answer.headers.get("Retry-After", "")
-            raise _Transient(f"{answer.status_code} {answer.reason}", float(asked) if asked.isdigit() else None)
-        return answer
+        options: dict[str, Any] = {}
+        if document is not None:
+            options = {"data": orjson.dumps(document), "headers": {"Content-Type": "application/json"}}
+        with self._transport.open(method, url, expected={*range(200, 300), *fine}, **options) as reply:
+            try:
+                return reply.status_code, orjson.loads(reply.content())
+            except orjson.JSONDecodeError:  # older servers answer with a sentence, or with nothing
+                return reply.status_code, None
 
 
-def _see_that_all_were_taken(place: str, answer: requests.Response) -> None:
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, PlatformError) and error.error_class is ErrorClass.TRANSIENT
+
+
+def _see_that_all_were_taken(place: str, content: Any) -> None:
     """Raise for items that the server left out: it answers 200 all the same, and lists them."""
-    try:
-        errors = answer.json().get("errors") or ()
-    except (ValueError, AttributeError):  # older servers answer with a sentence
-        return
+    errors = (content.get("errors") if isinstance(content, dict) else None) or ()
     if errors:
         said = "; ".join(str(error)[:200] for error in errors[:_SHOWN])
         more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from upscaling.config.stage_in import Search
 from upscaling.errors import ConfigError
+from upscaling.http.session import new_session
 from upscaling.stage_in.web import FetchError, Web, is_remote, shown
 from upscaling.util.text import plain_text
 
@@ -142,7 +143,7 @@ def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Say) -> Itera
     from urllib3 import Retry
 
     def identified(request: Any) -> Any:
-        request.headers = {**(request.headers or {}), **web.headers_for(request.url)}
+        request.headers = {**(request.headers or {}), **web.credentials.header(request.url)}
         return request
 
     retry = Retry(
@@ -153,8 +154,8 @@ def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Say) -> Itera
         redirect=3,
         raise_on_status=False,
     )
-    io = StacApiIO(timeout=_TIMES_OUT, max_retries=retry, request_modifier=identified)
-    io.session.auth = lambda request: request  # else requests would look for a password in ~/.netrc
+    io = StacApiIO(timeout=_TIMES_OUT, request_modifier=identified)
+    io.session = new_session(_TIMES_OUT[1], retries=retry)
     try:
         with warnings.catch_warnings():  # of what an API leaves out and the client knows anyway
             warnings.simplefilter("ignore", PystacClientWarning)

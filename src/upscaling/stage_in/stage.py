@@ -7,7 +7,6 @@ into the catalogues of the tiles that use it. Whoever comes first downloads it; 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -23,8 +22,9 @@ from urllib.parse import unquote, urlsplit
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.stage_in.choose import SOURCE
 from upscaling.stage_in.inputs import ITEMS
-from upscaling.stage_in.web import FetchError, Web, is_remote, shown
+from upscaling.stage_in.web import FetchError, Web, is_remote
 from upscaling.util.files import digest, read_json, write_json, written_whole
+from upscaling.util.stac_assets import unsigned
 
 if TYPE_CHECKING:
     from upscaling.model import TileJob
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Stage", "download_all", "items_in", "stage_in", "stage_of"]
 
 _TRIES, _PAUSE = 5, 2.0  # s before the second try; doubled each time
+_LONGEST_PAUSE = 300.0  # s, whatever a server asks for
 _AT_ONCE = 4  # downloads of one tile
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
-# multihash prefixes: function and length of the digest
-_HASHES = {"1114": "sha1", "1220": "sha256", "1340": "sha512", "1420": "sha3_256", "d50110": "md5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,33 +176,27 @@ class Stage:
             path = Path(href)
             if not path.is_file():
                 raise FetchError(f"no such file: {href}")
-            _checked(path, size, "", href)  # nothing was downloaded, and each tile would read it all
+            # Its checksum is not compared: nothing was downloaded, and each tile would read it all.
+            if size is not None and path.stat().st_size != size:
+                raise FetchError(f"{href} has {path.stat().st_size} bytes, and the catalogue declares {size}")
             return path
-        name = digest([href.partition("?")[0], size, checksum])[:32]
+        name = digest([unsigned(href, "")[0], size, checksum])[:32]
         place = self.cache / name[:2] / name
         if place.is_file():
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
         with _alone(place.with_suffix(".lock")):
             if not place.is_file():
-                _again_and_again(lambda: self._download(href, place, size, checksum))
+                _again_and_again(lambda: self._download(href, place, asset, size))
         place.with_suffix(".lock").unlink(missing_ok=True)
         return place
 
-    def _download(self, href: str, place: Path, size: int | None, checksum: str) -> None:
-        part = place.with_suffix(".part")
-        Web(self.home).file(href, part, largest=self.largest, size=size)
-        if size is not None and part.stat().st_size < size:
-            raise FetchError(f"the download of {shown(href)} broke off", passing=True)
-        try:
-            _checked(part, size, checksum, href)
-        except FetchError:
-            part.unlink()  # all there, but wrong: continuing it cannot help
-            raise
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-        part.chmod(0o444)  # tools get a link to this very file
-        part.replace(place)
+    def _download(self, href: str, place: Path, asset: Mapping[str, Any], size: int | None) -> None:
+        new = place.with_suffix(".new")
+        declared = {"checksum": str(asset.get("file:checksum") or ""), "media_type": str(asset.get("type") or "")}
+        Web(self.home).file(href, new, largest=self.largest, size=size, **declared)
+        new.chmod(0o444)  # tools get a link to this very file
+        new.replace(place)
 
     def _link(self, place: Path, target: Path) -> None:
         """Put a file at ``target`` without copying it where that is possible; containers could not follow a symlink."""
@@ -280,17 +273,6 @@ def _safe(name: str, otherwise: str) -> str:
     return _NAME.sub("_", name).strip("._")[-120:].lstrip("._-") or otherwise
 
 
-def _checked(path: Path, size: int | None, checksum: str, href: str) -> None:
-    if size is not None and path.stat().st_size != size:
-        raise FetchError(f"{shown(href)} has {path.stat().st_size} bytes, and the catalogue declares {size}")
-    for prefix, name in _HASHES.items():
-        if checksum.startswith(prefix) and len(checksum) == len(prefix) + 2 * hashlib.new(name).digest_size:
-            with path.open("rb") as stream:
-                found = hashlib.file_digest(stream, name).hexdigest()
-            if found != checksum[len(prefix) :]:
-                raise FetchError(f"{shown(href)} does not have the checksum that the catalogue declares ({name})")
-
-
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """Hold a lock; wait for it. On a file system without locks two may download, each of them for nothing."""
@@ -312,11 +294,18 @@ def _alone(lock: Path) -> Iterator[None]:
 
 def _again_and_again(act: Callable[[], None]) -> None:
     """Try again while a fault may pass."""
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+    backoff = wait_exponential(multiplier=_PAUSE)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, FetchError) else None
+        return backoff(state) if asked is None else min(asked, _LONGEST_PAUSE)
 
     Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, FetchError) and error.passing),
-        wait=wait_exponential(multiplier=_PAUSE),
+        wait=wait,
         stop=stop_after_attempt(_TRIES),
         reraise=True,
     )(act)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ __all__ = [
     "canonical_json",
     "digest",
     "is_as_declared",
+    "matches_checksum",
     "read_json",
     "rewrite",
     "sha256_bytes",
@@ -26,6 +28,21 @@ __all__ = [
 ]
 
 SHA256_MULTIHASH = "1220"  # what a file:checksum of SHA-256 begins with: 0x12 = sha2-256, 0x20 = 32 bytes
+
+# What a multihash begins with (unsigned varint of the function) -> the function, as hashlib names it.
+_MULTIHASH = {
+    "11": "sha1",
+    "12": "sha256",
+    "13": "sha512",
+    "14": "sha3_512",
+    "15": "sha3_384",
+    "16": "sha3_256",
+    "17": "sha3_224",
+    "20": "sha384",
+    "d501": "md5",
+    "c0e402": "blake2b",
+    "e0e402": "blake2s",
+}
 
 # It can only be read by setting it, which would be a race between threads.
 _UMASK = os.umask(0)
@@ -111,9 +128,40 @@ def sha256_file(path: Path) -> str:
 
 
 def is_as_declared(path: Path, size: int | None, checksum: str) -> bool:
-    """Return whether a file has a size (None for any) and a ``file:checksum``, of which only SHA-256 is looked at."""
-    if size is not None and path.stat().st_size != size:
-        return False
-    if checksum.startswith(SHA256_MULTIHASH) and len(checksum) == 68:
-        return sha256_file(path) == checksum[4:].lower()
-    return True
+    """Return whether a file has a size (None for any) and a checksum (empty for any), see ``matches_checksum``."""
+    return (size is None or path.stat().st_size == size) and matches_checksum(path, checksum)
+
+
+def matches_checksum(path: Path, checksum: str) -> bool:
+    """Return whether a file has a checksum; True if that is written or made in a way that is not known here.
+
+    Parameters
+    ----------
+    checksum
+        A multihash in hexadecimal (``file:checksum`` of STAC), ``sha256:…`` as OCI registries, or ``sha1$…`` as CWL
+        writes it.
+    """
+    name, expected = _checksum_of(checksum.strip().lower())
+    if not name:
+        return True
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
+    return found[: len(expected)] == expected
+
+
+def _checksum_of(text: str) -> tuple[str, str]:
+    """Return the function (as hashlib names it) and the digest of a checksum; nothing where it is not known."""
+    named = re.fullmatch(r"(md5|sha1|sha256|sha384|sha512)[:$]([0-9a-f]+)", text)
+    if named:
+        name, expected = named[1], named[2]
+        whole = 2 * hashlib.new(name, usedforsecurity=False).digest_size
+        return name, expected if len(expected) == whole else "not a digest"
+    for prefix, name in _MULTIHASH.items():
+        # A digest may be cut, but not to nothing; one of more than 127 bytes would say its length in two.
+        found = re.fullmatch(rf"{prefix}([0-9a-f]{{2}})([0-9a-f]{{16,}})", text)
+        if found:
+            length, expected = found.groups()
+            whole = 2 * hashlib.new(name, usedforsecurity=False).digest_size
+            if 2 * int(length, 16) == len(expected) <= whole:
+                return name, expected
+    return "", ""

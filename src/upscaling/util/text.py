@@ -1,24 +1,42 @@
-"""What others wrote, made fit to be shown or kept: one printable line, and none of our secrets."""
+"""Texts that others wrote, made fit to be shown or kept: one printable line, without secrets."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
 from typing import Any
 
-__all__ = ["masked", "plain_text"]
+__all__ = ["plain_text", "redact"]
+
+_SECRET_VARIABLE = re.compile(r"(?:OPENEO|OGCAPI|UPSCALING|AWS)_.*(?:PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY)")
+_USER_INFO = re.compile(r"(?<=://)[^\s/?#@'\"]+(?:@[^\s/?#@'\"]*)*@")
+_QUERY = re.compile(r"(?<=[A-Za-z0-9/._~%-])\?[^\s'\"<>)\]},;]*=[^\s'\"<>)\]},;]*")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_HEADER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_SHORTEST_SECRET = 3  # characters; to replace shorter ones would only make text unreadable
 
 
 def plain_text(value: Any, limit: int = 200) -> str:
-    """Return what a platform wrote as one printable line: it may hold anything, also halves of characters."""
-    words = " ".join(str(value).split())
-    return "".join(character for character in words if character.isprintable())[:limit]
+    """Return what others wrote as one printable line without secrets: it may hold anything, also halves of characters.
+
+    Parameters
+    ----------
+    limit
+        Characters that are kept.
+    """
+    words = " ".join(_COLOURS.sub("", str(value)).split())
+    return redact("".join(sign if sign.isprintable() else " " for sign in words))[:limit]
 
 
-def masked(text: str, variables: Iterable[str]) -> str:
-    """Return a message without what these environment variables hold: a server may repeat what it was sent."""
-    for name in variables:
-        secret = os.environ.get(name)
-        if secret:
+def redact(text: str) -> str:
+    """Return a text without secrets: a server may repeat what it was sent, and an address may hold a signature.
+
+    Left out are the values of this package's secret environment variables, users and queries of addresses, and what
+    follows ``Bearer`` and ``Basic``.
+    """
+    for name, secret in os.environ.items():
+        if len(secret) >= _SHORTEST_SECRET and secret in text and _SECRET_VARIABLE.fullmatch(name):
             text = text.replace(secret, "***")
-    return text
+    text = _ADDRESS.sub(lambda found: _QUERY.sub("?***", _USER_INFO.sub("***@", found[0])), text)
+    return _HEADER.sub(r"\1 ***", text)

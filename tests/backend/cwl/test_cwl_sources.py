@@ -74,7 +74,7 @@ def test_what_no_artifact_of_a_package_is_refused_in_one_line(
         (twice, "must hold one CWL file; it holds ndvi.cwl, b.cwl"),
         (none, "must hold one CWL file; it holds none"),
         (f"oci://{image_registry.address}/eo/ndvi:2", "the registry answered 404 Not Found"),
-        (closed, "cannot be fetched: ConnectionError"),
+        (closed, "cannot be fetched: the registry cannot be reached (Connection refused)"),
         ("oci://ndvi", "must be oci://HOST/NAME:TAG"),
     ):
         with pytest.raises(ConfigError) as caught:

@@ -67,7 +67,7 @@ def test_no_other_host_gets_a_token(
 
 def test_a_post_is_not_redirected(replay: Replay, other: Replay, tmp_path: Path) -> None:
     replay.answers["POST /api/processes/p/execution"] = (307, {"Location": f"{other.base}/elsewhere"}, b"")
-    with pytest.raises(PlatformError, match=r"has moved to .*backend.url"):
+    with pytest.raises(PlatformError, match=r"has moved to "):
         OgcApiClient(replay.base).execute("p", {"inputs": {}}, tmp_path / "r")
     assert other.requests == []
 

@@ -10,11 +10,13 @@ from typing import Any
 from urllib.parse import urldefrag
 
 from upscaling.errors import ConfigError
+from upscaling.http.session import new_session
 
 __all__ = ["KEY", "load", "loader_errors", "preprocessed", "processes_in"]
 
 KEY = "algorithm.source"
-FETCH_TIMEOUT_S = 60
+FETCH_TIMEOUT_S = 60.0
+LARGEST = 20_000_000  # bytes of a document: a package is text
 
 
 @contextmanager
@@ -66,15 +68,9 @@ def _context(*, merge_keys: bool = True, read: set[str] | None = None) -> Any:
     read
         Gets the address of whatever is read.
     """
-    import requests
     from cwltool.context import LoadingContext
     from cwltool.workflow import default_make_tool
     from schema_salad.fetcher import DefaultFetcher
-
-    class Session(requests.Session):
-        def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-            kwargs.setdefault("timeout", FETCH_TIMEOUT_S)  # a firewall that drops packets must not hang the plan
-            return super().request(*args, **kwargs)
 
     class Fetcher(DefaultFetcher):
         def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
@@ -86,7 +82,7 @@ def _context(*, merge_keys: bool = True, read: set[str] | None = None) -> Any:
     context = LoadingContext()
     context.skip_schemas = True
     context.construct_tool_object = default_make_tool
-    context.fetcher_constructor = lambda cache, _session: Fetcher(cache, Session())
+    context.fetcher_constructor = lambda cache, _session: Fetcher(cache, new_session(FETCH_TIMEOUT_S, largest=LARGEST))
     return context
 
 

@@ -10,11 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from upscaling.algorithms.cwl.load import KEY
-from upscaling.errors import ConfigError
+from upscaling.errors import ConfigError, PlatformError
+from upscaling.http.reply import Reply, translated
+from upscaling.http.session import new_session
 
 __all__ = ["fetch_artifact"]
 
-TIMEOUT_S = 60
+TIMEOUT_S = 60.0
 LARGEST, MOST = 20_000_000, 100  # bytes of a file, and files: a package is text
 TITLE = "org.opencontainers.image.title"
 MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
@@ -64,14 +66,8 @@ def fetch_artifact(reference: str, into: Path) -> Path:
 
 
 def _client(reference: str) -> tuple[Any, Any]:
-    import requests
     from oras.container import Container
     from oras.provider import Registry
-
-    class Session(requests.Session):
-        def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-            kwargs.setdefault("timeout", TIMEOUT_S)
-            return super().request(*args, **kwargs)
 
     logging.getLogger("oras.logger").setLevel(logging.CRITICAL + 1)
     place = reference.removeprefix("oci://")
@@ -83,7 +79,7 @@ def _client(reference: str) -> tuple[Any, Any]:
     except ValueError:
         raise ConfigError("must be oci://HOST/NAME:TAG", key=KEY, file=reference) from None
     client = Registry(insecure=host.partition(":")[0] in {"localhost", "127.0.0.1"})
-    client.session = client.auth.session = Session()
+    client.session = client.auth.session = new_session(TIMEOUT_S)
     client.auth.load_configs(container)
     return client, container
 
@@ -110,27 +106,24 @@ def _manifest(client: Any, container: Any, reference: str) -> dict[str, Any]:
 
 def _get(client: Any, url: str, reference: str, *, headers: dict[str, str] | None = None, digest: str = "") -> bytes:
     """Return what is at a URL of the registry; it must have the digest, if one is known."""
-    from requests import RequestException
-
     # Without the library's retries, which keep a person waiting for two minutes.
     request: Callable[..., Any] = type(client).do_request.__wrapped__
     try:
-        with request(client, f"{client.prefix}://{url}", "GET", headers=headers or {}, stream=True) as reply:
-            if not reply.ok:
-                raise ConfigError(f"the registry answered {reply.status_code} {reply.reason}", key=KEY, file=reference)
-            body = bytearray()
-            for block in reply.iter_content(65536):
-                body += block
-                if len(body) > LARGEST:
-                    raise ConfigError(f"holds a file of more than {LARGEST // 10**6} MB", key=KEY, file=reference)
-    except RequestException as error:
-        raise ConfigError(f"cannot be fetched: {type(error).__name__}", key=KEY, file=reference) from None
+        with translated("the registry"):
+            answer = request(client, f"{client.prefix}://{url}", "GET", headers=headers or {}, stream=True)
+        with answer:
+            if not answer.ok:
+                words = f"the registry answered {answer.status_code} {answer.reason}"
+                raise ConfigError(words, key=KEY, file=reference)
+            body = Reply(answer, "the registry", TIMEOUT_S).content(LARGEST)
+    except PlatformError as error:
+        raise ConfigError(f"cannot be fetched: {error}", key=KEY, file=reference) from None
     except ValueError as error:  # the library's, for a log-in that it does not know or that was refused
         raise ConfigError(f"cannot be fetched: {error}", key=KEY, file=reference) from None
     algorithm, _, expected = digest.partition(":")
     if digest and (algorithm != "sha256" or hashlib.sha256(body).hexdigest() != expected):
         raise ConfigError(f"the registry sent something else than {digest[:80]}", key=KEY, file=reference)
-    return bytes(body)
+    return body
 
 
 def _name(layer: Any, number: int, reference: str) -> str:

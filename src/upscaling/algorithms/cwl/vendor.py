@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -12,8 +11,11 @@ from urllib.parse import quote, unquote, urlsplit
 
 from upscaling.algorithms.cwl.load import KEY
 from upscaling.algorithms.cwl.types import REMOTE_SCHEMES
-from upscaling.errors import ConfigError
-from upscaling.util.files import digest, sha256_file
+from upscaling.errors import ConfigError, ErrorClass, PlatformError
+from upscaling.http.address import shown
+from upscaling.http.download import download
+from upscaling.http.transport import Transport
+from upscaling.util.files import digest, matches_checksum, sha256_file
 
 __all__ = ["files_in", "vendor", "vendored_schemas"]
 
@@ -95,29 +97,20 @@ def vendored_schemas(schemas: list[str], location: str, into: Path) -> list[str]
 
 def _fetched(url: str, literal: dict[str, Any], location: str, into: Path) -> Path | None:
     """Download a file into the plan; None if the server says that it is not to be had."""
-    from upscaling.stage_in.web import FetchError, Web, shown
-
     folder = into / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     with TemporaryDirectory(dir=folder, prefix=".") as temporary:
         part = Path(temporary) / (name if name.isprintable() and name not in ("", "..") else "file")
         try:
-            Web().file(url, part, largest=_LARGEST)
-        except FetchError as error:
-            if error.passing:
+            download(Transport(), url, part, largest=_LARGEST)
+        except PlatformError as error:
+            if error.error_class is ErrorClass.TRANSIENT:
                 raise ConfigError(f"refers to a file that cannot be had now: {error}", key=KEY, file=location) from None
             return None
-        kind, _, expected = str(literal.get("checksum") or "").partition("$")
-        if kind == "sha1" and _sha1(part) != expected:
+        if not matches_checksum(part, str(literal.get("checksum") or "")):
             raise ConfigError(f"{shown(url)} is not what the package says: other checksum", key=KEY, file=location)
         copy = folder / sha256_file(part)[:16] / part.name
         copy.parent.mkdir(exist_ok=True)
         part.replace(copy)
     return copy
-
-
-def _sha1(path: Path) -> str:
-    """Return the checksum that CWL knows, of a file that may be larger than the memory."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()

@@ -16,25 +16,19 @@ import base64
 import os
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from upscaling.errors import ConfigError, ErrorClass
-from upscaling.http.web import origin
-from upscaling.jobs.remote_job import PlatformError
-from upscaling.util.text import masked
+from upscaling.errors import ConfigError, PlatformError
+from upscaling.http.address import origin
+from upscaling.http.transport import TRANSIENT_STATUS, Transport
 
-__all__ = ["Credentials", "Method", "without_secrets"]
+__all__ = ["Credentials", "Method"]
 
 Method = Literal["none", "basic", "bearer", "oidc", "exchange"]
-_SECRETS = ("OGCAPI_PASSWORD", "OGCAPI_TOKEN", "OGCAPI_CLIENT_SECRET", "OGCAPI_SUBJECT_TOKEN")
 _MARGIN = 30.0  # s before its end at which a token is renewed
 _REQUEST_SECONDS = 60
 _KEY = "backend.auth"
-
-
-def without_secrets(text: str) -> str:
-    """Return a message without any secret of ours."""
-    return masked(text, _SECRETS)
 
 
 class Credentials:
@@ -75,12 +69,19 @@ class Credentials:
                 self._ends = time.monotonic() + max(lifetime, 2 * _MARGIN if lifetime > _MARGIN else lifetime / 2)
             return {"Authorization": f"Bearer {self._token}"}
 
-    def forget(self) -> bool:
-        """Drop a token that the server refused; True if asking for another one may help."""
+    def refused(self, sent: Mapping[str, str], error: PlatformError) -> bool:
+        """Drop a token that the server refused; True if there is another one, or asking for one may help."""
+        if error.status != 401:
+            return False
         with self._lock:
+            if self._token and sent.get("Authorization") != f"Bearer {self._token}":
+                return True  # another thread has asked for one meanwhile
             had = bool(self._token)
             self._token, self._ends = "", 0.0
             return had
+
+    def accepted(self, url: str, sent: Mapping[str, str]) -> None:
+        """Do nothing: a token's end is known from its lifetime."""
 
 
 def _needed(name: str, method: str) -> str:
@@ -131,22 +132,13 @@ def _token_address(method: str) -> str:
 
 def _post(url: str, form: dict[str, str] | None) -> dict[str, Any]:
     """Send a form (or read a document, without one) and return the JSON object that comes back."""
-    import requests
-
+    transport = Transport(seconds=_REQUEST_SECONDS)
     try:
-        # No redirect: it would carry the secrets to wherever it points.
-        if form is None:
-            reply = requests.get(url, timeout=_REQUEST_SECONDS)
-        else:
-            reply = requests.post(url, data=form, timeout=_REQUEST_SECONDS, allow_redirects=False)
-        answer = reply.json() if reply.content else {}
-    except requests.exceptions.JSONDecodeError:
-        answer = {}
-    except requests.RequestException as error:
-        raise PlatformError(f"{url} cannot be reached", error_class=ErrorClass.TRANSIENT) from error
-    if reply.status_code in {429, 500, 502, 503, 504}:
-        raise PlatformError(f"{url} answered {reply.status_code}", error_class=ErrorClass.TRANSIENT)
-    if not reply.ok or not isinstance(answer, dict):
-        words = str(answer.get("error_description") or answer.get("error") or "") if isinstance(answer, dict) else ""
-        raise ConfigError(f"{url} answered {reply.status_code} {without_secrets(words)}".strip(), key=_KEY)
-    return answer
+        # A POST is never redirected: the secrets would go to wherever it points.
+        options: dict[str, Any] = {"data": form} if form is not None else {}
+        answer = transport.json("GET" if form is None else "POST", url, **options)
+    except PlatformError as error:
+        if error.status is None or error.status in TRANSIENT_STATUS:
+            raise
+        raise ConfigError(str(error), key=_KEY) from None
+    return answer if isinstance(answer, dict) else {}

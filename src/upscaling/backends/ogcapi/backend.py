@@ -266,7 +266,7 @@ class _Work:
     def start(self, job_id: str, before: Callable[[], None]) -> None:
         """Start a job that waits for it (2.0 draft, part 4: ``created``)."""
         before()
-        self._client.request("POST", f"{self._client.job_url(job_id)}/results").close()
+        self._client.send("POST", f"{self._client.job_url(job_id)}/results")
 
     def state(self, job_id: str) -> JobState | None:
         """Ask for the job's status; one that has ended gives its place back."""

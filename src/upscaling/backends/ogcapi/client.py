@@ -11,16 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from upscaling.backends.ogcapi.http import JSON, Transport, is_html, link_headers, loaded, save_reply, small_json
+from upscaling.backends.ogcapi.http import JSON, Server, is_html, link_headers, loaded, save_reply, small_json
 from upscaling.errors import ErrorClass
-from upscaling.http.web import origin
+from upscaling.http.address import origin
+from upscaling.http.reply import Reply
 from upscaling.jobs.remote_job import PlatformError
-
-if TYPE_CHECKING:
-    import requests
 
 __all__ = ["STATUSES", "OgcApiClient", "Submitted"]
 
@@ -71,7 +69,7 @@ class Submitted:
     reply: Path | None = None
 
 
-class OgcApiClient(Transport):
+class OgcApiClient(Server):
     """One server.
 
     Parameters
@@ -119,9 +117,7 @@ class OgcApiClient(Transport):
         url = f"{self.base}/processes/{quote(process_id, safe='')}/execution"
         # Exactly so: pygeoapi compares the whole header, and runs at once for anything longer.
         headers = {"Prefer": "respond-async", "Accept": f"{JSON}, */*;q=0.5"}
-        with self.request(
-            "POST", url, json=body, headers=headers, stream=True, seconds=max(patience, _ANSWER_SECONDS)
-        ) as answer:
+        with self.request("POST", url, json=body, headers=headers, seconds=max(patience, _ANSWER_SECONDS)) as answer:
             known = self._job_of(answer)
             if answer.status_code in {201, 202}:
                 document = loaded(answer)
@@ -142,7 +138,7 @@ class OgcApiClient(Transport):
             return Submitted(known or named, document)
         return Submitted(known, {}, reply)
 
-    def _job_of(self, answer: requests.Response) -> str | None:
+    def _job_of(self, answer: Reply) -> str | None:
         location = answer.headers.get("Location") or answer.headers.get("Content-Location")
         if not location:
             location = next((link["href"] for link in link_headers(answer) if link["rel"] == "monitor"), None)
@@ -204,9 +200,9 @@ class OgcApiClient(Transport):
         raise PlatformError(f"{url} is a web page, no result", error_class=ErrorClass.OUTPUT)
 
     @contextmanager
-    def _results(self, url: str) -> Iterator[requests.Response]:
+    def _results(self, url: str) -> Iterator[Reply]:
         try:
-            with self.request("GET", url, headers={"Accept": f"{JSON}, */*;q=0.5"}, stream=True) as answer:
+            with self.request("GET", url, headers={"Accept": f"{JSON}, */*;q=0.5"}) as answer:
                 yield answer
         except PlatformError as error:
             words = f"{error.code or ''} {error}"
@@ -221,7 +217,7 @@ class OgcApiClient(Transport):
     def dismiss(self, job_id: str) -> None:
         """Cancel a job, or remove it if it has ended; one that is gone already is no error."""
         try:
-            self.request("DELETE", self.job_url(job_id)).close()
+            self.send("DELETE", self.job_url(job_id))
         except PlatformError as error:
             if not (error.code or "").startswith(_GONE):
                 raise

@@ -64,7 +64,7 @@ def undeploy(client: OgcApiClient, note: Path) -> None:
     if not mine or not mine["ours"] or mine["url"] != client.base:
         return
     try:
-        client.request("DELETE", _address(client, mine["id"])).close()
+        client.send("DELETE", _address(client, mine["id"]))
     except PlatformError as error:
         if not (error.code or "").startswith(("404 ", "410 ")):
             raise ConfigError(f"{mine['id']} cannot be removed: {error}", key="backend.undeploy") from None

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.backends.ogcapi.client import STATUSES, OgcApiClient
-from upscaling.backends.ogcapi.http import printable
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.receipts import Receipt
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.model import TileJob
 from upscaling.util.files import digest, read_json, write_json
+from upscaling.util.text import plain_text
 
 __all__ = ["Registry", "find_job", "inputs_in", "is_since", "settle_unknown", "words_of_failure"]
 
@@ -36,6 +36,7 @@ _CLOCKS = dt.timedelta(seconds=60)  # by which the server's clock may differ fro
 _OTHERS = (0.5, 1.0, 2.0, 4.0, 8.0)  # s to wait for other tiles of the run to claim their jobs
 _MOST_LOOKUPS = 200  # jobs that are asked one by one
 _LAST_LINES = 5
+_LONGEST_WORDS = 2000  # characters of one of the server's messages
 DECIDED = "on_unknown"  # fact of a receipt: what a person decided for this tile alone, the next time it is not known
 
 
@@ -257,5 +258,5 @@ def words_of_failure(client: OgcApiClient, job_id: str, log: Path) -> str:
     log.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"--- {name}\n{json.dumps(content, indent=2, ensure_ascii=False)}\n" for name, content in told)
     log.write_text(text, encoding="utf-8")
-    said = " | ".join(filter(None, dict.fromkeys(map(printable, words))))
+    said = " | ".join(filter(None, dict.fromkeys(plain_text(word, _LONGEST_WORDS) for word in words)))
     return said or "the server ended the job in failure and gave no reason"

@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.backends.ogcapi.client import OgcApiClient
-from upscaling.backends.ogcapi.http import translated
 from upscaling.backends.ogcapi.results import Found
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.http.s3 import bucket_store
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.http.address import is_remote, shown
+from upscaling.http.s3 import read_object
 from upscaling.model import FetchedAsset, Outcome
-from upscaling.stage_in.web import shown
 from upscaling.util.files import written_whole
 from upscaling.util.stac_assets import StacAsset, described, file_name, select
 from upscaling.util.stac_walk import HrefError, StacDocument, StacWalk, join, kind_of
@@ -32,7 +30,6 @@ __all__ = ["stage"]
 
 _MOST_FILES, _MOST_DOCUMENTS = 1000, 2000
 _LARGEST_DOCUMENT = 64 << 20  # bytes of one STAC document
-_LARGEST_OBJECT = 64 << 30  # bytes; more than any tile, less than a disk
 _LARGEST_VALUE = 16 << 10  # bytes of JSON; a larger value is a file
 _SUFFIX = {
     "image/tiff": ".tif",
@@ -168,10 +165,10 @@ def _opened(client: OgcApiClient, href: str) -> Any:
     import orjson
 
     if href.startswith("s3://"):
-        text = _from_bucket(href, _LARGEST_DOCUMENT)
+        text = read_object(href, "OGCAPI_S3", _LARGEST_DOCUMENT)
     else:
-        with client.request("GET", _http_only(href), stream=True) as answer, translated(href):
-            text = b"".join(_at_most(answer.iter_content(1 << 20), _LARGEST_DOCUMENT))
+        with client.request("GET", _followed(href)) as answer:
+            text = answer.content(_LARGEST_DOCUMENT)
     try:
         return orjson.loads(text)
     except (orjson.JSONDecodeError, RecursionError):
@@ -182,33 +179,19 @@ def _may_be_stac(thing: Found) -> bool:
     return "json" in thing.media_type or file_name(thing.href)[1].lower().endswith((".json", ".geojson"))
 
 
-def _at_most(blocks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    size = 0
-    for block in blocks:
-        size += len(block)
-        if size > limit:
-            raise _unacceptable(f"a STAC document is larger than {limit >> 20} MB")
-        yield block
-
-
 def _bring(client: OgcApiClient, href: str, declared: Mapping[str, Any], target: Path) -> None:
     size = declared.get("file:size")
-    if href.startswith("s3://"):
-        if target.is_file() and target.stat().st_size == size:
-            return
-        with written_whole(target) as temporary:
-            _bucket_to_file(href, temporary)
-        return
     client.download(
-        _http_only(href),
+        _followed(href),
         target,
         size=size if isinstance(size, int) and not isinstance(size, bool) else None,
         checksum=str(declared.get("file:checksum") or ""),
+        media_type=str(declared.get("type") or ""),
     )
 
 
-def _http_only(href: str) -> str:
-    if not href.lower().startswith(("http://", "https://")):
+def _followed(href: str) -> str:
+    if not is_remote(href):
         # file: would read this machine's own files into the results
         raise _unacceptable(f"the results refer to {shown(href)}; only http(s) and s3 are followed")
     return href
@@ -222,55 +205,3 @@ def _suffix(href: str, media_type: str) -> str:
 
 def _unacceptable(message: str) -> TileFailedError:
     return TileFailedError(message, error_class=ErrorClass.OUTPUT)
-
-
-# --- object storage ---
-
-
-def _from_bucket(href: str, limit: int) -> bytes:
-    import obstore
-
-    store, key = bucket_store(href, "OGCAPI_S3")
-    with _bucket_said(href):
-        answer = obstore.get(store, key)
-        return b"".join(_at_most((bytes(block) for block in answer.stream()), limit))
-
-
-def _bucket_to_file(href: str, path: Path) -> None:
-    import obstore
-
-    store, key = bucket_store(href, "OGCAPI_S3")
-    with _bucket_said(href):
-        answer = obstore.get(store, key)
-        if answer.meta["size"] > _LARGEST_OBJECT:
-            raise _unacceptable(f"{shown(href)} is {answer.meta['size']} bytes; it is not fetched")
-        with path.open("wb") as stream:
-            for block in answer.stream(min_chunk_size=8 << 20):
-                stream.write(bytes(block))
-    if path.stat().st_size != answer.meta["size"]:
-        raise PlatformError(f"a download of {shown(href)} broke off", error_class=ErrorClass.TRANSIENT)
-
-
-class _bucket_said:  # noqa: N801 -- used as a context
-    def __init__(self, href: str) -> None:
-        self._href = href
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, _traceback: Any) -> None:
-        from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
-
-        if not isinstance(error, BaseError | FileNotFoundError):
-            return
-        bucket = self._href.removeprefix("s3://").partition("/")[0]
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-            raise PlatformError(
-                f"no access to bucket {bucket}; set OGCAPI_S3_<BUCKET>_ACCESS_KEY_ID and _SECRET_ACCESS_KEY",
-                error_class=ErrorClass.AUTH,
-            ) from None
-        missing = isinstance(error, NotFoundError | FileNotFoundError)
-        raise PlatformError(
-            f"{shown(self._href)} {'is not there' if missing else 'cannot be read from object storage'}",
-            error_class=ErrorClass.OUTPUT if missing else ErrorClass.TRANSIENT,
-        ) from None

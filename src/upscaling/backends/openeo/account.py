@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from upscaling.backends.openeo.auth import plain_words
 from upscaling.backends.openeo.jobs import JobWatch, StartGate
 from upscaling.backends.openeo.session import Session
 from upscaling.errors import ErrorClass
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.util.files import digest
+from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
     from upscaling.config import OpenEOBackendConfig
@@ -88,7 +88,7 @@ class Account:
             answer = self.session.get(path, **parameters)
             missing = answer.get("federation:missing")
             if missing and whole:
-                raise PlatformError(f"the job list lacks {plain_words(missing)}", error_class=ErrorClass.TRANSIENT)
+                raise PlatformError(f"the job list lacks {plain_text(missing)}", error_class=ErrorClass.TRANSIENT)
             jobs = answer.get("jobs")
             entries = jobs if isinstance(jobs, list) else []
             yield [job for job in entries if isinstance(job, dict) and JOB_ID.fullmatch(str(job.get("id")))]

@@ -1,4 +1,4 @@
-"""Logging in to openEO platforms without asking anybody, and their complaints in words that can be shown."""
+"""Log in to openEO platforms without asking anybody, and turn what the openeo client raises into PlatformError."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from upscaling.errors import ConfigError, ErrorClass
+from upscaling.errors import ConfigError, ErrorClass, PlatformError
+from upscaling.http import reply
 from upscaling.jobs.failures import classify_http
-from upscaling.jobs.remote_job import PlatformError
-from upscaling.util.text import masked
+from upscaling.util.text import plain_text
 
-__all__ = ["LONGEST_WORDS", "log_in", "plain_words", "translated"]
+__all__ = ["LONGEST_WORDS", "log_in", "translated"]
 
 LONGEST_WORDS = 500  # characters of a platform's message that are passed on
-_SECRETS = ("OPENEO_AUTH_PASSWORD", "OPENEO_AUTH_CLIENT_SECRET", "OPENEO_AUTH_TOKEN")
 
 
 def log_in(connection: Any, method: str, url: str) -> None:
@@ -53,21 +52,12 @@ def log_in(connection: Any, method: str, url: str) -> None:
             "oidc": "set OPENEO_AUTH_METHOD=client_credentials with OPENEO_AUTH_CLIENT_ID and _CLIENT_SECRET,"
             " or log in once with `openeo-auth oidc-auth` (a batch run never asks a person)",
         }.get(method, "see config/README.md")
-        raise ConfigError(f"{url} does not let us in: {_without_secrets(str(error))}; {hint}", key=key) from None
-
-
-def plain_words(said: Any) -> str:
-    """Return what a platform said as one printable line: nothing that steers a terminal, and no secret of ours."""
-    return _without_secrets(" ".join("".join(sign if sign.isprintable() else " " for sign in str(said)).split()))
-
-
-def _without_secrets(text: str) -> str:
-    return masked(text, _SECRETS)
+        raise ConfigError(f"{url} does not let us in: {plain_text(error, LONGEST_WORDS)}; {hint}", key=key) from None
 
 
 @contextmanager
 def translated(url: str, *, acted: bool = True) -> Iterator[None]:
-    """Turn what requests, urllib3 and the openeo client raise into PlatformError.
+    """Turn what the openeo client raises into PlatformError, and what requests raises below it.
 
     Parameters
     ----------
@@ -75,53 +65,24 @@ def translated(url: str, *, acted: bool = True) -> Iterator[None]:
         Whether the platform may have done what it was asked although it did not say so.
     """
     import requests
-    import urllib3.exceptions
     from openeo.rest import OpenEoApiPlainError, OpenEoClientException, OpenEoRestError
 
     transient = ErrorClass.TRANSIENT
     try:
-        yield
+        with reply.translated(url, acted=acted):
+            try:
+                yield
+            except requests.exceptions.JSONDecodeError:
+                raise PlatformError(
+                    f"{url} answered with something that is not JSON", error_class=transient, outcome_unknown=acted
+                ) from None
     except OpenEoApiPlainError as error:
         code, status = getattr(error, "code", None), error.http_status_code
-        words = f"{code}: {error.message}" if code else _without_secrets(str(error))[:LONGEST_WORDS]
+        words = plain_text(f"{code}: {error.message}" if code else error, LONGEST_WORDS)
         raise PlatformError(
-            f"{url} answered {status} {words}", error_class=classify_http(status, code), code=code
-        ) from None
-    except requests.exceptions.JSONDecodeError:
-        raise PlatformError(
-            f"{url} answered with something that is not JSON", error_class=transient, outcome_unknown=acted
-        ) from None
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
-        raise PlatformError(f"{url} gives a link that is none ({error})", error_class=ErrorClass.OUTPUT) from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise PlatformError(
-            f"{url} cannot be reached ({_cause(error)})",
-            error_class=transient,
-            outcome_unknown=acted and not _never_sent(error),
+            f"{url} answered {status}: {words}", error_class=classify_http(status, code), code=code, status=status
         ) from None
     except OpenEoRestError as error:
-        raise PlatformError(str(error), error_class=transient, outcome_unknown=acted) from None
+        raise PlatformError(plain_text(error, LONGEST_WORDS), error_class=transient, outcome_unknown=acted) from None
     except OpenEoClientException as error:
-        raise PlatformError(str(error), error_class=ErrorClass.PERMANENT) from None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    following: BaseException | None = error
-    while following is not None:
-        yield following
-        reason = getattr(following, "reason", None)
-        following = following.__cause__ or following.__context__ or (reason if isinstance(reason, Exception) else None)
-
-
-def _never_sent(error: BaseException) -> bool:
-    """Whether there was no connection, so that nothing can have arrived."""
-    import urllib3.exceptions
-
-    kinds = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
-    return any(isinstance(cause, kinds) for cause in _causes(error))
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason: ``Connection refused``, not four layers of urllib3."""
-    *_, last = _causes(error)
-    return getattr(last, "strerror", None) or str(last) or type(last).__name__
+        raise PlatformError(plain_text(error, LONGEST_WORDS), error_class=ErrorClass.PERMANENT) from None

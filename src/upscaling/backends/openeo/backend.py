@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from upscaling.algorithms.udp import loaded_collections
 from upscaling.backends.openeo.account import ENDED, JOB_ID, USABLE, Account, by_key
-from upscaling.backends.openeo.auth import plain_words
 from upscaling.errors import ConfigError, ErrorClass
 from upscaling.jobs.receipts import Receipt
 from upscaling.jobs.remote_job import JobState, Patience, PlatformError, run_remote
 from upscaling.model import Algorithm, Outcome, TileJob
 from upscaling.util.files import read_json, write_json
+from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
     from upscaling.config import OpenEOBackendConfig
@@ -29,6 +29,7 @@ __all__ = ["OpenEOBackend"]
 _SESSION = "UPSCALING_SESSION"  # set by ``check``; tile processes inherit it and find the snapshot of its start
 _RUN_TITLE = re.compile(r"\S+ \S+ [0-9a-f]{16}")  # as TileJob.title
 _ERROR_LINES = 5
+_LOGGED = 100_000  # characters of one entry of a job's log, where it is kept
 _LONGEST_LINE = 2000  # characters of one entry of a job's log, where it becomes a reason
 
 log = logging.getLogger(__name__)
@@ -240,7 +241,7 @@ class OpenEOBackend:
             raise
         status = answer.get("status")
         if status not in USABLE | ENDED:
-            words = f"{self._url} answered with status {plain_words(status)}"
+            words = f"{self._url} answered with status {plain_text(status)}"
             raise PlatformError(words, error_class=ErrorClass.TRANSIENT)
         if status in ENDED:
             self._account.gate.left(job_id)
@@ -268,13 +269,13 @@ class OpenEOBackend:
         listed = answer.get("logs")
         entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
         lines = [
-            f"{entry.get('time') or ''} {entry.get('level') or '-'}: {plain_words(entry.get('message'))}"
+            f"{entry.get('time') or ''} {entry.get('level') or '-'}: {plain_text(entry.get('message'), _LOGGED)}"
             for entry in entries
         ]
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("\n".join(lines) + "\n", encoding="utf-8")
         errors = [
-            plain_words(f"{entry.get('code') or ''} {entry.get('message') or ''}")[:_LONGEST_LINE]
+            plain_text(f"{entry.get('code') or ''} {entry.get('message') or ''}", _LONGEST_LINE)
             for entry in entries
             if entry.get("level") == "error"
         ]

@@ -5,7 +5,6 @@ Nothing that a platform writes chooses a place on this disk, or has the platform
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -17,8 +16,10 @@ from urllib.parse import urlsplit
 
 from upscaling.backends.openeo.session import Session
 from upscaling.backends.openeo.workspace import NOT_SAID, workspace_href
-from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.jobs.remote_job import RESULTS_GONE, PlatformError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError
+from upscaling.http.download import LOCAL_DISK, TOO_LARGE, download
+from upscaling.http.transport import TRANSIENT_STATUS
+from upscaling.jobs.remote_job import RESULTS_GONE
 from upscaling.model import FetchedAsset, Outcome
 from upscaling.util.files import digest, is_as_declared
 from upscaling.util.stac_assets import StacAsset, described, file_name, select, unsigned
@@ -28,7 +29,6 @@ __all__ = ["fetch_results"]
 
 _MOST_ASSETS = 1000
 _LONGEST_TEXT = 500  # characters of a title or name
-_WEB_PAGE = (b"<!doctype html", b"<html")
 _LOOKS = (0.03, 0.07)  # pauses before the links are asked for again, in shares of the platform's lag
 
 
@@ -51,11 +51,14 @@ class _Budget:
     def take(self, size: int) -> None:
         self.left -= size
         if self.left < 0:
-            raise TileFailedError(
-                f"the results of job {self.job_id} are more than {self.most / 1e9:g} GB, and are not fetched"
-                " (backend.tile_gb)",
-                error_class=ErrorClass.OUTPUT,
-            )
+            raise self.exceeded()
+
+    def exceeded(self) -> TileFailedError:
+        return TileFailedError(
+            f"the results of job {self.job_id} are more than {self.most / 1e9:g} GB, and are not fetched"
+            " (backend.tile_gb)",
+            error_class=ErrorClass.OUTPUT,
+        )
 
 
 def fetch_results(
@@ -220,8 +223,8 @@ def _unusable(message: str) -> TileFailedError:
 
 
 def _refused(error: PlatformError) -> None:
-    """Raise _LinkRefusedError if an answer to a signed link says that it leads nowhere (any more)."""
-    if error.status in {401, 403, 404, 410}:
+    """Raise _LinkRefusedError if an answer to a signed link says that it leads nowhere (any more): storage has many."""
+    if error.status is not None and 400 <= error.status < 500 and error.status not in TRANSIENT_STATUS:
         raise _LinkRefusedError(error) from None
 
 
@@ -241,62 +244,24 @@ def _size(asset: Mapping[str, Any]) -> int | None:
 
 
 def _download(session: Session, asset: Mapping[str, Any], target: Path, budget: _Budget) -> None:
-    """Fetch one file: into ``.part``, continued where an earlier try broke off, checked, then renamed."""
+    """Fetch one file, within what is left for the tile."""
     size, checksum = _size(asset), _text(asset.get("file:checksum"))
-    part = target.with_name(f"{target.name}.part")
-    for there in (target, part):
-        if there.is_file() and (there is target or size is not None) and is_as_declared(there, size, checksum):
-            budget.take(there.stat().st_size)
-            there.replace(target)
-            return
-    have = part.stat().st_size if part.is_file() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    try:
-        with session.stream(asset["href"], headers, {200, 206, 416}) as reply:
-            whole = _receive(session, reply, part, asset, budget)
-    except PlatformError as error:
-        _refused(error)
-        raise
-    if not is_as_declared(part, whole, checksum):
-        found = part.stat().st_size
-        if whole is None or found >= whole:
-            part.unlink()  # whole, but wrong: continuing it cannot help
-        raise PlatformError(
-            f"a download broke off or is damaged ({found} of {whole} bytes)", error_class=ErrorClass.TRANSIENT
-        )
-    part.replace(target)
-
-
-def _receive(session: Session, reply: Any, part: Path, asset: Mapping[str, Any], budget: _Budget) -> int | None:
-    """Write an answer's body to ``part``; return the size that the file should have in the end, if it is known."""
-    have, size = part.stat().st_size if part.is_file() else 0, _size(asset)
-    resumed = reply.status_code == 206 and reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-    if reply.status_code == 416 or (reply.status_code == 206 and not resumed):
-        part.unlink(missing_ok=True)
-        raise PlatformError("the platform continues a file at the wrong place", error_class=ErrorClass.TRANSIENT)
-    written = have if resumed else 0
-    length = _length(reply.headers)
-    expected = None if length is None else written + length
-    whole = expected if size is None else size
-    may_be_web_page = written > 0 or "html" in _text(asset.get("type"))
-    budget.take(written)
-    with part.open("ab" if resumed else "wb") as stream:
-        for block in session.blocks(reply):
-            if not may_be_web_page and block.lstrip().lower().startswith(_WEB_PAGE):
-                raise PlatformError("the platform sent a web page, not the file", error_class=ErrorClass.TRANSIENT)
-            may_be_web_page = True
-            written += len(block)
-            if whole is not None and written > whole:
-                part.unlink()
-                raise PlatformError("the platform sent more than it declared", error_class=ErrorClass.TRANSIENT)
-            budget.take(len(block))
-            stream.write(block)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return whole
-
-
-def _length(headers: Mapping[str, str]) -> int | None:
-    if headers.get("Content-Encoding") or not headers.get("Content-Length", "").isdigit():
-        return None
-    return int(headers["Content-Length"])
+    if not (target.is_file() and is_as_declared(target, size, checksum)):
+        try:
+            download(
+                session.transport,
+                asset["href"],
+                target,
+                largest=budget.left,
+                size=size,
+                checksum=checksum,
+                media_type=_text(asset.get("type")),
+            )
+        except PlatformError as error:
+            _refused(error)
+            if error.code == TOO_LARGE:
+                raise budget.exceeded() from None
+            if error.code == LOCAL_DISK:
+                raise TileFailedError(str(error), error_class=ErrorClass.TRANSIENT) from None
+            raise
+    budget.take(target.stat().st_size)

@@ -7,27 +7,20 @@ caller as a PlatformError, which knows whether the platform may have acted and h
 
 from __future__ import annotations
 
-import email.utils
-import json
 import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
-from upscaling.backends.openeo.auth import LONGEST_WORDS, log_in, plain_words, translated
-from upscaling.errors import ConfigError, ErrorClass
+from upscaling.backends.openeo.auth import log_in, translated
+from upscaling.errors import ConfigError, ErrorClass, PlatformError
+from upscaling.http.session import new_session
+from upscaling.http.transport import Transport
 from upscaling.jobs.failures import classify_http
-from upscaling.jobs.remote_job import PlatformError
 
 __all__ = ["Answer", "Session"]
 
-_UNKNOWN_OUTCOME = {408, *range(500, 600)}  # the platform, or what stands behind its gateway, may have acted
-_LARGEST_ANSWER = 64 << 20  # bytes of JSON
-_AT_ONCE = 16  # requests of this process at the same time, however many tiles wait; as many downloads beside them
-_BLOCK = 1 << 20
 _T = TypeVar("_T")
 
 
@@ -54,16 +47,12 @@ class Session:
     """
 
     def __init__(self, url: str, method: str, *, seconds: float = 120.0) -> None:
-        self.url, self._method, self._seconds = url, method, seconds
-        self._lock = threading.Lock()
-        self._places, self._lanes = (threading.BoundedSemaphore(_AT_ONCE) for _ in range(2))
-        self._connected: Any = None
-        self._log_ins = 0
-        self._proven = 0  # the log-in whose token the platform has accepted
+        self.url, self._log_in = url, _LogIn(url, method, seconds)
+        self.transport = Transport(self._log_in, classify=classify_http, words=_words_of, name=url, seconds=seconds)
 
     # --- questions ---
 
-    def get(self, path: str, **parameters: Any) -> Any:
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
         """Return the JSON that a GET answers with, a mapping."""
         content = self.ask("get", path, expected={200}, params=parameters).content
         if not isinstance(content, dict):
@@ -78,36 +67,12 @@ class Session:
         PlatformError
             If there is no answer, another one than ``expected``, or one that does not end.
         """
-        with self._places, self._open(method, path, expected, options) as reply:
-            return Answer(reply.status_code, reply.headers, self._json(reply))
+        with self.transport.open(method, self.address(path), expected=expected, **options) as reply:
+            return Answer(reply.status_code, reply.headers, reply.json())
 
-    @contextmanager
-    def stream(self, path: str, headers: Mapping[str, str], expected: Collection[int]) -> Iterator[Any]:
-        """Open the answer to a GET, for a file; read it with ``blocks``."""
-        with self._lanes, self._open("get", path, expected, {"headers": dict(headers)}) as reply:
-            yield reply
-
-    def blocks(self, reply: Any, slowest: float = 1000.0) -> Iterator[bytes]:
-        """Yield the body of an answer as it comes.
-
-        Parameters
-        ----------
-        slowest
-            Bytes per second; a body that comes more slowly for longer than the session's ``seconds`` is given up.
-        """
-        begun, size = time.monotonic(), 0
-        with translated(self.url):
-            # Not ``iter_content``: it waits for whole blocks, and a body that trickles in would never be given up.
-            while block := reply.raw.read1(_BLOCK, decode_content=True):
-                size += len(block)
-                yield block
-                age = time.monotonic() - begun
-                if age > self._seconds and size < slowest * age:
-                    raise PlatformError(
-                        f"{self.url} sends too slowly ({size / age:.0f} bytes a second)",
-                        error_class=ErrorClass.TRANSIENT,
-                        outcome_unknown=True,
-                    )
+    def address(self, path: str) -> str:
+        """Return a path of the API as an address; an address stays as it is."""
+        return path if "://" in path else f"{self.root.rstrip('/')}/{path.lstrip('/')}"
 
     def resolve(self, link: Any, base: str = "") -> str:
         """Return a link of the platform as a full address.
@@ -115,7 +80,7 @@ class Session:
         Raises
         ------
         PlatformError
-            If it is none, or not one of the web: a link to a file of this machine, say.
+            If it is not a link, or not one of the web: a link to a file of this machine, say.
         """
         try:
             address = urljoin(urljoin(f"{self.root}/", base.lstrip("/")), str(link))
@@ -125,138 +90,98 @@ class Session:
             usable, address = False, ""
         if not usable or not isinstance(link, str) or any(ord(sign) < 32 for sign in link):
             raise PlatformError(
-                f"{self.url} gives a link that is none: {str(link)[:100]!r}", error_class=ErrorClass.OUTPUT
+                f"{self.url} gives a link that is not valid: {str(link)[:100]!r}", error_class=ErrorClass.OUTPUT
             )
         return address
 
     @property
     def root(self) -> str:
         """Address of the platform's API, as its version discovery says."""
-        return str(self._ready()[0].root_url)
+        return str(self._log_in.ready().root_url)
 
     def capabilities(self) -> Any:
         """Return what the platform says of itself (``GET /``)."""
-        connection, _ = self._ready()
+        connection = self._log_in.ready()
         with translated(self.url):
             return connection.capabilities()
 
-    # --- the way there ---
 
-    @contextmanager
-    def _open(self, method: str, path: str, expected: Collection[int], options: dict[str, Any]) -> Iterator[Any]:
-        from openeo.rest.auth.auth import NullAuth
+class _LogIn:
+    """Who we are to the platform: the client's connection and its token, one for all threads."""
 
-        connection, log_in_number = self._ready()
-        ours = "://" not in path or path.startswith(f"{connection.root_url.rstrip('/')}/")
-        if not ours:
-            options = {**options, "auth": NullAuth()}  # not even what ~/.netrc has for another host
-        reply = self._send(connection, method, path, options)
-        try:
-            if ours and reply.status_code in {401, 403} and self._method != "none":
-                refusal = self._refusal(reply)
-                if refusal.code not in {"TokenInvalid", "AuthenticationRequired"}:
-                    raise refusal
-                log_in_number = self._renew(log_in_number, refusal)
-                reply.close()
-                reply = self._send(connection, method, path, options)
-            if reply.status_code not in expected:
-                raise self._refusal(reply)
-            if path.startswith("/jobs"):  # never answered without a token
-                self._proven = max(self._proven, log_in_number)
-            yield reply
-        finally:
-            reply.close()
+    def __init__(self, url: str, method: str, seconds: float) -> None:
+        self.url, self._method, self._seconds = url, method, seconds
+        self._lock = threading.Lock()
+        self._connected: Any = None
+        self._log_ins = 0
+        self._proven = 0  # the log-in whose token the platform has accepted
+        self._numbers: dict[str, int] = {}  # token -> number of the log-in that gave it
 
-    def _send(self, connection: Any, method: str, path: str, options: dict[str, Any]) -> Any:
-        with translated(self.url):
-            # The client adds the token, and only for addresses below the platform's own.
-            return connection.request(
-                method, path, check_error=False, stream=True, allow_redirects=method == "get", **options
-            )
+    def header(self, url: str) -> dict[str, str]:
+        """Return the token, for the platform's own addresses only."""
+        import requests
 
-    def _json(self, reply: Any) -> Any:
-        body, begun = bytearray(), time.monotonic()
-        for block in self.blocks(reply):
-            body += block
-            if len(body) > _LARGEST_ANSWER or time.monotonic() - begun > self._seconds:
-                raise PlatformError(
-                    f"{self.url} sent an answer that does not end ({len(body)} bytes)",
-                    error_class=ErrorClass.TRANSIENT,
-                    outcome_unknown=True,
-                )
-        if not body.strip():
-            return None
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            raise PlatformError(
-                f"{self.url} answered with something that is not JSON",
-                error_class=ErrorClass.TRANSIENT,
-                outcome_unknown=True,
-            ) from None
+        connection = self.ready()
+        root = str(connection.root_url).rstrip("/")
+        if self._method == "none" or (url != root and not url.startswith(f"{root}/")):
+            return {}
+        with self._lock:
+            request = connection.auth(requests.Request(headers={}))
+            sent = {name: str(value) for name, value in request.headers.items()}
+            self._numbers.setdefault(sent.get("Authorization", ""), self._log_ins)
+            return sent
 
-    def _refusal(self, reply: Any) -> PlatformError:
-        """Make an error of an answer that was not wanted, with the platform's own code and words."""
-        status = int(reply.status_code)
-        try:
-            said = self._json(reply)
-        except PlatformError:
-            said = None
-        said = said if isinstance(said, dict) else {}
-        code = said["code"] if isinstance(said.get("code"), str) and "message" in said else None
-        words = plain_words(said.get("message", reply.reason))[:LONGEST_WORDS]
-        return PlatformError(
-            f"{self.url} answered {status} {code or ''}: {words}",
-            error_class=classify_http(status, code),
-            outcome_unknown=status in _UNKNOWN_OUTCOME,
-            retry_after=_seconds_of(reply.headers.get("Retry-After")),
-            code=code,
-            status=status,
-        )
+    def refused(self, sent: Mapping[str, str], error: PlatformError) -> bool:
+        """Log in again, once for all threads, if the token that was refused had been good."""
+        # Some gateways answer with a page of their own, without a code.
+        known = error.code in {"TokenInvalid", "AuthenticationRequired"} and error.status in {401, 403}
+        if not known and not (error.status == 401 and error.code is None):
+            return False
+        number = self._numbers.get(sent.get("Authorization", ""), 0)
+        with self._lock:
+            if self._log_ins > number:
+                return True  # another thread has done it
+            if self._method == "bearer":
+                raise PlatformError(f"{error}; set a new OPENEO_AUTH_TOKEN", error_class=ErrorClass.AUTH)
+            if number - self._proven > 1:
+                return False  # two fresh ones were refused: another one would be too
+            try:
+                self._bounded(lambda: log_in(self._connected, self._method, self.url))
+            except ConfigError as reason:
+                self._proven = -(10**9)  # not tried again by every thread: accounts are locked for less
+                raise PlatformError(str(reason), error_class=ErrorClass.AUTH) from None
+            self._log_ins += 1
+            return True
 
-    # --- who we are ---
+    def accepted(self, url: str, sent: Mapping[str, str]) -> None:
+        """Note that a token is good: jobs are never listed without one."""
+        if "/jobs" in url and sent:
+            self._proven = max(self._proven, self._numbers.get(sent.get("Authorization", ""), 0))
 
-    def _ready(self) -> tuple[Any, int]:
-        """Return the connection, logged in, and the number of its log-in."""
+    def ready(self) -> Any:
+        """Return the client's connection, logged in."""
         with self._lock:
             if self._connected is None:
                 self._connected = self._bounded(self._connect)
                 self._log_ins = 1
-            return self._connected, self._log_ins
+            return self._connected
 
     def _connect(self) -> Any:
-        import requests.adapters
         from openeo.rest.connection import connect
 
         with translated(self.url, acted=False):
-            # Retries are ours: the client's would repeat a POST whose outcome is unknown.
-            session = _session()
-            for scheme in ("https://", "http://"):
-                session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=2 * _AT_ONCE))
+            # Retries are the caller's: the client's would repeat a POST whose outcome is unknown.
             connection = connect(
-                self.url, session=session, auto_validate=False, retry=False, default_timeout=cast("int", self._seconds)
+                self.url,
+                session=new_session(self._seconds),
+                auto_validate=False,
+                retry=False,
+                default_timeout=cast("int", self._seconds),
             )
         if self.url.startswith("https://") and not connection.root_url.startswith("https://"):
             raise ConfigError(f"{self.url} refers to an address without encryption", key="backend.url")
         log_in(connection, self._method, self.url)
         return connection
-
-    def _renew(self, refused: int, refusal: PlatformError) -> int:
-        """Log in again, once for all threads, if the token that was refused had been good; return its number."""
-        with self._lock:
-            if self._log_ins > refused:
-                return self._log_ins  # another thread has done it
-            if self._method == "bearer":
-                raise PlatformError(f"{refusal}; set a new OPENEO_AUTH_TOKEN", error_class=ErrorClass.AUTH)
-            if refused - self._proven > 1:
-                raise refusal  # two fresh ones were refused: another one would be too
-            try:
-                self._bounded(lambda: log_in(self._connected, self._method, self.url))
-            except ConfigError as error:
-                self._proven = -(10**9)  # not tried again by every thread: accounts are locked for less
-                raise PlatformError(str(error), error_class=ErrorClass.AUTH) from None
-            self._log_ins += 1
-            return self._log_ins
 
     def _bounded(self, action: Callable[[], _T]) -> _T:
         """Call ``action``, but do not wait for ever: the client talks to identity providers without a time-out."""
@@ -278,25 +203,8 @@ class Session:
         return cast("_T", outcome[1])
 
 
-def _session() -> Any:
-    import requests
-
-    class OnlyOurs(requests.Session):
-        def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
-            """After a redirect: drop the token for another host, and add nothing (requests asks ~/.netrc)."""
-            if self.should_strip_auth(response.request.url, prepared_request.url):  # type: ignore[no-untyped-call]
-                prepared_request.headers.pop("Authorization", None)
-
-    return OnlyOurs()
-
-
-def _seconds_of(text: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks to wait: a number, or a date."""
-    if text is None:
-        return None
-    if text.strip().isdigit():
-        return float(text.strip()[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None
+def _words_of(status: int, content: Mapping[str, Any]) -> tuple[str | None, str]:  # noqa: ARG001 -- for the transport
+    """Return code and words of a refusal, if they are openEO's: what stands before a platform answers otherwise."""
+    code, message = content.get("code"), content.get("message")
+    code = code if isinstance(code, str) and "message" in content else None
+    return code, f"{code}: {message}" if code else str(message or "")
