@@ -32,15 +32,3 @@ rule all:
         report="<run>/report.html",
     message:
         "all tiles and their collection, {input.collection}"
-
-
-onstart:
-    hooks.begin(CONFIG, RUN, workflow)
-
-
-onsuccess:
-    hooks.end(CONFIG, RUN)
-
-
-onerror:
-    hooks.end(CONFIG, RUN, failed=True)

@@ -8,6 +8,7 @@ plugins are: ``logger: upscaling`` in a profile, ``--logger upscaling`` on the c
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from logging import LogRecord
@@ -27,6 +28,7 @@ _NOISE = (
     "Shutting down, this might take",
     "Using shell: ",
 )
+_CHUNK = re.compile(r"(^|_)tiles_\d{5}")  # rule of a job of several tiles
 _ONCE = ("Will exit after finishing currently running jobs",)
 _CLOCKS = 60  # s that the clocks of nodes may differ
 _TAIL = 64_000  # bytes of a log
@@ -125,10 +127,12 @@ class LogHandler(LogHandlerBase):
 
     def _run_info(self, record: LogRecord) -> None:
         stats: dict[str, int] = record.stats  # type: ignore[attr-defined]
-        self._total = sum(number for rule, number in stats.items() if rule == "tile" or rule.startswith("tiles_"))
+        rules = _tile_rules() or {rule for rule in stats if rule == "tile" or rule.startswith("tiles_")}
+        numbers = {rule: number for rule, number in stats.items() if rule in rules}
+        self._total = sum(numbers.values())
         # Not the table, which has a line for each rule, and so for each job of several tiles.
         others = stats["total"] - self._total
-        what = "job of tiles" if "tile" not in stats and self._total else "tile"
+        what = "job of tiles" if numbers and all(_CHUNK.search(rule) for rule in numbers) else "tile"
         self._what = what if self._total == 1 else f"{what}s" if what == "tile" else "jobs of tiles"
         self._say(f"{self._total} {self._what} to run, and {others} steps to gather and describe them")
         self._began = self._told = time.monotonic()
@@ -180,7 +184,8 @@ class LogHandler(LogHandlerBase):
             self._say(f"error: {what}: the job failed before it began them: {words or 'its log says nothing'}{named}")
 
     def _error(self, record: LogRecord) -> None:
-        if "CalledProcessError" not in record.getMessage():  # a step that failed has said why itself
+        # A step that failed has said why itself, and so has a run that ends Snakemake.
+        if "CalledProcessError" not in record.getMessage():
             self._usual.emit(record)
 
     def _progress(self) -> None:
@@ -193,8 +198,23 @@ class LogHandler(LogHandlerBase):
         line += f", {failed} failed" if failed else ""
         if left > 0:
             rate = (done + failed) / max(now - self._began, 1e-3)  # per second
-            line += f", {len(self._running & set(self._jobs))} in hand; {_per(rate)}, {_span(left / rate)} left"
+            line += f", {self._number_running()} running; {_per(rate)}, {_span(left / rate)} left"
         self._say(line)
+
+    def _number_running(self) -> int:
+        """Return how many tiles run; those that a process runs for all were handed over long before."""
+        from upscaling.workflow.runs import current_runs
+
+        runs = current_runs()
+        return (runs and runs.running()) or len(self._running & set(self._jobs))
+
+
+def _tile_rules() -> set[str]:
+    """Return the names of the rules that make tiles, also where an importing workflow gave them others."""
+    from upscaling.workflow.runs import current_runs
+
+    runs = current_runs()
+    return runs.tile_rules() if runs else set()
 
 
 def _tiles_of(job: dict[str, Any]) -> list[Path]:

@@ -46,7 +46,7 @@ def proxy(platform: EmbeddedBackend) -> Iterator[FaultyProxy]:
 
 @dataclass
 class Tiles:
-    """A run of a few tiles in this process, one thread each, as the waiter does it."""
+    """A run of a few tiles in this process, one thread each, as the worker does it."""
 
     config: Config
     folder: Path

@@ -229,7 +229,7 @@ def test_no_credential_goes_to_another_host(platform: FakeHostilePlatform, user:
 def test_two_hundred_threads_log_in_once_and_do_not_storm(
     platform: FakeHostilePlatform, user: None, tmp_path: Path
 ) -> None:
-    """Each thread makes a back-end of its own, as without the waiter; the token dies now and then."""
+    """Each thread makes a back-end of its own, as a tile by itself does; the token dies now and then."""
     content = tiff()
     platform.files["/a.tif"] = content
     platform.results = lambda job_id: {"assets": {"a": {"href": f"{platform.url}/files/a.tif"}}}

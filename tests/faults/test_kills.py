@@ -74,7 +74,9 @@ class Killer:
         return status
 
     def kill(self) -> None:
-        target = self.random.choice(["snakemake"] * 4 + ["waiter", "tile", "back-end", "back-end", "back-end's worker"])
+        target = self.random.choice(
+            ["snakemake"] * 4 + ["worker", "worker", "back-end", "back-end", "back-end's worker"]
+        )
         getattr(self, "_" + target.replace("-", "").replace(" ", "_").replace("'", ""))(target)
 
     def _snakemake(self, target: str) -> None:
@@ -96,12 +98,8 @@ class Killer:
             self.random.choice(processes).send_signal(sign)
             self.done[f"{NAMES[sign]} {target}"] += 1
 
-    def _waiter(self, target: str) -> None:
+    def _worker(self, target: str) -> None:
         self._signalled(target, children(self.process.pid, "upscaling.execution.worker"))
-
-    def _tile(self, target: str) -> None:
-        found = children(self.process.pid, "run-tile") or children(self.process.pid, "tile.sh")
-        self._signalled(target, found)
 
     def _backend(self, target: str) -> None:
         sign = self.random.choice([signal.SIGKILL, signal.SIGTERM])

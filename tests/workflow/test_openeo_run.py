@@ -109,7 +109,7 @@ def test_a_run_whose_first_tiles_fail_alike_stops_submitting(
     run.config["backend"] = {**run.config["backend"], "stop_after": 4}
     done = run.snakemake()
     assert done.returncode != 0
-    assert "stopping: the first 4 tiles failed alike" in done.stderr
+    assert "stopping results/real: the first 4 tiles failed alike" in done.stderr
     # Some more may have been created, to wait for their start; that costs nothing.
     jobs = backend.jobs()
     assert 4 <= len([job for job in jobs if job["status"] != "created"]) <= 4 + backend.slots

@@ -1,8 +1,5 @@
-# One openEO batch job per tile. One process of the run submits (or attaches), waits and fetches for all of them; a
-# tile's own shell only waits for its word, and needs no core.
-
-# Through the environment: a path in the command, other in every run, would be a change of the rule to Snakemake.
-hooks.export("UPSCALING_TILE_SH", workflow.source_path("../scripts/tile.sh"))
+# One openEO batch job per tile. With executor `upscaling` (our profiles name it) one process of the run does all of
+# them, and the shell below is not used; with another local executor it is a process for each tile.
 
 
 rule tile:
@@ -15,11 +12,12 @@ rule tile:
         "../envs/upscaling.yaml"
     threads: 0
     resources:
-        openeo_slots=1,
+        openeo_slots=hooks.slot_of(workflow),
     params:
         key=key_of,
     message:
         "tile {wildcards.tile}: openEO batch job"
     # Not `script:`, of which Snakemake looks up the source anew for every tile, a tenth of the time to build the DAG.
     shell:
-        'bash "$UPSCALING_TILE_SH" {output.item:q} {wildcards.tile:q} {log:q} {params.key:q}'
+        "item={output.item:q}; "
+        'upscaling run-tile "${{item%/tiles/*}}" {wildcards.tile:q} --key {params.key:q} --log {log:q}'

@@ -11,6 +11,7 @@ pathvars:
 
 RUN = workflow.pathvars.apply("<run>")
 CONFIG, PLAN = hooks.plan(CONFIG, RUN, workflow)
+hooks.protect(CONFIG, RUN, workflow)
 
 # Set here, so that Snakemake without our profiles is throttled too; --resources still wins.
 for resource, slots in hooks.slots(CONFIG, workflow.resource_settings.cores).items():

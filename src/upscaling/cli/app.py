@@ -126,13 +126,11 @@ def run_tile(
     key: Annotated[str | None, typer.Option(help="Key of the work; it is not run if the plan says another.")] = None,
 ) -> None:
     """Run one tile: submit it or attach to its job, wait, fetch, check, and write its item."""
-    from upscaling.execution.tile import run_tile as see_through
-    from upscaling.planning.plan import kept_config
+    from upscaling.execution.alone import run_alone
     from upscaling.workflow.hooks import logged
 
-    settings = kept_config(run)
     with logged(str(log) if log else None, f"tile {tile}"):
-        see_through(tile, key=key, config=settings, run_folder=run)
+        run_alone(run, tile, key)
 
 
 @app.command()
@@ -213,27 +211,17 @@ def retry(
         bool,
         typer.Option("--resubmit", help="Make, and pay, new jobs where results of finished ones were refused."),
     ] = False,
-    snakefile: Annotated[Path | None, typer.Option(help="Another workflow that imports this one.")] = None,
-    profile: Annotated[Path | None, typer.Option(help="Another Snakemake profile.")] = None,
+    snakefile: Annotated[Path | None, typer.Option(help="Another workflow than the last time.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Another Snakemake profile than the last time.")] = None,
 ) -> None:
-    """Run the tiles again that failed, and nothing else, with the run's last configuration.
+    """Run the tiles again that failed, and no others; then make collection, mosaic and report if none is missing.
 
-    Where a job ended well and its results were refused (bad-output), they are fetched and checked again.
+    Snakemake is started as it was the last time, with the same workflow and configuration. Where a job ended well and
+    its results were refused (bad-output), they are fetched and checked again.
     """
-    from upscaling.monitor.platform_jobs import discard_results
-    from upscaling.monitor.status import failed_tiles
-    from upscaling.workflow.launch import run_tiles_again
+    from upscaling.workflow.retry import retry_failed
 
-    tiles = failed_tiles(run, only)
-    if not tiles:
-        typer.echo("no tile failed" + (f" for the reason {only}" if only else ""))
-        return
-    typer.echo(f"{len(tiles)} tiles")
-    if resubmit:
-        typer.echo(f"{len(discard_results(run, tiles))} of them are submitted, and paid, again")
-    options = ["--snakefile", str(snakefile)] if snakefile else []
-    options += ["--profile", str(profile)] if profile else []
-    raise SystemExit(run_tiles_again(run, tiles, options, say=typer.echo))
+    raise SystemExit(retry_failed(run, only=only, resubmit=resubmit, snakefile=snakefile, profile=profile))
 
 
 @app.command()

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from upscaling.jobs.costs import costs_of
 from upscaling.jobs.failures import without_particulars
 
-__all__ = ["CircuitBreaker"]
+if TYPE_CHECKING:
+    from upscaling.config import Config
+    from upscaling.planning.plan import Plan
+
+__all__ = ["CircuitBreaker", "breaker_of", "held_back"]
+
+_UNDER_WAY = {"intent", "created", "started"}
 
 
 class CircuitBreaker:
@@ -52,12 +61,11 @@ class CircuitBreaker:
                 self._running += 1
             return self.reason
 
-    def ended(self, *, error: str | None = None, costs: float | None = None) -> None:
-        """After a tile that ``launch`` let pass: count its end and its costs."""
+    def ended(self, *, error: str | None = None, costs: Iterable[float] = ()) -> None:
+        """After a tile that ``launch`` let pass: count its end and what its jobs cost meanwhile."""
         with self._lock:
             self._running -= 1
-            if costs is not None:
-                self._costs.append(costs)
+            self._costs.extend(costs)
             if error is None:
                 self._good = True
                 return
@@ -68,3 +76,60 @@ class CircuitBreaker:
                     f"the first {self._reasons[words]} tiles failed alike, so no more are submitted"
                     f" (backend.stop_after): {error}"
                 )
+
+
+def breaker_of(run_folder: Path, plan: Plan, config: Config) -> CircuitBreaker:
+    """Return the circuit breaker of a run that begins now: what it has cost and reached before counts."""
+    receipts = list(_receipts(run_folder, plan))
+    return _breaker(config, receipts, {tile: row.key for tile, row in plan.tiles.items()})
+
+
+def held_back(run_folder: Path, plan: Plan, config: Config, *, since: str) -> str | None:
+    """Return why one more tile must not be begun, for tiles that are processes of their own.
+
+    Nothing but the run folder is shared between them, so as many as run at once may pass.
+
+    Parameters
+    ----------
+    since
+        When the run was started, RFC 3339: what failed before does not count.
+    """
+    receipts = list(_receipts(run_folder, plan))
+    keys = {tile: row.key for tile, row in plan.tiles.items()}
+    breaker = _breaker(config, receipts, keys)
+    for tile, receipt in receipts:
+        error = receipt.get("error") or {}
+        if receipt.get("key") != keys[tile]:
+            continue
+        if receipt.get("state") in _UNDER_WAY:
+            breaker.launch()
+        elif error and str(receipt.get("updated")) >= since:
+            breaker.launch()
+            breaker.ended(error=str(error.get("message")))
+    return breaker.launch()
+
+
+def _breaker(config: Config, receipts: Iterable[tuple[str, dict[str, Any]]], keys: dict[str, str]) -> CircuitBreaker:
+    spent, good = [], False
+    for tile, receipt in receipts:
+        spent += costs_of(receipt)
+        good = good or (receipt.get("state") == "done" and receipt.get("key") == keys[tile])
+    backend = config.backend
+    if backend.kind == "cwl":
+        return CircuitBreaker(spent=spent, good=good)
+    budget = backend.run_budget if backend.kind == "openeo" else None  # OGC servers tell no costs
+    return CircuitBreaker(alike=backend.stop_after, budget=budget, spent=spent, good=good)
+
+
+def _receipts(run_folder: Path, plan: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the receipts of the plan's tiles that can be read."""
+    import orjson
+
+    for path in (run_folder / "receipts").glob("[!.]*.json"):
+        if path.stem in plan.tiles:
+            try:
+                receipt = orjson.loads(path.read_bytes())
+            except (OSError, orjson.JSONDecodeError):
+                continue
+            if isinstance(receipt, dict):
+                yield path.stem, receipt

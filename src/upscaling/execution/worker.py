@@ -1,46 +1,46 @@
-"""One process that sees all tiles of a run through: it submits, waits and fetches for every slot.
+"""One process that runs the tiles of a run: it submits, polls and downloads for every slot.
 
-A process per slot costs 0.7 CPU seconds a tile to start and 100 MB while it waits. The rule's shell therefore only
-hands its tile's name to this process, over a connection to 127.0.0.1, and waits for one line. Nothing depends on it:
-where there is no waiter, or it dies, the shell does the work itself, and the receipts keep both from doing it twice.
+A process per tile costs 0.7 CPU seconds to start and 100 MB while it waits. Snakemake therefore starts this one for a
+run (see ``upscaling.workflow.tile_queue``) and hands it tiles; the circuit breaker and the budget are here.
 
-Protocol, one connection per tile: the shell sends ``<token> <tile> <key>``, the waiter answers
-``<exit status> <message>``. A connection that closes early means that Snakemake gave the
-tile up; the remote job goes on.
+Protocol, one JSON object a line. Standard input: ``{"tile", "key"}`` begins a tile; at its end the process ends at
+once, as receipts are always whole on disk and threads may wait for hours. Standard output:
+
+    {"ready": true, "together": N}         the platform lets us in; N tiles may be in hand
+    {"error": text, "key": name or null}   instead: the run cannot begin; nothing was submitted
+    {"tile": id, "error": text or null}    how a tile ended
+    {"tile": id, "held": text}             it was not begun, as the run stops for this reason
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
-import secrets
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
-from upscaling.errors import UpscalingError
-from upscaling.execution.limits import CircuitBreaker
-from upscaling.monitor.progress import read_states
+from upscaling.errors import ConfigError, UpscalingError
+from upscaling.execution.limits import CircuitBreaker, breaker_of
+from upscaling.execution.tile import run_tile
+from upscaling.jobs.costs import costs_of
 from upscaling.planning.plan import Plan, kept_config, load_plan
 from upscaling.util.files import read_json
 
 if TYPE_CHECKING:
     from upscaling.backends.base import Backend
+    from upscaling.config import Config
 
-__all__ = ["import_libraries", "serve", "start", "stop"]
+__all__ = ["Worker", "import_libraries", "serve"]
 
-_ADDRESS = ".waiter"  # in the run's folder; readable by its owner only, as it holds the token
-_LINE = 4096  # bytes; the longest question
-_SECONDS = 10.0  # that a shell may take to put its question
-_LIBRARIES = {  # that seeing a tile through imports, beside the backend's own module
+_LIBRARIES = {  # what tiles import, beside the backend's own module
     "openeo": ("openeo.rest.connection",),
     "ogcapi": ("jsonschema",),
 }
@@ -56,42 +56,127 @@ _FOR_ALL = (
     "upscaling.results.item",
 )
 _BETWEEN = 1 / 25  # s between two tiles' beginnings: hundreds of slots do not all reach the platform in one moment
+_MOST_AHEAD = 50
 
 
-def start(run_folder: Path) -> subprocess.Popen[bytes]:
-    """Start the waiter of a run as a child of this process; it ends with its parent."""
-    command = [sys.executable, "-m", "upscaling.execution.worker", str(run_folder)]
-    # Its standard input is a pipe that nobody writes to: it closes when this process ends, however it ends.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None  # noqa: S101 -- PIPE
-    process.stdout.readline()  # it says when it listens; nothing if it could not: the tiles then run by themselves
-    return process
+class Worker:
+    """Runs tiles of one run in threads; plan, log-in and limits are shared.
 
+    Parameters
+    ----------
+    run_folder
+        The run; its plan and configuration are read once, and do not change under it.
+    answers
+        Where answers are written, a line each.
+    """
 
-def stop(process: subprocess.Popen[bytes], run_folder: Path) -> None:
-    """End the waiter."""
-    process.terminate()
-    process.wait()
-    (run_folder / _ADDRESS).unlink(missing_ok=True)
+    def __init__(self, run_folder: Path, answers: IO[str]) -> None:
+        self._folder, self._answers = run_folder, answers
+        self._turns, self._writes = threading.Lock(), threading.Lock()
+        self._next = time.monotonic()
+        self._config: Config = kept_config(run_folder)
+        self._plan: Plan = load_plan(run_folder)
+        self._backend: Backend = self._made_backend()
+        self.breaker: CircuitBreaker = breaker_of(run_folder, self._plan, self._config)
 
+    def _made_backend(self) -> Backend:
+        from upscaling.backends.registry import get_backend
 
-def serve(run_folder: Path) -> None:
-    """Serve until the parent ends or SIGTERM."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and Snakemake decides
-    token = secrets.token_hex(16)
-    import_libraries(kept_config(run_folder).backend.kind)
-    run = _Run(run_folder)
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        address = run_folder / _ADDRESS
-        address.unlink(missing_ok=True)
-        descriptor = os.open(address, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(f"{listener.getsockname()[1]} {token}\n")
-        print("ready", flush=True)
-        threading.Thread(target=_end_with_parent, args=(run,), daemon=True).start()
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=_answer, args=(connection, token.encode(), run), daemon=True).start()
+        return get_backend(self._config.backend, self._plan.facts, self._folder)
+
+    @property
+    def together(self) -> int:
+        """How many tiles may be in hand: more than slots, as a job's end and the next start are not one moment.
+
+        Like tiles end together, and then all slots are to be filled at once.
+        """
+        slots = self._config.backend.slots
+        return slots + max(2, min(slots, _MOST_AHEAD))
+
+    def check(self) -> None:
+        """See that the platform is there and lets us in; raise ConfigError if not."""
+        self._backend.check(self._plan.algorithm)
+
+    def finish(self) -> None:
+        """Remove what ``check`` left on disk."""
+        self._backend.finish()
+
+    def say(self, **answer: Any) -> None:
+        """Write one answer."""
+        with self._writes, suppress(OSError):  # nobody reads any more
+            self._answers.write(json.dumps(answer) + "\n")
+            self._answers.flush()
+
+    def run(self, tile: str, key: str | None) -> None:
+        """Run one tile and say how it ended.
+
+        Parameters
+        ----------
+        key
+            The work that was asked for; a plan with another one is refused. None: not known.
+        """
+        self._take_turn()
+        if self.breaker.launch() is not None:
+            self._say_held(tile)
+            return
+        before, error = len(self._costs(tile)), None
+        try:
+            self._run_logged(tile, key)
+        except UpscalingError as refused:
+            error = str(refused)
+        except Exception as unexpected:
+            error = (
+                f"{type(unexpected).__name__}: {unexpected} (bug in eo-upscaling, please report;"
+                f" traceback in {self._log_of(tile)})"
+            )
+        stopped = self.breaker.reason is not None and error is not None and error.startswith("not submitted")
+        self.breaker.ended(error=error, costs=self._costs(tile)[before:])
+        if self.breaker.reason is not None:
+            self._backend.hold("the run stops")  # those too that wait for a slot
+        if stopped:
+            self._say_held(tile)
+        else:
+            self.say(tile=tile, error=error and " ".join(error.encode(errors="replace").decode().split()))
+
+    def _say_held(self, tile: str) -> None:
+        self.say(tile=tile, held=self.breaker.reason)
+
+    def _take_turn(self) -> None:
+        with self._turns:
+            turn = self._next = max(time.monotonic(), self._next + _BETWEEN)
+        time.sleep(max(0.0, turn - time.monotonic()))
+
+    def _log_of(self, tile: str) -> Path:
+        return self._folder / "logs" / f"{tile}.log"
+
+    def _run_logged(self, tile: str, key: str | None) -> None:
+        if tile not in self._plan.tiles:  # asked before a log is named after it
+            raise UpscalingError(f"the plan in {self._plan.folder} has no tile {tile!r}")
+        with _logged_to(self._log_of(tile)):
+            try:
+                run_tile(
+                    tile,
+                    key=key,
+                    run_folder=self._folder,
+                    config=self._config,
+                    plan=self._plan,
+                    backend=self._backend,
+                )
+            except UpscalingError as refused:
+                # The line says all; halves of characters, which a platform may send, are spelt out.
+                words = str(refused).encode(errors="backslashreplace").decode()
+                logging.getLogger(__name__).error("%s", words)  # noqa: TRY400
+                raise
+            except Exception:
+                logging.getLogger(__name__).exception("unexpected")
+                raise
+
+    def _costs(self, tile: str) -> list[float]:
+        try:
+            receipt = read_json(self._folder / "receipts" / f"{tile}.json")
+        except (OSError, ValueError):
+            return []
+        return costs_of(receipt) if isinstance(receipt, dict) else []
 
 
 def import_libraries(kind: str) -> None:
@@ -104,135 +189,27 @@ def import_libraries(kind: str) -> None:
         importlib.import_module(name)
 
 
-def _end_with_parent(run: _Run) -> None:
-    sys.stdin.buffer.read()
-    # Where Snakemake was killed its shells live on: they must not each take their tile over, a process per slot.
-    for connection in run.shells():
-        with suppress(OSError):
-            connection.sendall(b"130 detached, as Snakemake has ended; the next run finds the job again\n")
-    os._exit(0)  # at once: receipts are always whole on disk, and threads may wait for hours
-
-
-class _Run:
-    """What all tiles of a run share, so that it is not read, and no platform logged in to, for every tile."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.breaker = folder, _breaker(folder)
-        self._parent = os.getppid()
-        self._lock = threading.Lock()
-        self._read: tuple[Plan, Backend] | None = None
-        self._stopped = False
-        self._next = time.monotonic()
-        self._shells: set[socket.socket] = set()
-
-    @contextmanager
-    def heard(self, shell: socket.socket) -> Iterator[None]:
-        """Keep a shell among those that wait for an answer."""
-        self._shells.add(shell)
-        try:
-            yield
-        finally:
-            self._shells.discard(shell)
-
-    def shells(self) -> list[socket.socket]:
-        """Return those that wait for an answer."""
-        return list(self._shells)
-
-    def take_turn(self) -> None:
-        """Wait until the next tile may begin."""
-        with self._lock:
-            turn = self._next = max(time.monotonic(), self._next + _BETWEEN)
-        time.sleep(max(0.0, turn - time.monotonic()))
-
-    def plan_and_backend(self) -> tuple[Plan, Backend]:
-        """Return the run's plan and backend, as they were when it began."""
-        from upscaling.backends.registry import get_backend
-
-        with self._lock:
-            if self._read is None:
-                plan = load_plan(self.folder)
-                self._read = plan, get_backend(kept_config(self.folder).backend, plan.facts, self.folder)
-            return self._read
-
-    def stop_launching(self, reason: str) -> None:
-        """Tell Snakemake, once, to end after the tiles that are under way; it does so on SIGTERM."""
-        with self._lock:
-            first, self._stopped = not self._stopped, True
-        if first:
-            sys.stderr.write(f"stopping: {reason}\n")
-            sys.stderr.flush()
-            if os.getppid() == self._parent:  # else it has died, and its number may be another's
-                os.kill(self._parent, signal.SIGTERM)
-
-
-def _breaker(run_folder: Path) -> CircuitBreaker:
-    backend, states = kept_config(run_folder).backend, read_states(run_folder)
-    spent = [state.costs for state in states if state.costs is not None]
-    good = any(state.state == "finished" for state in states)
-    if backend.kind == "cwl":
-        return CircuitBreaker(spent=spent, good=good)
-    budget = backend.run_budget if backend.kind == "openeo" else None  # OGC servers tell no costs
-    return CircuitBreaker(alike=backend.stop_after, budget=budget, spent=spent, good=good)
-
-
-def _answer(connection: socket.socket, token: bytes, run: _Run) -> None:
-    with connection, suppress(OSError):  # a shell that was killed does not listen any more
-        connection.settimeout(_SECONDS)
-        said = connection.makefile("rb").readline(_LINE).split()
-        if len(said) != 3 or not secrets.compare_digest(said[0], token):
-            return
-        connection.settimeout(None)
-        with run.heard(connection):
-            run.take_turn()
-            held_back = run.breaker.launch()
-            if held_back is None:
-                status, message = _see_through(said[1].decode(errors="replace"), said[2].decode(errors="replace"), run)
-            else:
-                status, message = 1, "not submitted, as the run stops"
-                run.stop_launching(held_back)
-            if run.breaker.reason is not None:
-                run.plan_and_backend()[1].hold("the run stops")  # those too that wait for a place
-            connection.sendall(f"{status} {message}\n".encode(errors="replace"))
-
-
-def _see_through(tile: str, key: str, run: _Run) -> tuple[int, str]:
-    error: str | None = None
+def serve(run_folder: Path, orders: IO[str], answers: IO[str]) -> None:
+    """Run the tiles that are ordered until the orders end; then end this process, whatever its threads do."""
     try:
-        _run_logged(tile, key, run)
-    except UpscalingError as refused:
-        error = str(refused)
-    except Exception as unexpected:
-        error = f"{type(unexpected).__name__}: {unexpected} (a fault of eo-upscaling; traceback in the tile's log)"
+        import_libraries(kept_config(run_folder).backend.kind)
+        worker = Worker(run_folder, answers)
+        worker.check()
+    except UpscalingError as error:
+        # Who started this knows the name of the user's file, which belongs before the key.
+        blamed = error if isinstance(error, ConfigError) and error.file is None else None
+        answer = {"error": blamed.message, "key": blamed.key} if blamed else {"error": str(error), "key": None}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+        return
+    worker.say(ready=True, together=worker.together)
+    try:
+        for line in orders:
+            order = json.loads(line)
+            threading.Thread(target=worker.run, args=(order["tile"], order.get("key")), daemon=True).start()
     finally:
-        run.breaker.ended(error=error, costs=_costs(run.folder, tile))
-    return (0, "done") if error is None else (1, " ".join(error.split()))
-
-
-def _run_logged(tile: str, key: str, run: _Run) -> None:
-    from upscaling.execution.tile import run_tile
-
-    plan, backend = run.plan_and_backend()
-    if tile not in plan.tiles:  # asked before a log is named after it
-        raise UpscalingError(f"the plan in {plan.folder} has no tile {tile!r}")
-    with _logged_to(run.folder / "logs" / f"{tile}.log"):
-        try:
-            run_tile(tile, key=key, run_folder=run.folder, plan=plan, backend=backend)
-        except UpscalingError as refused:
-            # The line says all; halves of characters, which a platform may send, are spelt out.
-            words = str(refused).encode(errors="backslashreplace").decode()
-            logging.getLogger(__name__).error("%s", words)  # noqa: TRY400
-            raise
-        except Exception:
-            logging.getLogger(__name__).exception("unexpected")
-            raise
-
-
-def _costs(run_folder: Path, tile: str) -> float | None:
-    try:
-        costs = read_json(run_folder / "receipts" / f"{tile}.json")["facts"].get("costs")
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None
-    return float(costs) if isinstance(costs, int | float) else None
+        worker.finish()
+        os._exit(0)
 
 
 @contextmanager
@@ -254,5 +231,9 @@ def _logged_to(path: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is Snakemake's business
     logging.getLogger().setLevel(logging.INFO)
-    serve(Path(sys.argv[1]))
+    # What a library prints must not be taken for an answer.
+    _answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    serve(Path(sys.argv[1]), sys.stdin, _answers)

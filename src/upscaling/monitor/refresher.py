@@ -20,6 +20,8 @@ class Refresher:
     def __init__(self, run_folder: Path) -> None:
         self._run_folder = run_folder
         self._stopped = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._changes = threading.Lock()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -27,11 +29,27 @@ class Refresher:
         pause = _FIRST
         while not self._stopped.wait(pause):
             begun = time.monotonic()
-            command = [sys.executable, "-m", "upscaling", "report", str(self._run_folder)]
-            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            with self._changes:
+                if self._stopped.is_set():
+                    return
+                quiet = subprocess.DEVNULL
+                command = [sys.executable, "-m", "upscaling", "report", str(self._run_folder)]
+                # A process group of its own: a report cut off by Ctrl-C would show its traceback.
+                self._child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, process_group=0)
+            self._child.wait()
             pause = min(_LONGEST, max(1.5 * pause, (time.monotonic() - begun) / _SHARE))
 
-    def stop(self) -> None:
-        """Write no more reports; one that is being written is waited for, so that the run's own comes last."""
-        self._stopped.set()
+    def stop(self, *, at_once: bool = False) -> None:
+        """Write no more reports.
+
+        Parameters
+        ----------
+        at_once
+            End one that is being written, which leaves the last whole one; else wait for it, so that a report of the
+            final state comes last.
+        """
+        with self._changes:
+            self._stopped.set()
+            if at_once and self._child is not None:
+                self._child.kill()
         self._thread.join(60)

@@ -80,7 +80,7 @@ def _application(folder: Path) -> Any:
     from tornado.web import Application, HTTPError, RedirectHandler, StaticFileHandler
 
     class RunFiles(StaticFileHandler):
-        """Files of the run; nothing hidden (the waiter's token), and nothing outside by way of links."""
+        """Files of the run; nothing hidden (lock, and how the run was started), and nothing outside by way of links."""
 
         def prepare(self) -> None:
             # A page from elsewhere may point a name of its own at this machine.

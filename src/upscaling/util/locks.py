@@ -7,15 +7,18 @@ import getpass
 import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from upscaling.errors import UpscalingError
 
-__all__ = ["leave_run", "run_lock", "take_run"]
+__all__ = ["holder_of", "leave_run", "run_lock", "take_run"]
+
+_FLOCK = "hhqqi4x"  # struct flock of Linux, 64 bit
 
 _held: dict[Path, IO[str]] = {}  # open files hold the locks until this process ends, however it ends
 
@@ -72,6 +75,28 @@ def run_lock(run_folder: Path) -> Iterator[None]:
     finally:
         if not had:
             leave_run(run_folder)
+
+
+def holder_of(run_folder: Path) -> dict[str, Any] | None:
+    """Return who holds a run (user, host, pid, since), or None; nothing is changed, so nobody is in the way."""
+    path = (run_folder / ".lock").resolve()
+    try:
+        if path in _held:  # to open and close it would give up the lock
+            return _read(os.pread(_held[path].fileno(), 4096, 0))
+        with path.open("rb") as stream:
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            answer = struct.unpack(_FLOCK, fcntl.fcntl(stream, fcntl.F_GETLK, asked))
+            return None if answer[0] == fcntl.F_UNLCK else _read(stream.read(4096))
+    except OSError:
+        return None
+
+
+def _read(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _in_words(holder: str) -> str:

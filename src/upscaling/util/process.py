@@ -21,8 +21,10 @@ def own_environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
-def run_in_front(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """Run a program until it ends by itself; return its exit status.
+def run_in_front(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, folder: str | None = None
+) -> int:
+    """Run a program, in ``folder`` if one is given, until it ends by itself; return its exit status.
 
     SIGTERM and SIGINT are its to handle: it may have much to finish, and is never killed for being slow.
     """
@@ -30,7 +32,7 @@ def run_in_front(command: Sequence[str], environment: Mapping[str, str] | None =
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:
         raise UpscalingError(f"{command[0]} is not installed beside {sys.executable}")
-    process = subprocess.Popen([program, *command[1:]], env=environment)
+    process = subprocess.Popen([program, *command[1:]], env=environment, cwd=folder)
 
     def hand_on(number: int, _: FrameType | None) -> None:
         # Ctrl-C reaches every process of a terminal by itself; twice would make Snakemake drop its jobs.

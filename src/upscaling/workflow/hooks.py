@@ -5,42 +5,38 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import os
 import shlex
-import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.monitor.refresher import Refresher
-from upscaling.planning.plan import Plan, begin_run, ensure_plan, keep_config, kept_config, load_plan
+from upscaling.planning.plan import Plan, ensure_plan, keep_config, kept_config, load_plan
 from upscaling.util.files import digest
 from upscaling.util.locks import run_lock
+from upscaling.workflow.executor import extend_executors
+from upscaling.workflow.runs import runs_of
 
 __all__ = [
-    "begin",
     "default_config",
-    "end",
-    "export",
     "logged",
     "names_nothing",
     "plan",
+    "protect",
     "read_config",
     "said_of_collection",
+    "shell_words",
+    "slot_of",
     "slots",
     "tiles_of_part",
 ]
 
 
 _SPARE_THREADS = 5
-_MOST_AHEAD = 50
-_waiters: dict[str, subprocess.Popen[bytes]] = {}  # of this process, by run folder
-_refreshers: dict[str, Refresher] = {}
 
 
 def _say(line: str) -> None:
@@ -114,11 +110,6 @@ def _look_after(run_folder: Path, plan: Plan) -> None:
             _say(f"note: files of {len(damaged)} finished tiles are missing or damaged, and are fetched again: {names}")
 
 
-def export(name: str, value: str) -> None:
-    """Set an environment variable for the shells of local jobs."""
-    os.environ[name] = value
-
-
 def shell_words(options: Sequence[str]) -> str:
     """Return options as one line of shell, as Snakemake's executors want them."""
     return shlex.join(options)
@@ -137,81 +128,45 @@ def said_of_collection(config: Config) -> str:
     return digest(config.collection.model_dump(exclude={"exact", "parts_from"}))
 
 
+def protect(config: Config, run_folder: str, workflow: Any) -> None:
+    """Lock and check the run before its first tile, and end it in order, with whatever executor there is.
+
+    Only in the process that a person started: what it starts belongs to it.
+    """
+    if workflow.is_main_process:
+        runs_of(workflow).register(config, run_folder)
+        extend_executors()
+
+
 def slots(config: Config, cores: int | None) -> dict[str, int]:
-    """Return the Snakemake resource that bounds how many tiles run at once.
+    """Return the Snakemake resource that bounds how many tiles run at once as processes of their own.
 
     Parameters
     ----------
     cores
         What Snakemake was given; it has a thread for each and five more (``snakemake.executors.local``).
     """
-    wanted = config.backend.slots
-    jobs = math.ceil(wanted / config.backend.together) if config.backend.kind == "cwl" else wanted
-    if cores is not None and jobs > cores + _SPARE_THREADS:
-        _say(f"note: Snakemake runs {cores + _SPARE_THREADS} tiles at once; for {wanted} slots add --cores {jobs}")
-    resource = {"openeo": "openeo_slots", "ogcapi": "ogcapi_slots", "cwl": "toil_leaders"}[config.backend.kind]
-    return {resource: wanted}
+    backend, wanted = config.backend, config.backend.slots
+    threads = None if cores is None else cores + _SPARE_THREADS
+    if backend.kind != "cwl":
+        return {f"{backend.kind}_slots": wanted if threads is None else min(wanted, threads)}
+    jobs = math.ceil(wanted / backend.together)
+    if threads is not None and jobs > threads:
+        _say(f"note: Snakemake runs {threads} tiles at once; for {wanted} slots add --cores {jobs}")
+    return {"toil_leaders": wanted}
 
 
-def begin(config: Config, run_folder: str, workflow: Any) -> None:
-    """Check the platform before the first tile; the run ends here, with one line, if it is of no use."""
-    from upscaling.execution import worker as waiter
-    from upscaling.execution.tile import check_run
+def slot_of(workflow: Any) -> Callable[[Any], int]:
+    """Return a function that says how much of that resource a tile takes: nothing where one process runs them all.
 
-    folder = Path(run_folder)
-    try:
-        begin_run(config, folder)
-        check_run(config, folder)
-    except UpscalingError as error:
-        _stop(error, config)
-    _refreshers[run_folder] = Refresher(folder)
-    if config.backend.kind != "cwl":
-        _waiters[run_folder] = waiter.start(folder)
-        _look_ahead(config, workflow.scheduler)
-        # Slots bound what runs, and the waiter how fast it begins. Snakemake's own rate limit (9.27) leaves one more
-        # timer running for each job that ends, each a scheduling round a second: 36 of 50 CPU s at 1,500 short jobs.
-        workflow.scheduler.job_rate_limiter = None
-
-
-def _look_ahead(config: Config, scheduler: Any) -> None:
-    """Let more tiles be in hand than jobs under way, whose number the waiter bounds.
-
-    The next job then starts when one ends, and not when its files were fetched and checked and Snakemake got round to
-    the next tile. Not where ``--resources`` set another number, nor for tiles that no waiter sees through.
+    Snakemake then hands over every tile that is ready, and the process knows its slots itself.
     """
-    for resource, number in slots(config, None).items():
-        if scheduler.global_resources.get(resource) == number:
-            for bounds in (scheduler.global_resources, scheduler.resources):
-                bounds[resource] += _ahead(number)
 
+    def taken(wildcards: Any) -> int:
+        del wildcards
+        return 0 if runs_of(workflow).takes_tiles() else 1
 
-def _ahead(slots: int) -> int:
-    # As many again: jobs of like tiles end together, and then all their places are to be filled at once.
-    return max(2, min(slots, _MOST_AHEAD))
-
-
-def end(config: Config, run_folder: str, *, failed: bool = False) -> None:
-    """After the last tile: clean up; if tiles failed, gather the others and say what is missing and why."""
-    from upscaling.execution import worker as waiter
-    from upscaling.execution.tile import finish_run
-    from upscaling.results.gather import by_reason, gather
-
-    folder = Path(run_folder)
-    if run_folder in _refreshers:
-        _refreshers.pop(run_folder).stop()
-    if run_folder in _waiters:
-        waiter.stop(_waiters.pop(run_folder), folder)
-    finish_run(config, folder)
-    if not failed:
-        return
-    try:
-        summary = gather(config=config, run_folder=folder, partial=True)
-    except UpscalingError as error:
-        _say(f"no collection was made: {error}")
-        return
-    for line in by_reason(summary.missing):
-        _say(f"missing: {line}")
-    _say(f"{summary.collection} holds the {summary.items} tiles that are done; {len(summary.missing)} are missing")
+    return taken
 
 
 @contextmanager
@@ -238,5 +193,5 @@ def logged(log: str | None, what: str) -> Iterator[None]:
         raise SystemExit(130) from None
     except Exception as error:
         logging.getLogger(__name__).critical("%s", traceback.format_exc())
-        _say(f"error: {what}: {type(error).__name__}: {error} (this is a fault of eo-upscaling; traceback in {log})")
+        _say(f"error: {what}: {type(error).__name__}: {error} (bug in eo-upscaling, please report; traceback in {log})")
         raise SystemExit(1) from None

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from upscaling.util.process import run_in_front
 from upscaling.util.project import project_path
 
-__all__ = ["command_line", "run_tiles_again", "snakemake_command", "what_to_open"]
+__all__ = ["command_line", "snakemake_command", "what_to_open"]
 
 
 def snakemake_command(
@@ -38,35 +36,6 @@ def snakemake_command(
         command += ["--profile", _near(project_path("workflow", "profiles", "slurm" if cluster else "local"))]
     command += ["--configfile", *map(str, configs), *options]
     return [*command, "--", *targets] if targets else command
-
-
-def run_tiles_again(
-    run_folder: Path, tiles: Sequence[str], options: Sequence[str] = (), *, say: Callable[[str], None]
-) -> int:
-    """Run tiles of a run again, and bring its collection up to date; return Snakemake's exit status.
-
-    Nothing but these tiles is run. Where no other tile is missing, everything that is made of them follows.
-    """
-    from upscaling.planning.plan import kept_config, load_plan
-    from upscaling.results.gather import gather
-
-    config, options = kept_config(run_folder), list(options)
-    if config.folder().resolve() != run_folder.resolve():  # of a workflow that imports this one
-        options += ["--config", "pathvars=" + json.dumps({"results": str(run_folder.resolve().parent)})]
-    others = [
-        tile
-        for tile in load_plan(run_folder).tiles
-        if tile not in set(tiles) and not (run_folder / "tiles" / tile / "item.json").is_file()
-    ]
-    targets = [f"{run_folder}/tiles/{tile}/item.json" for tile in tiles] if others else []
-    command = snakemake_command([run_folder / "plan" / "config.json"], options, targets=targets)
-    say(command_line(command))
-    status = run_in_front(command)
-    if status == 0 and others:
-        summary = gather(config=config, run_folder=run_folder, partial=True)
-        say(f"{summary.collection} holds the {summary.items} tiles that are done; {len(others)} others are missing")
-        say(f"mosaic and report follow with all tiles: upscaling run {run_folder}/plan/config.json")
-    return status
 
 
 def command_line(command: Sequence[str]) -> str:

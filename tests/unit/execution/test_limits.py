@@ -33,7 +33,7 @@ def test_tiles_that_fail_differently_or_after_a_success_do_not() -> None:
     assert different.launch() is None
     after = CircuitBreaker(alike=2)
     after.launch()
-    after.ended(costs=1)
+    after.ended(costs=[1])
     for _ in range(5):
         after.launch()
         after.ended(error="no such band")

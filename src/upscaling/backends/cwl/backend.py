@@ -163,7 +163,7 @@ class CwlBackend:
             )
 
     def hold(self, reason: str) -> None:
-        """Do nothing: no waiter holds tiles of a package in hand."""
+        """Do nothing: each tile of a package is a job of its own."""
 
     def finish(self) -> None:
         """Write down why the tiles ended that could not say it themselves."""

@@ -1,0 +1,45 @@
+"""After a run of which tiles are missing: gather the others, say what is missing and why, and write the report.
+
+A process of its own: ``python -m upscaling.workflow.ending RUN``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from upscaling.errors import UpscalingError
+
+__all__ = ["end_incomplete"]
+
+
+def end_incomplete(run_folder: Path) -> None:
+    """Write collection and report of an incomplete run, from its final state."""
+    from upscaling.monitor.report import write_report
+    from upscaling.planning.plan import kept_config
+    from upscaling.results.gather import by_reason, gather
+
+    try:
+        summary = gather(config=kept_config(run_folder), run_folder=run_folder, partial=True)
+    except UpscalingError as error:
+        _say(f"no collection was made: {error}")
+    else:
+        for line in by_reason(summary.missing):
+            _say(f"missing: {line}")
+        _say(f"{summary.collection} holds the {summary.items} tiles that are done; {len(summary.missing)} are missing")
+    try:
+        _say(f"report: {write_report(run_folder)}")
+    except UpscalingError as error:
+        _say(f"no report was written: {error}")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    try:
+        end_incomplete(Path(sys.argv[1]))
+    except KeyboardInterrupt:
+        sys.exit(130)

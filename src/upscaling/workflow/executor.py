@@ -1,0 +1,58 @@
+"""What every executor of Snakemake learns about runs: to protect them, and to leave their tiles to one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from upscaling.workflow.runs import runs_of
+
+__all__ = ["extend_executors", "with_tiles"]
+
+_NO_EXECUTION = {"dryrun", "touch"}
+
+
+def with_tiles(base: Any) -> Any:
+    """Return a subclass of an executor that takes the tiles of runs and leaves every other job to ``base``."""
+    if getattr(base, "takes_tiles", False):
+        return base
+
+    class Executor(base):  # type: ignore[misc]
+        """Takes the tiles of runs on remote platforms; runs every other job as its base class does."""
+
+        takes_tiles = True
+
+        def run_jobs(self, jobs: Any) -> None:
+            others = runs_of(self.workflow).take(list(jobs), self)
+            if others:
+                super().run_jobs(others)
+
+        def handle_job_success(self, job: Any) -> None:
+            runs_of(self.workflow).job_ended(job, failed=False)
+            super().handle_job_success(job)
+
+        def handle_job_error(self, job: Any) -> None:
+            runs_of(self.workflow).job_ended(job, failed=True)
+            super().handle_job_error(job)
+
+        def shutdown(self) -> None:
+            runs_of(self.workflow).end()
+            super().shutdown()
+
+        def cancel(self) -> None:
+            runs_of(self.workflow).interrupt()
+            super().cancel()
+
+    return Executor
+
+
+def extend_executors() -> None:
+    """Extend the executors that Snakemake may use, whichever was named: each run is protected with any of them.
+
+    Hooks of a Snakefile cannot do this, as Snakemake runs those of the main workflow only. With an executor for a
+    cluster, tiles of remote platforms are jobs for the local one, which Snakemake makes beside it.
+    """
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+    for name, plugin in ExecutorPluginRegistry().plugins.items():
+        if name not in _NO_EXECUTION:
+            plugin.executor = with_tiles(plugin.executor)

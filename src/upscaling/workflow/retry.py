@@ -1,0 +1,67 @@
+"""``upscaling retry``: the tiles that failed, once more, and then what is made of all tiles."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from upscaling.errors import UpscalingError
+from upscaling.util.locks import holder_of
+from upscaling.util.process import run_in_front
+from upscaling.workflow.started import command_like
+
+__all__ = ["retry_failed"]
+
+
+def retry_failed(
+    run_folder: Path, *, only: str | None, resubmit: bool, snakefile: Path | None, profile: Path | None
+) -> int:
+    """Start Snakemake on the tiles that failed; return its exit status.
+
+    Parameters
+    ----------
+    only
+        Error class; None for all that failed.
+    resubmit
+        Make, and pay, new jobs where results of finished ones were refused.
+    snakefile, profile
+        In place of those that the run was last started with.
+
+    Raises
+    ------
+    UpscalingError
+        Snakemake works on the run, or it is not known how to start it.
+    """
+    from upscaling.monitor.platform_jobs import discard_results
+    from upscaling.monitor.progress import read_states
+    from upscaling.monitor.status import failed_tiles
+
+    tiles = failed_tiles(run_folder, only)
+    if not tiles:
+        _say("no tile failed" + (f" for the reason {only}" if only else ""))
+        return 0
+    if holder_of(run_folder) is not None:
+        raise UpscalingError(f"Snakemake works on {run_folder}; failed tiles can be retried when it has ended")
+    command, folder, name = command_like(run_folder, snakefile=snakefile, profile=profile)
+    _say(f"{len(tiles)} tiles")
+    if resubmit:
+        _say(f"{len(discard_results(run_folder, tiles))} of them are submitted, and paid, again")
+    again = set(tiles)
+    others = sum(state.state != "finished" for state in read_states(run_folder) if state.tile not in again)
+    whole = f"{name}/report.html"  # needs every tile, collection, mosaic and quality report
+    targets = [f"{name}/tiles/{tile}/item.json" for tile in tiles] if others else [whole]
+    command.append("--")
+    status = run_in_front([*command, *targets], folder=folder)
+    if status == 0 and others:
+        from upscaling.workflow.ending import end_incomplete
+
+        end_incomplete(run_folder)
+        _say(f"{others} other tiles are not done; mosaic and report follow with all tiles:")
+        _say(f"  cd {shlex.quote(str(Path(folder).resolve()))} && {shlex.join([*command, whole])}")
+    return status
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
