@@ -90,7 +90,7 @@ def command_like(run_folder: Path, *, snakefile: Path | None, profile: Path | No
 
 
 def _command_of_ours(run_folder: Path, snakefile: Path | None, profile: Path | None) -> list[str]:
-    """Return a command with the run's kept configuration, and the workflow of this installation unless another is named.
+    """Return a command with the kept configuration, and the workflow of this installation unless another is named.
 
     That of a run that another workflow imported works too: its folder is all that it needs.
     """
