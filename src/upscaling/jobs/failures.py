@@ -25,16 +25,21 @@ from __future__ import annotations
 import re
 
 from upscaling.errors import ErrorClass
+from upscaling.http.transport import status_class
 
 __all__ = ["classify_http", "classify_log", "is_no_data", "without_particulars"]
 
 _QUOTA_CODES = {"PaymentRequired", "BudgetInvalid", "CreditsInsufficient", "StorageQuotaExceeded"}
-_TRANSIENT_CODES = {"ConcurrentJobLimit", "TooManyRequests", "ServiceUnavailable", "Internal", "Timeout"}
-_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_BUSY_CODES = {"ConcurrentJobLimit", "TooManyRequests"}  # whatever the status that they come with
+_TRANSIENT_CODES = {"ServiceUnavailable", "Internal", "Timeout"}  # but not with a status of 4xx: that is a refusal
 _GATEWAY_STATUS = {404}  # without an openEO error code it is a proxy's answer, and says nothing of the job
+_BETWEEN = " | "  # the error entries of a log, where they are one text
 _MEMORY = re.compile(
-    r"out ?of ?memory|\boom\b|oomkilled|outofmemoryerror|memory limit|cannot allocate memory|memoryerror"
-    r"|java heap space|exit code 137|executor-memory",
+    r"out ?of ?memory|\boom\b|oom-?killed|outofmemory|memory limit|memoryerror|bad_alloc|java heap space"
+    r"|gc overhead limit|\b(?:can ?not|can't|could not|unable to|failed to) (?:re)?allocate\b|executor-memory"
+    r"|\bexit(?:ed)?(?: with)?(?: code| status)?:? \(?137\b"
+    r"|(?<!requested )\btoo (?:much|little) (?:[\w-]+ ){0,3}memory|\b(?:not enough|insufficient) (?:[\w-]+ ){0,3}memory"
+    r"|\bexceed\w* (?:[\w.-]+ ){0,6}memory|\bmemory (?:\w+ ){0,4}exceeded",
     re.IGNORECASE,
 )
 # A platform's own trouble: YARN (exit status -100, -102), Kubernetes and Spark on it, Slurm, the embedded back-end. Not
@@ -46,30 +51,91 @@ _LOST = re.compile(
     r"|\bexited unrelated to the running tasks\b",
     re.IGNORECASE,
 )
-_NO_DATA = re.compile(r"\bNoDataAvailable\b|no data (?:is )?available|empty (?:data ?)?cube", re.IGNORECASE)
+_THINGS = (
+    r"(?:data ?cubes?|cubes?|collections?|(?:input )?(?:data|products?|items?|images?|imagery|scenes?|features?"
+    r"|granules?|acquisitions?|observations?|tiles?))"
+)
+_NO_DATA_CODE = re.compile(
+    r"No(?:Input)?(?:Data|Items|Features|Products|Images|Scenes|Granules)(?:Available|Found)?(?:Error|Exception)?"
+    r"|(?:DataCube|Cube|Collection|ImageCollection)(?:Is)?Empty(?:Error|Exception)?"
+    r"|Empty(?:Data)?(?:Cube|Collection|ImageCollection)(?:Error|Exception)?"
+)
+_NO_DATA = re.compile(
+    rf"\bno (?:[\w-]+ ){{0,3}}?{_THINGS} (?:\w+ ){{0,2}}?(?:is |are |was |were |has been |have been )?(?:\w+ )?"
+    r"(?:available|found|exists?|left|returned|matching|match(?:es|ed)?|intersect\w*|overlap\w*)\b"
+    r"|\b(?:found|finds?|returned|there (?:is|are|was|were)|contains?|has|have|with) (?:no|zero|0) (?:\w+ )?"
+    rf"{_THINGS}\b"
+    rf"|\bempty (?:(?:image|feature|vector|raster|input) ?)?{_THINGS}"
+    rf"|\b{_THINGS} (?:is|are|was|were) empty\b",
+    re.IGNORECASE,
+)
+# What is said of something that a job went on without, or of the user's own code.
+_NOT_THE_REASON = re.compile(
+    r"\bskip\w*|\bignor\w*|\bcontinu\w*|\bwarn\w*|\bretry\w*|\bfall(?:ing|s)? ?back|\bUDFs?\b|\buser[- ]defined\b"
+    r"|\bno[ -]?data value|\btraining\b|\bexpected\b|\bmust\b|\bcredentials\b|\bpermission\b",
+    re.IGNORECASE,
+)
+_TRACE = re.compile(r"\b(?:traceback|stack ?trace)\b|\bFile \"|\s+at [\w$.]+\(", re.IGNORECASE)
+_RAISED = re.compile(r"(?:^|[\s.:'\"(])([A-Za-z]\w+)(?:[:(]|$)")
+# What a platform writes when a job has ended, whatever the reason.
+_OF_ANY_JOB = re.compile(
+    r"^\W*(?:(?:your |the |openeo )*(?:batch )?job\b.{0,60}\b(?:failed|aborted|ended|in error|exit\w*)"
+    r"|(?:process |container |main |command )*exit(?:ed)?\b.{0,40}\b(?:code|status)\b|task failed"
+    r"|traceback|stack ?trace|error(?: code)?|failed)"
+    r"(?:\W+(?:with|exit|code|status|id|\d+|j-[\w-]+|[0-9a-f-]{8,}))*\W*$|\bsee (?:the )?(?:job )?logs?\b"
+    r"|\bcontact (?:the )?support\b",
+    re.IGNORECASE,
+)
 
 
 def classify_http(status: int | None, code: str | None) -> ErrorClass:
-    """Class of a refused request, from the HTTP status and the openEO error code (openEO API 1.2, errors.json)."""
-    if code in _TRANSIENT_CODES or (code is None and status in _GATEWAY_STATUS):
+    """Return the class of a refused request, from the HTTP status and the openEO error code (API 1.2, errors.json)."""
+    if code in _BUSY_CODES or (code is None and status in _GATEWAY_STATUS):
         return ErrorClass.TRANSIENT
-    if code in _QUOTA_CODES or status == 402:
+    if code in _TRANSIENT_CODES and (status is None or status >= 500):
+        return ErrorClass.TRANSIENT
+    if code in _QUOTA_CODES:
         return ErrorClass.QUOTA
-    if status in {401, 403}:
-        return ErrorClass.AUTH
-    return ErrorClass.TRANSIENT if status in _TRANSIENT_STATUS else ErrorClass.PERMANENT
+    return ErrorClass.PERMANENT if status is None else status_class(status)
 
 
 def classify_log(text: str) -> ErrorClass:
-    """Class of a job that the platform ended in error, from the words of its log."""
+    """Return the class of a job that the platform ended in error, from the error entries of its log."""
     if _MEMORY.search(text):
         return ErrorClass.MEMORY
     return ErrorClass.LOST if _LOST.search(text) else ErrorClass.PERMANENT
 
 
 def is_no_data(text: str) -> bool:
-    """Whether a job's error log says that there was nothing to process: a result, not a fault."""
-    return bool(_NO_DATA.search(text))
+    """Return whether a job's error entries say that there was nothing to process: a result, not a fault.
+
+    That is so if the last entry that says something says it, and none tells of another end. A line about something that
+    was skipped is not, nor what a user's own code (UDF) says.
+
+    Parameters
+    ----------
+    text
+        The error entries of the log, in order, with `` | `` between them.
+    """
+    if classify_log(text) is not ErrorClass.PERMANENT:
+        return False
+    entries = [entry for entry in text.split(_BETWEEN) if entry.strip()]
+    telling = [entry for entry in entries if _NO_DATA.search(entry) or not _OF_ANY_JOB.search(entry.strip())]
+    return bool(telling) and _says_no_data(telling[-1])
+
+
+def _says_no_data(entry: str) -> bool:
+    if re.search(r"\bUDFs?\b|user[- ]defined", entry, re.IGNORECASE):
+        return False
+    words, *trace = _TRACE.split(entry, maxsplit=1)
+    raised = _RAISED.findall(entry)
+    if any(_NO_DATA_CODE.fullmatch(name) for name in raised) or _NO_DATA_CODE.fullmatch(
+        entry.strip().partition(" ")[0]
+    ):
+        return not re.search(r"\bskip\w*|\bignor\w*|\bcontinu\w*", words, re.IGNORECASE)
+    if not words.strip() and trace:
+        return False  # a program's own error
+    return bool(_NO_DATA.search(words)) and not _NOT_THE_REASON.search(words)
 
 
 _PARTICULARS = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from upscaling.errors import ErrorClass
-from upscaling.jobs.failures import classify_log
+from upscaling.jobs.failures import classify_http, classify_log, is_no_data
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,84 @@ from upscaling.jobs.failures import classify_log
 )
 def test_what_a_log_says(words: str, expected: ErrorClass) -> None:
     assert classify_log(words) is expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("Driver used too much java memory", ErrorClass.MEMORY),
+        ("Your job used too much executor or driver memory. Consider increasing it", ErrorClass.MEMORY),
+        ("std::bad_alloc", ErrorClass.MEMORY),
+        ("GC overhead limit exceeded", ErrorClass.MEMORY),
+        ("Unable to allocate 12.3 GiB for an array", ErrorClass.MEMORY),
+        ("Container killed: 8.2 GB of 8 GB physical memory used, exceeding its memory", ErrorClass.MEMORY),
+        ("not enough memory on the node", ErrorClass.MEMORY),
+        ("exited with code 137", ErrorClass.MEMORY),
+        ("Requested too much executor memory: 40g, the limit is 20g", ErrorClass.PERMANENT),
+        ("no data available for B05, band skipped | OutOfMemoryError: Java heap space", ErrorClass.MEMORY),
+    ],
+)
+def test_memory_is_known_by_what_platforms_write(words: str, expected: ErrorClass) -> None:
+    assert classify_log(words) is expected
+    assert not is_no_data(words)
+
+
+NO_DATA = (
+    "NoDataAvailable There is no data available for the given extents.",
+    "DataCubeEmpty The data cube is empty",
+    "OpenEO batch job failed: NoDataAvailable: There is no data available for the given extents. Could not find data",
+    "The spatial and temporal extents resulted in an empty image collection",
+    "load_collection: no features found for catalog SENTINEL2",
+    "No products found for the given filters",
+    "No Sentinel-1 scenes available in this area",
+    "The query returned 0 items",
+    "Catalog returned no items",
+    "Input data cube is empty after filter_temporal",
+    "Collection is empty",
+    'Traceback (most recent call last): File "x.py", line 3 openeo_driver.errors.NoDataAvailable: nothing',
+    "There is no data available for the given extents. | Batch job failed with exit code 1",
+    "no tiles intersect the area",
+)
+A_FAULT = (
+    "no data available for S2A_20230101 … skipped",
+    "No data available for 2023-01-03, continuing | ProcessFailed: no such band",
+    "UDF error: ValueError: got an empty cube",
+    "UDF exception while evaluating processing graph: there is no data available",
+    "NoDataAvailable in one of the inputs, skipping it",
+    "no data value is set for band B05",
+    'Traceback (most recent call last): File "model.py", line 3 ValueError: no features found',
+    "found no training data; expected 100 samples",
+    "no data available: permission denied",
+    "There is no data available for the given extents. | KeyError: 'B99'",
+    "the platform ended the job in error and gave no reason",
+    "No such collection: SENTINEL",
+    "Batch job failed",
+    "",
+)
+
+
+@pytest.mark.parametrize("words", NO_DATA + A_FAULT)
+def test_no_data_is_what_the_platform_says_last(words: str) -> None:
+    assert is_no_data(words) is (words in NO_DATA)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "Internal", ErrorClass.PERMANENT),
+        (422, "Timeout", ErrorClass.PERMANENT),
+        (400, "ConcurrentJobLimit", ErrorClass.TRANSIENT),
+        (403, "TooManyRequests", ErrorClass.TRANSIENT),
+        (500, "Internal", ErrorClass.TRANSIENT),
+        (500, None, ErrorClass.TRANSIENT),
+        (524, None, ErrorClass.TRANSIENT),
+        (501, "FeatureUnsupported", ErrorClass.PERMANENT),
+        (404, None, ErrorClass.TRANSIENT),
+        (404, "JobNotFound", ErrorClass.PERMANENT),
+        (402, None, ErrorClass.QUOTA),
+        (400, "PaymentRequired", ErrorClass.QUOTA),
+        (403, None, ErrorClass.AUTH),
+    ],
+)
+def test_a_refusal_is_permanent_whatever_its_code(status: int, code: str | None, expected: ErrorClass) -> None:
+    assert classify_http(status, code) is expected

@@ -94,7 +94,7 @@ class OgcApiClient(Server):
 
     def processes(self) -> Iterator[dict[str, Any]]:
         """Yield the summaries of all processes, page by page."""
-        yield from self._pages(f"{self.base}/processes", "processes")
+        yield from self.pages(f"{self.base}/processes", "processes")
 
     def process(self, process_id: str) -> dict[str, Any]:
         """Return the description of a process."""
@@ -181,7 +181,7 @@ class OgcApiClient(Server):
             ``permanent`` where the server lists no jobs.
         """
         parameters = {"limit": 1000, **({"processID": process_id} if process_id else {})}
-        yield from self._pages(f"{self.base}/jobs", "jobs", parameters)
+        yield from self.pages(f"{self.base}/jobs", "jobs", parameters)
 
     def results(self, job_id: str, into: Path) -> Path:
         """Store what the server has for a job's results, headers beside it, and return the file.
@@ -240,14 +240,22 @@ class OgcApiClient(Server):
                 return None
             raise
 
-    def _pages(self, url: str, name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    def pages(self, url: str, name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the entries of a list that may be paged; the end is where nothing new comes."""
         question = url
         if parameters:
             question += "?" + "&".join(f"{key}={quote(str(value))}" for key, value in parameters.items())
         seen: set[str] = set()
+        known: set[int] = set()
         for _page in range(_MOST_PAGES):
             answer = self._object(question)
-            for entry in answer.get(name) or []:
+            found = answer.get(name)
+            listed: list[Any] = found if isinstance(found, list) else []
+            marks = {hash(repr(entry)) for entry in listed}
+            if listed and marks <= known:
+                return  # nothing new: the list leads back into itself
+            known |= marks
+            for entry in listed:
                 # Weaver lists bare ids unless asked for details.
                 yield entry if isinstance(entry, dict) else {"id": str(entry)}
             following = urljoin(question, _next(answer) or "")

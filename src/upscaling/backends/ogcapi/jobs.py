@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.backends.ogcapi.client import STATUSES, OgcApiClient
+from upscaling.backends.ogcapi.http import JSON
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.receipts import Receipt
 from upscaling.jobs.remote_job import PlatformError
@@ -36,6 +38,7 @@ _CLOCKS = dt.timedelta(seconds=60)  # by which the server's clock may differ fro
 _OTHERS = (0.5, 1.0, 2.0, 4.0, 8.0)  # s to wait for other tiles of the run to claim their jobs
 _MOST_LOOKUPS = 200  # jobs that are asked one by one
 _LAST_LINES = 5
+_ERROR = re.compile(r"\b(?:error|critical|fatal)\b", re.IGNORECASE)  # of the lines of a log
 _LONGEST_WORDS = 2000  # characters of one of the server's messages
 DECIDED = "on_unknown"  # fact of a receipt: what a person decided for this tile alone, the next time it is not known
 
@@ -238,25 +241,50 @@ def settle_unknown(policy: str, run_folder: Path) -> None:
 def words_of_failure(client: OgcApiClient, job_id: str, log: Path) -> str:
     """Write all that the server says of a failed job to ``log``, and return the reason in its own words."""
     document = client.job(job_id) or {}
-    told = [("status", document)]
+    told: list[tuple[str, Any]] = [("status", document)]
     words = [str(document.get("message") or "")]
     for name in ("results", "exceptions", "logs"):
         try:
-            with client.request("GET", f"{client.job_url(job_id)}/{name}") as answer:
-                content = answer.json()
+            content = _told(client, f"{client.job_url(job_id)}/{name}", name)
         except PlatformError as error:
             if error.error_class is ErrorClass.TRANSIENT and error.code is None and name == "results":
                 continue
             content = {"answer": str(error)}
             if name == "results" and error.code is not None:
                 words.append(str(error).partition(": ")[2])
-        except ValueError:
-            continue
         told.append((name, content))
         if name == "exceptions":
             words += [str(entry) for entry in (content if isinstance(content, list) else [])][-_LAST_LINES:]
+        elif name == "logs":
+            words += list(filter(_ERROR.search, _lines(content)))[-_LAST_LINES:]
     log.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"--- {name}\n{json.dumps(content, indent=2, ensure_ascii=False)}\n" for name, content in told)
     log.write_text(text, encoding="utf-8")
     said = " | ".join(filter(None, dict.fromkeys(plain_text(word, _LONGEST_WORDS) for word in words)))
     return said or "the server ended the job in failure and gave no reason"
+
+
+def _told(client: OgcApiClient, url: str, name: str) -> Any:
+    """Return what a server tells at an address: JSON, of all pages, or text."""
+    with client.request("GET", url, headers={"Accept": f"{JSON}, text/plain;q=0.5"}) as answer:
+        text = answer.content()
+    try:
+        content = json.loads(text or b"null")
+    except (ValueError, RecursionError):
+        return text.decode(errors="replace")
+    if isinstance(content, dict) and isinstance(content.get(name), list) and content.get("links"):
+        return list(client.pages(url, name))
+    return content
+
+
+def _lines(content: Any) -> list[str]:
+    """Return the lines of a log: text, a list of lines, or a list of entries with level and message."""
+    if isinstance(content, Mapping):
+        content = content.get("logs") or content.get("log") or []
+    if isinstance(content, str):
+        return content.splitlines()
+    if not isinstance(content, list):
+        return []
+    named = ({"message": entry} if isinstance(entry, str) else entry for entry in content)
+    entries = [entry for entry in named if isinstance(entry, Mapping)]
+    return [f"{entry.get('level') or ''} {entry.get('message') or entry.get('id') or ''}".strip() for entry in entries]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from upscaling.algorithms.udp import loaded_collections
 from upscaling.backends.openeo.account import ENDED, JOB_ID, USABLE, Account, by_key
+from upscaling.backends.openeo.logs import keep_log
 from upscaling.errors import ConfigError, ErrorClass
 from upscaling.jobs.receipts import Receipt
 from upscaling.jobs.remote_job import JobState, Patience, PlatformError, run_remote
@@ -28,9 +29,6 @@ __all__ = ["OpenEOBackend"]
 
 _SESSION = "UPSCALING_SESSION"  # set by ``check``; tile processes inherit it and find the snapshot of its start
 _RUN_TITLE = re.compile(r"\S+ \S+ [0-9a-f]{16}")  # as TileJob.title
-_ERROR_LINES = 5
-_LOGGED = 100_000  # characters of one entry of a job's log, where it is kept
-_LONGEST_LINE = 2000  # characters of one entry of a job's log, where it becomes a reason
 
 log = logging.getLogger(__name__)
 
@@ -127,8 +125,8 @@ class OpenEOBackend:
 
     def _check_process(self, name: str, *, key: str) -> None:
         """See that the platform has a process."""
-        listed = self._session.get("/processes").get("processes")
-        if not any(isinstance(entry, dict) and entry.get("id") == name for entry in listed or ()):
+        pages = self._session.pages("/processes", "processes")
+        if not any(entry.get("id") == name for page in pages for entry in page):
             raise ConfigError(f"{self._url} has no process {name}", key=key)
 
     def _check_collection(self, collection: str) -> None:
@@ -260,26 +258,7 @@ class OpenEOBackend:
 
     def reasons(self, job_id: str, log: Path) -> str:
         """Keep the whole log; the last error lines say why."""
-        try:
-            answer = self._session.get(f"/jobs/{job_id}/logs")
-        except PlatformError as error:
-            if error.retry_after is not None or error.status is not None:
-                raise
-            answer = self._session.get(f"/jobs/{job_id}/logs", level="error", limit=100)  # too long, perhaps
-        listed = answer.get("logs")
-        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-        lines = [
-            f"{entry.get('time') or ''} {entry.get('level') or '-'}: {plain_text(entry.get('message'), _LOGGED)}"
-            for entry in entries
-        ]
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        errors = [
-            plain_text(f"{entry.get('code') or ''} {entry.get('message') or ''}", _LONGEST_LINE)
-            for entry in entries
-            if entry.get("level") == "error"
-        ]
-        return " | ".join(errors[-_ERROR_LINES:]) or "the platform ended the job in error and gave no reason"
+        return keep_log(self._session, job_id, log)
 
     def fetch(self, job: TileJob, job_id: str, folder: Path) -> Outcome:
         """Download every result file, with fresh links, as the STAC result document lists them."""

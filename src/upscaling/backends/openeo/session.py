@@ -8,7 +8,7 @@ caller as a PlatformError, which knows whether the platform may have acted and h
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
@@ -21,6 +21,7 @@ from upscaling.jobs.failures import classify_http
 
 __all__ = ["Answer", "Session"]
 
+_MOST_PAGES, _MOST_EMPTY = 10_000, 10
 _T = TypeVar("_T")
 
 
@@ -58,6 +59,35 @@ class Session:
         if not isinstance(content, dict):
             raise PlatformError(f"{self.url} answered {path} with no JSON object", error_class=ErrorClass.TRANSIENT)
         return content
+
+    def pages(self, path: str, name: str, **parameters: Any) -> Iterator[list[dict[str, Any]]]:
+        """Yield the entries of a list that may be paged, page by page; the end is where nothing new comes.
+
+        Parameters
+        ----------
+        name
+            What the list is called in the answer: ``jobs``, ``logs``, ``processes``, ``collections``.
+        """
+        asked, seen, empty = {path}, set[int](), 0
+        for _page in range(_MOST_PAGES):
+            answer = self.get(path, **parameters)
+            listed = answer.get(name)
+            entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+            marks = {hash(repr(entry)) for entry in entries}
+            empty = 0 if marks - seen else empty + 1
+            if entries and empty:
+                return  # nothing new: the list leads back into itself
+            seen |= marks
+            yield entries
+            links = answer.get("links")
+            found = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+            following = next((link.get("href") for link in found if link.get("rel") == "next"), None)
+            if not following or empty > _MOST_EMPTY:
+                return
+            path, parameters = self.resolve(following, path), {}
+            if path in asked:
+                return
+            asked.add(path)
 
     def ask(self, method: str, path: str, *, expected: Collection[int], **options: Any) -> Answer:
         """Send a request and read its answer whole.
