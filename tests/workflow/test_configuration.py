@@ -59,7 +59,7 @@ def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 def _snakemake(folder: Path, *arguments: str, snakefile: str = "") -> subprocess.CompletedProcess[str]:
     front = snakefile or str(ROOT / "Snakefile")
-    return _run(folder, "snakemake", "--snakefile", front, "--cores", "1", "-n", "--quiet", "all", *arguments)
+    return _run(folder, "snakemake", "--snakefile", front, "--cores", "1", "--list-rules", *arguments)
 
 
 def _kept(folder: Path, place: str = "results/mine") -> bytes:
