@@ -43,8 +43,7 @@ def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None
         offline: Annotated[bool, typer.Option("--offline", help="Ask no platform anything.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
         results: _Results = None,
-        snakefile: Annotated[Path, typer.Option(help="The workflow, for the pilot.")] = Path("Snakefile"),
-        profile: Annotated[Path, typer.Option(help="Snakemake profile.")] = Path("workflow/profiles/local"),
+        cluster: Annotated[bool, typer.Option("--cluster", help="Pilot jobs of packages as SLURM jobs.")] = False,
     ) -> None:
         """Say what a run costs, when it is done, and whether it is possible; submits nothing without --pilot."""
         from upscaling.estimate.run import estimate_run
@@ -59,7 +58,7 @@ def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None
             from upscaling.estimate.pilot import CLASSES
 
             settings = _config_of(what)
-            _pilot(settings, jobs or CLASSES, yes=yes, results=results, snakefile=snakefile, profile=profile)
+            _pilot(settings, jobs or CLASSES, yes=yes, results=results, cluster=cluster)
         found = estimate_run(what, results=results, benchmarks=benchmarks or [], ask=not offline)
         _show(found, as_json=as_json)
 
@@ -99,13 +98,13 @@ def _compare(
         Console(highlight=False).print(render_platforms(rows))
 
 
-def _pilot(config: Config, jobs: int, *, yes: bool, results: Path | None, snakefile: Path, profile: Path) -> None:
+def _pilot(config: Config, jobs: int, *, yes: bool, results: Path | None, cluster: bool) -> None:
     """Run the pilot, after a word on the most that it can cost; a pilot that is done is not run again."""
-    import subprocess
-
-    from upscaling.estimate.pilot import ensure_pilot, most_cost, pilot_command
+    from upscaling.estimate.pilot import ensure_pilot, most_cost, pilot_files
     from upscaling.estimate.run import estimate_run, known_of
     from upscaling.planning.plan import ensure_plan, keep_config
+    from upscaling.util.process import run_in_front
+    from upscaling.workflow.launch import snakemake_command
 
     folder = config.folder(results)
     ensure_plan(config, folder, say=lambda line: typer.echo(line, err=True))
@@ -131,6 +130,6 @@ def _pilot(config: Config, jobs: int, *, yes: bool, results: Path | None, snakef
     typer.echo(f"{len(left)} pilot jobs of the run; {price} ({why})", err=True)
     if not yes and not typer.confirm("Run them?", err=True):
         raise UpscalingError("nothing was sent")
-    command = pilot_command(config, folder, left, snakefile=snakefile, profile=profile)
-    if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
+    file, items = pilot_files(config, folder, left)
+    if run_in_front(snakemake_command([file], targets=items, cluster=cluster)):
         typer.echo("not all pilot jobs ended well; see `upscaling status`", err=True)

@@ -53,7 +53,7 @@ def serve(
 def _demo(stack: ExitStack, folder: Path) -> dict[str, Any]:
     """Start the demo's back-end; return settings with it, the demo's algorithm, and its catalogue."""
     from upscaling.demo.run import embedded_backend
-    from upscaling.workflow.command import workflow_folder
+    from upscaling.util.project import project_path
 
     user, password = "demo", secrets.token_urlsafe(16)
     os.environ |= {"UPSCALING_DEMO_USER": user, "UPSCALING_DEMO_PASSWORD": password}
@@ -61,7 +61,7 @@ def _demo(stack: ExitStack, folder: Path) -> dict[str, Any]:
     typer.echo(f"back-end   {url}   (simulated account, generated scenes)")
     variables = {"OPENEO_AUTH_USERNAME": "UPSCALING_DEMO_USER", "OPENEO_AUTH_PASSWORD": "UPSCALING_DEMO_PASSWORD"}
     platform = {"endpoint": url, "kind": "openeo", "auth": "basic", "slots": 2, "environment": variables}
-    return {"folder": folder, "platforms": [platform], "sources": [str(workflow_folder() / "config" / "demo")]}
+    return {"folder": folder, "platforms": [platform], "sources": [str(project_path("config", "demo"))]}
 
 
 def _logging(level: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from upscaling.estimate.run import Known
     from upscaling.estimate.work import Work
 
-__all__ = ["CLASSES", "choose", "ensure_pilot", "most_cost", "pilot_command", "pilot_targets"]
+__all__ = ["CLASSES", "choose", "ensure_pilot", "most_cost", "pilot_files", "pilot_targets"]
 
 _FILE = "pilot.json"
 
@@ -78,19 +77,15 @@ def pilot_targets(run_folder: Path) -> list[str]:
     return [name for name in found if isinstance(name, str)]
 
 
-def pilot_command(
-    config: Config, run_folder: Path, targets: Sequence[str], *, snakefile: Path, profile: Path
-) -> list[str]:
-    """Return the command that runs pilot jobs as any other job of the run, and write the configuration it reads."""
+def pilot_files(config: Config, run_folder: Path, targets: Sequence[str]) -> tuple[Path, list[str]]:
+    """Write the configuration by which pilot jobs run as any other job of the run; return it, and their targets."""
     path = run_folder / "plan" / "pilot-config.json"
     values: dict[str, Any] = config.model_dump(mode="json")
     if config.backend.kind == "cwl":
         values["backend"]["chunk"] = 1  # a chunk would bring the jobs beside a pilot job along
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--profile", str(profile)]
-    items = [f"{run_folder}/tiles/{target}/item.json" for target in targets]
-    return [*command, "--configfile", str(path), "--", *items]
+    return path, [f"{run_folder}/tiles/{target}/item.json" for target in targets]
 
 
 def most_cost(known: Known, targets: Sequence[str]) -> tuple[float | None, str]:

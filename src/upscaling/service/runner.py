@@ -198,7 +198,7 @@ class Runner:
         return write_phase(folder, again)
 
     def _begin(self, task: int, folder: Path) -> None:
-        from upscaling.workflow.command import snakemake_command
+        from upscaling.workflow.launch import snakemake_command
 
         secrets = self._environment(task)
         if secrets is None:
@@ -209,11 +209,12 @@ class Runner:
         phase = read_phase(folder)
         states = self.states(folder)
         done = sum(state.state in FINAL for state in states.states)
-        command = snakemake_command(Path("config.yaml"), profile=self._settings.profile, targets=phase.target)
+        cluster = self._settings.profile == "slurm"
+        command = snakemake_command([Path("config.yaml")], targets=phase.target, cluster=cluster)
         with (folder / "snakemake.log").open("ab") as stream:
             # A session of its own: the run goes on when the service is killed, and is found again after it.
             child = subprocess.Popen(
-                command,
+                [sys.executable, "-m", *command],
                 cwd=folder,
                 env=_environment(secrets),
                 stdin=subprocess.DEVNULL,
