@@ -244,7 +244,7 @@ def _json(path: Path) -> FileFacts:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise _bad(path, f"is not JSON: {error}") from error
-    is_vector = isinstance(content, dict) and content.get("type") in VECTOR_TYPES
+    is_vector = isinstance(content, dict) and str(content.get("type")) in VECTOR_TYPES
     if path.suffix.lower() == ".geojson" and not is_vector:
         raise _bad(path, "is not GeoJSON: neither a feature nor a collection of features")
     return _vector(path) if is_vector and content.get("features", True) else FileFacts()

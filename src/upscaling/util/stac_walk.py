@@ -189,14 +189,18 @@ class StacWalk:
     def _following(self, visit: _Visit, content: Mapping[str, Any], rels: set[str]) -> list[_Visit]:
         """Return the documents that one links, the first last; each is named once in a walk."""
         links = content.get("links")
-        if links is not None and not isinstance(links, list):
+        if not isinstance(links, list) and (links is not None or "assets" not in content):
             self.left_out.append(f"the links of {_shown(visit.href)} are no list")
         found = []
         for link in links if isinstance(links, list) else ():
-            if not isinstance(link, Mapping) or link.get("rel") not in rels:
+            rel = link.get("rel") if isinstance(link, Mapping) else None
+            if not isinstance(rel, str):
+                self.left_out.append(f"a link of {_shown(visit.href)} has no rel")
+                continue
+            if rel not in rels or not isinstance(link, Mapping):
                 continue
             if not isinstance(link.get("href"), str):
-                self.left_out.append(f"a link of {_shown(visit.href)} with rel {link['rel']} has no href")
+                self.left_out.append(f"a link of {_shown(visit.href)} with rel {rel} has no href")
                 continue
             try:
                 href = self.join(visit.href, link["href"])

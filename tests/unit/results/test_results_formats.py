@@ -131,7 +131,7 @@ def test_a_damaged_store_and_one_with_links_are_found(tmp_path: Path, job_of: Jo
         read_file(tmp_path / "empty.zarr")
     job = job_of(TILES[0])
     (job.scratch / "folder").mkdir()
-    with pytest.raises(TileFailedError, match="not a file"):
+    with pytest.raises(TileFailedError, match="is an empty folder"):
         build_item(job, outcome_of(FetchedAsset(job.scratch / "folder", "folder")), temporal=TEMPORAL)
 
 

@@ -23,11 +23,13 @@ from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.util.files import read_json
 from upscaling.util.stac_walk import kind_of
+from upscaling.util.text import plain_text
 
 __all__ = ["Found", "read_reply"]
 
 _LARGEST_DOCUMENT = 256 << 20  # bytes of JSON or multipart: they are read as a whole
 _DEEPEST = 8
+_RESULT_RELS = {"child", "data", "enclosure", "item", "items"}
 _URL = re.compile(r"(https?|s3)://\S+")
 _NAMES_A_FILE = re.compile(
     r"\.(json|geojson|tiff?|nc|zip|csv|parquet|gpkg|fgb|jp2|h5|png|xml|txt|gz|tar)([?#]|$)", re.I
@@ -124,7 +126,12 @@ def _looks_like_json(reply: Path) -> bool:
 
 
 def _absolute(base: str, href: object) -> str:
-    return urljoin(base, str(href))
+    try:
+        return urljoin(base, str(href))
+    except ValueError:
+        raise TileFailedError(
+            f"the results have a link that is no address: {plain_text(href)}", error_class=ErrorClass.OUTPUT
+        ) from None
 
 
 def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
@@ -179,8 +186,18 @@ def _document(content: Any, base: str) -> Iterator[Found]:
         for name, value in content.items():
             if name != "links" or len(content) == 1:
                 yield from _value(str(name), value, base, 0)
+            else:
+                yield from _links(value, base)
         return
     yield from _value("result", content, base, 0)
+
+
+def _links(links: Any, base: str) -> Iterator[Found]:
+    """Yield what the links beside outputs lead to, where that is a result and not another page of the server."""
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and isinstance(link.get("href"), str) and str(link.get("rel")) in _RESULT_RELS:
+            media_type = str(link.get("type") or "")
+            yield Found(str(link.get("title") or link["rel"]), _absolute(base, link["href"]), media_type=media_type)
 
 
 def _listed(entry: Any, number: int, base: str) -> Iterator[Found]:
@@ -195,7 +212,7 @@ def _listed(entry: Any, number: int, base: str) -> Iterator[Found]:
 
 
 def _is_geojson(content: Any) -> bool:
-    return isinstance(content, Mapping) and content.get("type") in _GEOJSON
+    return isinstance(content, Mapping) and str(content.get("type")) in _GEOJSON
 
 
 def _is_qualified(value: Mapping[str, Any]) -> bool:
@@ -272,4 +289,4 @@ def _decoded(key: str, text: str, value: Mapping[str, Any], media_type: str) -> 
 
 
 def _dumped(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode()
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")  # halves of characters

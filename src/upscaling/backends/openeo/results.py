@@ -154,7 +154,7 @@ def _names(job_id: str, listed: Sequence[StacAsset]) -> list[str]:
     names: list[str] = []
     for asset in listed:
         suffix = re.sub(r"[^a-z0-9.]", "", Path(file_name(asset.href)[1]).suffix.lower())[:12]
-        facts = [job_id, asset.item, asset.key, *unsigned(asset.href, asset.key)]
+        facts = [ascii(fact) for fact in (job_id, asset.item, asset.key, *unsigned(asset.href, asset.key))]
         name = f"{digest(facts)[:16]}{suffix}"
         names.append(name if name not in names else f"{digest([*facts, len(names)])[:16]}{suffix}")
     return names
