@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.area.vector import crs_name, read_vector
+from upscaling.area.texts import given_area, parse_crs
+from upscaling.area.vector import crs_name, declared_crs, read_vector
 from upscaling.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,10 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["AOI", "aoi_from_polygons", "read_aoi"]
 
 _KEY = "area.aoi"
-_WKT = re.compile(
-    r"^\s*(?:SRID=(\d+);)?\s*((?:MULTI)?(?:POLYGON|POINT|LINESTRING)|GEOMETRYCOLLECTION)\b", re.IGNORECASE
-)
-_BBOX = re.compile(r"^\s*[-+.\deE]+(\s*,\s*[-+.\deE]+){3}\s*$")
 _LONLAT = "EPSG:4326"
 
 
@@ -109,113 +103,34 @@ class AOI:
         return aoi_from_polygons(polygons, self.crs, f"{self.source} within {other.source}", self.notices)
 
 
-def read_aoi(spec: str | Path | Sequence[float] | Mapping[str, Any], *, base: Path = Path()) -> AOI:
+def read_aoi(spec: str | Path | Sequence[float] | Mapping[str, Any], *, base: Path = Path(), key: str = _KEY) -> AOI:
     """Read an area of interest.
 
     Parameters
     ----------
     spec
-        A vector file that GDAL or geopandas reads (``file.gpkg|layername=name`` where it has several layers);
-        ``[west, south, east, north]`` in degrees, west > east across the antimeridian; WKT (``SRID=<n>;`` in
-        front for another CRS than EPSG:4326); a GeoJSON mapping or text; or ``-`` for GeoJSON on standard input.
-        GeoJSON without a ``crs`` member is EPSG:4326; with one, it is in that CRS.
+        A vector file that GDAL or geopandas reads (``file.gpkg|layername=name`` where it has several layers; also
+        zipped); the address of GeoJSON; ``[west, south, east, north]`` in degrees, west > east across the antimeridian
+        (of six numbers, as STAC has them for heights, the four count); WKT or hexadecimal WKB (``SRID=<n>;`` in front
+        for another CRS than EPSG:4326); a GeoJSON mapping or text; or ``-`` for GeoJSON on standard input. GeoJSON
+        without a ``crs`` member is EPSG:4326; with one, it is in that CRS.
     base
         Folder that a relative path starts from.
+    key
+        The configuration key to blame.
 
     Raises
     ------
     ConfigError
         If it cannot be read, has no CRS, no polygon, no area, or lies outside the range of its CRS.
     """
-    if isinstance(spec, Mapping):
-        return _from_geojson(spec, "GeoJSON")
-    if isinstance(spec, Sequence) and not isinstance(spec, str):
-        return _from_bbox(spec)
-    return (_from_text(spec) if isinstance(spec, str) else None) or _from_file(str(spec), base)
-
-
-def _from_text(text: str) -> AOI | None:
-    """Read text that is itself the AOI; None if it can only be a path."""
-    if text == "-":
-        return _from_geojson_text(sys.stdin.read(), "standard input")
-    if text.lstrip().startswith("{"):
-        return _from_geojson_text(text, "GeoJSON")
-    if _WKT.match(text):
-        return _from_wkt(text)
-    if _BBOX.match(text):
-        return _from_bbox([float(number) for number in text.split(",")])
-    return None
-
-
-def _from_bbox(spec: Sequence[Any]) -> AOI:
-    import shapely
-
-    name = f"bbox {list(spec)}"
     try:
-        west, south, east, north = (float(number) for number in spec)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} is not [west, south, east, north] in degrees", key=_KEY) from None
-    if not (-360 <= west <= 360 and -360 <= east <= 360 and -90 <= south <= 90 and -90 <= north <= 90):
-        raise ConfigError(f"{name} is not in degrees: longitude within -360..360, latitude within -90..90", key=_KEY)
-    if south >= north or west == east:
-        raise ConfigError(f"{name} has no area: west, south, east, north with south < north are needed", key=_KEY)
-    notices: tuple[str, ...] = ()
-    if west > east:
-        east += 360
-        notices = (f"{name} crosses the antimeridian (west > east)",)
-    if east - west > 360:
-        raise ConfigError(f"{name} is more than 360 degrees wide", key=_KEY)
-    return _build([shapely.box(west, south, east, north)], _LONLAT, name, notices, as_it_stands=True)
-
-
-def _from_wkt(text: str) -> AOI:
-    import shapely
-
-    match = _WKT.match(text)
-    srid = match.group(1) if match else None
-    try:
-        geometry = shapely.from_wkt(text.split(";", 1)[1] if srid else text)
-    except shapely.errors.GEOSException as error:
-        raise ConfigError(f"the WKT cannot be read: {error}", key=_KEY) from None
-    return _build([geometry], _parse_crs(f"EPSG:{srid}", "WKT") if srid else _LONLAT, "WKT")
-
-
-def _from_geojson_text(text: str, name: str) -> AOI:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{name} is not JSON: {error}", key=_KEY) from None
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{name} is not a GeoJSON object", key=_KEY)
-    return _from_geojson(value, name)
-
-
-def _from_geojson(value: Mapping[str, Any], name: str) -> AOI:
-    import shapely
-
-    kind = value.get("type")
-    if kind == "FeatureCollection":
-        members = [feature.get("geometry") for feature in value.get("features") or []]
-    else:
-        members = [value.get("geometry") if kind == "Feature" else value]
-    try:
-        geometries = [shapely.from_geojson(json.dumps(member)) for member in members if member]
-    except (shapely.errors.GEOSException, TypeError, ValueError) as error:
-        raise ConfigError(f"{name} holds a geometry that is not valid GeoJSON: {error}", key=_KEY) from None
-    crs = value.get("crs")
-    if not crs:
-        return _build(geometries, _LONLAT, name)
-    code = (crs.get("properties") or {}).get("name") if isinstance(crs, Mapping) else None
-    return _build(geometries, _parse_crs(code, name), name)
-
-
-def _parse_crs(code: Any, name: str) -> str:
-    import pyproj
-
-    try:
-        return crs_name(pyproj.CRS.from_user_input(code))
-    except pyproj.exceptions.CRSError:
-        raise ConfigError(f"{name} has a CRS that is not known: {code!r}", key=_KEY) from None
+        given = given_area(spec, base)
+        if given is None:
+            return _from_file(str(spec), base)
+        return _build(given.geometries, given.crs, given.name, given.notices, as_it_stands=given.as_it_stands)
+    except ConfigError as error:
+        raise ConfigError(error.message, key=key if error.key in {_KEY, None} else error.key, file=error.file) from None
 
 
 def _from_file(text: str, base: Path) -> AOI:
@@ -224,6 +139,8 @@ def _from_file(text: str, base: Path) -> AOI:
         frame, path = read_vector(text, base, key=_KEY, columns=[])
     notices = tuple(f"{path.name}: {' '.join(str(w.message).split())}" for w in caught if w.category is RuntimeWarning)
     try:
+        if named := declared_crs(path):
+            parse_crs(named, path.name)  # GDAL takes one that it does not know for longitude and latitude
         return _build(list(frame.geometry.values), crs_name(frame.crs), path.name, notices)
     except ConfigError as error:
         raise ConfigError(error.message, key=error.key, file=path) from None

@@ -269,8 +269,11 @@ def area_km2(polygons: Sequence[Any] | NDArray[Any]) -> float:
     return float(strips[ring[1:] == ring[:-1]].sum() / 1e6)
 
 
-def ground_area(geometries: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the area in m2 of each of many small lon/lat geometries on the WGS 84 ellipsoid."""
+def ground_area(geometries: NDArray[Any], crs: str = "EPSG:4326") -> NDArray[np.float64]:
+    """Return the area in m2 of each of many small geometries, given in ``crs``, on the WGS 84 ellipsoid."""
+    if crs != "EPSG:4326":
+        there = transformer(crs, "EPSG:4326")
+        geometries = shapely.transform(geometries, lambda xy: np.column_stack(there.transform(xy[:, 0], xy[:, 1])))
     change = transformer("EPSG:4326", "+proj=cea +ellps=WGS84")
     dense = shapely.segmentize(geometries, 0.1)
     flat = shapely.transform(dense, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1])))

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import glob
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError
+from upscaling.util.files import digest, sha256_file
 
-__all__ = ["crs_name", "read_vector"]
+__all__ = ["content_of", "crs_name", "declared_crs", "read_vector", "split_layer"]
 
 _LONLAT = "EPSG:4326"
+_LAYER = re.compile(r"\|(?:layername|layer)=", re.IGNORECASE)
+_ENDINGS = {
+    ".fgb",
+    ".geojson",
+    ".geojsonl",
+    ".geoparquet",
+    ".gml",
+    ".gpkg",
+    ".json",
+    ".kml",
+    ".parquet",
+    ".shp",
+    ".gpx",
+}
+_HASHED = 1 << 28  # bytes; of larger files and folders names, sizes and times count
+_OLD_CRS = re.compile(rb'"crs"\s*:\s*\{[^{}]*\{[^{}]*?"(?:name|code|href)"\s*:\s*("[^"]*"|\d+)')
+_HEAD = 65536  # bytes at each end of a GeoJSON file in which the CRS of the old standard stands
 
 
 def crs_name(crs: Any) -> str:
@@ -23,11 +44,43 @@ def crs_name(crs: Any) -> str:
     return f"EPSG:{code}" if code else str(crs.to_wkt("WKT2_2019"))
 
 
+def split_layer(text: str, base: Path = Path()) -> tuple[Path, str]:
+    """Return path and layer of ``path|layername=name``; ``~`` is the home folder."""
+    name, *layer = _LAYER.split(text, maxsplit=1)
+    return base / Path(name).expanduser(), layer[0] if layer else ""
+
+
+def content_of(text: str) -> list[str]:
+    """Return hashes of what is in a vector file: of it alone, of a Shapefile's siblings, or of all files of a folder.
+
+    Empty for what is no file: WKT, an address, a path that does not exist.
+    """
+    try:
+        path, _ = _archive(split_layer(text)[0])
+        if path.is_file():
+            siblings = path.parent.glob(f"{glob.escape(path.stem)}.*")
+            files = sorted(siblings) if path.suffix.lower() == ".shp" else [path]
+            return [sha256_file(file) for file in files]
+        if not path.is_dir():
+            return []
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        stats = [file.stat() for file in files]
+        if sum(stat.st_size for stat in stats) > _HASHED:
+            pairs = zip(files, stats, strict=True)
+            return [digest([[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in pairs])]
+        return [digest([str(file.relative_to(path)), sha256_file(file)]) for file in files]
+    except (OSError, ValueError, RuntimeError):  # a text is no file name; no home folder
+        return []
+
+
 def read_vector(text: str, base: Path, *, key: str, columns: list[str] | None = None) -> tuple[Any, Path]:
-    """Read a vector file (``path`` or ``path|layername=name``) that has geometries and a CRS.
+    """Read a vector file that has geometries and a CRS.
 
     Parameters
     ----------
+    text
+        ``path`` or ``path|layername=name``. A ``.zip`` may have its file in a folder (``path.zip!folder/file.shp``
+        where it has several), and ``.gz`` stands for the file that is compressed.
     key
         The configuration key to blame.
     columns
@@ -45,19 +98,27 @@ def read_vector(text: str, base: Path, *, key: str, columns: list[str] | None = 
     """
     import geopandas as gpd
 
-    text, _, layer = text.partition("|layername=")
-    path = base / Path(text).expanduser()
-    if not path.exists():
+    try:
+        path, layer = split_layer(text, base)
+        path, member = _archive(path)
+        exists = path.exists()
+        if not text.isprintable():
+            raise ValueError(text)  # noqa: TRY301 -- with what pathlib says of such names
+    except (OSError, ValueError, RuntimeError):  # too long for a name, a NUL in it, no such user's home
+        raise ConfigError(f"is no vector file, and nothing else that is read: {text[:60]!r}", key=key) from None
+    if not exists:
         raise ConfigError("no such file", key=key, file=path)
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             frame = gpd.read_parquet(path)
         else:
-            frame = gpd.read_file(path, layer=layer or _only_layer(path, key), columns=columns)
+            source = _source(path, member, key)
+            frame = gpd.read_file(source, layer=layer or _only_layer(source, path, key), columns=columns)
     except ConfigError:
         raise
     except Exception as error:  # GDAL, Arrow and the file system each raise families of their own
-        raise ConfigError(f"cannot be read as a vector file: {error}", key=key, file=path) from None
+        what = " ".join(str(error).split())[:300]
+        raise ConfigError(f"cannot be read as a vector file: {what}", key=key, file=path) from None
     if not isinstance(frame, gpd.GeoDataFrame):
         raise ConfigError("has no geometries", key=key, file=path)
     if frame.crs is None:
@@ -65,11 +126,63 @@ def read_vector(text: str, base: Path, *, key: str, columns: list[str] | None = 
     return frame, path
 
 
-def _only_layer(path: Path, key: str) -> str:
+def _archive(path: Path) -> tuple[Path, str]:
+    """Split ``x.zip!folder/file.shp`` into the archive and its member."""
+    name, found, member = str(path).partition("!")
+    is_archive = bool(found) and Path(name).suffix.lower() == ".zip" and not path.exists()
+    return (Path(name), member) if is_archive else (path, "")
+
+
+def _source(path: Path, member: str, key: str) -> str:
+    """Return what GDAL opens: the file, or what is in an archive."""
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        return f"/vsigzip/{path.absolute()}"
+    if suffix != ".zip":
+        return str(path)
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    folders = {f"{name.partition('.gdb/')[0]}.gdb" for name in names if ".gdb/" in name.lower()}
+    files = [name for name in names if Path(name).suffix.lower() in _ENDINGS and "__MACOSX" not in name]
+    found = sorted(folders) or files
+    if member:
+        if member not in names and member not in folders:
+            raise ConfigError(f"has no {member}; it has {', '.join(found) or 'no vector file'}", key=key, file=path)
+        found = [member]
+    if len(found) != 1:
+        hint = f": name one, as in {path.name}!{found[0]}" if found else ""
+        raise ConfigError(f"has {len(found)} vector files ({', '.join(found)}){hint}", key=key, file=path)
+    return f"/vsizip/{{{path.absolute()}}}/{found[0]}"
+
+
+def _only_layer(source: str, path: Path, key: str) -> str:
     import pyogrio
 
-    layers = [str(row[0]) for row in pyogrio.list_layers(path) if row[1] is not None]
+    layers = [str(row[0]) for row in pyogrio.list_layers(source) if row[1] is not None]
     if len(layers) != 1:
         hint = f": name one, as in {path.name}|layername={layers[0]}" if layers else " with geometries"
         raise ConfigError(f"has {len(layers)} layers ({', '.join(layers)}){hint}", key=key, file=path)
     return layers[0]
+
+
+def declared_crs(path: Path) -> str | None:
+    """Return the CRS that a GeoJSON file of the old standard (2008) names; None where it names none.
+
+    GDAL takes one that it does not know for longitude and latitude.
+    """
+    import gzip
+
+    name = path.name.lower().removesuffix(".gz")
+    if not name.endswith((".geojson", ".json")) or not path.is_file():
+        return None
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+            head = stream.read(_HEAD)
+            tail = b""
+            if path.suffix.lower() != ".gz":
+                stream.seek(max(len(head), path.stat().st_size - _HEAD))
+                tail = stream.read(_HEAD)
+    except (OSError, EOFError):
+        return None
+    found = _OLD_CRS.search(head) or _OLD_CRS.search(tail)
+    return found[1].decode("utf-8", "replace").strip('"') if found else None

@@ -325,7 +325,7 @@ def grids() -> None:
     Console().print(grid_table())
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # an area may begin with a minus
 def tiles(
     area: Annotated[str, typer.Argument(metavar="AOI", help="Vector file, WKT, w,s,e,n in degrees, or - for GeoJSON.")],
     grid: Annotated[str, typer.Option(help="As listed by `upscaling grids`.")] = "utm-20km",

@@ -43,7 +43,7 @@ def tiles_of(area: str, grid: str, *, min_overlap: float = 0.0) -> tuple[Any, An
     from upscaling.area.aoi import read_aoi
     from upscaling.grids import get_grid
 
-    aoi = read_aoi(area)
+    aoi = read_aoi(area, key="AOI")
     table = get_grid(grid).tiles(aoi, min_overlap=min_overlap)
     if table.empty:
         raise ConfigError(f"no tile of {grid} lies in the area", key="AOI")

@@ -69,11 +69,12 @@ class Algorithm(_Block):
 class Area(_Block):
     """Where to run it. The tiles come from the grid; the area only chooses among them."""
 
-    aoi: str | Annotated[list[float], Field(min_length=4, max_length=4)] = Field(
+    aoi: str | Annotated[list[float], Field(min_length=4, max_length=6)] = Field(
         examples=["config/demo/area.geojson", [11.3, 46.4, 11.4, 46.5]]
     )
-    """Area of interest: any vector file (GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet), a WKT string in
-    lon/lat, or `[west, south, east, north]` in degrees. Paths are looked up from the working directory."""
+    """Area of interest: any vector file (GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet; also zipped), the
+    address of GeoJSON, WKT or hexadecimal WKB in lon/lat (`SRID=<n>;` in front for another CRS), or
+    `[west, south, east, north]` in degrees. Paths are looked up from the working directory."""
     grid: str = "utm-20km"
     """Grid that is laid over the area; `upscaling grids` lists them. `utm-<N>km`, `file` (your own polygons),
     `none` (the whole area as one tile)."""
@@ -95,7 +96,7 @@ class Area(_Block):
     @field_validator("aoi", mode="before")
     @classmethod
     def _file_or_bbox(cls, value: object) -> object:
-        numbers = isinstance(value, list) and len(value) == 4 and all(isinstance(n, int | float) for n in value)
+        numbers = isinstance(value, list) and len(value) in {4, 6} and all(isinstance(n, int | float) for n in value)
         if not (numbers or (isinstance(value, str) and value.strip())):
             raise ValueError("must be a vector file, a WKT string, or [west, south, east, north] in degrees")
         return value
@@ -109,7 +110,8 @@ class Time(_Block):
     end: str | None = None
     """First day that is no longer in it."""
     step: str = "month"
-    """`day`, `dekad`, `month`, `year` or `<n> days`; steps of the calendar are cut to start and end."""
+    """`day`, `week` (from Monday), `dekad`, `month`, `quarter`, `season` (December to February …), `year`, or more of
+    them: `16 days`, `2 weeks`, `3 months`, `5 years`. Steps of the calendar are cut to start and end."""
     intervals: list[Annotated[list[str], Field(min_length=2, max_length=2)]] | None = Field(None, min_length=1)
     """Instead of start, end and step: a list of [start, end) intervals."""
 

@@ -47,7 +47,8 @@ def clip_tiles(frame: gpd.GeoDataFrame, aoi: AOI, resolution: float = 10.0) -> g
         whole = shapely.area(parts) >= shapely.area(shapely.box(*box.T)) * (1 - 1e-12)
         outline = parts if geographic else to_lonlat(parts, str(crs), 2000.0)
         frame.loc[rows, ["xmin", "ymin", "xmax", "ymax"]] = box
-        frame.loc[rows, "owner_wkt"] = np.where(whole, "", shapely.to_wkt(parts, rounding_precision=4))
+        digits = 9 if geographic else 4  # a tenth of a millimetre
+        frame.loc[rows, "owner_wkt"] = np.where(whole, "", shapely.to_wkt(parts, rounding_precision=digits))
         frame.loc[rows, ["west", "south", "east", "north"]] = lonlat_bounds(outline)
         frame.loc[rows, "geometry"] = outline
     return frame

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.affinity import translate
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import lonlat_bounds, polygons_of, to_lonlat
+from upscaling.area.lonlat import cut_at_antimeridian, ground_area, lonlat_bounds, polygons_of, to_lonlat
 from upscaling.area.vector import crs_name, read_vector
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
@@ -62,14 +63,17 @@ class FileGrid(BaseGrid):
             why = "no geometry" if lacking[wrong][0] else "a geometry that is not a valid polygon"
             raise ConfigError(f"feature {ids[np.argmax(wrong)]!r} has {why}", key=_KEY, file=path)
         geometry = shapely.force_2d(geometry)
-        shared = overlaps(geometry, aoi.polygons_in(crs), geographic=frame.crs.is_geographic, min_overlap=min_overlap)
+        geometry, within = _in_range(geometry) if frame.crs.is_geographic else (geometry, geometry)
+        shared = overlaps(
+            within, aoi.polygons_in(crs), geographic=frame.crs.is_geographic, min_overlap=min_overlap, crs=crs
+        )
         order = np.argsort(ids[shared.found])
         found, share = shared.found[order], shared.share[order]
-        geometry, bounds = geometry[found], shapely.bounds(geometry[found])
+        geometry, within, bounds = geometry[found], within[found], shapely.bounds(geometry[found])
         box = shapely.box(*bounds.T)
         filled = shapely.area(geometry) / shapely.area(box)
         whole = filled >= 1 - 1e-9
-        outline = geometry if crs == "EPSG:4326" else self._outlines(geometry, crs, path)
+        outline = within if crs == "EPSG:4326" else self._outlines(geometry, crs, path)
         return Selection(
             tile_id=ids[found],
             grid_code=np.full(len(found), "", dtype=object),
@@ -83,7 +87,7 @@ class FileGrid(BaseGrid):
             lonlat=lonlat_bounds(outline),
             dropped=shared.dropped,
             dropped_area=shared.dropped_area,
-            notices=_overlaps(geometry, ids[found], path),
+            notices=[*_overlaps(geometry, ids[found], path), *_uncovered(aoi, outline, path)],
         )
 
     def _outlines(self, geometry: NDArray[Any], crs: str, path: Path) -> NDArray[Any]:
@@ -130,6 +134,37 @@ def _safe(text: str) -> str:
     """Spell an id with [a-z0-9_-]: accents fall away, anything else becomes a hyphen."""
     plain = unicodedata.normalize("NFKD", text.strip().lower()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-")
+
+
+def _in_range(geometry: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return features of longitudes 0 to 360 with their longitudes from -180, and cut at the antimeridian.
+
+    One that crosses it keeps its longitudes beyond 180 in the first, where it is one piece.
+    """
+    shift = np.where(shapely.bounds(geometry)[:, 0] >= 180, -360.0, 0.0)
+    moved = geometry.copy()
+    for k in np.flatnonzero(shift):
+        moved[k] = translate(geometry[k], shift[k])
+    within = moved.copy()
+    for k in np.flatnonzero((shapely.bounds(moved)[:, 2] > 180) | (shapely.bounds(moved)[:, 0] < -180)):
+        parts = [part for one in shapely.get_parts(moved[k]) for part in cut_at_antimeridian(one, short_way=False)]
+        within[k] = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    return moved, within
+
+
+def _uncovered(aoi: AOI, outline: NDArray[Any], path: Path) -> list[str]:
+    """Tell about a part of the area in which no tile lies: nothing is processed there."""
+    if not len(outline):
+        return []
+    rest = polygons_of([shapely.difference(aoi.geometry, shapely.union_all(outline, grid_size=1e-9))])
+    missed, whole = float(ground_area(rest).sum()) / 1e6 if len(rest) else 0.0, aoi.area_km2
+    if missed < max(1e-4 * whole, 0.01):
+        return []
+    at = rest[0].representative_point()
+    return [
+        f"{path.name}: no tile lies in {missed:,.1f} of the area's {whole:,.1f} km2, as at {at.x:.2f} E, {at.y:.2f} N:"
+        " nothing is processed there"
+    ]
 
 
 def _overlaps(geometry: NDArray[Any], ids: NDArray[Any], path: Path) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from upscaling.area.lonlat import ground_area
 from upscaling.grids.base import Selection
 from upscaling.grids.lattice import Cells, Floats, Floors, Ints
 
@@ -101,6 +102,7 @@ def owned(
     min_overlap: float = 0.0,
     rank: Ints | None = None,
     metres: Floats | None = None,
+    crs: str | None = None,
 ) -> OwnedCells:
     """Keep the cells whose owned part shares more than a touch with the AOI.
 
@@ -122,6 +124,8 @@ def owned(
         Place of every zone in the order of tiles.
     metres
         Metres per unit of the lattice, per row of ``cells``; None if the lattice is in metres.
+    crs
+        Of the lattice, where its areas are not those on the ground (Mercator): what is dropped is measured there.
     """
     row_zone, key = zone[cells.polygon], key_of(cells.i, cells.j)
     overlap, length = cells.area.copy(), np.full(len(cells.area), 4 * np.sqrt(cell_area))
@@ -156,7 +160,10 @@ def owned(
     area, within = np.add.reduceat(overlap[order], first), np.add.reduceat(cells.area[order], first)
     head = order[first]
     kept = np.logical_or.reduceat(good[order], first) & (area >= min_overlap * owned_area[head] * (1 - 1e-9))
-    lost = area[~kept] * unit[head[~kept]] ** 2
+    lost = float((area[~kept] * unit[head[~kept]] ** 2).sum())
+    if crs is not None:
+        rows = order[~np.repeat(kept, np.diff(np.append(first, len(order))))]
+        lost = float(ground_area(cells.piece[rows], crs).sum())
     head = head[kept]
     return OwnedCells(
         row_zone[head],
@@ -167,5 +174,5 @@ def owned(
         owned_area[head],
         owner[head],
         int((~kept).sum()),
-        float(lost.sum()),
+        lost,
     )

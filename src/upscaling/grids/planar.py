@@ -66,9 +66,12 @@ class PlanarGrid(BaseGrid):
         In units of ``epsg``.
     domain
         West, south, east, north in degrees: the grid is defined there.
+    true_areas
+        Whether areas in its CRS are those on the ground.
     """
 
     epsg: str
+    true_areas: bool = False
     lattice: Lattice
     domain: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
 
@@ -90,7 +93,8 @@ class PlanarGrid(BaseGrid):
             least = least_of(least, np.arange(len(polygons)), polygons)
         zone = np.zeros(len(polygons), dtype=np.int64)
         size = self.lattice.dx * self.lattice.dy
-        found = owned(cells, zone, least, size, min_overlap=min_overlap, metres=metres)
+        crs = None if self.true_areas or metres is not None else self.epsg
+        found = owned(cells, zone, least, size, min_overlap=min_overlap, metres=metres, crs=crs)
         self.check(aoi, found.i, found.j)
         ids, codes = self.names(found.i, found.j)
         bounds = self.lattice.bounds(found.i, found.j)
@@ -122,6 +126,7 @@ class LaeaGrid(PlanarGrid):
 
     epsg = "EPSG:3035"
     crs = "EPSG:3035"
+    true_areas = True
     authority = "European Environment Agency"
     domain = (-35.58, 24.6, 44.83, 84.73)  # area of use of EPSG:3035
 

@@ -39,7 +39,9 @@ class Overlaps:
     dropped_area: float
 
 
-def overlaps(shapes: NDArray[Any], polygons: NDArray[Any], *, geographic: bool, min_overlap: float = 0.0) -> Overlaps:
+def overlaps(
+    shapes: NDArray[Any], polygons: NDArray[Any], *, geographic: bool, min_overlap: float = 0.0, crs: str = "EPSG:4326"
+) -> Overlaps:
     """Find the shapes (valid polygons) that share more than a touch with an AOI's polygons in the same CRS.
 
     Parameters
@@ -48,6 +50,8 @@ def overlaps(shapes: NDArray[Any], polygons: NDArray[Any], *, geographic: bool, 
         Coordinates are degrees: areas are then those on the ellipsoid.
     min_overlap
         Least share of a shape's area.
+    crs
+        In which the coordinates are, where they are no degrees: what is dropped is measured on the ground.
     """
     hit, row = shapely.STRtree(shapes).query(polygons, predicate="intersects")
     if not len(row):
@@ -70,7 +74,8 @@ def overlaps(shapes: NDArray[Any], polygons: NDArray[Any], *, geographic: bool, 
     kept = np.bincount(row, weights=passed, minlength=len(shapes))[touched] > 0
     kept &= share[touched] >= min_overlap * size * (1 - 1e-9)
     found, lost = touched[kept], touched[~kept]
-    return Overlaps(found, share[found] / size[kept], len(lost), float(share[lost].sum()))
+    lost_area = share[lost] if geographic else ground_area(pieces[np.isin(row, lost)], crs)
+    return Overlaps(found, share[found] / size[kept], len(lost), float(lost_area.sum()))
 
 
 def lonlat_rings(rings: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[Any]]:

@@ -6,21 +6,26 @@ import csv
 import datetime as dt
 import itertools
 import json
+import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError
 from upscaling.model import Parameter, Row, Step
+from upscaling.util.files import digest
+from upscaling.util.values import json_value
 
 if TYPE_CHECKING:
     from upscaling.config import ForEach, Time
 
 __all__ = ["each_row", "time_steps"]
 
-_DAYS = re.compile(r"^(\d+) days?$")
+_COUNTED = re.compile(r"(\d{1,9}) (day|week|month|year)s?")
+_UNITS = "day, week, dekad, month, quarter, season, year, or '<n> days' (weeks, months, years)"
+_SEASONS = ("DJF", "MAM", "JJA", "SON")
+_LONGEST = 150  # characters of a name that values make
 _LABEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 _MOST = 1_000_000  # jobs; more is a mistake in a step, not a wish
 
@@ -28,8 +33,10 @@ _MOST = 1_000_000  # jobs; more is a mistake in a step, not a wish
 def time_steps(time: Time) -> list[Step]:
     """Return the steps of a time dimension, in order.
 
-    Calendar units (dekad, month, year) start where the calendar says; the first and the last are cut to
-    ``start`` and ``end``. A dekad is days 1-10, 11-20 and 21 to the end of a month (WMO).
+    Steps of the calendar start where the calendar says; the first and the last are cut to ``start`` and ``end``. A week
+    starts on Monday (ISO 8601), a dekad is days 1-10, 11-20 and 21 to the end of a month (WMO), a season is December to
+    February, and so on. ``<n> weeks``, ``<n> months`` and ``<n> years`` count from the week, month and year of
+    ``start``; ``<n> days`` from ``start`` itself.
 
     Raises
     ------
@@ -73,35 +80,74 @@ def _date(text: str | None, key: str) -> dt.date:
 
 def _units(step: str, start: dt.date) -> Iterator[tuple[str, dt.date, dt.date]]:
     """Yield (label, first day, first day of the next) without end, from the unit that ``start`` lies in."""
-    days = _DAYS.match(step)
-    if step == "day" or days:
-        length = dt.timedelta(days=int(days[1]) if days else 1)
-        if not length:
-            raise ConfigError("must be at least one day", key="time.step")
-        firsts = (start + length * number for number in itertools.count())
-        yield from ((first.isoformat(), first, first + length) for first in firsts)
+    counted = _COUNTED.fullmatch(step)
+    count, unit = (int(counted[1]), counted[2]) if counted else (1, step)
+    if not count:
+        raise ConfigError(f"must be at least one {unit}", key="time.step")
+    monday = start.toordinal() - start.weekday()
     units: dict[str, Callable[[int], tuple[str, dt.date]]] = {
-        "year": lambda n: (f"{start.year + n:04d}", dt.date(start.year + n, 1, 1)),
-        "month": lambda n: _month(start, n),
+        "day": lambda n: _day(start.toordinal() + n * count),
+        "week": lambda n: _week(monday + 7 * n * count),
+        "year": lambda n: _year(start.year + n * count),
+        "month": lambda n: _month(start.year, start.month - 1 + n * count),
         "dekad": lambda n: _dekad(start, n),
+        "quarter": lambda n: _quarter(start, n),
+        "season": lambda n: _season(start, n),
     }
-    if step not in units:
-        raise ConfigError(f"must be day, dekad, month, year or '<n> days' (found {step!r})", key="time.step")
+    if unit not in units:
+        raise ConfigError(f"must be {_UNITS} (found {step!r})", key="time.step")
     for number in itertools.count():
-        label, first = units[step](number)
-        yield label, first, units[step](number + 1)[1]
+        label, first = units[unit](number)
+        try:
+            following = units[unit](number + 1)[1]
+        except (ValueError, OverflowError):  # beyond the year 9999
+            following = dt.date.max
+        yield label, first, following
+        if following == dt.date.max:
+            return
 
 
-def _month(start: dt.date, number: int) -> tuple[str, dt.date]:
-    years, month = divmod(start.month - 1 + number, 12)
-    first = dt.date(start.year + years, month + 1, 1)
+def _day(ordinal: int) -> tuple[str, dt.date]:
+    first = dt.date.fromordinal(ordinal)
+    return first.isoformat(), first
+
+
+def _week(ordinal: int) -> tuple[str, dt.date]:
+    first = dt.date.fromordinal(max(1, ordinal))
+    year, week, _ = first.isocalendar()
+    return f"{year:04d}-W{week:02d}", first
+
+
+def _year(year: int) -> tuple[str, dt.date]:
+    return f"{year:04d}", dt.date(year, 1, 1)
+
+
+def _month(year: int, month: int) -> tuple[str, dt.date]:
+    """Return the month that is ``month`` months after January of a year."""
+    years, month = divmod(month, 12)
+    first = dt.date(year + years, month + 1, 1)
     return f"{first:%Y-%m}", first
 
 
 def _dekad(start: dt.date, number: int) -> tuple[str, dt.date]:
     months, third = divmod(min((start.day - 1) // 10, 2) + number, 3)
-    label, first = _month(start, months)
+    label, first = _month(start.year, start.month - 1 + months)
     return f"{label}-d{third + 1}", first.replace(day=1 + 10 * third)
+
+
+def _quarter(start: dt.date, number: int) -> tuple[str, dt.date]:
+    _, first = _month(start.year, 3 * ((start.month - 1) // 3 + number))
+    return f"{first.year:04d}-Q{first.month // 3 + 1}", first
+
+
+def _season(start: dt.date, number: int) -> tuple[str, dt.date]:
+    """Return a season of three months, named by its months and the year in which it ends."""
+    index = start.month // 3 + number  # from that which begins in December of the year before
+    if start.year == 1 and index == 0:
+        return "0001-DJF", dt.date.min
+    _, first = _month(start.year, 3 * index - 1)
+    year = first.year + (first.month == 12)
+    return f"{year:04d}-{_SEASONS[index % 4]}", first
 
 
 def each_row(each: ForEach, parameters: Mapping[str, Parameter]) -> list[Row]:
@@ -113,19 +159,46 @@ def each_row(each: ForEach, parameters: Mapping[str, Parameter]) -> list[Row]:
         If the table cannot be read, a column is no parameter of the algorithm, or two rows have the same name.
     """
     rows = _table(each, parameters) if each.table else _product(each.parameters)
-    label, times = Counter(row.label for row in rows).most_common(1)[0]
-    if times > 1:
-        message = f"{times} rows have the name {label!r}; for_each.id names a column of unique ids"
-        raise ConfigError(message, key="for_each")
-    return rows
+    seen: set[str] = set()
+    found: dict[str, list[Any]] = {}
+    named = []
+    for row in rows:
+        label = row.label
+        if label in found:
+            same = f"2 rows have the name {label!r}"
+            if each.id:
+                raise ConfigError(f"{same}; ids must be unique", key="for_each.id", file=each.table)
+            if row.values in found[label]:
+                raise ConfigError(f"{same} and the same values", key="for_each")
+        found.setdefault(row.label, []).append(row.values)
+        # Values that look alike in a name (-1 and 1, NDVI and ndvi): the first keeps it, others are told apart.
+        if label in seen or len(label) > _LONGEST:
+            label = f"{label[:_LONGEST]}-{digest(row.values)[:8]}"
+        if label in seen:
+            raise ConfigError(
+                f"2 rows have the name {label!r}; for_each.id names a column of unique ids", key="for_each"
+            )
+        seen.add(label)
+        named.append(Row(label, row.values, row.fits))
+    return named
 
 
 def _product(lists: Mapping[str, Sequence[Any]]) -> list[Row]:
+    if math.prod(map(len, lists.values())) > _MOST:
+        raise ConfigError(f"gives more than {_MOST} combinations", key="for_each.parameters")
+    plain = {name: [_sendable(value, f"for_each.parameters.{name}") for value in lists[name]] for name in lists}
     rows = []
-    for values in itertools.product(*lists.values()):
+    for values in itertools.product(*plain.values()):
         label = "_".join(_plain(value) for value in values)
-        rows.append(Row(label, dict(zip(lists, values, strict=True))))
+        rows.append(Row(label, dict(zip(plain, values, strict=True))))
     return rows
+
+
+def _sendable(value: Any, key: str, file: Path | None = None) -> Any:
+    try:
+        return json_value(value)
+    except ValueError as error:
+        raise ConfigError(str(error), key=key, file=file) from None
 
 
 def _plain(value: Any) -> str:
@@ -135,8 +208,11 @@ def _plain(value: Any) -> str:
 
 
 def _table(each: ForEach, parameters: Mapping[str, Parameter]) -> list[Row]:
-    path = Path(str(each.table))
+    path = Path(str(each.table)).expanduser()
     columns, records = _read(path)
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise ConfigError(f"has the column {twice[0]!r} more than once", key="for_each.table", file=path)
     if each.id is not None and each.id not in columns:
         raise ConfigError(f"{path} has no column {each.id!r}; it has {', '.join(columns)}", key="for_each.id")
     used = [name for name in columns if name != each.id and name not in each.ignore]
@@ -147,13 +223,19 @@ def _table(each: ForEach, parameters: Mapping[str, Parameter]) -> list[Row]:
             key="for_each.table",
             file=path,
         )
-    rows = []
+    rows: list[Row] = []
     for number, record in enumerate(records, 2):
         values = {name: _typed(record[name], parameters[name], path, number) for name in used}
+        if len(rows) >= _MOST:
+            raise ConfigError(f"has more than {_MOST} rows", key="for_each.table", file=path)
         label = str(record[each.id]) if each.id else "_".join(_plain(value) for value in values.values())
-        if not _LABEL.match(label):
+        if each.id and not _LABEL.fullmatch(label):
             raise ConfigError(
                 f"line {number}: id {label!r} must be made of letters, digits, _ and -", key="for_each.id", file=path
+            )
+        if each.id and len(label) > _LONGEST:
+            raise ConfigError(
+                f"line {number}: id {label[:20]!r}… is longer than {_LONGEST} characters", key="for_each.id", file=path
             )
         rows.append(Row(label, values))
     if not rows:
@@ -169,25 +251,45 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
             table = pq.read_table(path)
             return table.column_names, table.to_pylist()
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            return list(reader.fieldnames or []), list(reader)
+            return _read_csv(csv.reader(stream, strict=True), path)
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path}", key="for_each.table") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"cannot be read as a table: {error}", key="for_each.table", file=path) from None
+    except (OSError, ValueError, csv.Error, MemoryError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise ConfigError(f"cannot be read as a table: {what}", key="for_each.table", file=path) from None
+
+
+def _read_csv(lines: Any, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    columns: list[str] = next(lines, [])
+    records = []
+    for cells in lines:
+        if not cells:
+            continue
+        if len(cells) != len(columns):
+            raise ConfigError(
+                f"line {lines.line_num}: has {len(cells)} cells, and its header {len(columns)}",
+                key="for_each.table",
+                file=path,
+            )
+        records.append(dict(zip(columns, cells, strict=True)))
+    return columns, records
 
 
 def _typed(value: Any, parameter: Parameter, path: Path, line: int) -> Any:
     """Give a CSV cell the type that the parameter's schema asks for; Parquet values have theirs."""
+    key = "for_each.table"
     if not isinstance(value, str):
-        return value.isoformat() if isinstance(value, dt.date) else value
+        try:
+            return json_value(value)
+        except ValueError as error:
+            raise ConfigError(f"row {line - 1}: {parameter.name} {error}", key=key, file=path) from None
     schemas = parameter.schema if isinstance(parameter.schema, list) else [parameter.schema]
     types = {name for schema in schemas if isinstance(schema, Mapping) for name in _types(schema)}
     if "string" in types or not types:
         return value
     try:
-        return json.loads(value)
-    except ValueError:
+        return json_value(json.loads(value))
+    except (ValueError, RecursionError):
         raise ConfigError(
             f"line {line}: {value!r} is no {' or '.join(sorted(types))} for {parameter.name}",
             key="for_each.table",

@@ -35,6 +35,7 @@ __all__ = ["make_plan", "pin_for", "tile_table"]
 
 _PART_METRES, _PART_DEGREES = 100_000, 10
 _ROWS_IN_A_PART = 10_000
+_LONGEST_NAME = 230  # bytes of a file's name are 255, of which endings take some
 
 
 def make_plan(
@@ -182,12 +183,13 @@ def _targets(
     every_step: list[Step | None] = [*steps] if steps else [None]
     every_row: list[Row | None] = [*rows] if rows else [None]
     product = itertools.product(_tiles(table), every_step, every_row)
-    number = -1
+    number, names = -1, set[str]()
     for tile, step, row in product:
         if row and row.fits and not row.fits(_shape_of(tile), step and span_of((step.start, step.end), "time")):
             continue
         number += 1
-        name = "_".join(part for part in (tile.id, step and step.label, row and row.label) if part)
+        parts = [part for part in (tile.id, step and step.label, row and row.label) if part]
+        name = _unique("_".join(parts), parts, names)
         larger = None if tile.placeless else _with_halo(tile, halo)
         staged, there = staging.at(larger, step) if staging and larger else ({}, True)
         at = Coordinates(larger, step, {**(row.values if row else {}), **staged})
@@ -196,6 +198,19 @@ def _targets(
         if staging and not there:  # no file will say when there was nothing
             when = when or staging.time
         yield _Target(name, part, dataclasses.replace(tile, id=tile.id or name), at, when, not there)
+
+
+def _unique(name: str, parts: list[str], names: set[str]) -> str:
+    """Return a target's name, told apart from those before it, of which a file can be made; add it to them."""
+    if name in names:  # tile a with row b_c, and tile a_b with row c
+        name = f"{name}-{digest(parts)[:8]}"
+    if len(name) > _LONGEST_NAME:
+        raise ConfigError(
+            f"the name {name[:40]}… has {len(name)} characters, and may have {_LONGEST_NAME}: name rows by for_each.id",
+            key="for_each" if len(parts) > 1 else "area.grid",
+        )
+    names.add(name)
+    return name
 
 
 @functools.lru_cache(maxsize=1)  # the rows of a tile follow each other
@@ -274,7 +289,7 @@ def tile_table(area: Area) -> tuple[Any, Any]:
     if area.grid == "file" and "path" not in given:
         raise ConfigError("is required with grid `file`", key="area.grid_file")
     aoi = read_aoi(area.aoi)
-    mask = read_aoi(area.mask) if area.mask else None
+    mask = read_aoi(area.mask, key="area.mask") if area.mask else None
     grid = get_grid(area.grid, **given)
     table = grid.tiles(aoi, min_overlap=area.min_overlap, clip=area.clip, buffer=area.buffer, mask=mask)
     if table.empty:

@@ -20,12 +20,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from upscaling.area.vector import content_of
 from upscaling.errors import UpscalingError
 from upscaling.model import Algorithm, Bounds, Parameter, Tile, TileJob
 from upscaling.planning.local_files import unchanged
@@ -56,6 +58,8 @@ _UNCHECKED = {CONFIG, "plan.json", "tiles.parquet"}  # the last is for people: n
 _FORMAT = 4  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
 _HASHED = 1 << 28  # bytes; of larger files of a plan only the size is checked
 _SWAP = (0.05, 0.2, 0.5)  # s to wait for files of a plan that is just being replaced by another
+
+_ROOTS, _DOCUMENTS = {"catalog.json", "collection.json"}, 5_000  # of a static catalogue
 
 # where items are brought to says nothing of what they are
 _PLACES = {"cache": True, "largest_gb": True}
@@ -119,6 +123,8 @@ def plan_key(config: Config) -> str:
     area, each = config.area, config.for_each
     files = [area.aoi if isinstance(area.aoi, str) else None, area.grid_file, area.mask] if area else []
     files.append(each.table if each else None)
+    if each and each.search and isinstance(each.search.aoi, str):
+        files.append(each.search.aoi)
     searches = [config.stage_in, each.search if each else None]
     return digest(
         [
@@ -127,30 +133,26 @@ def plan_key(config: Config) -> str:
             [_version(search.catalogue) for search in searches if search],
             config.collection.parts_from,
             source_fingerprint(config.algorithm),
-            [_content(name) for name in files if name],
+            [content_of(name) for name in files if name],
             identity_of(config.backend),
         ]
     )
 
 
 def _version(catalogue: str) -> list[int]:
-    """Return what tells that a catalogue on this disk was written again: it may be large, and this is asked often."""
-    try:
-        found = Path(catalogue).stat()
-    except (OSError, ValueError):
-        return []
-    return [found.st_size, found.st_mtime_ns]
+    """Return what tells that a catalogue on this disk was written again: it may be large, and this is asked often.
 
-
-def _content(name: str) -> list[str]:
-    """Hash a vector file together with its siblings: a Shapefile is several files."""
+    Of a static catalogue these are the documents below its folder, up to some thousands.
+    """
     try:
-        path = Path(name)
-        if not path.is_file():
-            return []
-        files = sorted(path.parent.glob(f"{path.stem}.*")) if path.suffix.lower() == ".shp" else [path]
-        return [sha256_file(file) for file in files]
-    except (OSError, ValueError):  # a WKT string is no file name
+        path = Path(catalogue).expanduser()
+        found = path.stat()
+        own = [found.st_size, found.st_mtime_ns]
+        if path.suffix.lower() != ".json" or not (path.name in _ROOTS or any(path.parent.glob("*/*.json"))):
+            return own
+        documents = sorted(itertools.islice(path.parent.rglob("*.json"), _DOCUMENTS))
+        return [*own, *(value for file in documents for value in (file.stat().st_size, file.stat().st_mtime_ns))]
+    except (OSError, ValueError, RuntimeError):
         return []
 
 

@@ -227,7 +227,7 @@ def item_rows(
             forms[name] = form
     if config.time and search.time:
         raise ConfigError("the time dimension says when; keep one", key=f"{key}.time")
-    aoi = read_aoi(search.aoi).geometry if search.aoi else None
+    aoi = read_aoi(search.aoi, key=f"{key}.aoi").geometry if search.aoi else None
     boxes = [tuple(aoi.bounds)] if aoi is not None else _boxes(table) if table is not None else None
     spans = [(search.time[0], search.time[1])] if search.time else None
     if steps:

@@ -106,3 +106,50 @@ def test_one_tile_for_all(scene: Path) -> None:
         get_grid("none").tiles(read_aoi([-60, -10, 60, 10]))
     with pytest.raises(ConfigError, match="is not a length"):
         get_grid("none", resolution=0)
+
+
+def test_longitudes_from_0_to_360_are_those_from_minus_180(tmp_path: Path) -> None:
+    """Climate data have them so: the western half of the area must not be dropped."""
+    boxes = [shapely.box(lon, 10, lon + 5, 15) for lon in (170, 175, 180, 185, 350, 355, 0)]
+    frame = gpd.GeoDataFrame({"id": [f"t{k}" for k in range(7)]}, geometry=boxes, crs="EPSG:4326")
+    frame.to_file(tmp_path / "globe.gpkg")
+    made = get_grid("file", path=tmp_path / "globe.gpkg")
+    table = made.tiles(read_aoi([-10, 11, 4, 14]))
+    assert table["tile_id"].tolist() == ["t4", "t5", "t6"]
+    assert table[["xmin", "xmax"]].to_numpy().tolist() == [[-10, -5], [-5, 0], [0, 5]]
+    assert table.attrs["notices"] == []
+    across = made.tiles(read_aoi([171, 11, -171, 14]))
+    assert across["tile_id"].tolist() == ["t0", "t1", "t2", "t3"]
+    assert across[["west", "east"]].to_numpy().tolist() == [[170, 175], [175, 180], [-180, -175], [-175, -170]]
+
+
+def test_a_part_of_the_area_without_a_tile_is_told(tmp_path: Path) -> None:
+    boxes = [shapely.box(lon, 10, lon + 1, 11) for lon in (0, 1, 3)]
+    gpd.GeoDataFrame({"id": ["a", "b", "c"]}, geometry=boxes, crs="EPSG:4326").to_file(tmp_path / "t.gpkg")
+    made = get_grid("file", path=tmp_path / "t.gpkg")
+    (notice,) = made.tiles(read_aoi([0.5, 10, 3.5, 11])).attrs["notices"]
+    assert notice.startswith("t.gpkg: no tile lies in 12,1")
+    assert notice.endswith("as at 2.50 E, 10.50 N: nothing is processed there")
+    assert made.tiles(read_aoi([0.5, 10, 1.5, 11])).attrs["notices"] == []
+
+
+@pytest.mark.parametrize("grid", ["deg-1", "tms-WorldCRS84Quad-8"])
+def test_clipping_in_degrees_keeps_the_area_to_the_centimetre(grid: str) -> None:
+    area = shapely.Point(10.4321987654, 46.5123456789).buffer(0.2)
+    table = get_grid(grid).tiles(read_aoi(shapely.to_wkt(area, rounding_precision=15)), clip=True)
+    parts = [shapely.from_wkt(text) if text else shapely.box(*box) for text, *box in
+             table[["owner_wkt", "xmin", "ymin", "xmax", "ymax"]].itertuples(index=False)]  # fmt: skip
+    assert shapely.hausdorff_distance(shapely.union_all(parts, grid_size=1e-9), area) * 111_320 < 0.01
+
+
+def test_dropped_slivers_of_mercator_are_measured_on_the_ground() -> None:
+    """At 60 degrees north a Mercator map shows four times the area."""
+    made = get_grid("tms-WebMercatorQuad-10")
+    (cell,) = made.tiles(read_aoi([10.05, 60.05, 10.06, 60.06])).geometry
+    west, _, east, north = cell.bounds
+    area = [west, north - 0.02, east, north + 0.0005]
+    table = made.tiles(read_aoi(area), min_overlap=0.05)
+    metres = 111_412 * 0.5  # of a degree of longitude at 60 N
+    expected = (east - west) * metres * 0.0005 * 111_412
+    assert table.attrs["dropped_slivers"] >= 1
+    assert table.attrs["dropped_area_m2"] == pytest.approx(expected, rel=0.02)

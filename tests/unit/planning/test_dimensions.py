@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
 from upscaling.config import ForEach, Time
 from upscaling.errors import ConfigError
-from upscaling.model import Parameter
+from upscaling.model import Parameter, Row
 from upscaling.planning.dimensions import each_row, time_steps
+from upscaling.planning.make import _targets
 
 KNOWN = {
     "burst": Parameter("burst", {"type": "integer"}, True),
@@ -59,10 +64,42 @@ def test_days_years_and_given_intervals() -> None:
     assert labels(intervals=[["2023-01-01", "2023-03-01"]]) == [("2023-01-01", "2023-01-01", "2023-03-01")]
 
 
+@pytest.mark.parametrize(
+    ("step", "first", "last"),
+    [
+        ("week", ("2023-W52", "2024-01-01", "2024-01-01"), None),
+        ("quarter", ("2023-Q4", "2023-12-30", "2024-01-01"), ("2024-Q2", "2024-04-01", "2024-06-01")),
+        ("season", ("2024-DJF", "2023-12-30", "2024-03-01"), ("2024-MAM", "2024-03-01", "2024-06-01")),
+        ("2 months", ("2023-12", "2023-12-30", "2024-02-01"), ("2024-04", "2024-04-01", "2024-06-01")),
+        ("2 weeks", ("2023-W52", "2023-12-30", "2024-01-08"), ("2024-W22", "2024-05-27", "2024-06-01")),
+        ("2 years", ("2023", "2023-12-30", "2024-06-01"), None),
+        ("9999999 days", ("2023-12-30", "2023-12-30", "2024-06-01"), None),
+    ],
+)
+def test_weeks_quarters_seasons_and_numbers_of_them(step: str, first: tuple[str, ...], last: Any) -> None:
+    steps = labels(start="2023-12-30", end="2024-06-01", step=step)
+    assert steps[0] == (first if step != "week" else ("2023-W52", "2023-12-30", "2024-01-01"))
+    assert steps[-1] == last if last else True
+    assert steps[0][1] == "2023-12-30"
+    assert steps[-1][2] == "2024-06-01"
+
+
+def test_the_last_and_the_first_year_have_steps_too() -> None:
+    for step in ("day", "week", "dekad", "month", "quarter", "season", "year", "2 years"):
+        assert labels(start="9999-12-01", end="9999-12-31", step=step)[-1][2] == "9999-12-31"
+        assert labels(start="0001-01-01", end="0001-02-01", step=step)[0][1] == "0001-01-01"
+
+
 DATES = st.dates(dt.date(1990, 1, 1), dt.date(2040, 1, 1))
 
 
-@given(DATES, st.integers(1, 900), st.sampled_from(["day", "dekad", "month", "year", "16 days", "100 days"]))
+@given(
+    DATES,
+    st.integers(1, 900),
+    st.sampled_from(
+        ["day", "week", "dekad", "month", "quarter", "season", "year", "16 days", "2 weeks", "5 months", "3 years"]
+    ),
+)
 def test_steps_cover_the_time_without_gap_or_overlap(start: dt.date, days: int, step: str) -> None:
     end = start + dt.timedelta(days=days)
     steps = labels(start=start.isoformat(), end=end.isoformat(), step=step)
@@ -78,8 +115,9 @@ def test_steps_cover_the_time_without_gap_or_overlap(start: dt.date, days: int, 
     [
         ({"start": "2023-01-01", "end": "2023-01-01"}, "time.end: must lie after"),
         ({"start": "2023-02-30", "end": "2023-03-01"}, "time.start: must be a date"),
-        ({"start": "2023-01-01", "end": "2023-03-01", "step": "fortnight"}, "time.step: must be day, dekad"),
+        ({"start": "2023-01-01", "end": "2023-03-01", "step": "fortnight"}, "time.step: must be day, week, dekad"),
         ({"start": "2023-01-01", "end": "2023-03-01", "step": "0 days"}, "time.step: must be at least"),
+        ({"start": "2023-01-01", "end": "2023-03-01", "step": f"{'9' * 5000} days"}, "time.step: must be day, week"),
         ({"end": "2023-03-01"}, "time.start: is missing"),
         ({"intervals": [["2023-02-01", "2023-01-01"]]}, "time.intervals[0]: must be"),
     ],
@@ -126,6 +164,14 @@ def test_a_table_gives_one_typed_row_per_job(tmp_path: Path, suffix: str) -> Non
         ("burst,colour\n1,red\n", {}, "column 'colour' is no parameter"),
         ("burst\n1\n", {"id": "name"}, "has no column 'name'"),
         ("burst\n1\n1\n", {}, "2 rows have the name '1'"),
+        ("burst,date\n1,2023-01-01,x\n", {}, "line 2: has 3 cells, and its header 2"),
+        ("burst,date\n1,2\n3\n", {}, "line 3: has 1 cells, and its header 2"),
+        ("burst,burst\n1,2\n", {}, "has the column 'burst' more than once"),
+        ("burst\nNaN\n", {}, "line 2: 'NaN' is no integer for burst"),
+        ("burst\n1e999\n", {}, "line 2: '1e999' is no integer for burst"),
+        (f"burst\n{'[' * 99999}\n", {}, "is no integer for burst"),
+        (f"burst,date\n1,{'x' * 160}\n", {"id": "date"}, "is longer than 150 characters"),
+        ("burst,date\n1,x\n2,x\n", {"id": "date"}, "2 rows have the name 'x'; ids must be unique"),
         ("burst\nx\n", {}, "line 2: 'x' is no integer for burst"),
         ("burst\n", {}, "has no rows"),
         ("burst,date\n1,../../etc\n", {"id": "date"}, "must be made of letters"),
@@ -141,3 +187,68 @@ def test_a_wrong_table_is_one_line(
         each_row(ForEach(table="t.csv", **each), KNOWN)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([-1, 1], ["1", "1-*"]),
+        ([0.5, -0.5], ["0-5", "0-5-*"]),
+        (["NDVI", "ndvi"], ["ndvi", "ndvi-*"]),
+        (["北京", "上海"], ["empty", "empty-*"]),
+        (["a b", "a-b", "a.b"], ["a-b", "a-b-*", "a-b-*"]),
+        (["x" * 300, "y"], ["x" * 150 + "-*", "y"]),
+        ([dt.date(2024, 1, 1), dt.time(12)], ["2024-01-01", "12-00-00"]),
+    ],
+)
+def test_values_that_look_alike_in_a_name_are_told_apart(values: list[Any], expected: list[str]) -> None:
+    rows = each_row(ForEach(parameters={"date": values}), KNOWN)
+    assert len({row.label for row in rows}) == len(values)
+    for row, label in zip(rows, expected, strict=True):
+        assert re.fullmatch(re.escape(label).replace(r"\*", "[0-9a-f]{8}"), row.label)
+    # What is added at the end renames nothing: no tile of before runs again.
+    assert [row.label for row in each_row(ForEach(parameters={"date": values[:1]}), KNOWN)] == [rows[0].label]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"x", {1, 2}, [[float("-inf")]], object()])
+def test_what_json_does_not_have_is_one_line(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^for_each\.parameters\.date: is "):
+        each_row(ForEach(parameters={"date": [value]}), KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array([Decimal("1.50"), Decimal("2.00")]), [1.5, 2]),
+        (pa.array([dt.time(1, 2), dt.time(3)]), ["01:02:00", "03:00:00"]),
+        (pa.array([float("nan"), 1.0]), "row 1: pair is nan"),
+        (pa.array([b"x", b"y"]), "row 1: pair is binary data"),
+        (pa.array([dt.timedelta(1), None]), "row 1: pair is a timedelta"),
+    ],
+)
+def test_values_of_parquet(tmp_path: Path, column: Any, expected: Any) -> None:
+    pq.write_table(pa.table({"pair": column}), tmp_path / "t.parquet")
+    each = ForEach(table=str(tmp_path / "t.parquet"))
+    if isinstance(expected, str):
+        with pytest.raises(ConfigError, match=expected):
+            each_row(each, KNOWN)
+        return
+    assert [row.values["pair"] for row in each_row(each, KNOWN)] == expected
+
+
+def test_names_of_targets_never_meet() -> None:
+    """Tile a with row b_c, and tile a_b with row c: one would overwrite the other."""
+    cells = geopandas.GeoDataFrame(
+        {
+            **{"tile_id": ["a", "a_b"], "crs": "EPSG:32632", "grid_code": ""},
+            **{"xmin": [0.0, 10.0], "ymin": 0.0, "xmax": [10.0, 20.0], "ymax": 10.0},
+        },
+        geometry=[shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1)],
+    )
+    rows = [Row("b_c", {"x": 1}), Row("c", {"x": 2})]
+    names = [target.id for target in _targets(cells, None, rows, halo=0, staging=None)]
+    assert names[:2] == ["a_b_c", "a_c"]
+    assert re.fullmatch(r"a_b_b_c", names[2])
+    assert re.fullmatch(r"a_b_c-[0-9a-f]{8}", names[3])
+    with pytest.raises(ConfigError, match=r"^for_each: the name a_x+… has 302 characters"):
+        list(_targets(cells, None, [Row("x" * 300, {})], halo=0, staging=None))
