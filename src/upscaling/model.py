@@ -188,8 +188,8 @@ class TileJob:
 
     @property
     def title(self) -> str:
-        """Title of the remote job; a restarted run finds its jobs by the key at its end."""
-        return f"{self.run} {self.id} {self.key[:16]}"
+        """Title of the remote job; a restarted run finds its jobs by the key: first, as platforms cut long titles."""
+        return f"{self.key[:16]} {self.run} {self.id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class Tiles:
 
     def jobs(self) -> list[dict[str, Any]]:
         """The platform's jobs of this run, asked for without the proxy."""
-        return [job for job in self.platform.jobs() if str(job["title"]).startswith(f"{self.config.run} ")]
+        return [job for job in self.platform.jobs() if f" {self.config.run} " in str(job["title"])]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.faults.proxy import (
     truncate,
 )
 from upscaling.errors import ErrorClass
+from upscaling.monitor.platform_jobs import discard_results
 
 Make = Callable[..., Tiles]
 WHERE = {"create": at.CREATE, "start": at.START, "status": at.JOB, "results": at.RESULTS, "download": at.DOWNLOAD}
@@ -229,18 +231,18 @@ def test_a_job_stuck_in_created_is_given_up_and_the_next_run_submits_another(til
     ],
     ids=["list 410", "list 404", "download 410", "download 404"],
 )  # fmt: skip
-def test_results_that_are_gone_fail_and_the_next_run_submits_again(
+def test_results_that_are_not_there_fail_and_no_run_pays_for_them_again(
     where: str, answer: Any, tiles: Make, proxy: FaultyProxy
 ) -> None:
     run = tiles(1)
     proxy.spoil(WHERE[where], answer, times=None)
-    (error,) = run.run().values()
-    assert "not on the platform any more" in str(error)
-    assert run.receipt()["state"] == "failed"
+    for _ in range(3):
+        (error,) = run.run().values()
+        assert "the job is paid and kept" in str(error)
+        assert run.receipt()["error"]["class"] == "bad-output"
     proxy.faults.clear()
     assert set(run.run().values()) == {None}
-    assert len(run.jobs()) == 2
-    assert run.receipt()["unusable"]
+    assert len(run.jobs()) == 1
 
 
 @pytest.mark.parametrize("where", ["results", "download"])
@@ -256,13 +258,14 @@ def test_an_old_job_without_files_is_not_taken_for_a_tile_without_data(tiles: Ma
     run = tiles(1)
     assert set(run.run().values()) == {None}
     (tile,) = run.plan.tiles
-    (run.folder / "tiles" / tile / "item.json").unlink()
+    shutil.rmtree(run.folder / "tiles" / tile)
     proxy.spoil(at.RESULTS, edit(lambda document: {**document, "assets": {}, "links": []}), times=None)
     (error,) = run.run().values()
     assert "lists no result files" in str(error)
     proxy.faults.clear()
+    assert discard_results(run.folder, [tile]) == [tile]
     assert set(run.run().values()) == {None}
-    assert len(run.jobs()) == 2
+    assert len(run.jobs()) == 2, "somebody decided to pay again"
 
 
 def _lagging(seconds: int) -> Callable[[Any], Any]:
@@ -296,7 +299,7 @@ def test_a_killed_run_whose_list_lags_adopts_its_job(tiles: Make, proxy: FaultyP
     (tile,) = run.plan.tiles
     receipt = run.receipt()
     path = run.folder / "receipts" / f"{tile}.json"
-    (run.folder / "tiles" / tile / "item.json").unlink()
+    shutil.rmtree(run.folder / "tiles" / tile)
     import time
 
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))

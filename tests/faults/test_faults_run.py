@@ -36,7 +36,7 @@ def make(platform: EmbeddedBackend, proxy: FaultyProxy, scene_run: Callable[...,
 
 
 def jobs_of(platform: EmbeddedBackend, run: Run) -> list[dict[str, Any]]:
-    return [job for job in platform.jobs() if job["title"].startswith(f"{run.config['run']} ")]
+    return [job for job in platform.jobs() if f" {run.config['run']} " in job["title"]]
 
 
 @pytest.mark.slow

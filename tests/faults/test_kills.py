@@ -173,7 +173,7 @@ def one_run(backend: EmbeddedBackend, make: Callable[..., Run], seed: int, numbe
     assert len(list(items.glob("*/item.json"))) == TILES
     assert len([link for link in json.loads((run.results / "collection.json").read_text())["links"]
                 if link["rel"] == "item"]) == TILES  # fmt: skip
-    jobs = [job for job in backend.jobs() if job["title"].startswith(f"{name} ")]
+    jobs = [job for job in backend.jobs() if f" {name} " in job["title"]]
     # A job that the platform gave up, as its workers were killed under it again and again, has to be made again.
     jobs = [job for job in jobs if job["status"] != "error" or not _given_up(backend, job["id"])]
     assert Counter(job["title"] for job in jobs).most_common(1)[0][1] == 1, "a tile was submitted twice"

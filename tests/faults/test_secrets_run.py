@@ -33,7 +33,7 @@ class FakePlatformWithRasters(FakeHostilePlatform):
         return super().answer(method, path, query, headers, body)
 
     def raster_of(self, job_id: str) -> dict[str, Any]:
-        found = re.search(r"_e(\d+)_n(\d+) ", str(self.jobs[job_id]["title"]))
+        found = re.search(r"_e(\d+)_n(\d+)$", str(self.jobs[job_id]["title"]))
         assert found
         west, south = 1000 * int(found[1]), 1000 * int(found[2])
         profile = {"driver": "GTiff", "count": 1, "width": 100, "height": 100, "dtype": "uint8", "crs": "EPSG:32632"}

@@ -197,6 +197,9 @@ class OpenEOBackendConfig(_Block):
     lag_seconds: float = Field(60.0, gt=0)
     """How long a job that was created or started may take to show as such on the platform. After a request whose
     outcome is unknown, this long is looked before it is sent again."""
+    federation_without: list[str] = Field([], examples=[["vito"]])
+    """Members of a federation that may be missing from the platform's job list for a run to start. Jobs of this run
+    that only they know are not found, and would be paid twice."""
     request_seconds: float = Field(120.0, gt=0)
     """Give up a request that the platform does not answer for this long."""
     tile_gb: float = Field(20.0, gt=0)

@@ -30,7 +30,7 @@ from upscaling.errors import UpscalingError
 from upscaling.model import TileJob
 from upscaling.util.files import write_json
 
-__all__ = ["Receipt", "State", "open_receipt"]
+__all__ = ["Receipt", "State", "open_receipt", "read_receipts"]
 
 State = Literal["new", "intent", "created", "started", "finished", "done", "failed"]
 
@@ -57,6 +57,10 @@ class Receipt:
         What the platform says of the job; ``status`` while it is not ended: ``created``, ``queued`` or ``running``.
     unusable
         Jobs of this work that are finished on the platform, or waiting there, and of no use: never attached to again.
+    adopted
+        Whether the job was found on the platform, and may be another run's: it is never deleted.
+    seen
+        Whether this run saw the job before its end: what it lists then was not emptied with old jobs.
     history
         Earlier attempts, oldest first, each with the reason why it was given up.
     when_done
@@ -76,6 +80,8 @@ class Receipt:
     rung: int = 0
     lost: int = 0
     unusable: list[str] = field(default_factory=list)
+    adopted: bool = False
+    seen: bool = False
     when_done: Callable[[], None] | None = None
 
     def advance(self, state: State, **changes: Any) -> None:
@@ -96,7 +102,7 @@ class Receipt:
         self.advance("finished", error={"class": error_class, "message": message})
 
     def discard(self, reason: str) -> None:
-        """Note that the job's results are of no use to anybody: the next run makes another job, and pays for it."""
+        """Note that the job is not to be used again: the next run makes another job, and pays for it."""
         if self.job_id is not None:
             self.unusable.append(self.job_id)
         self.advance("failed", error={**(self.error or {"class": "permanent"}), "message": reason})
@@ -115,6 +121,28 @@ class Receipt:
             past |= {"costs": self.facts["costs"]} if "costs" in self.facts else {}
             self.history.append(past)
         self.state, self.job_id, self.error, self.facts = "new", None, None, {}
+        self.adopted = self.seen = False
+
+
+def read_receipts(run_folder: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield target and content of every receipt of a run, in order; None for one that cannot be read.
+
+    Files whose names begin with a dot are no receipts: a killed process leaves them.
+    """
+    try:
+        names = sorted(os.listdir(run_folder / "receipts"))  # noqa: PTH208 -- names only
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.startswith(".") or not name.endswith(".json"):
+            continue
+        try:
+            content = json.loads((run_folder / "receipts" / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError):
+            content = None
+        yield name.removesuffix(".json"), content if isinstance(content, dict) else None
 
 
 @contextmanager

@@ -9,130 +9,31 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import random
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TypeVar
 
 from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.jobs.failures import classify_log, is_no_data
+from upscaling.jobs.platform import JobState, Patience, Platform, patiently
 from upscaling.jobs.receipts import Receipt
+from upscaling.jobs.results_wait import RESULTS_GONE, Expected, complete_results
 from upscaling.model import Outcome, TileJob
 
 __all__ = ["RESULTS_GONE", "JobState", "Patience", "Platform", "PlatformError", "patiently", "run_remote"]
 
-RESULTS_GONE = "ResultsGone"  # code of the PlatformError that says that a finished job's results are not there any more
 _MOST_CREATES = 5  # creations of one tile's job whose outcome was unknown and that left no job
 _MOST_STARTS = 5  # starts of one job that were not refused and after which it was still `created`
+_MOST_DELETED = 3  # jobs of one tile that the platform deleted before they were started
+_RECENT = 86_400.0  # s; platforms keep results for longer
 _ENDS = ("finished", "error", "canceled")
 _LEAVES_THE_JOB = {ErrorClass.TRANSIENT, ErrorClass.AUTH, ErrorClass.QUOTA}  # the next run attaches to it
 _T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class JobState:
-    """What a platform says of a job, in openEO's words (OGC's are mapped onto them by their backend)."""
-
-    status: Literal["created", "queued", "running", "finished", "error", "canceled"]
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-class Platform(Protocol):
-    """What is asked of a platform; each method raises PlatformError."""
-
-    @property
-    def rungs(self) -> int:
-        """How many times a job that ran out of memory may be tried again, with more of it each time."""
-
-    def find(self, job: TileJob, *, fresh: bool, without: frozenset[str]) -> str | None:
-        """Return the id of a usable job of ours with this work's key, none of ``without``; ``fresh``: ask now."""
-
-    def await_place(self) -> None:
-        """Return when a job may be created, if creating it takes a place."""
-
-    def create(self, job: TileJob, rung: int) -> str:
-        """Create the job, once, without any retry, with the memory of this rung, and return its id."""
-
-    def start(self, job_id: str, before: Callable[[], None]) -> None:
-        """Start a created job, once, without any retry; ``before`` is called just before the request is sent."""
-
-    def state(self, job_id: str) -> JobState | None:
-        """Return the job's state, or None if the platform does not know it (any more, or yet)."""
-
-    def await_news(self, job_id: str, status: str, seconds: float) -> None:
-        """Return when the job may have another status than this one, after ``seconds`` at the latest."""
-
-    def reasons(self, job_id: str, log: Path) -> str:
-        """Write the platform's log of the job to ``log`` and return its last error lines."""
-
-    def fetch(self, job: TileJob, job_id: str, folder: Path) -> Outcome:
-        """Download the results into ``folder``; may be repeated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How often to ask, and for how long. All in seconds.
-
-    Attributes
-    ----------
-    shortest, longest
-        Between two questions about a job.
-    total
-        After which a job is no longer waited for (it is left alone).
-    outage
-        That the platform may be out of reach before this tile gives up.
-    lag
-        That the platform's answers may lag behind what was asked of it.
-    lost
-        How often, in one run, a job is made again that the platform lost; a number.
-    """
-
-    shortest: float = 1.0
-    longest: float = 60.0
-    total: float = 86_400.0
-    outage: float = 3_600.0
-    lag: float = 60.0
-    lost: int = 2
-
-    def pause(self, age: float) -> float:
-        """Seconds to the next question: a tenth of the job's age, jittered so that jobs do not ask in step."""
-        return min(self.longest, max(self.shortest, age / 10)) * random.uniform(0.8, 1.2)  # noqa: S311
-
-    def after_refusals(self, number: int) -> float:
-        """Seconds to the next try after ``number`` refusals: doubled each time."""
-        return self.pause(10 * self.shortest * 2.0 ** min(number, 30))
-
-    @property
-    def looks(self) -> tuple[float, ...]:
-        """Pauses between the looks for something that the platform may not show yet; together ``lag``."""
-        return tuple(share * self.lag for share in (0.03, 0.07, 0.15, 0.30, 0.45))
-
-
-def patiently(action: Callable[[], _T], patience: Patience) -> _T:
-    """Call ``action`` until it works; only transient trouble is waited out, for ``patience.outage`` at most."""
-    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
-
-    backoff = wait_random_exponential(multiplier=max(patience.shortest, 0.2), max=patience.longest)
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        log.info("%s; tried again", error)
-        asked = error.retry_after if isinstance(error, PlatformError) else None
-        # What the platform asks for counts, but a day is not waited where the patience is an hour.
-        return backoff(state) if asked is None else min(asked, patience.outage) + random.uniform(0, 1)  # noqa: S311
-
-    def transient(error: BaseException) -> bool:
-        return isinstance(error, PlatformError) and error.error_class is ErrorClass.TRANSIENT
-
-    retrying = Retrying(
-        retry=retry_if_exception(transient), wait=wait, stop=stop_after_delay(patience.outage), reraise=True
-    )
-    return retrying(action)
 
 
 def run_remote(job: TileJob, receipt: Receipt, platform: Platform, patience: Patience) -> Outcome:
@@ -163,10 +64,13 @@ class _Life:
     platform: Platform
     patience: Patience
     seen_at_work: bool = False  # whether the job was seen before its end
+    deleted: int = 0  # jobs that the platform deleted before they were started
+    last_refusal: str = ""  # what the platform said of the last start that it may have taken all the same
 
     def run(self) -> Outcome:
         receipt = self.receipt
         receipt.lost = 0
+        self.seen_at_work = receipt.seen and not receipt.error and self._since_written() < _RECENT
         if receipt.error:
             self._forget_files()
         if receipt.state == "failed":
@@ -177,9 +81,11 @@ class _Life:
             self._begin_again("the platform does not know the job any more")
         while True:
             if receipt.job_id is None:
-                receipt.advance("created", job_id=self._obtain())
+                job_id, adopted = self._obtain()
+                receipt.advance("created", job_id=job_id, adopted=adopted)
             assert receipt.job_id is not None  # noqa: S101 -- just set
-            outcome = self._finish(receipt.job_id, self._wait(receipt.job_id))
+            state = self._wait(receipt.job_id)
+            outcome = state if isinstance(state, str) else self._finish(receipt.job_id, state)
             if isinstance(outcome, Outcome):
                 return outcome
             self._begin_again(outcome)
@@ -201,8 +107,8 @@ class _Life:
         without = frozenset(self.receipt.unusable)
         return self._patiently(lambda: self.platform.find(self.job, fresh=fresh, without=without))
 
-    def _obtain(self) -> str:
-        """Adopt the job if the platform has it already, else create it."""
+    def _obtain(self) -> tuple[str, bool]:
+        """Adopt the job if the platform has it already, else create it; return its id, and whether it was adopted."""
         receipt, patience = self.receipt, self.patience
         # An intent on disk means that a create may have reached the platform: only a fresh look counts then.
         found = self._look_around(self._since_written()) if receipt.state == "intent" else self._find(fresh=False)
@@ -211,10 +117,10 @@ class _Life:
             self.platform.await_place()
             receipt.advance("intent", attempt=receipt.attempt + 1)
             try:
-                found = self.platform.create(self.job, receipt.rung)
+                created = self.platform.create(self.job, receipt.rung)
             except PlatformError as error:
                 if error.outcome_unknown:
-                    log.info("%s; looking whether the job was created all the same", error)
+                    log.info("%s; outcome unknown; searching the job list", error)
                     found, unknown = self._look_around(), unknown + 1
                     if found is None and unknown == _MOST_CREATES:
                         raise
@@ -222,10 +128,13 @@ class _Life:
                 receipt.advance("new", attempt=receipt.attempt - 1)  # refused: nothing to look for next time
                 if error.error_class is not ErrorClass.TRANSIENT or time.monotonic() - begun > patience.outage:
                     raise
-                log.info("%s; tried again", error)
-                time.sleep(max(error.retry_after or 0, patience.after_refusals(refused)))
+                log.info("%s; retrying", error)
+                time.sleep(max(patience.asked(error), patience.after_refusals(refused)))
                 refused += 1
-        return found
+            else:
+                twin = self.platform.twin(self.job, created, frozenset(receipt.unusable))
+                return twin or created, twin is not None
+        return found, True
 
     def _look_around(self, since: float = 0.0) -> str | None:
         """Look for a job that may have been created ``since`` seconds ago, until the platform must show it."""
@@ -257,8 +166,8 @@ class _Life:
             time.sleep(seconds)
         return None
 
-    def _wait(self, job_id: str) -> JobState:
-        """Start the job if nobody did, and wait for its end."""
+    def _wait(self, job_id: str) -> JobState | str:
+        """Start the job if nobody did, and wait for its end; or say why another one is made at once."""
         patience, receipt = self.patience, self.receipt
         begun = time.monotonic()
         starts, refused = 0, 0
@@ -267,10 +176,10 @@ class _Life:
         while True:
             state = self._state(job_id)
             if state is None:
-                raise TileFailedError(f"job {job_id} has vanished from the platform; the next run submits it again")
+                return self._vanished(job_id)
             if state.status in _ENDS:
                 return state
-            self.seen_at_work = True
+            self.seen_at_work = receipt.seen = True
             self._note(state.status)
             now = time.monotonic()
             if now - begun > patience.total:
@@ -283,8 +192,10 @@ class _Life:
             if state.status == "created" and now >= again_at:
                 if starts == _MOST_STARTS:
                     receipt.unusable.append(job_id)
+                    said = f"; the platform said: {self.last_refusal}" if self.last_refusal else ""
                     raise TileFailedError(
-                        f"job {job_id} was started {starts} times and is still created; the next run submits it again"
+                        f"job {job_id} was started {starts} times and is still created{said}; the next run submits it"
+                        " again"
                     )
                 asked = self._start(job_id)
                 if asked is None:
@@ -294,6 +205,15 @@ class _Life:
                 else:
                     pause, refused = max(asked, patience.after_refusals(refused)), refused + 1
             self.platform.await_news(job_id, state.status, pause)
+
+    def _vanished(self, job_id: str) -> str:
+        """Say that another job is made in place of one that was listed and is not there, and was never started."""
+        receipt = self.receipt
+        if receipt.state == "created" and self.platform.creates_idle and self.deleted < _MOST_DELETED:
+            self.deleted += 1
+            receipt.unusable.append(job_id)
+            return "the platform does not know the job, which was not started"
+        raise TileFailedError(f"job {job_id} has vanished from the platform; the next run submits it again")
 
     def _note(self, status: str) -> None:
         """Write down what the platform says, once per change: whoever watches sees what waits there and what works."""
@@ -312,14 +232,18 @@ class _Life:
             refused = error.error_class not in _LEAVES_THE_JOB  # perhaps as it had started long ago
             state = self._state(job_id) if refused else None
             if error.outcome_unknown or (state is not None and state.status != "created"):
-                log.info("%s; looking whether job %s was started all the same", error, job_id)
+                log.info("%s; outcome unknown; asking whether job %s was started", error, job_id)
+                self.last_refusal = str(error)
                 return None
             if receipt.state == "started":
                 receipt.advance("created")
+            if refused:  # with other job options, say, the next run makes another
+                receipt.unusable.append(job_id)
             if error.error_class is not ErrorClass.TRANSIENT:
                 raise
-            log.info("%s; tried again", error)
-            return error.retry_after or 0.0
+            log.info("%s; retrying", error)
+            return self.patience.asked(error)
+        self.last_refusal = ""
         return None
 
     def _finish(self, job_id: str, state: JobState) -> Outcome | str:
@@ -329,19 +253,8 @@ class _Life:
         if state.status == "finished":
             if receipt.state != "done":
                 receipt.advance("finished", facts=facts, error=None)
-            try:
-                outcome = self._patiently(lambda: self.platform.fetch(self.job, job_id, self.job.scratch / "results"))
-            except PlatformError as error:
-                if error.code == RESULTS_GONE:
-                    receipt.unusable.append(job_id)
-                raise
-            if outcome.assets or self.seen_at_work:
-                return outcome
-            # Nothing is a result only for who saw the job end: platforms empty the results of old jobs.
-            receipt.unusable.append(job_id)
-            raise TileFailedError(f"job {job_id} is finished and lists no result files; the next run submits it again")
-        platform_log = self.job.receipt.parent.parent / "logs" / f"{self.job.id}.platform.log"
-        reason = self._patiently(lambda: self.platform.reasons(job_id, platform_log))
+            return self._results(job_id)
+        reason, platform_log = self._reasons(job_id)
         if state.status == "error" and is_no_data(reason):
             receipt.advance("finished", facts=facts)
             return Outcome(assets=(), job={"id": job_id, **facts})
@@ -358,3 +271,25 @@ class _Life:
                 return f"ran out of memory; tried again with memory_ladder[{receipt.rung - 1}]"
             return f"the platform lost the job; submitted again ({receipt.lost} of {self.patience.lost})"
         raise TileFailedError(f"{reason} (job {job_id}; platform log: {platform_log})", error_class=error_class)
+
+    def _results(self, job_id: str) -> Outcome:
+        job, platform = self.job, self.platform
+        return complete_results(
+            lambda: self._patiently(lambda: platform.fetch(job, job_id, job.scratch / "results")),
+            job,
+            job_id,
+            self.patience,
+            Expected(*platform.least_results(job), self.seen_at_work, platform.looks_cheaply),
+        )
+
+    def _reasons(self, job_id: str) -> tuple[str, Path]:
+        """Return why a job failed, in the platform's words, and where its log is kept."""
+        path = self.job.receipt.parent.parent / "logs" / f"{self.job.id}.platform.log"
+        short = replace(self.patience, outage=min(self.patience.lag, self.patience.outage))
+        try:
+            return patiently(lambda: self.platform.reasons(job_id, path), short), path
+        except PlatformError as error:
+            if error.error_class is not ErrorClass.TRANSIENT:
+                raise
+            # It has failed, whatever its log says: waiting for that longer would only hold the tile.
+            return f"the platform ended the job in error, and its log cannot be read: {error}", path

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from upscaling.errors import ErrorClass, UpscalingError
-from upscaling.jobs.receipts import open_receipt
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.errors import ErrorClass, PlatformError, UpscalingError
+from upscaling.jobs.receipts import open_receipt, read_receipts
+from upscaling.monitor.earlier import OPEN, earlier_jobs
 from upscaling.monitor.progress import read_states
 from upscaling.planning.plan import job_of, kept_config, load_plan
-from upscaling.util.files import read_json
 from upscaling.util.locks import leave_run, take_run
 
 __all__ = ["cancel_run", "cancel_tile", "discard_results", "orphans", "remove_jobs"]
@@ -43,6 +42,8 @@ def _backend(run_folder: Path) -> Any:
 def cancel_run(run_folder: Path) -> Iterator[str]:
     """Cancel every job of the run that has not ended, and yield the targets whose jobs were.
 
+    Also jobs of earlier parameters, and of tiles that the plan has no more.
+
     Raises
     ------
     UpscalingError
@@ -64,6 +65,11 @@ def cancel_run(run_folder: Path) -> Iterator[str]:
                 message = f"job {state.job_id} was canceled on the platform by `upscaling cancel`"
                 receipt.advance("failed", error={"class": ErrorClass.CANCELED, "message": message})
             yield state.tile
+        for job in earlier_jobs(run_folder, plan):
+            found = backend.state(job.job_id) if job.state in OPEN else None
+            if found is not None and found.status in _ACTIVE:
+                (backend.remove if found.status == "created" else backend.cancel)(job.job_id)
+                yield f"{job.tile} (job {job.job_id} of earlier parameters)"
 
 
 def cancel_tile(run_folder: Path, tile: str) -> bool:
@@ -108,17 +114,35 @@ def discard_results(run_folder: Path, tiles: list[str]) -> list[str]:
 
 
 def orphans(run_folder: Path) -> list[dict[str, Any]]:
-    """Return the platform's jobs of this run that no receipt knows: left by a lost folder or an abandoned plan.
+    """Return the platform's jobs of this run that are of no use to it.
 
-    Jobs of earlier attempts, which the receipts' histories name, are not orphans: their logs may still be wanted.
+    Jobs that no receipt knows (of a lost folder), jobs of earlier parameters, and earlier attempts that have not ended.
+    Earlier attempts that have ended are not among them: their logs may still be wanted.
+
+    Raises
+    ------
+    UpscalingError
+        A receipt cannot be read: its job, which may be paid, would be taken for one that nobody knows.
     """
-    known = set()
-    for path in (run_folder / "receipts").glob("*.json"):
-        content = read_json(path)
-        known |= {content.get("job_id"), *(attempt.get("job_id") for attempt in content.get("history", []))}
+    plan, kept = load_plan(run_folder), set[str]()
+    for tile, content in read_receipts(run_folder):
+        if content is None:
+            raise UpscalingError(f"receipt {run_folder / 'receipts' / tile}.json cannot be read: its job is not known")
+        if tile in plan.tiles and content.get("key") == plan.tiles[tile].key:
+            own = [past for past in content.get("history", []) if past.get("key") == content["key"]]
+            kept |= {
+                str(content.get("job_id")),
+                *(str(past["job_id"]) for past in own if past.get("state") not in OPEN),
+            }
+    backend = _backend(run_folder)
     with _said_in_one_line():
-        jobs: list[dict[str, Any]] = _backend(run_folder).jobs_of_run(load_plan(run_folder).facts["run"])
-    return [job for job in jobs if job["id"] not in known]
+        found: dict[str, dict[str, Any]] = {str(job["id"]): job for job in backend.jobs_of_run(plan.facts["run"])}
+        for job in earlier_jobs(run_folder, plan):  # not every platform lists them as this run's
+            if job.job_id not in found and job.job_id not in kept:
+                state = backend.state(job.job_id)
+                if state is not None:
+                    found[job.job_id] = {"id": job.job_id, "status": state.status, "title": job.tile, **state.facts}
+    return [job for job_id, job in found.items() if job_id not in kept]
 
 
 def remove_jobs(run_folder: Path, job_ids: list[str]) -> Iterator[str]:

@@ -85,7 +85,7 @@ def test_created_waited_for_and_fetched(replay: Replay, work: Callable[..., Outc
     replay.answers["GET /api/jobs/j/results"] = [(404, {}, {"type": "result-not-ready"}), (200, {}, {"a": 1})]
     replay.answers["POST /api/processes/p/execution"] = (201, {}, {"jobID": "j"})
     outcome = work()
-    assert [asset.key for asset in outcome.assets] == ["a"]
+    assert outcome.values == {"a": 1}
     assert json.loads(replay.requests[0][3]) == {"inputs": INPUTS, "response": "raw"}
     assert posts(replay) == 1
     assert receipt(tmp_path)["job_id"] == "j"
@@ -108,6 +108,31 @@ def test_a_job_whose_inputs_the_server_repeats_is_found_again(
     replay.answers["GET /api/jobs"] = listed({"jobID": "not", "inputs": {"aoi": "9"}}, {"jobID": "mine", **echo})
     outcome = work()
     assert outcome.job["id"] == "mine"
+    assert posts(replay) == 0
+
+
+@pytest.mark.parametrize("process", ["p", "p:1.0", "P@2", "https://server.example.org/processes/p?v=2", "ns:p", "p-v1"])
+def test_a_job_of_a_process_that_the_server_names_otherwise_is_found_again(
+    replay: Replay, work: Callable[..., Outcome], tmp_path: Path, process: str
+) -> None:
+    intent(tmp_path)
+    successful(replay, "mine")
+    mine = listed({"jobID": "mine", "processID": process, "inputs": {"aoi": "1.0, 2, 3, 4", "added": 1}})
+    # Its filter knows the process by the other name only.
+    replay.answers["GET /api/jobs?limit=1000&processID=p"] = listed()
+    replay.answers["GET /api/jobs"] = mine
+    assert work().job["id"] == "mine"
+    assert posts(replay) == 0
+
+
+def test_of_two_jobs_of_a_request_that_was_sent_twice_the_furthest_is_taken(
+    replay: Replay, work: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    intent(tmp_path)
+    successful(replay, "one", "two")
+    entries = [{"jobID": "two", "status": "accepted"}, {"jobID": "one", "status": "successful"}, {"jobID": "three"}]
+    replay.answers["GET /api/jobs"] = listed(*({**entry, "inputs": INPUTS} for entry in entries))
+    assert work().job["id"] == "one"
     assert posts(replay) == 0
 
 
@@ -179,6 +204,10 @@ LISTS: dict[str, tuple[Any, str]] = {
         lambda: listed({"jobID": "whose"}),
         "its job list names jobs of this process that no receipt knows",
     ),
+    "inputs in an encoding that cannot be compared": (
+        lambda: listed({"jobID": "whose", "inputs": {"aoi": {"href": "https://server.example.org/inputs/1"}}}),
+        "its job list names jobs of this process that no receipt knows",
+    ),
     "no list": (lambda: (404, {}, {"code": "x", "description": "no such page"}), "it lists no jobs"),
     "no list, bare": (lambda: (404, {}, b"nothing"), "it lists no jobs"),
     "not allowed": (lambda: (405, {}, b""), "it lists no jobs"),
@@ -237,9 +266,9 @@ def test_results_sent_at_once_survive_a_kill(replay: Replay, work: Callable[...,
     replay.answers["POST /api/processes/p/execution"] = (200, {}, {"a": 1})
     first = work()
     assert first.job["id"].startswith("at-once-")
-    assert [asset.path.read_text() for asset in first.assets] == ["1"]
+    assert first.values == {"a": 1}
     intent(tmp_path)  # as if killed between the answer and its note
-    assert [asset.path.read_text() for asset in work().assets] == ["1"]
+    assert work().values == {"a": 1}
     assert posts(replay) == 1
 
 

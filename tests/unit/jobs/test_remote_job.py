@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from upscaling.errors import ErrorClass, TileFailedError, UpscalingError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError, UpscalingError
 from upscaling.jobs import remote_job as remote
+from upscaling.jobs import results_wait
+from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt, open_receipt
-from upscaling.jobs.remote_job import JobState, Patience, PlatformError, run_remote
+from upscaling.jobs.remote_job import run_remote
 from upscaling.model import Algorithm, Bounds, FetchedAsset, Outcome, Tile, TileJob
 
 PATIENCE = Patience(shortest=0.001, longest=0.002, total=60, outage=60, lag=0.01)
@@ -68,6 +70,18 @@ class FakeFaultyPlatform:
 
         return self._do("create", effect)
 
+    creates_idle = True
+    least = 1, True
+
+    def twin(self, job: TileJob, job_id: str, without: frozenset[str]) -> str | None:
+        return None
+
+    def least_results(self, job: TileJob) -> tuple[int, bool]:
+        return self.least
+
+    def looks_cheaply(self) -> bool:
+        return True
+
     def start(self, job_id: str, before: Callable[[], None]) -> None:
         before()
 
@@ -104,6 +118,7 @@ class FakeFaultyPlatform:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote.time, "sleep", lambda _seconds: None)
+    results_wait._lists.clear()
 
 
 @pytest.fixture
@@ -378,3 +393,159 @@ def test_refused_results_keep_the_job_and_a_discarded_one_is_never_taken_again(j
     with open_receipt(job) as receipt:
         receipt.discard("of no use")
     assert run(job, platform).job["id"] == "j2"
+
+
+GONE = PlatformError("404 ResultsNotFound", error_class=ErrorClass.PERMANENT, code=results_wait.RESULTS_GONE)
+NOT_FINISHED = PlatformError("400 JobNotFinished", error_class=ErrorClass.PERMANENT, code="JobNotFinished")
+
+
+class FakeLaggyPlatform(FakeFaultyPlatform):
+    """Shows one list of results after another, the last for ever; an exception stands for a refusal."""
+
+    def __init__(self, *lists: tuple[str, ...] | Exception, least: tuple[int, bool] = (1, True)) -> None:
+        super().__init__()
+        self.lists, self.least = list(lists), least
+
+    def fetch(self, job: TileJob, job_id: str, folder: Path) -> Outcome:
+        self.calls.append("fetch")
+        shown = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
+        if isinstance(shown, Exception):
+            raise shown
+        return Outcome(tuple(FetchedAsset(folder / name, name) for name in shown), {"id": job_id})
+
+
+DATED = "ndvi_2023-06-01.tif", "ndvi_2023-06-11.tif"
+LAGGY: dict[str, tuple[FakeLaggyPlatform, int]] = {
+    "empty for a moment": (FakeLaggyPlatform((), (), ("a",)), 1),
+    "half, and the process saves two": (
+        FakeLaggyPlatform(("a",), ("a",), ("a",), ("a",), ("a", "b"), least=(2, True)),
+        2,
+    ),
+    "half of a list that grows": (FakeLaggyPlatform(DATED[:1], DATED[:1], DATED), 2),
+    "refused for a moment": (FakeLaggyPlatform(GONE, GONE, GONE, GONE, ("a",)), 1),
+    "not finished, it says": (FakeLaggyPlatform(NOT_FINISHED, NOT_FINISHED, ("a",)), 1),
+    "no data": (FakeLaggyPlatform(()), 0),
+    "fewer than usual, for good": (FakeLaggyPlatform(("a",), least=(2, False)), 1),
+}
+
+
+@pytest.mark.parametrize("case", LAGGY)
+def test_results_that_lag_or_grow_are_looked_at_again(job: TileJob, case: str) -> None:
+    platform, files = LAGGY[case]
+    assert len(run(job, platform).assets) == files
+    assert platform.calls.count("create") == 1
+
+
+def test_a_list_that_lacks_what_the_other_tiles_have_is_looked_at_again(job: TileJob) -> None:
+    others = [replace(job, id=f"t{number}", receipt=job.receipt.with_name(f"t{number}.json")) for number in (2, 3)]
+    for other in others:
+        platform = FakeLaggyPlatform((f"{other.id}_ndvi", f"{other.id}_mask"))
+        assert len(run(other, platform).assets) == 2
+    assert platform.calls.count("fetch") == 1, "the first tile's list confirms the second's"
+    half = FakeLaggyPlatform(*[("t1_ndvi",)] * 4, ("t1_ndvi", "t1_mask"))
+    assert len(run(job, half).assets) == 2
+
+
+PAID = {
+    "empty, and nobody saw it at work": (FakeLaggyPlatform(()), "lists no result files"),
+    "refused for good": (FakeLaggyPlatform(GONE), "404 ResultsNotFound"),
+    "half for good": (FakeLaggyPlatform(("a",), least=(2, True)), "its process saves 2 results"),
+}
+
+
+@pytest.mark.parametrize("case", PAID)
+def test_results_that_are_not_there_after_the_lag_are_never_paid_again(job: TileJob, case: str) -> None:
+    platform, words = PAID[case]
+    if "nobody" in case:
+        platform.jobs["j1"] = {"key": job.key, "status": "finished"}
+    for _ in range(3):
+        with pytest.raises(TileFailedError, match=words) as caught:
+            run(job, platform)
+        assert caught.value.error_class is ErrorClass.OUTPUT
+        assert receipt_of(job)["state"] == "finished"
+    assert len(platform.jobs) == 1
+    platform.lists = [("a", "b")]
+    assert run(job, platform).job["id"] == "j1"
+    with open_receipt(job) as receipt:
+        receipt.refuse("bad-output", "once more")
+        receipt.discard("as somebody decided")
+    assert run(job, platform).job["id"] == "j2"
+
+
+def test_a_job_that_is_deleted_before_its_start_is_made_again_in_the_same_run(job: TileJob) -> None:
+    class FakeForgetfulPlatform(FakeFaultyPlatform):
+        def create(self, job: TileJob, rung: int) -> str:
+            made = super().create(job, rung)
+            if self.calls.count("create") > 1:
+                return made
+            del self.jobs[made]
+            return "j0"
+
+    platform = FakeForgetfulPlatform()
+    assert run(job, platform).job["id"] == "j1"
+    assert receipt_of(job)["unusable"] == ["j0"]
+
+
+def test_a_listed_job_that_is_not_there_is_replaced_and_one_that_is_there_is_marked_as_adopted(job: TileJob) -> None:
+    platform = FakeFaultyPlatform()
+    platform.jobs["j1"] = {"key": job.key, "status": "finished"}
+    assert run(job, platform).job["id"] == "j1"
+    assert receipt_of(job)["adopted"] is True
+    other = replace(job, id="t2", key="b" * 64, receipt=job.receipt.with_name("t2.json"))
+    listing = iter(["j9", None])
+    platform.find = lambda *_, **__: next(listing)  # type: ignore[method-assign]
+    assert run(other, platform).job["id"] == "j2"
+    assert receipt_of(other)["adopted"] is False
+
+
+def test_of_two_that_start_the_same_work_one_uses_the_others_job(job: TileJob) -> None:
+    class FakeSharedPlatform(FakeFaultyPlatform):
+        def twin(self, job: TileJob, job_id: str, without: frozenset[str]) -> str | None:
+            self.jobs.pop(job_id)
+            self.jobs["theirs"] = {"key": job.key, "status": "running"}
+            return "theirs"
+
+    assert run(job, FakeSharedPlatform()).job["id"] == "theirs"
+    assert receipt_of(job)["adopted"] is True
+
+
+def test_a_day_that_the_platform_asks_to_wait_is_not_waited(job: TileJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(remote.time, "sleep", slept.append)
+    day = PlatformError("429", error_class=ErrorClass.TRANSIENT, retry_after=86_400)
+    platform = FakeFaultyPlatform()
+    for action in ("find", "create", "start", "state", "fetch"):
+        platform.before[action] = [day]
+    run(job, platform)
+    assert 60 <= max(slept) < 62
+
+
+def test_why_a_start_never_worked_is_said(job: TileJob) -> None:
+    platform = FakeFaultyPlatform()
+    platform.before["start"] = [
+        PlatformError("500: no quota", error_class=ErrorClass.TRANSIENT, outcome_unknown=True)
+    ] * 9
+    with pytest.raises(
+        TileFailedError, match=r"started 5 times and is still created; the platform said: 500: no quota"
+    ):
+        run(job, platform, replace(PATIENCE, lag=0.0))
+
+
+def test_a_start_that_is_refused_leaves_no_job_that_is_started_again(job: TileJob) -> None:
+    platform = FakeFaultyPlatform()
+    platform.before["start"] = [WRONG]
+    with pytest.raises(TileFailedError, match="ProcessUnsupported"):
+        run(job, platform)
+    assert run(job, platform).job["id"] == "j2"
+
+
+def test_a_failed_job_whose_log_cannot_be_read_is_not_waited_for(job: TileJob) -> None:
+    platform = FakeFaultyPlatform(ends="error")
+
+    def broken(job_id: str, log: Path) -> str:
+        raise PlatformError("500: no log", error_class=ErrorClass.TRANSIENT)
+
+    platform.reasons = broken  # type: ignore[method-assign]
+    with pytest.raises(TileFailedError, match=r"its log cannot be read: 500: no log"):
+        run(job, platform, replace(PATIENCE, lag=0.01))
+    assert receipt_of(job)["state"] == "failed"

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from upscaling.algorithms.ogc_process import essence, is_sync_only
 from upscaling.backends.ogcapi.client import STATUSES, OgcApiClient
 from upscaling.backends.ogcapi.jobs import Registry, inputs_in, is_since, settle_unknown
-from upscaling.errors import ConfigError, ErrorClass, UpscalingError
+from upscaling.backends.ogcapi.same_inputs import canonical
+from upscaling.errors import ConfigError, ErrorClass, PlatformError, UpscalingError
+from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt
-from upscaling.jobs.remote_job import RESULTS_GONE, JobState, Patience, PlatformError, run_remote
+from upscaling.jobs.remote_job import run_remote
+from upscaling.jobs.results_wait import RESULTS_GONE
 from upscaling.jobs.slots import SlotPool
 from upscaling.model import Algorithm, Outcome, TileJob
 from upscaling.util.files import digest, read_json
@@ -28,6 +31,7 @@ __all__ = ["OgcApiBackend"]
 
 _AT_ONCE = "at-once-"  # how the id of work begins that the server did while we waited, and gave no id to
 _ENOUGH = 3  # jobs that must have ended before others are measured by them
+_SMALL = 1 << 20  # bytes of results that may be asked for again to see whether they are complete
 _LONGEST_LAG = 30.0  # s that a job list or a status may lag behind
 
 
@@ -122,19 +126,21 @@ class OgcApiBackend:
         except (OSError, ValueError, KeyError):
             return algorithm.id
 
+    def outputs_of(self, algorithm: Algorithm) -> dict[str, Any]:
+        """Return the outputs in a process's description; nothing where it is not known."""
+        description = read_json(algorithm.path) if algorithm.path.suffix == ".json" else {}
+        outputs = description.get("outputs")
+        return outputs if isinstance(outputs, dict) else {}
+
     def request_of(self, job: TileJob) -> dict[str, Any]:
         """Return the body of a job's execution request."""
         description = read_json(job.algorithm.path) if job.algorithm.path.suffix == ".json" else {}
-        outputs = description.get("outputs")
+        outputs = self.outputs_of(job.algorithm)
         shape = self.config.response
         if shape == "auto":
-            shape = "document" if isinstance(outputs, dict) and len(outputs) > 1 else "raw"
+            shape = "document" if len(outputs) > 1 else "raw"
         body: dict[str, Any] = {"inputs": job.parameters, "response": shape}
-        if (
-            shape == "document"
-            and isinstance(outputs, dict)
-            and "reference" in (description.get("outputTransmission") or ())
-        ):
+        if shape == "document" and outputs and "reference" in (description.get("outputTransmission") or ()):
             body["outputs"] = {name: {"transmissionMode": "reference"} for name in outputs}
         return body
 
@@ -165,17 +171,20 @@ class OgcApiBackend:
         from upscaling.planning.plan import job_of, load_plan
 
         plan = load_plan(self.run_folder)
-        wanted = {digest(job_of(plan, self.run_folder, tile).parameters): tile for tile in plan.tiles}
+        work = {tile: job_of(plan, self.run_folder, tile).parameters for tile in plan.tiles}
+        names = sorted(set().union(*work.values()))
+        wanted = {digest(canonical(inputs, names)): tile for tile, inputs in work.items()}
         listed = [
             job for job in self.client.jobs(self.process_id(plan.algorithm)) if is_since(job, plan.facts["created"])
         ]
         told = [(job, inputs_in(job)) for job in listed]
         if listed and all(inputs is None for _, inputs in told):
             raise UpscalingError(f"{self.url} does not tell what its jobs were sent; which are this run's is unknown")
+        known = [(job, digest(canonical(inputs, names))) for job, inputs in told if inputs is not None]
         return [
-            {**job, "id": job.get("jobID") or job.get("id"), "title": wanted[digest(inputs)]}
-            for job, inputs in told
-            if inputs is not None and digest(inputs) in wanted
+            {**job, "id": job.get("jobID") or job.get("id"), "title": wanted[key]}
+            for job, key in known
+            if key in wanted
         ]
 
 
@@ -234,6 +243,24 @@ class _Work:
             without=without,
             resubmit=self._backend.config.on_unknown == "resubmit",
         )
+
+    @property
+    def creates_idle(self) -> bool:
+        """A job may run as soon as it is created."""
+        return False
+
+    def twin(self, job: TileJob, job_id: str, without: frozenset[str]) -> str | None:
+        """Return nothing: a job that was created runs, and there is no way to tell whose another one is."""
+
+    def least_results(self, job: TileJob) -> tuple[int, bool]:
+        """Return how many outputs the process has; a server may leave out one that is empty."""
+        outputs = self._backend.outputs_of(job.algorithm)
+        return max(1, len(outputs)), False
+
+    def looks_cheaply(self) -> bool:
+        """Return whether the results are a document that names files, and not a file itself."""
+        reply = self._job.scratch / "results" / "reply"
+        return not self._reply.is_file() and reply.is_file() and reply.stat().st_size < _SMALL
 
     def await_place(self) -> None:
         """Return when another job may be under way."""

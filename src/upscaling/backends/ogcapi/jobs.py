@@ -3,9 +3,10 @@
 A creation whose outcome is unknown (a broken line, a killed process) is settled in this order:
 
 1. A server that repeats what a job was sent (in the list, in its status, or at ``/jobs/{id}/inputs``) tells it itself:
-   the job with this tile's inputs, created since the intent was written, is ours.
+   the job with this tile's inputs, created since the intent was written, is ours. It may write them in another way
+   (see ``same_inputs``): a job is not ours only where a plain value differs for certain.
 2. A server that lists its jobs tells by elimination: if every job of the process that is as new as the intent has a
-   receipt of this run, ours was never created.
+   receipt of this run, or was sent other inputs, ours was never created.
 3. Else nobody knows. The tile stops with one line, or is submitted again where the user has decided so
    (``backend.on_unknown``). Never is a job adopted that could be another tile's, never one created silently twice.
 """
@@ -21,19 +22,23 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from upscaling.backends.ogcapi.client import STATUSES, OgcApiClient
 from upscaling.backends.ogcapi.http import JSON
+from upscaling.backends.ogcapi.same_inputs import Match, as_mapping, same_inputs
 from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.jobs.receipts import Receipt
+from upscaling.jobs.receipts import Receipt, read_receipts
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.model import TileJob
-from upscaling.util.files import digest, read_json, write_json
+from upscaling.util.files import write_json
 from upscaling.util.text import plain_text
 
 __all__ = ["Registry", "find_job", "inputs_in", "is_since", "settle_unknown", "words_of_failure"]
 
-_USABLE = {"created", "queued", "running", "finished"}
+# A job that failed is the answer, too: the tile then says why, and only the next run sends another.
+_FURTHEST = ("canceled", "error", "created", "queued", "running", "finished")
+_ZONES = dt.timedelta(hours=14)
 _CLOCKS = dt.timedelta(seconds=60)  # by which the server's clock may differ from ours, after its Date was compared
 _OTHERS = (0.5, 1.0, 2.0, 4.0, 8.0)  # s to wait for other tiles of the run to claim their jobs
 _MOST_LOOKUPS = 200  # jobs that are asked one by one
@@ -47,7 +52,7 @@ class Registry:
     """The job ids that the receipts of a run name; read anew at every question, as other processes write them."""
 
     def __init__(self, run_folder: Path, url: str) -> None:
-        self._folder, self.url = run_folder / "receipts", url
+        self._run_folder, self.url = run_folder, url
         self._lock = threading.Lock()
 
     def known(self) -> tuple[set[str], set[str]]:
@@ -55,12 +60,8 @@ class Registry:
         every: set[str] = set()
         active: set[str] = set()
         with self._lock:
-            for path in self._folder.glob("*.json"):
-                try:
-                    content = read_json(path)
-                except (OSError, ValueError):
-                    continue
-                if not isinstance(content, dict) or path.name.startswith("."):
+            for _tile, content in read_receipts(self._run_folder):
+                if content is None:
                     continue
                 every |= {str(content.get("job_id"))}
                 every |= {str(attempt.get("job_id")) for attempt in content.get("history", [])}
@@ -97,7 +98,7 @@ def find_job(
     reason = "its job list names jobs of this process that no receipt knows"
     for pause in (*_OTHERS, 0.0):
         try:
-            listed = [entry for entry in client.jobs(process_id) if _is_of(entry, process_id)]
+            listed = _listed(client, process_id)
         except PlatformError as error:
             if error.error_class is ErrorClass.TRANSIENT and not _lists_nothing(error):
                 raise
@@ -140,10 +141,23 @@ def _lists_nothing(error: PlatformError) -> bool:
     return any(f"answered {status}" in str(error) for status in (404, 405, 501))
 
 
+def _listed(client: OgcApiClient, process_id: str) -> list[dict[str, Any]]:
+    """Return the jobs of a process; of all processes first, as a server may know this one by another id."""
+    found = {_id(entry): entry for entry in client.jobs(process_id)}
+    if not any(_is_of(entry, process_id) for entry in found.values()):
+        found |= {_id(entry): entry for entry in client.jobs()}
+    return [entry for entry in found.values() if _is_of(entry, process_id)]
+
+
 def _is_of(entry: Mapping[str, Any], process_id: str) -> bool:
-    """Whether a job is of this process, as far as the server says: its filter may be one it does not know."""
-    said = entry.get("processID") or entry.get("process")
-    return bool(_id(entry)) and (said is None or str(said).rpartition("/")[2] == process_id)
+    """Whether a job may be of this process: servers add a version, a namespace or an address to its id."""
+    said = entry.get("processID") or entry.get("processId") or entry.get("process")
+    if isinstance(said, Mapping):
+        said = said.get("id")
+    if not _id(entry) or said is None:
+        return bool(_id(entry))
+    own, text = re.escape(process_id.casefold()), unquote(str(said)).casefold()
+    return re.search(rf"(^|[/:#@.]){own}($|[/:#@?;.]|[-_ ]?v?\d)", text) is not None
 
 
 def _id(entry: Mapping[str, Any]) -> str:
@@ -158,6 +172,14 @@ def _moment(text: Any) -> dt.datetime | None:
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
 
 
+def _slack(text: Any) -> dt.timedelta:
+    """Return by how much a time may be off: one without a zone may be in any."""
+    try:
+        return dt.timedelta() if dt.datetime.fromisoformat(str(text)).tzinfo else _ZONES
+    except ValueError:
+        return dt.timedelta()
+
+
 def _completed(client: OgcApiClient, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an entry of the list with what its job says of itself, where the list says nothing."""
     if "status" in entry:
@@ -167,37 +189,43 @@ def _completed(client: OgcApiClient, entry: Mapping[str, Any]) -> Mapping[str, A
 
 def _is_new(entry: Mapping[str, Any], since: dt.datetime | None, client: OgcApiClient) -> bool:
     """Whether a job may have been created since the intent; one without a date may."""
-    created = _moment(entry.get("created") or entry.get("started"))
-    return since is None or created is None or created >= since - _CLOCKS - abs(client.clock_offset)
+    said = entry.get("created") or entry.get("started")
+    created = _moment(said)
+    return since is None or created is None or created >= since - _CLOCKS - abs(client.clock_offset) - _slack(said)
 
 
 def is_since(entry: Mapping[str, Any], text: str) -> bool:
     """Whether a job says that it was created at a time or later."""
     created, since = _moment(entry.get("created")), _moment(text)
-    return created is not None and since is not None and created >= since
+    return created is not None and since is not None and created >= since - _slack(entry.get("created"))
 
 
 def _by_inputs(
     client: OgcApiClient, job: TileJob, candidates: Iterable[Mapping[str, Any]]
 ) -> tuple[str | None, list[str]]:
-    """Return the newest usable job that was sent this tile's inputs, and those that do not tell theirs."""
-    wanted, found, untold = digest(job.parameters), [], []
+    """Return the job that was sent this tile's inputs, the furthest if there are several, and those that may be it."""
+    defaults = {parameter.name: parameter.default for parameter in job.algorithm.parameters if not parameter.required}
+    found, untold = [], []
     for entry in candidates:
         inputs = inputs_in(entry)
         if inputs is None:
             inputs = _asked(client, _id(entry))
-        if inputs is None:
+        match = same_inputs(job.parameters, inputs, defaults)
+        if match is Match.UNKNOWN:
             untold.append(_id(entry))
-        elif digest(inputs) == wanted and STATUSES.get(str(entry.get("status")).lower()) in _USABLE:
-            found.append((str(entry.get("created") or ""), _id(entry)))
-    return (max(found)[1] if found else None), untold
+        elif match is Match.SAME:
+            status = STATUSES.get(str(entry.get("status")).lower(), "")
+            found.append((_FURTHEST.index(status) if status in _FURTHEST else 0, str(entry.get("created")), _id(entry)))
+    # Of as far ones the oldest: a request that was sent twice made two.
+    found.sort(key=lambda known: (-known[0], known[1]))
+    return (found[0][2] if found else None), untold
 
 
 def inputs_in(entry: Mapping[str, Any]) -> Any:
     """Return what a job was sent, where its document repeats it; else None."""
-    for holder in (entry, entry.get("request"), entry.get("parameters")):
-        if isinstance(holder, Mapping) and isinstance(holder.get("inputs"), Mapping):
-            return holder["inputs"]
+    for holder in (entry, *(entry.get(name) for name in ("request", "parameters", "execute", "execution"))):
+        if isinstance(holder, Mapping) and as_mapping(holder.get("inputs")) is not None:
+            return as_mapping(holder["inputs"])
     parameters = entry.get("parameters")
     return parameters if isinstance(parameters, Mapping) and parameters else None
 
@@ -222,19 +250,14 @@ def settle_unknown(policy: str, run_folder: Path) -> None:
     """
     if policy != "ask" or not sys.stdin.isatty():
         return
-    for path in sorted((run_folder / "receipts").glob("*.json")):
-        try:
-            content = read_json(path)
-        except (OSError, ValueError):
+    for tile, content in list(read_receipts(run_folder)):
+        if content is None or content.get("state") != "intent":
             continue
-        if not isinstance(content, dict) or content.get("state") != "intent":
-            continue
-        sys.stderr.write(
-            f"{path.stem}: a job may have been created at {content['updated']}; the server did not answer.\n"
-        )
+        sys.stderr.write(f"{tile}: a job may have been created at {content['updated']}; the server did not answer.\n")
         answer = input("if it is not found there, submit it again? It may run and cost twice. [y/N] ").strip().lower()
         if answer in {"y", "yes"}:
             # Still an intent: what the server can tell of it counts more than what was decided.
+            path = run_folder / "receipts" / f"{tile}.json"
             write_json(path, {**content, "facts": {**content.get("facts", {}), DECIDED: "resubmit"}})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import threading
@@ -19,12 +20,16 @@ from upscaling.util.text import plain_text
 if TYPE_CHECKING:
     from upscaling.config import OpenEOBackendConfig
 
-__all__ = ["ENDED", "JOB_ID", "USABLE", "Account", "by_key"]
+__all__ = ["ENDED", "JOB_ID", "USABLE", "Account", "by_key", "is_of_run", "key_of"]
 
-ENDED = {"finished", "error", "canceled"}
-USABLE = {"created", "queued", "running", "finished"}
+ENDED = frozenset({"finished", "error", "canceled"})
+USABLE = {"created": 0, "queued": 1, "running": 2, "finished": 3}  # status -> how far a job is
+_KEY = re.compile(r"[0-9a-f]{16}")
+_TITLE_CUT = 64  # characters that every platform keeps of a title
 JOB_ID = re.compile(r"(?!\.+$)[\w.~-]{1,200}")  # openEO API 1.2, job_id
 _PAGE, _LARGEST_PAGE, _MOST_PAGES = 50, 1000, 3  # of the job list, when news are asked for
+_NEWEST = 100  # jobs, when another's are looked for
+_REFUSES_LIMIT = {400, 422}
 
 
 class Account:
@@ -35,17 +40,22 @@ class Account:
 
     def __init__(self, config: OpenEOBackendConfig, url: str) -> None:
         self.session = Session(url, config.auth, seconds=config.request_seconds)
-        self.gate = StartGate(config.slots)
-        self.watch = JobWatch(self._news_of, config.poll_seconds[0])
+        longest = config.outage_hours * 3600
+        self.gate = StartGate(config.slots, longest)
+        self.watch = JobWatch(self._news_of, config.poll_seconds[0], longest)
+        self._accepted = frozenset(config.federation_without)
+        self._limited = True  # whether the platform takes ``limit``
         self._listing = threading.Lock()
         self._listed: dict[str, list[str]] = {}
-        self._listed_at = -1.0
+        self._newest: list[dict[str, Any]] = []
+        self._listed_at = self._newest_at = -1.0
 
     @classmethod
     def of(cls, config: OpenEOBackendConfig, url: str) -> Account:
         """Return the one for a platform and user, made at the first call."""
         users = [value for name, value in sorted(os.environ.items()) if name.startswith("OPENEO_AUTH_")]
-        key = digest([url, config.auth, config.request_seconds, config.poll_seconds, config.slots, users])
+        names = {"auth", "request_seconds", "poll_seconds", "slots", "outage_hours", "federation_without"}
+        key = digest([url, config.model_dump(include=names), users])
         with cls._lock:
             if key not in cls._all:
                 cls._all[key] = cls(config, url)
@@ -66,12 +76,20 @@ class Account:
         return seen
 
     def usable(self, asked_at: float) -> dict[str, list[str]]:
-        """Return the usable jobs by the key in their title, newest first, from a list not older than the question."""
+        """Return the usable jobs by the key in their title, furthest first, from a list not older than the question."""
         with self._listing:  # one list for all that ask at the same time
             if self._listed_at <= asked_at:
                 begun = time.monotonic()
                 self._listed, self._listed_at = by_key(self.all_jobs()), begun
             return self._listed
+
+    def newest(self, asked_at: float) -> list[dict[str, Any]]:
+        """Return the first page of the job list, where most platforms show the newest; not older than the question."""
+        with self._listing:
+            if self._newest_at <= asked_at:
+                begun = time.monotonic()
+                self._newest, self._newest_at = next(self._pages(_NEWEST), []), begun
+            return self._newest
 
     def all_jobs(self) -> Iterator[dict[str, Any]]:
         """Yield all of the user's jobs.
@@ -83,28 +101,55 @@ class Account:
             yield from page
 
     def _pages(self, limit: int, *, whole: bool = False) -> Iterator[list[dict[str, Any]]]:
-        path, parameters = "/jobs", {"limit": limit}
-        for _page in range(10_000):
-            answer = self.session.get(path, **parameters)
-            missing = answer.get("federation:missing")
-            if missing and whole:
-                raise PlatformError(f"the job list lacks {plain_text(missing)}", error_class=ErrorClass.TRANSIENT)
-            jobs = answer.get("jobs")
-            entries = jobs if isinstance(jobs, list) else []
-            yield [job for job in entries if isinstance(job, dict) and JOB_ID.fullmatch(str(job.get("id")))]
-            links = answer.get("links")
-            found = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
-            following = next((link.get("href") for link in found if link.get("rel") == "next"), None)
-            if not following or not entries:
-                return
-            path, parameters = self.session.resolve(following), {}
+        parameters = {"limit": limit} if self._limited else {}
+        pages = self.session.pages("/jobs", "jobs", self._see_whole if whole else None, **parameters)
+        try:
+            first = next(pages, [])
+        except PlatformError as error:
+            if not parameters or error.status not in _REFUSES_LIMIT:
+                raise
+            self._limited = False  # the platform decides how long a page is
+            yield from self._pages(limit, whole=whole)
+            return
+        for page in itertools.chain([first], pages):
+            yield [job for job in page if JOB_ID.fullmatch(str(job.get("id")))]
+
+    def _see_whole(self, answer: Mapping[str, Any]) -> None:
+        """Raise PlatformError if members of a federation are missing from a list that are not accepted as missing."""
+        missing = answer.get("federation:missing")
+        names = [str(name) for name in missing] if isinstance(missing, list) else [str(missing)] if missing else []
+        lacking = [name for name in names if name not in self._accepted]
+        if lacking:
+            raise PlatformError(
+                f"the job list lacks {plain_text(', '.join(lacking))}: jobs there would not be found, and could be"
+                " paid twice. Wait, or name what may be missing in backend.federation_without",
+                error_class=ErrorClass.TRANSIENT,
+            )
+
+
+def key_of(title: Any) -> str | None:
+    """Return the key of the work in a job's title: its first word; in titles of earlier versions the last."""
+    words = str(title or "").split(" ")
+    return next((word for word in (words[0], words[-1]) if _KEY.fullmatch(word)), None)
+
+
+def is_of_run(title: Any, run: str) -> bool:
+    """Return whether a job's title, which may have been cut, names a run."""
+    text = str(title or "")
+    key = key_of(text)
+    if key is None:
+        return False
+    if not text.startswith(f"{key} "):
+        return text.startswith(f"{run} ")
+    named = f"{key} {run} "
+    return text.startswith(named) or (len(text) >= _TITLE_CUT - 1 and named.startswith(text))
 
 
 def by_key(jobs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Map the key at the end of each title to the jobs that can still be used, newest first."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    """Map the key in each title to the jobs that can still be used: the furthest first, of those the oldest."""
+    found: dict[str, list[tuple[int, str, str]]] = {}
     for entry in jobs:
-        key = str(entry.get("title") or "").rpartition(" ")[2]
-        if len(key) == 16 and entry.get("status") in USABLE:
-            found.setdefault(key, []).append((str(entry.get("created") or ""), str(entry["id"])))
-    return {key: [job_id for _, job_id in sorted(listed, reverse=True)] for key, listed in found.items()}
+        key, status = key_of(entry.get("title")), entry.get("status")
+        if key is not None and status in USABLE:
+            found.setdefault(key, []).append((-USABLE[status], str(entry.get("created") or ""), str(entry["id"])))
+    return {key: [job_id for *_, job_id in sorted(listed)] for key, listed in found.items()}

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from upscaling.algorithms.udp import loaded_collections
-from upscaling.backends.openeo.account import ENDED, JOB_ID, USABLE, Account, by_key
+from upscaling.backends.openeo.account import ENDED, JOB_ID, USABLE, Account, by_key, is_of_run
+from upscaling.backends.openeo.check import check_platform
 from upscaling.backends.openeo.logs import keep_log
-from upscaling.errors import ConfigError, ErrorClass
+from upscaling.errors import ConfigError, ErrorClass, PlatformError
+from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt
-from upscaling.jobs.remote_job import JobState, Patience, PlatformError, run_remote
+from upscaling.jobs.remote_job import run_remote
 from upscaling.model import Algorithm, Outcome, TileJob
 from upscaling.util.files import read_json, write_json
 from upscaling.util.text import plain_text
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenEOBackend"]
 
 _SESSION = "UPSCALING_SESSION"  # set by ``check``; tile processes inherit it and find the snapshot of its start
-_RUN_TITLE = re.compile(r"\S+ \S+ [0-9a-f]{16}")  # as TileJob.title
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,8 @@ class OpenEOBackend:
             if receipt.job_id is not None:
                 self._account.gate.left(receipt.job_id)
         # Unless the item has nothing to point to but the job's own files.
-        if self._config.delete_after_download and not any(asset.unchecked for asset in outcome.assets):
+        keep = any(asset.unchecked for asset in outcome.assets) or receipt.adopted  # perhaps another run waits for it
+        if self._config.delete_after_download and not keep:
             receipt.when_done = lambda: self._tidy(receipt)
         return outcome
 
@@ -103,18 +103,14 @@ class OpenEOBackend:
             log.warning("job %s could not be deleted from the platform: %s", receipt.job_id, error)
 
     def check(self, algorithm: Algorithm) -> None:
-        """Log in, see that the platform has batch jobs, and note which jobs of ours it has already."""
+        """Log in, see that the platform can run the algorithm, and note which jobs of the user it has already."""
         try:
             if self._config.process == "namespace" and not algorithm.source.startswith(("http://", "https://")):
                 raise ConfigError(
                     "`namespace` needs an algorithm that comes from a URL; use `inline`", key="backend.process"
                 )
-            if not self._session.capabilities().supports_endpoint("/jobs", method="POST"):
-                raise ConfigError(f"{self._url} offers no batch jobs", key="backend.url")
-            if self._config.export_workspace is not None:
-                self._check_process("export_workspace", key="backend.export_workspace")
-            for collection in loaded_collections(read_json(algorithm.path)["process_graph"]):
-                self._check_collection(collection)
+            more = {"export_workspace": "backend.export_workspace"} if self._config.export_workspace else {}
+            check_platform(self._session, read_json(algorithm.path)["process_graph"], self._bbox, more=more)
             jobs = by_key(self._account.all_jobs())
         except PlatformError as error:
             key = {ErrorClass.AUTH: "backend.auth"}.get(error.error_class, "backend.url")
@@ -122,28 +118,6 @@ class OpenEOBackend:
         session = f"{os.getpid()}-{os.urandom(4).hex()}"
         write_json(self._snapshot(session), jobs)
         os.environ[_SESSION] = session
-
-    def _check_process(self, name: str, *, key: str) -> None:
-        """See that the platform has a process."""
-        pages = self._session.pages("/processes", "processes")
-        if not any(entry.get("id") == name for page in pages for entry in page):
-            raise ConfigError(f"{self._url} has no process {name}", key=key)
-
-    def _check_collection(self, collection: str) -> None:
-        """See that the platform has a collection, and that it reaches into the run's area."""
-        try:
-            found = self._session.get(f"/collections/{collection}")
-        except PlatformError as error:
-            if error.code == "CollectionNotFound":
-                raise ConfigError(
-                    f"loads {collection}, which {self._url} does not have", key="algorithm.source"
-                ) from None
-            raise
-        boxes = found.get("extent", {}).get("spatial", {}).get("bbox") or []
-        if boxes and not any(_overlap(self._bbox, box) for box in boxes):
-            raise ConfigError(
-                f"lies outside {collection}, which covers {boxes[0]} (west, south, east, north)", key="area.aoi"
-            )
 
     def finish(self) -> None:
         """Forget the snapshot that ``check`` made."""
@@ -162,7 +136,7 @@ class OpenEOBackend:
         return len(self._config.memory_ladder)
 
     def find(self, job: TileJob, *, fresh: bool, without: frozenset[str] = frozenset()) -> str | None:
-        """Look for the newest usable job whose title ends in the work's key."""
+        """Look for a usable job with the work's key in its title: the furthest, of those the oldest."""
         session, known = os.environ.get(_SESSION), None
         if session and not fresh:
             with contextlib.suppress(FileNotFoundError):
@@ -216,6 +190,41 @@ class OpenEOBackend:
         export = self._config.export_workspace
         return graph if export is None else exported(graph, export.workspace, export.place(job.run, job.id))
 
+    @property
+    def creates_idle(self) -> bool:
+        """A job costs nothing before it is started."""
+        return True
+
+    def twin(self, job: TileJob, job_id: str, without: frozenset[str]) -> str | None:
+        """Look whether somebody else made a job of the same work at the same time; both then use the same one.
+
+        As far as the platform shows: nothing can be said where its list does not show the job that was just created.
+        """
+        try:
+            known = by_key(self._account.newest(time.monotonic())).get(job.key[:16], [])
+        except PlatformError as error:
+            log.info("%s; whether another run made the same job is not known", error)
+            return None
+        others = [found for found in known if found not in without]
+        if job_id not in others or others[0] == job_id:
+            return None
+        log.info("job %s of the same work was there before %s, which is removed", others[0], job_id)
+        try:
+            self.remove(job_id)
+        except PlatformError as error:
+            log.warning("job %s, which is not needed, could not be deleted from the platform: %s", job_id, error)
+        return others[0]
+
+    def least_results(self, job: TileJob) -> tuple[int, bool]:
+        """Return how often the process saves a result: each is a file at the least."""
+        graph = read_json(job.algorithm.path).get("process_graph") or {}
+        saves = sum(node.get("process_id") == "save_result" for node in graph.values() if isinstance(node, dict))
+        return max(1, saves), self._config.export_workspace is None
+
+    def looks_cheaply(self) -> bool:
+        """Files that are here are not fetched again."""
+        return True
+
     def start(self, job_id: str, before: Callable[[], None]) -> None:
         """Ask the platform to start a created job, if it has a place for it."""
 
@@ -238,7 +247,7 @@ class OpenEOBackend:
                 return None
             raise
         status = answer.get("status")
-        if status not in USABLE | ENDED:
+        if status not in USABLE.keys() | ENDED:
             words = f"{self._url} answered with status {plain_text(status)}"
             raise PlatformError(words, error_class=ErrorClass.TRANSIENT)
         if status in ENDED:
@@ -272,7 +281,6 @@ class OpenEOBackend:
             job_id,
             folder,
             most_bytes=most,
-            lag=self._config.lag_seconds,
             workspace=None if export is None else export.workspace,
         )
         state = self.state(job_id)
@@ -295,25 +303,4 @@ class OpenEOBackend:
 
     def jobs_of_run(self, run: str) -> list[dict[str, Any]]:
         """Return the platform's entries of all jobs that carry a run's name and a key in their title."""
-        return [
-            job
-            for job in self._account.all_jobs()
-            if _RUN_TITLE.fullmatch(str(job.get("title") or "")) and job["title"].startswith(f"{run} ")
-        ]
-
-
-def _overlap(area: Sequence[float], box: Sequence[float]) -> bool:
-    """Whether two boxes in degrees share more than an edge; a box may cross the antimeridian or have heights."""
-    if len(box) == 6:
-        box = [*box[:2], *box[3:5]]
-    if not (area[1] < box[3] and box[1] < area[3]):
-        return False
-
-    def spans(west: float, east: float) -> list[tuple[float, float]]:
-        return [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-
-    return any(
-        first[0] < second[1] and second[0] < first[1]
-        for first in spans(area[0], area[2])
-        for second in spans(box[0], box[2])
-    )
+        return [job for job in self._account.all_jobs() if is_of_run(job.get("title"), run)]

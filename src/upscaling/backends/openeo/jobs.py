@@ -32,10 +32,14 @@ class JobWatch:
         Returns id -> status of the newest jobs; is told the ids that matter. May raise PlatformError.
     shortest
         Seconds between two lists at least.
+    longest
+        Seconds that the platform may ask to wait.
     """
 
-    def __init__(self, ask: Callable[[frozenset[str]], Mapping[str, str]], shortest: float) -> None:
-        self._ask, self._shortest = ask, shortest
+    def __init__(
+        self, ask: Callable[[frozenset[str]], Mapping[str, str]], shortest: float, longest: float = 3600.0
+    ) -> None:
+        self._ask, self._shortest, self._longest = ask, shortest, longest
         self._news = threading.Condition()
         self._waiting: dict[str, float] = {}  # job -> seconds between two questions about it
         self._seen: Mapping[str, str] = {}
@@ -77,7 +81,7 @@ class JobWatch:
                     self._polling, self._seen = False, {}
                     return
             # One list for all may be asked for that much more often, and a slot stands empty for the shorter.
-            time.sleep(max(self._shortest, _SHARE * took, min(pauses, default=0.0) / _COVERED))
+            time.sleep(min(self._longest, max(self._shortest, _SHARE * took, min(pauses, default=0.0) / _COVERED)))
             if idle:
                 continue
             begun = time.monotonic()
@@ -100,10 +104,12 @@ class StartGate:
     ----------
     slots
         Jobs that may be under way at the same time, whatever the platform allows; None for no such bound.
+    longest
+        Seconds that the platform may ask to wait.
     """
 
-    def __init__(self, slots: int | None = None) -> None:
-        self._slots = slots
+    def __init__(self, slots: int | None = None, longest: float = 3600.0) -> None:
+        self._slots, self._longest = slots, longest
         self._shut: str | None = None
         self._lock = threading.Condition()
         self._starting = threading.BoundedSemaphore(_STARTS_AT_ONCE)
@@ -145,7 +151,7 @@ class StartGate:
                     self._learn(str(error), error.retry_after)
                 elif error.retry_after is not None:
                     with self._lock:
-                        self._quiet_until = time.monotonic() + error.retry_after
+                        self._quiet_until = time.monotonic() + min(error.retry_after, self._longest)
                 raise
             with self._lock:
                 self._refusals = 0
@@ -182,7 +188,7 @@ class StartGate:
             self._refusals = min(self._refusals + 1, 10)
             # With fewer jobs of ours than the limit, others of the same user have the places: nobody tells when one
             # of those ends.
-            self._closed_until = time.monotonic() + (pause if retry_after is None else retry_after)
+            self._closed_until = time.monotonic() + (pause if retry_after is None else min(retry_after, self._longest))
 
     def await_place(self, seconds: float) -> None:
         """Return when one of our jobs has ended, after ``seconds`` at the latest; one waiting tile per place."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from upscaling.backends.openeo.workspace import NOT_SAID, workspace_href
 from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.http.download import LOCAL_DISK, TOO_LARGE, download
 from upscaling.http.transport import TRANSIENT_STATUS
-from upscaling.jobs.remote_job import RESULTS_GONE
+from upscaling.jobs.results_wait import RESULTS_GONE
 from upscaling.model import FetchedAsset, Outcome
 from upscaling.util.files import digest, is_as_declared
 from upscaling.util.stac_assets import StacAsset, described, file_name, select, unsigned
@@ -29,7 +28,6 @@ __all__ = ["fetch_results"]
 
 _MOST_ASSETS = 1000
 _LONGEST_TEXT = 500  # characters of a title or name
-_LOOKS = (0.03, 0.07)  # pauses before the links are asked for again, in shares of the platform's lag
 
 
 class _LinkRefusedError(Exception):
@@ -62,7 +60,7 @@ class _Budget:
 
 
 def fetch_results(
-    session: Session, job_id: str, folder: Path, *, most_bytes: int, lag: float, workspace: str | None = None
+    session: Session, job_id: str, folder: Path, *, most_bytes: int, workspace: str | None = None
 ) -> Outcome:
     """Download a finished job's result files into ``folder``.
 
@@ -82,29 +80,20 @@ def fetch_results(
     ------
     PlatformError
         If the platform does not answer as it should; transient faults can be retried by calling again. With the code
-        ``RESULTS_GONE`` if fresh links lead nowhere, again and again.
+        ``RESULTS_GONE`` if fresh links lead nowhere (yet).
     TileFailedError
         If what it lists is not acceptable, or this disk is full.
     """
-    for pause in (*_LOOKS, None):
-        try:
-            return _fetch(session, job_id, folder, most_bytes, workspace)
-        except _LinkRefusedError as refused:
-            if pause is None:
-                if refused.error.error_class is ErrorClass.AUTH:
-                    raise refused.error from None
-                raise PlatformError(
-                    f"the results of job {job_id} are not on the platform any more ({refused.error});"
-                    " the next run submits it again",
-                    error_class=ErrorClass.PERMANENT,
-                    code=RESULTS_GONE,
-                ) from None
-            time.sleep(pause * lag)
-        except OSError as error:
-            raise TileFailedError(
-                f"results cannot be written to {folder}: {error.strerror}", error_class=ErrorClass.TRANSIENT
-            ) from None
-    raise AssertionError  # the last round returns or raises
+    try:
+        return _fetch(session, job_id, folder, most_bytes, workspace)
+    except _LinkRefusedError as refused:
+        raise PlatformError(
+            str(refused.error), error_class=refused.error.error_class, code=RESULTS_GONE, status=refused.error.status
+        ) from None
+    except OSError as error:
+        raise TileFailedError(
+            f"results cannot be written to {folder}: {error.strerror}", error_class=ErrorClass.TRANSIENT
+        ) from None
 
 
 def _fetch(session: Session, job_id: str, folder: Path, most_bytes: int, workspace: str | None) -> Outcome:

@@ -60,17 +60,23 @@ class Session:
             raise PlatformError(f"{self.url} answered {path} with no JSON object", error_class=ErrorClass.TRANSIENT)
         return content
 
-    def pages(self, path: str, name: str, **parameters: Any) -> Iterator[list[dict[str, Any]]]:
+    def pages(
+        self, path: str, name: str, see: Callable[[Mapping[str, Any]], object] | None = None, **parameters: Any
+    ) -> Iterator[list[dict[str, Any]]]:
         """Yield the entries of a list that may be paged, page by page; the end is where nothing new comes.
 
         Parameters
         ----------
         name
             What the list is called in the answer: ``jobs``, ``logs``, ``processes``, ``collections``.
+        see
+            Called with each whole answer; it may raise.
         """
         asked, seen, empty = {path}, set[int](), 0
         for _page in range(_MOST_PAGES):
             answer = self.get(path, **parameters)
+            if see is not None:
+                see(answer)
             listed = answer.get(name)
             entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
             marks = {hash(repr(entry)) for entry in entries}

@@ -1,0 +1,90 @@
+"""A server repeats inputs in an encoding of its own; only a plain value that differs for certain tells another job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from upscaling.backends.ogcapi.same_inputs import Match, same_inputs
+
+RING = [[11.0, 46.0], [11.1, 46.0], [11.1, 46.1], [11.0, 46.1], [11.0, 46.0]]
+POLYGON = {"type": "Polygon", "coordinates": [RING]}
+SENT: dict[str, Any] = {
+    "aoi": {"value": POLYGON},
+    "bbox": {"bbox": [11.0, 46.0, 11.1, 46.1], "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"},
+    "time": "2023-06-01T00:00:00Z",
+    "interval": "2023-06-01/2023-07-01",
+    "bands": ["B04", "B08"],
+    "factor": 2.0,
+    "clouds": 30,
+    "mask": True,
+    "scene": {"href": "https://data.example.org/a%20b.tif", "type": "image/tiff"},
+}
+SAME: dict[str, dict[str, Any]] = {
+    "as it was sent": {},
+    "defaults filled in": {"threshold": 0.5, "verbose": False},
+    "bare, where it was wrapped": {"aoi": POLYGON},
+    "wrapped, where it was bare": {"factor": {"value": 2.0}, "bands": {"value": ["B04", "B08"]}},
+    "wrapped twice, with more": {"factor": {"value": {"value": 2.0, "uom": "m"}, "mediaType": "text/plain"}},
+    "a number without its fraction": {"factor": 2},
+    "numbers as texts": {"factor": "2", "clouds": "30.0"},
+    "rounded": {"bbox": {"bbox": [11.0, 46.0, 11.100000001, 46.1], "crs": SENT["bbox"]["crs"]}},
+    "truth as text": {"mask": "True"},
+    "truth as a number": {"mask": 1},
+    "a time without zone": {"time": "2023-06-01T00:00:00"},
+    "a time with another zone": {"time": "2023-06-01T02:00:00+02:00"},
+    "a time with milliseconds": {"time": "2023-06-01T00:00:00.000Z"},
+    "a time as a day": {"time": "2023-06-01"},
+    "an interval in full": {"interval": "2023-06-01T00:00:00Z/2023-07-01T00:00:00Z"},
+    "a list of one": {"factor": [2.0]},
+    "lists in another order": {"bands": ["B08", "B04"]},
+    "more fields": {"scene": {**SENT["scene"], "title": "", "rel": "data"}},
+    "an address written otherwise": {"scene": {"href": "https://data.example.org/a b.tif", "type": "image/tiff"}},
+    "a ring the other way round": {"aoi": {"type": "Polygon", "coordinates": [RING[::-1]]}},
+    "JSON as text": {"aoi": '{"coordinates": [[[11,46],[11.1,46],[11.1,46.1],[11,46.1],[11,46]]], "type": "Polygon"}'},
+}
+OTHER: dict[str, dict[str, Any]] = {
+    "another number": {"factor": 3},
+    "another time": {"time": "2024-06-01T00:00:00Z"},
+    "another text": {"bands": ["B04", "B03"]},
+    "another box": {"bbox": {"bbox": [12.0, 46.0, 12.1, 46.1]}},
+    "another place": {"aoi": {"type": "Polygon", "coordinates": [[[x + 0.1, y] for x, y in RING]]}},
+    "another file": {"scene": {"href": "https://data.example.org/c.tif"}},
+    "another truth, though more is hidden": {"mask": False, "scene": "***"},
+}
+UNKNOWN: dict[str, dict[str, Any]] = {
+    "left out": {"clouds": ...},
+    "hidden": {"scene": "***"},
+    "shortened": {"interval": "2023-06-01/20…"},
+    "an outline as WKT": {"aoi": "POLYGON ((11 46, 11.1 46, 11.1 46.1, 11 46.1, 11 46))"},
+    "an outline that was simplified": {
+        "aoi": {"type": "Polygon", "coordinates": [[*RING[:3], [11.05, 46.1], *RING[3:]]]}
+    },
+    "a reference to what was sent": {"aoi": {"href": "https://server.example.org/inputs/1"}},
+    "a time of the server's own zone": {"time": "2023-06-01T02:00:00"},
+    "a box of six": {"bbox": {"bbox": [11.0, 46.0, 0, 11.1, 46.1, 0]}},
+}
+
+
+def told(changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**SENT, **changes}.items() if value is not ...}
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [(case, match) for cases, match in ((SAME, Match.SAME), (OTHER, Match.OTHER), (UNKNOWN, Match.UNKNOWN))
+     for case in cases.values()],
+    ids=[*SAME, *OTHER, *UNKNOWN],
+)  # fmt: skip
+def test_what_a_comparison_tells(changes: dict[str, Any], match: Match) -> None:
+    assert same_inputs(SENT, told(changes)) is match
+
+
+def test_lists_of_inputs_defaults_and_what_is_none() -> None:
+    listed = [{"id": name, "value": value} for name, value in SENT.items()]
+    assert same_inputs(SENT, listed) is Match.SAME
+    assert same_inputs(SENT, told({"clouds": ...}), {"clouds": "30"}) is Match.SAME
+    assert same_inputs(SENT, told({"clouds": ...}), {"clouds": 40}) is Match.UNKNOWN
+    for nothing in (None, [], "inputs", 3):
+        assert same_inputs(SENT, nothing) is Match.UNKNOWN
