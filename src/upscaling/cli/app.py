@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upscaling.cli.estimate import add_commands as add_estimate_commands
+from upscaling.cli.init import add_init
 from upscaling.cli.packages import add_commands
 from upscaling.cli.serve import serve
 from upscaling.errors import ConfigError, UpscalingError
@@ -393,6 +394,7 @@ def demo(
     raise SystemExit(run_demo(config, folder))
 
 
+add_init(app)
 add_commands(app, _load)
 add_estimate_commands(app, _load)
 app.command()(serve)
