@@ -207,7 +207,7 @@ def _backend(wishes: Wishes, facts: Mapping[str, Any], blanks: list[str]) -> Ite
         yield "  kind: cwl"
         images = facts["package"]["images"] or facts["package"]["images_required"]
         engine = next((name for name in ("docker", "podman", "singularity") if shutil.which(name)), "docker")
-        yield f"  container: {wishes.container or (engine if images else 'none')} # docker, podman, singularity, or none"
+        yield f"  container: {wishes.container or (engine if images else 'none')} # docker, podman, singularity, none"
         yield "  slots: 2 # tiles at the same time; on a cluster: upscaling run --cluster"
         return
     kind = "ogcapi" if facts["kind"] == "ogcapi" else "openeo"
