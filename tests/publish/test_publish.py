@@ -225,6 +225,20 @@ def test_refusals_are_one_line(
         publish(config, folder)
     with pytest.raises(UpscalingError, match="nothing to publish yet"):
         publish(to(config, s3), tmp_path)
+    collected = (folder / "collection.json").read_text()
+    (lost, *_) = sorted(folder.glob("tiles/*/item.json"))
+    item = lost.read_text()
+    lost.write_text(item[: len(item) // 2])
+    gather(config=config, run_folder=folder, partial=True)
+    with pytest.raises(
+        UpscalingError, match=r"1 of \d+ tiles of the run are missing from the collection: .* --partial"
+    ):
+        publish(to(config, s3), folder)
+    assert not s3.puts
+    said = publish(to(config, s3), folder, partial=True, dry_run=True)["notices"]
+    assert any("tiles of the run are missing from the collection" in line for line in said)
+    lost.write_text(item)
+    (folder / "collection.json").write_text(collected)
     (path, *_) = sorted(folder.glob("tiles/*/*.tif"))
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UpscalingError, match=f"{path.name} has .* bytes"):

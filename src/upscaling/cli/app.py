@@ -292,12 +292,13 @@ def publish(
     config: ConfigFile,
     results: Results = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Also a run of which tiles are missing.")] = False,
 ) -> None:
     """Publish a run's collection to S3 and a STAC API, as the configuration's block `publish` says."""
     from upscaling.publish import publish as send
 
     settings = _load(config)
-    send(settings, settings.folder(results), dry_run=dry_run, say=typer.echo)
+    send(settings, settings.folder(results), dry_run=dry_run, partial=partial, say=typer.echo)
 
 
 @app.command()

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.planning.plan import load_plan
 from upscaling.publish.explorer import explorer_config
 from upscaling.publish.objects import Product, Published
 from upscaling.publish.store import Sent, Store
-from upscaling.util.files import write_json
+from upscaling.util.files import read_json, write_json
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -24,7 +25,12 @@ _SHOWN = 5
 
 
 def publish(
-    config: Config, run_folder: Path, *, dry_run: bool = False, say: Callable[[str], Any] = lambda _: None
+    config: Config,
+    run_folder: Path,
+    *,
+    dry_run: bool = False,
+    partial: bool = False,
+    say: Callable[[str], Any] = lambda _: None,
 ) -> dict[str, Any]:
     """Publish a run's collection as ``publish`` says; safe to repeat after any kind of end.
 
@@ -36,6 +42,8 @@ def publish(
     ----------
     dry_run
         Look at what is there, and say what would be sent; nothing is.
+    partial
+        Publish a run of which tiles are missing, too.
     say
         Is told one line per step.
 
@@ -46,15 +54,15 @@ def publish(
     Raises
     ------
     UpscalingError
-        There is nothing to publish, no ``publish`` block, a document that does not pass the checks of the PRR (where
-        ``collection.prr`` is set), or S3 or the API refuse.
+        There is nothing to publish, tiles are missing (unless ``partial``), there is no ``publish`` block, a document
+        does not pass the checks of the PRR (where ``collection.prr`` is set), or S3 or the API refuse.
     """
     settings = config.publish
     if settings is None:
         raise ConfigError("is missing: it says where to", key="publish")
     base = settings.public_url or settings.s3
     product = Product(run_folder, base)
-    notices = _check(config, run_folder)
+    notices = [*_missing(run_folder, partial=partial), *_check(config, run_folder)]
     for line in notices:
         say(f"notice: {line}")
     store, total = Store(settings), Sent()
@@ -101,6 +109,23 @@ def publish(
     if not dry_run:
         write_json(run_folder / "published.json", content)
     return content
+
+
+def _missing(run_folder: Path, *, partial: bool) -> list[str]:
+    """Say how many tiles of the plan are not in the collection; they may be missing only if that is wanted."""
+    path = run_folder / "collection.json"
+    try:
+        collection = read_json(path)
+        collected = int(collection["upscaling:tiles"]["collected"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UpscalingError(f"{path} cannot be read ({error!r}); delete it and run again") from None
+    planned = len(load_plan(run_folder).tiles)
+    if collected >= planned:
+        return []
+    words = f"{planned - collected} of {planned} tiles of the run are missing from the collection"
+    if not partial:
+        raise UpscalingError(f"{words}: finish the run, or publish what there is with `upscaling publish --partial`")
+    return [words]
 
 
 def _check(config: Config, run_folder: Path) -> list[str]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from upscaling.area.outline import union_bbox
 from upscaling.errors import UpscalingError
 from upscaling.results.cache import ItemCache, runs
-from upscaling.results.describe import describe
 from upscaling.results.gathered import Gathered
-from upscaling.results.item import EXTENSIONS, collection_href, collection_id
+from upscaling.results.item import EXTENSIONS, collection_id
+from upscaling.results.item_reader import ItemReader
 from upscaling.results.outputs_table import write_outputs
 from upscaling.results.profile import collection_problems
-from upscaling.util.files import SHA256_MULTIHASH, rewrite, sha256_file, written_whole
+from upscaling.util.files import SHA256_MULTIHASH, sha256_file, written_whole
 
 if TYPE_CHECKING:
     from upscaling.config.collection import AssetDescription, Expect
@@ -127,7 +127,7 @@ def collect(
     Raises
     ------
     UpscalingError
-        A tile is missing or out of date (unless ``partial``), or an item cannot be read.
+        A tile is missing, out of date, or its item is damaged (unless ``partial``).
     NothingDoneError
         There is none at all.
     """
@@ -140,13 +140,14 @@ def collect(
     said = [metadata.id, part, {key: asset.model_dump() for key, asset in metadata.assets.items()}]
     cache = ItemCache(home / "cache", [*said, expect.model_dump() if expect else None])
     gathered = Gathered()
+    reader = ItemReader(run_folder, keys, part, metadata.id, metadata.assets, expect)
 
     def stream() -> Iterator[bytes]:
         for run in runs(planned):
             name = cache.name(run_folder, run, keys)
             known = cache.load(name)
             if known is None:
-                known, changed = _gather_run(run_folder, run, keys, metadata, part)
+                known, changed = reader.gather(run)
                 cache.store(cache.name(run_folder, run, keys) if changed else name, *known)
             gathered.merge(known[0])
             yield known[1]
@@ -197,71 +198,6 @@ def _no_cycles() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _gather_run(
-    run_folder: Path, tiles: list[str], keys: Mapping[str, str], metadata: CollectionMetadata, part: str
-) -> tuple[tuple[Gathered, bytes], bool]:
-    """Read the items of some tiles; return facts and rows, and whether any was brought up to date on disk."""
-    from upscaling.results.table import item_rows
-
-    gathered, items, changed = Gathered(), [], False
-    for tile in tiles:
-        item = _read_item(run_folder, tile)
-        try:
-            if item is None:
-                gathered.missing[tile] = "not done"
-                continue
-            if item.get("properties", {}).get("upscaling:key") != keys.get(tile):
-                gathered.missing[tile] = "its item was made with another algorithm, area or parameters than the plan's"
-                continue
-            if describe(item, run=metadata.id, part=part, assets=metadata.assets):
-                _put_back(run_folder, tile, item)
-                changed = True
-            seen = _seen_from(item, part)
-            gathered.add(seen, expect=metadata.expect)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UpscalingError(f"item.json of tile {tile} is not one of ours: {error!r}") from error
-        items.append(seen)
-    return (gathered, item_rows(items)), changed
-
-
-def _put_back(run_folder: Path, tile: str, item: dict[str, Any]) -> None:
-    import orjson
-
-    text = orjson.dumps(item, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    rewrite(run_folder / "tiles" / tile / "item.json", text)
-
-
-def _read_item(run_folder: Path, tile: str) -> dict[str, Any] | None:
-    import orjson
-
-    path = Path(f"{run_folder}/tiles/{tile}/item.json")
-    try:
-        item = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise UpscalingError(f"{path} cannot be read: {error}; delete it and run again") from error
-    if not isinstance(item, dict) or item.get("id") != tile:
-        raise UpscalingError(f"{path} is not the item of tile {tile}; delete it and run again")
-    return item
-
-
-def _seen_from(item: dict[str, Any], part: str) -> dict[str, Any]:
-    """Make the relative links of an item right for a table that lies beside its collection."""
-    up = "../../" if part else "./"
-    here = f"{up}tiles/{item['id']}/"
-    own = collection_href(part)
-    for entry in (*item["links"], *item["assets"].values()):
-        href = entry["href"]
-        if href == own:
-            entry["href"] = "./collection.json"
-        elif href.startswith("../../"):
-            entry["href"] = f"{up}{href[6:]}"
-        elif "://" not in href and not href.startswith("/"):
-            entry["href"] = here + href.removeprefix("./")
-    return item
 
 
 def build_collection(

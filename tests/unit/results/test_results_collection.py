@@ -174,7 +174,7 @@ def test_mosaic_equals_the_scene_to_the_bit(run: Path, job_of: JobOf, scene: Pat
 
 
 def test_missing_and_outdated_tiles(run: Path, shared_data: Path) -> None:
-    gone, old, broken = (tile.id for tile in TILES[:3])
+    gone, old = (tile.id for tile in TILES[:2])
     (run / "tiles" / gone / "item.json").unlink()
     keys = KEYS | {old: "another key"}
     tiles = sorted(KEYS)
@@ -189,9 +189,6 @@ def test_missing_and_outdated_tiles(run: Path, shared_data: Path) -> None:
     assert facts["upscaling:missing"][0] == {"tile": gone, "reason": "out of memory"}
     assert not any(gone in link["href"] or old in link["href"] for link in facts["links"])
     assert validate_collection(run / "collection.json", shared_data / "stac_schemas") == []
-    (run / "tiles" / broken / "item.json").write_text('{"id"')
-    with pytest.raises(UpscalingError, match=f"{broken}/item.json cannot be read"):
-        collect(run, tiles=tiles, keys=keys, metadata=METADATA, partial=True)
     with pytest.raises(UpscalingError, match="nothing to collect"):
         collect(run, tiles=[gone], keys=keys, metadata=METADATA, partial=True)
     assert sorted(path.name for path in run.glob(".*")) == []
@@ -279,3 +276,33 @@ def test_items_without_a_place(run: Path, tmp_path: Path, shared_data: Path) -> 
     geopandas = pytest.importorskip("geopandas")
     table = geopandas.read_parquet(tmp_path / "many" / "items.parquet")
     assert len(table) == 12 and table.geometry.isna().all()
+
+
+def _other_type(path: Path) -> None:
+    item = json.loads(path.read_text())
+    item["properties"]["start_datetime"] = {"not": "a time"}
+    write_json(path, item)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "half": lambda path: path.write_bytes(path.read_bytes()[:500]),
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a list": lambda path: path.write_text("[]"),
+    "another tile's": lambda path: path.write_text(path.read_text().replace(f'"id": "{TILES[0].id}"', '"id": "x"')),
+    "without assets": lambda path: write_json(path, {**json.loads(path.read_text()), "assets": None}),
+    "a field of another type": _other_type,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_item_is_left_out_and_named_and_blocks_no_other(run: Path, damage: str) -> None:
+    tile = TILES[0].id
+    DAMAGES[damage](run / "tiles" / tile / "item.json")
+    tiles = [tile.id for tile in TILES]
+    summary = collect(run, tiles=tiles, keys=KEYS, metadata=METADATA, partial=True)
+    assert summary.items == len(TILES) - 1
+    assert list(summary.missing) == [tile]
+    assert "damaged" in summary.missing[tile]
+    with pytest.raises(UpscalingError, match=f"1 of {len(TILES)} tiles cannot be collected: {tile}: its item.json is"):
+        collect(run, tiles=tiles, keys=KEYS, metadata=METADATA)
