@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from upscaling.results.cubes import is_zarr
 from upscaling.results.formats import FileFacts, read_file
 from upscaling.results.multifile import Group, files_together
 from upscaling.results.projection import metres_per_unit
-from upscaling.results.remote_assets import UNREAD, stated_fields, stated_raster
+from upscaling.results.raster_header import check_header
+from upscaling.results.remote_assets import UNREAD, stated_fields, stated_place, stated_raster
 from upscaling.util.files import SHA256_MULTIHASH, sha256_file, size_of
 from upscaling.util.text import plain_text
 
@@ -46,6 +48,7 @@ ANONYMOUS = {"", "openeo", "result", "results", "output", "out", "data", "asset"
 RANDOM = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}|[0-9a-f]{24,}")
 DATE = re.compile(r"(?<!\d)(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:t[\d:.-]{2,12})?z?(?![a-z0-9])")
 LONGEST_NAME = 64
+_LARGEST_DEGREE = 360
 GEOTIFF_MEDIA_TYPE = "image/tiff; application=geotiff"
 
 
@@ -165,13 +168,16 @@ def _place(job: TileJob, name: str, group: Group, *, exact: bool) -> PlacedAsset
     extension = ".zarr" if source.is_dir() else source.suffix.lower()
     cog, facts = None, FileFacts()
     left_out: tuple[str, ...] = ()
+    notes: list[str] = []
     if not group.folder and (is_tiff(source) or extension in {".tif", ".tiff"}):
         target = job.folder / f"{job.id}_{name}.tif"
         source, left_out = _folded(job, name, group)
+        left_out += tuple(f"{name}: {line}" for line in check_header(source)) if is_tiff(source) else ()
         cog = ensure_cog(source, target, expect=job.tile if exact else None)
         if not exact:
             _see_that_it_touches(job.tile, fetched.path.name, cog.bounds, cog.crs)
-        asset |= {"type": COG_MEDIA_TYPE, **_raster_fields(cog, fetched)}
+        fields, notes = _raster_fields(cog, fetched)
+        asset |= {"type": COG_MEDIA_TYPE, **fields}
         if not fetched.title:
             asset["title"] = plain_text(", ".join(band["name"] for band in asset["bands"]), 80)
         size, checksum = cog.size, cog.sha256
@@ -186,13 +192,13 @@ def _place(job: TileJob, name: str, group: Group, *, exact: bool) -> PlacedAsset
         checksum = "" if source.is_dir() else sha256_file(source)
         move(source, target)
         asset |= {"type": _media_type(extension, fetched.media_type), **facts.asset}
-    if facts.bounds:
-        _see_that_it_touches(job.tile, fetched.path.name, facts.bounds, facts.crs)
+    notes += [*facts.notes, *_see_where_it_lies(job.tile, fetched, facts)]
     asset["href"] = f"./{target.name}"
     asset["file:size"] = size
     if checksum:  # a folder has none
         asset["file:checksum"] = f"{SHA256_MULTIHASH}{checksum}"
-    return PlacedAsset(name, asset, cog, fetched, facts, left_out=left_out)
+    unchecked = tuple(f"{name}: {note}" for note in notes)
+    return PlacedAsset(name, asset, cog, fetched, facts, unchecked, left_out)
 
 
 def _folded(job: TileJob, name: str, group: Group) -> tuple[Path, tuple[str, ...]]:
@@ -243,8 +249,26 @@ def _staying(job: TileJob, name: str, fetched: FetchedAsset, *, exact: bool) -> 
         if raster is not None:
             if not exact:
                 _see_that_it_touches(job.tile, fetched.path.name, raster.bounds, raster.crs)
-            asset |= {key: value for key, value in _raster_fields(raster, fetched).items() if value}
+            asset |= {key: value for key, value in _raster_fields(raster, fetched)[0].items() if value}
     return PlacedAsset(name, asset, raster, fetched, unchecked=tuple(f"{name}: {note}" for note in (UNREAD, *notes)))
+
+
+def _see_where_it_lies(tile: Tile, fetched: FetchedAsset, facts: FileFacts) -> Iterator[str]:
+    """Raise if a file lies elsewhere than the tile, by its own word or by the platform's; yield what is not known."""
+    name = Path(fetched.origin or fetched.path.name).name
+    if facts.bounds and facts.crs:
+        _see_that_it_touches(tile, name, facts.bounds, facts.crs)
+        return
+    said = stated_place(fetched) if facts.extension else None
+    if said is not None:
+        _see_that_it_touches(tile, name, *said)
+    if facts.bounds is None:
+        return
+    if said is None:
+        yield "does not say its CRS, so its place was not checked"
+    elif said[1] != "EPSG:4326" or max(map(abs, facts.bounds)) <= _LARGEST_DEGREE:
+        # its axes are in some CRS: it is the platform's, or the file is another one
+        _see_that_it_touches(tile, name, facts.bounds, said[1])
 
 
 def _see_that_it_touches(tile: Tile, name: str, bounds: Bounds, crs: str) -> None:
@@ -274,15 +298,31 @@ def _media_type(extension: str, said: str) -> str:
     return said if re.fullmatch(r"[\w.+-]+/[\w.+-]+(\s*;[\w\s.+=-]*)*", said) else "application/octet-stream"
 
 
-def _raster_fields(cog: CogInfo, fetched: FetchedAsset) -> dict[str, Any]:
-    """Return ``bands`` (names: the platform's, else the file's own, else b1…) and the pixel size in metres."""
-    given = fetched.bands if len(fetched.bands) == len(cog.bands) else ({},) * len(cog.bands)
+def _raster_fields(cog: CogInfo, fetched: FetchedAsset) -> tuple[dict[str, Any], list[str]]:
+    """Return ``bands`` and the pixel size in metres; and in what the platform's word and the file's differ.
+
+    A band's name is the platform's, else the file's own, else b1…; where both name the same bands in another order, the
+    file's order counts, as the pixels are in it.
+    """
+    given = list(fetched.bands) if len(fetched.bands) == len(cog.bands) else [{}] * len(cog.bands)
+    theirs, ours = [plain_text(band.get("name") or "") for band in given], [str(band["name"]) for band in cog.bands]
+    notes = []
+    if theirs != ours and all(ours) and sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
+        notes.append(
+            f"the platform lists the bands {', '.join(theirs)}, the file has {', '.join(ours)}: the file counts"
+        )
+        given = [given[theirs.index(name)] for name in ours]
+    elif set(theirs) & set(ours) - {""} and theirs != ours and all(ours) and all(theirs):
+        notes.append(f"the platform lists the bands {', '.join(theirs)}, the file has {', '.join(ours)}")
     bands = []
     for number, (own, said) in enumerate(zip(cog.bands, given, strict=True), start=1):
         name = plain_text(said.get("name") or own["name"]) or f"b{number}"
         text = {key: plain_text(said[key]) for key in ("description", "unit") if isinstance(said.get(key), str)}
-        bands.append({**text, **own, "name": name})
-    return {"bands": bands, "raster:spatial_resolution": _resolution(cog)}
+        # a scale of NaN is no number in JSON, and scales nothing
+        odd = {key for key, value in own.items() if isinstance(value, float) and not math.isfinite(value)}
+        notes += [f"band {name} has the {key} {own[key]}, which is left out" for key in sorted(odd)]
+        bands.append({**text, **{key: value for key, value in own.items() if key not in odd}, "name": name})
+    return {"bands": bands, "raster:spatial_resolution": _resolution(cog)}, notes
 
 
 def _resolution(cog: CogInfo) -> float:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.model import Bounds
+from upscaling.results.calendars import time_axis
 from upscaling.results.projection import proj_code
 from upscaling.util.extras import require
 
-__all__ = ["describe_zarr", "is_zarr"]
+__all__ = ["describe_netcdf", "describe_zarr", "is_zarr"]
 
 _MARKS = ("zarr.json", ".zgroup", ".zmetadata", ".zarray")
 _AXES = {"x": "x", "lon": "x", "longitude": "x", "easting": "x", "y": "y", "lat": "y", "latitude": "y", "northing": "y"}
@@ -49,6 +50,33 @@ def describe_zarr(path: Path) -> tuple[dict[str, Any], dict[str, Any], Bounds | 
             with xr.open_zarr(path, chunks=None) as cube:
                 return _described(cube)
         except Exception as error:  # codecs and readers each raise errors of their own
+            words = " ".join(str(error).split())[:200]
+            raise ValueError(f"cannot be read to the end: {type(error).__name__}: {words}") from error
+
+
+def describe_netcdf(path: Path) -> dict[str, Any] | None:
+    """Return the dimensions and variables of a netCDF file, read to its end; None if nothing here can read it.
+
+    Raises
+    ------
+    ValueError
+        It cannot be read to its end, or has no variable.
+    """
+    import xarray as xr
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            # Times are left as numbers: the calendar of a model needs none of our clocks.
+            opened = xr.open_dataset(path, chunks=None, decode_times=False)
+        except (ValueError, ImportError):  # no engine for it
+            return None
+        except Exception as error:
+            raise ValueError(f"cannot be read to the end: {type(error).__name__}: {str(error)[:200]}") from error
+        try:
+            with opened as cube:
+                return _described(cube)[1]
+        except Exception as error:  # readers each raise errors of their own
             words = " ".join(str(error).split())[:200]
             raise ValueError(f"cannot be read to the end: {type(error).__name__}: {words}") from error
 
@@ -125,11 +153,22 @@ def _numbers(encoding: Mapping[str, Any], *names: str) -> Iterator[float]:
             continue
 
 
+def _times(values: Any, attrs: Mapping[str, Any]) -> dict[str, Any] | None:
+    import numpy as np
+
+    if not np.issubdtype(values.dtype, np.number) or not isinstance(attrs.get("units"), str):
+        return None
+    return time_axis([float(value) for value in values.tolist()], attrs["units"], str(attrs.get("calendar", "")))
+
+
 def _dimension(name: str, size: int, cube: Any, system: Any) -> dict[str, Any]:
     import numpy as np
 
     values: Any = cube.variables[name].to_numpy() if name in cube.variables else np.arange(size)
     attrs = cube.variables[name].attrs if name in cube.variables else {}
+    times = _times(values, attrs)
+    if times is not None:
+        return times
     axis = _AXES.get(name.lower()) or {"X": "x", "Y": "y"}.get(str(attrs.get("axis", "")))
     if axis and np.issubdtype(values.dtype, np.number) and size > 1:
         step = (float(values[-1]) - float(values[0])) / (size - 1)

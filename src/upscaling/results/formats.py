@@ -13,20 +13,19 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds
+from upscaling.results.calendars import time_axis
 from upscaling.results.projection import proj_code
 
 __all__ = ["FileFacts", "read_file"]
 
 SUBDATASET = re.compile(r'^(?P<driver>\w+):"?(?P<file>.*?)"?:/*(?P<name>[^:]+)$')
-SINCE = re.compile(r"^(?P<unit>day|hour|minute|second|h|s)s? since (?P<start>[-\dT:. Z+]+)$", re.IGNORECASE)
-SECONDS = {"day": 86_400, "hour": 3_600, "h": 3_600, "minute": 60, "second": 1, "s": 1}
 VECTOR_TYPES = {"FeatureCollection", "Feature"}
 MAGIC = {".fgb": b"fgb", ".gpkg": b"SQLite format 3\0", ".shp": b"\0\0\x27\x0a"}
 LONGEST_DIMENSION = 1_000
@@ -45,7 +44,9 @@ class FileFacts:
     extension
         Name of the STAC extension that ``content`` needs.
     bounds, crs
-        Where it lies, as far as it says.
+        Where it lies, as far as it says; bounds without a CRS are those of its axes.
+    notes
+        A line for each thing that could not be made out.
     """
 
     asset: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class FileFacts:
     extension: str = ""
     bounds: Bounds | None = None
     crs: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_file(path: Path) -> FileFacts:
@@ -91,8 +93,11 @@ def _cube(path: Path) -> FileFacts:
         try:
             # By these drivers only: GDAL would follow a file of another kind to wherever it points.
             driver = "HDF5" if path.suffix.lower() == ".h5" else "netCDF"
-            with rasterio.open(path, driver=driver) as whole:
-                names = whole.subdatasets or [path]
+            try:
+                with rasterio.open(path, driver=driver) as whole:
+                    names = whole.subdatasets or [path]
+            except RasterioError:
+                return _without_raster(path)
             for source in names:
                 inner = "HDF5Image" if str(source).startswith("HDF5:") else driver
                 with rasterio.open(source, driver=inner) as dataset:
@@ -101,9 +106,12 @@ def _cube(path: Path) -> FileFacts:
                     _read_through(dataset)
                     name, axes = _variable(dataset, source, dimensions)
                     variables[name] = axes
-                    if dataset.crs is not None and not dataset.transform.is_identity:
+                    if dataset.transform.is_identity:
+                        continue
+                    place = place or (Bounds(*dataset.bounds), "")
+                    if dataset.crs is not None and not place[1]:
                         crs = f"EPSG:{dataset.crs.to_epsg()}" if dataset.crs.to_epsg() else dataset.crs.to_wkt()
-                        place = place or (Bounds(*dataset.bounds), crs)
+                        place = (Bounds(*dataset.bounds), crs)
                         asset = asset or _projection(dataset, crs)
         except (RasterioError, UnicodeDecodeError) as error:
             raise _bad(path, f"cannot be read to the end: {error}") from error
@@ -111,6 +119,22 @@ def _cube(path: Path) -> FileFacts:
         return FileFacts()  # no raster in it: features along a dimension, say
     content = {"cube:dimensions": dimensions, "cube:variables": variables}
     return FileFacts(asset, content, "datacube", *(place or (None, "")))
+
+
+def _without_raster(path: Path) -> FileFacts:
+    """Describe a netCDF file in which GDAL sees no raster: of one dimension, a time series say."""
+    from upscaling.results.cubes import describe_netcdf
+
+    with path.open("rb") as stream:
+        if not stream.read(8).startswith((b"CDF", b"\x89HDF")):
+            raise _bad(path, "is neither netCDF nor HDF5")
+    try:
+        content = describe_netcdf(path)
+    except ValueError as error:
+        raise _bad(path, error) from error
+    if content is None:
+        return FileFacts(notes=("holds no raster: it was not read to its end",))
+    return FileFacts({}, content, "datacube")
 
 
 def _zarr(path: Path) -> FileFacts:
@@ -140,7 +164,8 @@ def _variable(dataset: Any, source: Any, dimensions: dict[str, dict[str, Any]]) 
     others = [part for part in tags.get("NETCDF_DIM_EXTRA", "{}").strip("{}").split(",") if part]
     for other in others:
         values = [part for part in tags.get(f"NETCDF_DIM_{other}_VALUES", "").strip("{}").split(",") if part]
-        dimensions.setdefault(other, _dimension(values, tags.get(f"{other}#units", ""), dataset.count))
+        units, calendar = tags.get(f"{other}#units", ""), tags.get(f"{other}#calendar", "")
+        dimensions.setdefault(other, _dimension(values, units, calendar, dataset.count))
     transform, bounds = dataset.transform, dataset.bounds
     system = dataset.crs.to_epsg() if dataset.crs is not None else None
     for axis, low, high, step in (
@@ -159,19 +184,11 @@ def _variable(dataset: Any, source: Any, dimensions: dict[str, dict[str, Any]]) 
     return name, described
 
 
-def _dimension(values: list[str], units: str, count: int) -> dict[str, Any]:
-    since = SINCE.match(units.strip())
-    if since:
-        try:
-            start = datetime.fromisoformat(since["start"].strip())
-            start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
-            step = SECONDS[since["unit"].lower()]
-            moments = [start + timedelta(seconds=float(value) * step) for value in values]
-        except (ValueError, OverflowError):
-            moments = []
-        if moments:
-            texts = [moment.isoformat(timespec="seconds").replace("+00:00", "Z") for moment in moments]
-            return {"type": "temporal", "extent": [min(texts), max(texts)], "values": texts[:LONGEST_DIMENSION]}
+def _dimension(values: list[str], units: str, calendar: str, count: int) -> dict[str, Any]:
+    with suppress(ValueError):
+        times = time_axis([float(value) for value in values], units, calendar)
+        if times is not None:
+            return times
     try:
         numbers = [float(value) for value in values] or [float(number) for number in range(count)]
     except ValueError:
@@ -224,26 +241,48 @@ def _parquet(path: Path) -> FileFacts:
         with pq.ParquetFile(path) as file:
             rows = sum(batch.num_rows for batch in file.iter_batches())
             schema = file.schema_arrow
-        geo = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _bad(path, f"cannot be read to the end: {error}") from error
     columns = [{"name": column.name, "type": str(column.type)} for column in schema]
-    primary = str(geo.get("primary_column", ""))
-    facts = geo.get("columns", {}).get(primary, {})
-    crs: Any = ""
-    if primary:
-        system = pyproj.CRS.from_user_input(facts["crs"]) if facts.get("crs") else pyproj.CRS.from_epsg(4326)
-        # OGC:CRS84, GeoParquet's default, is EPSG:4326 with longitude first, as all bounds here are.
-        crs = f"EPSG:{system.to_epsg()}" if system.to_epsg() else system.to_wkt()
-        crs = "EPSG:4326" if system.to_authority() == ("OGC", "CRS84") else crs
-    return _table(rows, columns, primary, facts.get("bbox"), crs)
+    text = (schema.metadata or {}).get(b"geo")
+    if text is None:
+        return _table(rows, columns)
+    try:
+        return _table(rows, columns, *_geo(json.loads(text), schema.names))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, pyproj.exceptions.CRSError):
+        return replace(_table(rows, columns), notes=("has metadata of GeoParquet that cannot be read",))
+
+
+def _geo(geo: dict[str, Any], names: list[str]) -> tuple[str, list[float] | None, str]:
+    """Return GeoParquet's primary column, its box without heights, and its CRS, which may be unknown (empty)."""
+    import pyproj
+
+    primary = geo["primary_column"]
+    facts = geo["columns"][primary]
+    if primary not in names:
+        raise KeyError(primary)
+    box = facts.get("bbox")
+    if box is not None:
+        half = len(box) // 2
+        box = [float(edge) for edge in (*box[:2], *box[half : half + 2])]
+        if half not in (2, 3) or box[1] > box[3]:
+            raise ValueError(box)
+    if "crs" in facts and facts["crs"] is None:  # unknown, as the format has it
+        return primary, box, ""
+    system = pyproj.CRS.from_user_input(facts["crs"]) if "crs" in facts else pyproj.CRS.from_epsg(4326)
+    # OGC:CRS84, GeoParquet's default, is EPSG:4326 with longitude first, as all bounds here are.
+    if system.to_authority() == ("OGC", "CRS84"):
+        return primary, box, "EPSG:4326"
+    return primary, box, f"EPSG:{system.to_epsg()}" if system.to_epsg() else system.to_wkt()
 
 
 def _json(path: Path) -> FileFacts:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise _bad(path, f"is not JSON: {error}") from error
+    except RecursionError:
+        raise _bad(path, "is nested too deeply") from None
     is_vector = isinstance(content, dict) and str(content.get("type")) in VECTOR_TYPES
     if path.suffix.lower() == ".geojson" and not is_vector:
         raise _bad(path, "is not GeoJSON: neither a feature nor a collection of features")

@@ -12,7 +12,7 @@ from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds, FetchedAsset, Tile
 from upscaling.results.cog import CogInfo
 
-__all__ = ["UNREAD", "gdal_path", "stated_fields", "stated_raster"]
+__all__ = ["UNREAD", "gdal_path", "stated_fields", "stated_place", "stated_raster"]
 
 UNREAD = "stays on the platform: share of valid pixels, layout and checksum were not checked"
 _TYPES = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
@@ -75,6 +75,16 @@ def stated_raster(fetched: FetchedAsset, tile: Tile | None) -> tuple[CogInfo | N
         rewritten=False,
     )
     return raster, notes
+
+
+def stated_place(fetched: FetchedAsset) -> tuple[Bounds, str] | None:
+    """Return where a file lies by the platform's word: bounds and CRS, or None where it does not say."""
+    crs, edges = _crs(fetched.stated), _numbers(fetched.stated.get("proj:bbox"), 4)
+    if crs is not None and edges is not None:
+        return Bounds(*edges), crs
+    high = _numbers(fetched.stated.get("bbox"), 6)
+    edges = [*high[:2], *high[3:5]] if high else _numbers(fetched.stated.get("bbox"), 4)
+    return None if edges is None or edges[0] > edges[2] else (Bounds(*edges), "EPSG:4326")
 
 
 def gdal_path(href: str) -> Path:

@@ -15,6 +15,7 @@ from upscaling.util.text import plain_text
 __all__ = ["StacAsset", "described", "file_name", "not_repeated", "select", "stac_bands", "unsigned"]
 
 _SIDE_ROLES = frozenset({"metadata", "overview", "thumbnail"})
+_PLACE = ("proj:code", "proj:epsg", "proj:wkt2", "proj:bbox", "proj:shape", "bbox")
 _LONGEST_TEXT = 500  # characters of a name, title or role
 # What a signature adds to an address: two addresses that differ in nothing else lead to one file.
 _SIGNATURE = re.compile(
@@ -39,6 +40,8 @@ class StacAsset:
         Of its item; empty for an asset of a collection.
     item
         Id of its item or collection.
+    place
+        The box of its item, in degrees.
     """
 
     key: str
@@ -47,6 +50,7 @@ class StacAsset:
     fields: Mapping[str, Any]
     properties: Mapping[str, Any] = field(default_factory=dict)
     item: str = ""
+    place: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -149,7 +153,7 @@ def _rank(asset: StacAsset) -> int:
 
 def described(asset: StacAsset) -> dict[str, Any]:
     """Return what a document says of a file, as the fields of a FetchedAsset (all but its path)."""
-    said = {**asset.properties, **asset.fields}
+    said = {**asset.place, **asset.properties, **asset.fields}
     times = {name: said.get(name) for name in ("datetime", "start_datetime", "end_datetime")}
     return {
         "key": _text(asset.key),
@@ -158,6 +162,7 @@ def described(asset: StacAsset) -> dict[str, Any]:
         "title": _text(asset.fields.get("title")),
         "bands": stac_bands(asset.fields),
         "origin": "/".join(file_name(asset.href)),
+        "stated": {name: value for name, value in said.items() if name in _PLACE},
         **{name: value for name, value in times.items() if isinstance(value, str)},
     }
 

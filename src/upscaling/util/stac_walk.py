@@ -119,7 +119,13 @@ def local_target(base: Path, href: str) -> Iterator[Path]:
 
 
 def _shown(href: str) -> str:
-    return plain_text(href.partition("?")[0])
+    """Return an address without query and log-in; of a path of this machine the name alone."""
+    plain = href.partition("?")[0]
+    scheme, found, rest = plain.partition("://")
+    if not found:
+        return plain_text(plain.rpartition("/")[2] or plain)
+    host, slash, path = rest.partition("/")
+    return plain_text(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}")
 
 
 @dataclass
@@ -189,7 +195,7 @@ class StacWalk:
     def _following(self, visit: _Visit, content: Mapping[str, Any], rels: set[str]) -> list[_Visit]:
         """Return the documents that one links, the first last; each is named once in a walk."""
         links = content.get("links")
-        if not isinstance(links, list) and (links is not None or "assets" not in content):
+        if not isinstance(links, list) and (links is not None or (rels is _FOLLOWED and "assets" not in content)):
             self.left_out.append(f"the links of {_shown(visit.href)} are no list")
         found = []
         for link in links if isinstance(links, list) else ():
@@ -257,7 +263,8 @@ class StacWalk:
                 self.left_out.append(f"asset {plain_text(key, 80)} of {where} {error}")
                 continue
             holder = str(content.get("id") or "")[:_LONGEST_ID]
-            yield address, StacAsset(str(key), href, document.base, asset, properties, holder)
+            place = {"bbox": content["bbox"]} if document.kind == "Item" and "bbox" in content else {}
+            yield address, StacAsset(str(key), href, document.base, asset, properties, holder, place)
 
 
 def _sources(content: Mapping[str, Any]) -> Iterator[str]:

@@ -25,8 +25,8 @@ def plain_text(value: Any, limit: int = 200) -> str:
     limit
         Characters that are kept.
     """
-    words = " ".join(_COLOURS.sub("", str(value)).split())
-    return redact("".join(sign if sign.isprintable() else " " for sign in words))[:limit]
+    signs = "".join(sign if sign.isprintable() else " " for sign in _COLOURS.sub("", str(value)))
+    return redact(" ".join(signs.split()))[:limit]
 
 
 def redact(text: str) -> str:

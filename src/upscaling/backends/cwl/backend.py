@@ -332,7 +332,7 @@ class CwlBackend:
     def _outcome(self, job: TileJob, place: _Place, *, seconds: float | None) -> Outcome:
         try:
             outputs = json.loads(place.printed.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise TileFailedError(
                 f"the runner ended well but printed no outputs (log: {place.log})", error_class=ErrorClass.OUTPUT
             ) from None

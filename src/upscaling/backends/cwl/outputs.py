@@ -66,7 +66,10 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> Outcome:
     values: dict[str, Any] = {}
     folders: set[Path] = set()
     for name, value in outputs.items():
-        plain = _without_files(value)
+        try:
+            plain = _without_files(value)
+        except RecursionError:
+            raise _bad(f"output {name} is nested too deeply") from None
         if plain is not None:
             values[name] = plain
         for index, entry in enumerate(_objects(value)):

@@ -114,7 +114,7 @@ def read_reply(reply: Path) -> list[Found]:
         raise TileFailedError(f"the results are {reply.stat().st_size} bytes of JSON", error_class=ErrorClass.OUTPUT)
     try:
         content = json.loads(reply.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TileFailedError(f"the results are not JSON: {error}", error_class=ErrorClass.OUTPUT) from None
     return list(_document(content, base))
 
@@ -161,7 +161,7 @@ def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
 def _parsed(content: bytes, name: str) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TileFailedError(f"output {name} is not JSON: {error}", error_class=ErrorClass.OUTPUT) from None
 
 

@@ -159,7 +159,7 @@ def _staying(session: Session, asset: StacAsset, workspace: str) -> FetchedAsset
     stated = {**{word: value for word, value in asset.properties.items() if word.startswith("proj:")}, **asset.fields}
     there = workspace_href(session, asset.fields, workspace, asset.base)[1]
     where: dict[str, Any] = {"href": asset.href, "stated": stated, "unchecked": "" if there else NOT_SAID}
-    return FetchedAsset(path=name, **described(asset), **where)
+    return FetchedAsset(path=name, **{**described(asset), **where})
 
 
 def _listed(
