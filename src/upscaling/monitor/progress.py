@@ -15,7 +15,6 @@ The words, but for the first, are those of openEO and APEx.
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from upscaling.errors import ErrorClass
+from upscaling.jobs.costs import costs_of, stated_number
 from upscaling.planning.plan import Plan, load_plan
 
 __all__ = ["STATES", "TileState", "count_states", "read_states", "state_of"]
@@ -57,7 +57,9 @@ class TileState:
     error_class, error
         Why it failed; or, with the state ``not started``, what is wrong with what is there.
     costs
-        As the platform states them, in its own currency or credits.
+        Of the present job, as the platform states them, in its own currency or credits.
+    spent
+        Of all jobs that were made for the target, failed attempts and earlier work included.
     seconds
         Duration that the platform states.
     updated
@@ -73,6 +75,7 @@ class TileState:
     error_class: str | None = None
     error: str | None = None
     costs: float | None = None
+    spent: float | None = None
     seconds: float | None = None
     updated: str = ""
     item: bool = False
@@ -125,8 +128,10 @@ def state_of(tile: str, key: str, run_folder: Path, *, submitted: bool, begun: b
             return TileState(tile, "finished", item=True)
         unreadable = "its receipt cannot be read" if submitted else None
         return TileState(tile, "not started", error=unreadable, item=item)
+    paid = costs_of(receipt)
+    spent = sum(paid) if paid else None
     if receipt.get("key") != key:
-        return TileState(tile, "not started", error="the plan has changed since it was run", item=item)
+        return TileState(tile, "not started", error="the plan has changed since it was run", item=item, spent=spent)
     said, error = receipt.get("facts") or {}, receipt.get("error") or {}
     state, reason = _named(str(receipt.get("state")), said, error, item)
     return TileState(
@@ -136,7 +141,8 @@ def state_of(tile: str, key: str, run_folder: Path, *, submitted: bool, begun: b
         attempt=int(receipt.get("attempt") or 0),
         error_class=error.get("class") if state in {"failed", "canceled"} else None,
         error=reason,
-        costs=_number(said.get("costs")),
+        costs=stated_number(said.get("costs")),
+        spent=spent,
         seconds=_seconds(said),
         updated=str(receipt.get("updated") or ""),
         item=item,
@@ -178,10 +184,5 @@ def _seconds(said: dict[str, Any]) -> float | None:
     """Return the duration, which openEO has among the usage (with a unit, or bare) and others beside it."""
     usage = said.get("usage")
     duration = usage.get("duration") if isinstance(usage, dict) else None
-    value = _number(duration.get("value") if isinstance(duration, dict) else duration)
-    return _number(said.get("duration")) if value is None else value
-
-
-def _number(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if number else None
+    value = stated_number(duration.get("value") if isinstance(duration, dict) else duration)
+    return stated_number(said.get("duration")) if value is None else value

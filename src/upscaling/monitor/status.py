@@ -12,6 +12,7 @@ from upscaling.errors import UpscalingError
 from upscaling.jobs.failures import without_particulars
 from upscaling.monitor.progress import STATES, TileState, count_states, read_states
 from upscaling.planning.plan import Plan, load_plan
+from upscaling.util.locks import holder_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,9 +50,12 @@ class Summary:
     rate
         Tiles finished per hour, over the last hour in which any was; None if fewer than two were.
     left
-        Time that the rest will take at that rate.
+        Time that the rest will take at that rate; None where no process works on the run.
     costs, expected_costs
-        So far, and for the whole run at the mean cost of the tiles that are done; None if no cost is known.
+        So far, failed attempts included, and for the whole run at the mean cost of the tiles that are done; None if no
+        cost is known.
+    live
+        Whether a process works on the run.
     """
 
     run: str
@@ -61,6 +65,7 @@ class Summary:
     costs: float | None
     expected_costs: float | None
     failures: tuple[Failure, ...]
+    live: bool = False
 
 
 def summarize(run_folder: Path) -> Summary:
@@ -70,16 +75,18 @@ def summarize(run_folder: Path) -> Summary:
     counts = {str(name): number for name, number in count_states(states).items()}
     rate = _rate(states)
     open_tiles = len(states) - counts["finished"]
-    known = [state.costs for state in states if state.costs is not None]
-    done = [state.costs for state in states if state.costs is not None and state.state == "finished"]
+    known = [state.spent for state in states if state.spent is not None]
+    done = [state.spent for state in states if state.spent is not None and state.state == "finished"]
+    live = holder_of(run_folder) is not None
     return Summary(
         run=plan.facts["run"],
         counts=counts,
         rate=rate,
-        left=dt.timedelta(hours=open_tiles / rate) if rate and open_tiles else None,
+        left=dt.timedelta(hours=open_tiles / rate) if rate and open_tiles and live else None,
         costs=sum(known) if known else None,
         expected_costs=sum(known) + sum(done) / len(done) * open_tiles if done else None,
         failures=tuple(_failures(states)),
+        live=live,
     )
 
 
@@ -130,13 +137,16 @@ def render(summary: Summary) -> RenderableType:
         if summary.counts[name]:
             line.append(f"{summary.counts[name]} {name}   ", style=_COLOURS[name])
     facts = []
-    if summary.rate:
+    if summary.rate and summary.live:
         facts.append(f"{summary.rate:,.0f} tiles/h")
     if summary.left:
         facts.append(f"{_duration(summary.left)} left")
     if summary.costs is not None:
         expected = "" if summary.expected_costs is None else f" of about {summary.expected_costs:,.1f}"
         facts.append(f"cost {summary.costs:,.1f}{expected}")
+    left_open = total - summary.counts["finished"]
+    if left_open and not summary.live:
+        facts.append("no Snakemake works on it")
     parts: list[RenderableType] = [Text(f"{summary.run}: {total} tiles", style="bold"), bar, line]
     if facts:
         parts.append(Text(", ".join(facts)))

@@ -66,12 +66,13 @@ def gather(
 
 
 def failure_reasons(plan: Plan, run_folder: Path) -> dict[str, str]:
-    """Return tile -> why it failed, from the receipts."""
+    """Return tile -> why it failed, from the receipts of this plan's work; an earlier plan's failures do not count."""
     reasons = {}
-    for tile in plan.tiles:
+    for tile, row in plan.tiles.items():
         try:
-            error = read_json(run_folder / "receipts" / f"{tile}.json").get("error")
-        except (OSError, ValueError):
+            receipt = read_json(run_folder / "receipts" / f"{tile}.json")
+            error = receipt.get("error") if receipt.get("key") == row.key else None
+        except (OSError, ValueError, AttributeError):
             continue
         if error:
             reasons[tile] = f"{error['class']}: {error['message']}"

@@ -125,7 +125,7 @@ class RunStates:
 
     def costs(self) -> float | None:
         """Return what the tiles have cost so far, in the platform's unit; None if it told no costs."""
-        known = [state.costs for state in self.states if state.costs is not None]
+        known = [state.spent for state in self.states if state.spent is not None]
         return sum(known) if known else None
 
     def reasons(self) -> dict[str, int]:

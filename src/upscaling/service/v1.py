@@ -191,7 +191,7 @@ def get_costs(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
     """Return what a run has cost so far, for each tile."""
     tasks, task = tasks_of(request), visible_task(request, user, run)
     states = tasks.states(task)
-    per_tile = {state.tile: state.costs for state in states.states if state.costs is not None}
+    per_tile = {state.tile: state.spent for state in states.states if state.spent is not None}
     return {"costs": states.costs(), "tiles": per_tile}
 
 

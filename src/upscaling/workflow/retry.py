@@ -49,16 +49,17 @@ def retry_failed(
         _say(f"{len(discard_results(run_folder, tiles))} of them are submitted, and paid, again")
     again = set(tiles)
     others = sum(state.state != "finished" for state in read_states(run_folder) if state.tile not in again)
-    whole = f"{name}/report.html"  # needs every tile, collection, mosaic and quality report
-    targets = [f"{name}/tiles/{tile}/item.json" for tile in tiles] if others else [whole]
+    targets = [f"{name}/tiles/{tile}/item.json" for tile in tiles]
+    # By name: Snakemake takes a report that is there for the proof that all before it is done.
+    whole = [f"{name}/{made}" for made in ("collection.json", "mosaic", "quality.json", "report.html")]
     command.append("--")
-    status = run_in_front([*command, *targets], folder=folder)
+    status = run_in_front([*command, *targets, *([] if others else whole)], folder=folder)
     if status == 0 and others:
         from upscaling.workflow.ending import end_incomplete
 
         end_incomplete(run_folder)
         _say(f"{others} other tiles are not done; mosaic and report follow with all tiles:")
-        _say(f"  cd {shlex.quote(str(Path(folder).resolve()))} && {shlex.join([*command, whole])}")
+        _say(f"  cd {shlex.quote(str(Path(folder).resolve()))} && {shlex.join([*command, *whole])}")
     return status
 
 

@@ -85,7 +85,7 @@ def page_facts(run_folder: Path, plan: Plan, states: Sequence[TileState]) -> dic
         "made": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "targets": len(states),
         "states": [{"name": name, "count": counts[name], "colour": COLOURS[name]} for name in STATES],
-        "costs": numbers(state.costs for state in states),
+        "costs": numbers(state.spent for state in states),
         "seconds": numbers(state.seconds for state in states),
         "failures": failures(states),
         "slowest": slowest(states),

@@ -76,7 +76,7 @@ def _columns(states: Sequence[TileState], tiles: Sequence[int]) -> dict[str, lis
         "job": [state.job_id for state in states],
         "class": [state.error_class for state in states],
         "error": [state.error for state in states],
-        "costs": [state.costs for state in states],
+        "costs": [state.spent for state in states],
         "seconds": [state.seconds for state in states],
         "attempt": [state.attempt for state in states],
         "updated": [state.updated for state in states],
