@@ -9,7 +9,7 @@ takes its ``poll_sleep`` in seconds, each one more run: the default of the peer 
 each round and starts ten at most, so few would dare 1 against a real platform.
 
 Busy is the share of slot-seconds, from the first job's start to the last one's end, ramp-up and drain included, in
-which a job was really running; it comes from the back-end's files. CPU counts Snakemake, waiter and shells, whatever
+which a job was really running; it comes from the back-end's files. CPU counts Snakemake and the worker, whatever
 they started included, and start-up too; memory is the largest sum of their PSS. The last line is JSON.
 """
 
@@ -82,11 +82,11 @@ def backend(folder: Path, slots: int, seconds: tuple[float, float]) -> Iterator[
         process.wait()
 
 
-def measure(command: list[str], folder: Path, root: Path, slots: int) -> Measured:
+def measure(command: list[str], folder: Path, root: Path, slots: int, programs: Path = BIN) -> Measured:
     """Run one way and look at what it took and what the back-end saw of it."""
     environment = {
         **os.environ,
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "OPENEO_AUTH_USERNAME": USER,
         "OPENEO_AUTH_PASSWORD": PASSWORD,
     }

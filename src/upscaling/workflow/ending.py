@@ -16,12 +16,14 @@ __all__ = ["end_incomplete"]
 def end_incomplete(run_folder: Path) -> None:
     """Write collection and report of an incomplete run, from its final state."""
     from upscaling.monitor.report import write_report
-    from upscaling.planning.plan import kept_config
-    from upscaling.results.gather import by_reason, gather
+    from upscaling.planning.plan import kept_config, load_plan
+    from upscaling.results.gather import by_reason, failure_reasons, gather
 
     try:
         summary = gather(config=kept_config(run_folder), run_folder=run_folder, partial=True)
     except UpscalingError as error:
+        for line in by_reason(failure_reasons(load_plan(run_folder), run_folder)):
+            _say(f"missing: {line}")
         _say(f"no collection was made: {error}")
     else:
         for line in by_reason(summary.missing):

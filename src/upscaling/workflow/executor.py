@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from upscaling.workflow.runs import runs_of
@@ -40,9 +41,17 @@ def with_tiles(base: Any) -> Any:
 
         def cancel(self) -> None:
             runs_of(self.workflow).interrupt()
+            _leave_polling(self)
             super().cancel()
 
     return Executor
+
+
+def _leave_polling(executor: Any) -> None:
+    """Do not wait for the thread of a cluster's executor, which sleeps up to minutes between two polls."""
+    if hasattr(executor, "wait_thread"):
+        executor.wait_thread = threading.Thread(target=int)
+        executor.wait_thread.start()
 
 
 def extend_executors() -> None:

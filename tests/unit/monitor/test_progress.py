@@ -28,6 +28,21 @@ def _item(folder: Path, tile: str, key: str) -> None:
     path.write_text(json.dumps({"id": tile, "properties": {"upscaling:key": key}}))
 
 
+def test_what_failed_attempts_and_earlier_work_cost_is_counted(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, "again", "other", "free")
+    history = [{"costs": 3, "error": {"class": "lost"}}, {"why": "no costs"}, {"costs": "many"}]
+    _receipt(tmp_path, "again", "done", facts={"costs": 4}, history=history)
+    _item(tmp_path, "again", "key-again")
+    _receipt(tmp_path, "other", "failed", key="another", facts={"costs": 2})
+    _receipt(tmp_path, "free", "created")
+    states = {state.tile: state for state in read_states(tmp_path, plan)}
+    assert {tile: (state.costs, state.spent) for tile, state in states.items()} == {
+        "again": (4, 7),
+        "other": (None, 2),
+        "free": (None, None),
+    }
+
+
 def test_every_state_of_a_receipt_has_its_word(tmp_path: Path) -> None:
     names = "none intent made begun waits sent fetching refused done bad stopped old"
     plan = _plan(tmp_path, *names.split())
