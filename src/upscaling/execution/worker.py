@@ -10,6 +10,7 @@ once, as receipts are always whole on disk and threads may wait for hours. Stand
     {"error": text, "key": name or null}   instead: the run cannot begin; nothing was submitted
     {"tile": id, "error": text or null}    how a tile ended
     {"tile": id, "held": text}             it was not begun, as the run stops for this reason
+    {"tile": id, "rests": true or false}   its job has ended, and its results are waited for: it needs no slot
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from upscaling.errors import ConfigError, UpscalingError
 from upscaling.execution.limits import CircuitBreaker, breaker_of
 from upscaling.execution.tile import run_tile
 from upscaling.jobs.costs import costs_of
+from upscaling.jobs.waits import WAITS
 from upscaling.planning.plan import Plan, kept_config, load_plan
 from upscaling.util.files import read_json
 
@@ -78,6 +80,7 @@ class Worker:
         self._plan: Plan = load_plan(run_folder)
         self._backend: Backend = self._made_backend()
         self.breaker: CircuitBreaker = breaker_of(run_folder, self._plan, self._config)
+        WAITS.listen(lambda tile, rests: self.say(tile=tile, rests=rests))
 
     def _made_backend(self) -> Backend:
         from upscaling.backends.registry import get_backend

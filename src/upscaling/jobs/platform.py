@@ -118,8 +118,16 @@ class Patience:
         return tuple(share * self.lag for share in (0.03, 0.07, 0.15, 0.30, 0.45))
 
 
-def patiently(action: Callable[[], _T], patience: Patience) -> _T:
-    """Call ``action`` until it works; only transient trouble is waited out, for ``patience.outage`` at most."""
+def patiently(
+    action: Callable[[], _T], patience: Patience, told: Callable[[PlatformError, float], object] | None = None
+) -> _T:
+    """Call ``action`` until it works; only transient trouble is waited out, for ``patience.outage`` at most.
+
+    Parameters
+    ----------
+    told
+        Is called with each refusal that is waited out, and the seconds since the first call.
+    """
     from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
     backoff = wait_random_exponential(multiplier=max(patience.shortest, 0.2), max=patience.longest)
@@ -127,7 +135,11 @@ def patiently(action: Callable[[], _T], patience: Patience) -> _T:
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         log.info("%s; retrying", error)
-        if not isinstance(error, PlatformError) or error.retry_after is None:
+        if not isinstance(error, PlatformError):
+            return backoff(state)
+        if told is not None:
+            told(error, state.seconds_since_start or 0.0)
+        if error.retry_after is None:
             return backoff(state)
         return patience.asked(error) + random.uniform(0, 1)  # noqa: S311
 

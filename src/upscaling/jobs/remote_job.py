@@ -21,6 +21,7 @@ from upscaling.jobs.failures import classify_log, is_no_data
 from upscaling.jobs.platform import JobState, Patience, Platform, patiently
 from upscaling.jobs.receipts import Receipt
 from upscaling.jobs.results_wait import RESULTS_GONE, Expected, complete_results
+from upscaling.jobs.waits import WAITS
 from upscaling.model import Outcome, TileJob
 
 __all__ = ["RESULTS_GONE", "JobState", "Patience", "Platform", "PlatformError", "patiently", "run_remote"]
@@ -29,6 +30,7 @@ _MOST_CREATES = 5  # creations of one tile's job whose outcome was unknown and t
 _MOST_STARTS = 5  # starts of one job that were not refused and after which it was still `created`
 _MOST_DELETED = 3  # jobs of one tile that the platform deleted before they were started
 _RECENT = 86_400.0  # s; platforms keep results for longer
+_LONG_WAIT = 60.0  # s after which a wait is told
 _ENDS = ("finished", "error", "canceled")
 _LEAVES_THE_JOB = {ErrorClass.TRANSIENT, ErrorClass.AUTH, ErrorClass.QUOTA}  # the next run attaches to it
 _T = TypeVar("_T")
@@ -70,7 +72,8 @@ class _Life:
     def run(self) -> Outcome:
         receipt = self.receipt
         receipt.lost = 0
-        self.seen_at_work = receipt.seen and not receipt.error and self._since_written() < _RECENT
+        fresh = receipt.state in {"started", "finished"} and not receipt.error and self._since_written() < _RECENT
+        self.seen_at_work = receipt.seen and fresh
         if receipt.error:
             self._forget_files()
         if receipt.state == "failed":
@@ -98,8 +101,31 @@ class _Life:
         """Delete what was fetched the last time: it may be what was wrong."""
         shutil.rmtree(self.job.scratch / "results", ignore_errors=True)
 
-    def _patiently(self, action: Callable[[], _T]) -> _T:
-        return patiently(action, self.patience)
+    def _patiently(self, action: Callable[[], _T], *, for_results: bool = False) -> _T:
+        noted = False
+
+        def told(error: PlatformError, seconds: float) -> None:
+            nonlocal noted
+            if seconds < min(_LONG_WAIT, self.patience.lag):
+                return
+            WAITS.begin(self.job.id, str(error), for_results=for_results)
+            if not noted:
+                noted = True
+                self._note_wait(str(error))
+
+        try:
+            return patiently(action, self.patience, told)
+        finally:
+            if noted:
+                WAITS.end(self.job.id)
+                self._note_wait(None)
+
+    def _note_wait(self, reason: str | None) -> None:
+        """Write down why the tile waits, for whoever watches."""
+        receipt = self.receipt
+        if receipt.state != "new":
+            facts = {name: value for name, value in receipt.facts.items() if name != "waits"}
+            receipt.advance(receipt.state, facts=facts if reason is None else {**facts, "waits": reason})
 
     # --- the job itself ---
 
@@ -275,7 +301,7 @@ class _Life:
     def _results(self, job_id: str) -> Outcome:
         job, platform = self.job, self.platform
         return complete_results(
-            lambda: self._patiently(lambda: platform.fetch(job, job_id, job.scratch / "results")),
+            lambda: self._patiently(lambda: platform.fetch(job, job_id, job.scratch / "results"), for_results=True),
             job,
             job_id,
             self.patience,

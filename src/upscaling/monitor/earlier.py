@@ -29,5 +29,6 @@ def earlier_jobs(run_folder: Path, plan: Plan) -> Iterator[EarlierJob]:
             continue
         present = tile in plan.tiles and content.get("key") == plan.tiles[tile].key
         for job in [*content.get("history", []), *([] if present else [content])]:
-            if isinstance(job, dict) and job.get("job_id"):
+            gone = isinstance(job, dict) and "does not know the job" in str(job.get("why"))
+            if isinstance(job, dict) and job.get("job_id") and not gone:
                 yield EarlierJob(tile, str(job["job_id"]), str(job.get("state")))

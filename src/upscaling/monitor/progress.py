@@ -64,6 +64,8 @@ class TileState:
         Duration that the platform states.
     updated
         When the state last changed, RFC 3339; empty if it never did.
+    waits
+        What it waits for, if the platform is out of reach or does not give its results.
     item
         Whether ``item.json`` is there (also if it is out of date).
     """
@@ -78,6 +80,7 @@ class TileState:
     spent: float | None = None
     seconds: float | None = None
     updated: str = ""
+    waits: str | None = None
     item: bool = False
 
 
@@ -145,6 +148,7 @@ def state_of(tile: str, key: str, run_folder: Path, *, submitted: bool, begun: b
         spent=spent,
         seconds=_seconds(said),
         updated=str(receipt.get("updated") or ""),
+        waits=str(said["waits"]) if state in {"created", "queued", "running"} and said.get("waits") else None,
         item=item,
     )
 

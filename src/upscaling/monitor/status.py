@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from upscaling.errors import UpscalingError
 from upscaling.jobs.failures import without_particulars
+from upscaling.monitor.earlier import OPEN, earlier_jobs
 from upscaling.monitor.progress import STATES, TileState, count_states, read_states
 from upscaling.planning.plan import Plan, load_plan
 from upscaling.util.locks import holder_of
@@ -51,6 +52,8 @@ class Summary:
         Tiles finished per hour, over the last hour in which any was; None if fewer than two were.
     left
         Time that the rest will take at that rate; None where no process works on the run.
+    waits
+        A line for each reason why tiles wait, with their number; and one if jobs of earlier parameters may go on.
     costs, expected_costs
         So far, failed attempts included, and for the whole run at the mean cost of the tiles that are done; None if no
         cost is known.
@@ -66,6 +69,7 @@ class Summary:
     expected_costs: float | None
     failures: tuple[Failure, ...]
     live: bool = False
+    waits: tuple[str, ...] = ()
 
 
 def summarize(run_folder: Path) -> Summary:
@@ -87,7 +91,26 @@ def summarize(run_folder: Path) -> Summary:
         expected_costs=sum(known) + sum(done) / len(done) * open_tiles if done else None,
         failures=tuple(_failures(states)),
         live=live,
+        waits=(*_waits(states), *_earlier(run_folder, plan)),
     )
+
+
+def _waits(states: Iterable[TileState]) -> Iterable[str]:
+    alike: dict[str, list[str]] = {}
+    for state in states:
+        if state.waits:
+            alike.setdefault(without_particulars(state.waits), []).append(state.waits)
+    for reasons in sorted(alike.values(), key=len, reverse=True):
+        yield f"{len(reasons)} wait: {reasons[0]}"
+
+
+def _earlier(run_folder: Path, plan: Plan) -> Iterable[str]:
+    number = sum(job.state in OPEN for job in earlier_jobs(run_folder, plan))
+    if number:
+        yield (
+            f"{number} jobs of earlier parameters may still run: `upscaling cancel {run_folder}` ends them,"
+            f" `upscaling clean --remote {run_folder}` lists what is left of earlier ones"
+        )
 
 
 def _rate(states: Iterable[TileState]) -> float | None:
@@ -150,6 +173,7 @@ def render(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{summary.run}: {total} tiles", style="bold"), bar, line]
     if facts:
         parts.append(Text(", ".join(facts)))
+    parts += [Text(line, style="yellow") for line in summary.waits]
     if summary.failures:
         table = Table(box=None, padding=(0, 2, 0, 0), title="failed", title_justify="left")
         table.add_column("tiles", justify="right")

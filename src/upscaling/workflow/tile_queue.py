@@ -62,6 +62,7 @@ class TileQueue:
         self._lock = threading.RLock()
         self._waiting: deque[HandedTile] = deque()
         self._hand: dict[str, HandedTile] = {}
+        self._resting: set[str] = set()  # of these: only their results are waited for, which takes no slot
         self._not_begun = 0
         self._together = 0
         self._starts = 0
@@ -99,13 +100,14 @@ class TileQueue:
     def _start_process(self) -> None:
         self._starts += 1
         self._together = 0
+        self._resting.clear()
         self._process = self._start(self._folder, answered=self._answered, ended=self._lost)
 
     def _fill(self) -> None:
         """Begin as many tiles as may be in hand."""
         while True:
             with self._lock:
-                if not self._waiting or len(self._hand) >= self._together or self._closed:
+                if not self._waiting or len(self._hand) - len(self._resting) >= self._together or self._closed:
                     return
                 tile = self._waiting.popleft()
                 self._hand[tile.name] = tile
@@ -132,7 +134,16 @@ class TileQueue:
             self._tile_answered(answer)
 
     def _tile_answered(self, answer: dict[str, Any]) -> None:
+        if "rests" in answer:
+            with self._lock:
+                change = (
+                    self._resting.add if answer["rests"] and answer["tile"] in self._hand else self._resting.discard
+                )
+                change(answer["tile"])
+            self._fill()
+            return
         with self._lock:
+            self._resting.discard(answer["tile"])
             tile = self._hand.pop(answer["tile"], None)
             if tile is not None and "held" in answer:
                 self._not_begun += 1

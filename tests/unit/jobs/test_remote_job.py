@@ -18,6 +18,7 @@ from upscaling.jobs import results_wait
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt, open_receipt
 from upscaling.jobs.remote_job import run_remote
+from upscaling.jobs.waits import Waits
 from upscaling.model import Algorithm, Bounds, FetchedAsset, Outcome, Tile, TileJob
 
 PATIENCE = Patience(shortest=0.001, longest=0.002, total=60, outage=60, lag=0.01)
@@ -549,3 +550,29 @@ def test_a_failed_job_whose_log_cannot_be_read_is_not_waited_for(job: TileJob) -
     with pytest.raises(TileFailedError, match=r"its log cannot be read: 500: no log"):
         run(job, platform, replace(PATIENCE, lag=0.01))
     assert receipt_of(job)["state"] == "failed"
+
+
+def test_results_that_are_broken_for_long_are_told_and_need_no_slot(
+    job: TileJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    heard: list[tuple[str, bool]] = []
+    waits = Waits(said.append)
+    waits.listen(lambda tile, rests: heard.append((tile, rests)))
+    monkeypatch.setattr(remote, "WAITS", waits)
+    platform, seen = FakeFaultyPlatform(), list[Any]()
+
+    def broken(job: TileJob, job_id: str, folder: Path) -> Outcome:
+        seen.append(receipt_of(job)["facts"].get("waits"))
+        if len(seen) < 4:
+            raise PlatformError(f"500: no results of {job_id}", error_class=ErrorClass.TRANSIENT)
+        return Outcome((FetchedAsset(folder / "a.tif", "a"),), {"id": job_id})
+
+    platform.fetch = broken  # type: ignore[method-assign]
+    run(job, platform, replace(PATIENCE, lag=0.0))
+    assert seen[0] is None
+    assert "500: no results of j1" in seen[1:]
+    assert heard[0] == ("t1", True)
+    assert heard[-1] == ("t1", False)
+    assert said[0].startswith("waiting: 500: no results of j1")
+    assert "waits" not in receipt_of(job)["facts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from upscaling.errors import UpscalingError
 from upscaling.jobs.platform import JobState
 from upscaling.monitor import platform_jobs
 from upscaling.monitor.platform_jobs import cancel_run, orphans
+from upscaling.monitor.status import summarize
 from upscaling.planning.plan import load_plan
 from upscaling.util.files import write_json
 from upscaling.util.locks import leave_run
@@ -81,3 +83,13 @@ def test_cancel_ends_jobs_of_earlier_parameters_too(run: tuple[Path, FakeBackend
     finally:
         leave_run(folder)
     assert backend.ended == [("cancel", "today-running"), ("remove", "gone-created"), ("cancel", "old-running")]
+
+
+def test_status_tells_what_tiles_wait_for_and_that_earlier_jobs_may_still_run(run: tuple[Path, FakeBackend]) -> None:
+    folder, _ = run
+    path = folder / "receipts" / f"{tiles_of(folder)[1]}.json"
+    content = json.loads(path.read_text())
+    write_json(path, {**content, "facts": {"status": "running", "waits": "503: down for maintenance"}})
+    first, second = summarize(folder).waits
+    assert first == "1 wait: 503: down for maintenance"
+    assert second.startswith("2 jobs of earlier parameters may still run: `upscaling cancel ")

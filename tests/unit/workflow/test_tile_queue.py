@@ -75,6 +75,19 @@ def test_as_many_tiles_are_begun_as_may_be_in_hand_and_the_next_when_one_ends(qu
     assert (process.orders, told.ends) == (["a", "b", "c"], {"b": "no such band"})
 
 
+def test_a_tile_that_waits_for_its_results_holds_no_slot(queue: TileQueue, told: Told) -> None:
+    (process,) = FakeProcess.made
+    process.answered({"ready": True, "together": 2})
+    process.answered({"tile": "a", "rests": True})
+    process.answered({"tile": "a", "rests": True})
+    assert (process.orders, told.ends) == (["a", "b", "c"], {})
+    process.answered({"tile": "a", "rests": False})
+    process.answered({"tile": "b", "error": None})  # three are in hand: one too many
+    assert process.orders == ["a", "b", "c"]
+    process.answered({"tile": "a", "error": None})
+    assert process.orders == ["a", "b", "c", "d"]
+
+
 def test_a_process_that_is_lost_is_started_again_once_and_then_the_run_stops(queue: TileQueue, told: Told) -> None:
     FakeProcess.made[0].answered({"ready": True, "together": 2})
     FakeProcess.made[0].ended(-9)
