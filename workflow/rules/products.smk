@@ -28,6 +28,7 @@ rule mosaic:
 rule quality:
     input:
         collection="<run>/collection.json",
+        mosaic="<run>/mosaic",  # which is compared with the tiles
     output:
         verdict="<run>/quality.json",
     log:
@@ -36,7 +37,7 @@ rule quality:
     conda:
         "../envs/upscaling.yaml"
     message:
-        "missing tiles, gaps, overlaps and seams, in {output.verdict}"
+        "missing tiles, gaps, overlaps, seams and differences of the mosaic, in {output.verdict}"
     script:
         "../scripts/quality.py"
 

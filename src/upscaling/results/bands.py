@@ -1,7 +1,8 @@
-"""What is said of a mosaic's bands: GDAL's tile index itself forgets what the tiles say of theirs."""
+"""Bands as STAC describes them: read off a raster, and written beside a mosaic, whose tile index forgets them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from upscaling.util.files import written_whole
 
-__all__ = ["class_colours", "say_of_bands"]
+__all__ = ["bands_of", "class_colours", "say_of_bands", "stac_number"]
 
 
 def say_of_bands(raster: Path, bands: Sequence[Mapping[str, Any]]) -> None:
@@ -25,11 +26,13 @@ def say_of_bands(raster: Path, bands: Sequence[Mapping[str, Any]]) -> None:
     import rasterio
 
     with rasterio.open(raster) as dataset:
-        count = dataset.count
+        count, nodata, wide = dataset.count, dataset.nodata, dataset.dtypes[0] in {"int64", "uint64"}
     if count != len(bands):
         return
+    # 64-bit nodata values are read from here alone: the index itself knows floating-point numbers only
+    value = f"<NoDataValue>{int(nodata)}</NoDataValue>" if wide and nodata is not None else ""
     said = "".join(
-        f'<PAMRasterBand band="{number}">{"".join(_elements(band))}</PAMRasterBand>'
+        f'<PAMRasterBand band="{number}">{"".join(_elements(band))}{value}</PAMRasterBand>'
         for number, band in enumerate(bands, 1)
     )
     with written_whole(raster.with_name(f"{raster.name}.aux.xml")) as temporary:
@@ -53,3 +56,36 @@ def _colour(entry: Mapping[str, Any]) -> tuple[int, int, int, int]:
     hint = str(entry.get("color_hint", "808080"))
     red, green, blue = (int(hint[at : at + 2], 16) for at in (0, 2, 4))
     return red, green, blue, 0 if entry.get("nodata") else 255
+
+
+def bands_of(dataset: Any) -> tuple[dict[str, Any], ...]:
+    """Return the STAC 1.1 band objects of an open raster, in file order."""
+    bands = []
+    for index in range(dataset.count):
+        band: dict[str, Any] = {
+            "name": dataset.descriptions[index] or "",
+            "data_type": _stac_type(dataset.dtypes[index]),
+        }
+        if dataset.nodata is not None:
+            band["nodata"] = stac_number(dataset.nodata, dataset.dtypes[index])
+        if dataset.units[index]:
+            band["unit"] = dataset.units[index]
+        if dataset.scales[index] != 1:
+            band["raster:scale"] = dataset.scales[index]
+        if dataset.offsets[index] != 0:
+            band["raster:offset"] = dataset.offsets[index]
+        bands.append(band)
+    return tuple(bands)
+
+
+def _stac_type(dtype: str) -> str:
+    return {"complex_int16": "cint16", "complex64": "cfloat32", "complex128": "cfloat64"}.get(dtype, dtype)
+
+
+def stac_number(value: float, dtype: str) -> float | int | str:
+    """Write a nodata value as STAC 1.1 does: ``"nan"``, ``"inf"`` and ``"-inf"`` are strings."""
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value if dtype.startswith(("float", "complex")) else int(value)

@@ -14,13 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds, Tile
+from upscaling.results.bands import bands_of
 from upscaling.util.files import sha256_file, written_whole
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
     from rasterio.windows import Window
 
-__all__ = ["COG_MEDIA_TYPE", "CogInfo", "ensure_cog", "is_tiff", "move"]
+__all__ = [
+    "COG_MEDIA_TYPE",
+    "GDAL_OPTIONS",
+    "CogInfo",
+    "cog_options",
+    "copy_facts",
+    "ensure_cog",
+    "is_tiff",
+    "move",
+]
 
 COG_MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -199,10 +209,13 @@ def _chunks(dataset: DatasetReader, window: Window) -> Iterator[Window]:
 
 def _valid_share(dataset: DatasetReader, window: Window) -> float:
     import numpy as np
+    from rasterio.enums import ColorInterp
 
     count = 0
+    # a band of opacity says what is valid; it is always valid itself
+    bands = [i for i, meaning in enumerate(dataset.colorinterp, 1) if meaning != ColorInterp.alpha]
     for chunk in _chunks(dataset, window):
-        values = dataset.read(window=chunk, masked=True)
+        values = dataset.read(bands or None, window=chunk, masked=True)
         valid = ~np.ma.getmaskarray(values)
         if np.issubdtype(values.dtype, np.inexact):
             valid &= ~np.isnan(values.data)
@@ -229,9 +242,17 @@ class _Rewrite:
     def of(cls, dataset: DatasetReader, window: Window) -> _Rewrite | None:
         crop = (window.width, window.height) != (dataset.width, dataset.height)
         name_nodata = dataset.nodata is None and dataset.dtypes[0].startswith("float")
-        if not crop and not name_nodata:
-            return None
-        return cls(window, math.nan if name_nodata else dataset.nodata)
+        name_nodata &= "alpha" not in {meaning.name for meaning in dataset.colorinterp}
+        nodata = math.nan if name_nodata else dataset.nodata
+        twice = _has_mask(dataset) and nodata is not None  # one way to say it: readers heed the one or the other
+        return cls(window, nodata) if crop or name_nodata or twice else None
+
+
+def _has_mask(dataset: DatasetReader) -> bool:
+    from rasterio.enums import MaskFlags
+
+    flags = dataset.mask_flag_enums[0]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
 @contextmanager
@@ -241,7 +262,6 @@ def _staged(source: Path, plan: _Rewrite | None, beside: Path) -> Iterator[Path]
         yield source
         return
     import rasterio
-    from rasterio.enums import MaskFlags
     from rasterio.windows import Window
 
     staged = beside.with_suffix(".staged.tif")
@@ -262,14 +282,15 @@ def _staged(source: Path, plan: _Rewrite | None, beside: Path) -> Iterator[Path]
                 "bigtiff": "IF_SAFER",
             }
             with rasterio.open(staged, "w", **profile) as dst:
-                _copy_facts(src, dst)
-                masked = (
-                    MaskFlags.per_dataset in src.mask_flag_enums[0] and MaskFlags.alpha not in src.mask_flag_enums[0]
-                )
+                copy_facts(src, dst)
+                masked = _has_mask(src)
                 for chunk in _chunks(src, plan.window):
                     here = Window(0, chunk.row_off - plan.window.row_off, chunk.width, chunk.height)
-                    dst.write(src.read(window=chunk), window=here)
-                    if masked:
+                    values = src.read(window=chunk)
+                    if masked and plan.nodata is not None:
+                        values[:, src.dataset_mask(window=chunk) == 0] = plan.nodata
+                    dst.write(values, window=here)
+                    if masked and plan.nodata is None:
                         dst.write_mask(src.dataset_mask(window=chunk), window=here)
         yield staged
     finally:
@@ -282,7 +303,8 @@ def _shifted(transform: Any, window: Window) -> Any:
     return type(transform)(transform.a, 0, transform.c + column, 0, transform.e, transform.f + row)
 
 
-def _copy_facts(src: Any, dst: Any) -> None:
+def copy_facts(src: Any, dst: Any) -> None:
+    """Let a raster say of itself and its bands what another says."""
     dst.descriptions, dst.scales, dst.offsets = src.descriptions, src.scales, src.offsets
     dst.colorinterp = src.colorinterp
     dst.update_tags(**src.tags())
@@ -301,23 +323,26 @@ def _write_cog(source: Path, target: Path, plan: _Rewrite | None) -> None:
 
     with written_whole(target) as temporary, _staged(source, plan, temporary) as staged:
         with rasterio.open(staged, driver="GTiff") as dataset:
-            floating = dataset.dtypes[0].startswith("float")
-            options = {
-                "BLOCKSIZE": 512,
-                "COMPRESS": "DEFLATE",
-                "PREDICTOR": "NO" if dataset.dtypes[0].startswith("complex") else "YES",  # 2 or 3 by data type
-                "OVERVIEWS": "AUTO",
-                # an integer may be a class: the mean of two classes is a third one
-                "OVERVIEW_RESAMPLING": "AVERAGE" if floating else "NEAREST",
-                "BIGTIFF": "IF_SAFER",
-            }
             try:
-                copy(dataset, temporary, driver="COG", **options)
+                copy(dataset, temporary, driver="COG", BIGTIFF="IF_SAFER", **cog_options(dataset))
             except RasterioError as error:
                 raise _bad(f"{source.name} cannot be written as a COG: {error}") from error
         if not _is_cog(temporary):
             raise _bad(f"{source.name} could not be made a valid COG")
     source.unlink()
+
+
+def cog_options(dataset: Any) -> dict[str, Any]:
+    """Return what GDAL's COG driver is asked for, by the type of the values."""
+    dtype = dataset.dtypes[0]
+    return {
+        "BLOCKSIZE": 512,
+        "COMPRESS": "DEFLATE",
+        "PREDICTOR": "NO" if dtype.startswith("complex") else "YES",  # 2 or 3 by data type
+        "OVERVIEWS": "AUTO",
+        # an integer may be a class: the mean of two classes is a third one
+        "OVERVIEW_RESAMPLING": "AVERAGE" if dtype.startswith("float") else "NEAREST",
+    }
 
 
 def move(source: Path, target: Path) -> None:
@@ -350,41 +375,9 @@ def _describe(path: Path, expect: Tile | None, *, valid: float, rewritten: bool)
             transform=(transform.a, transform.b, transform.c, transform.d, transform.e, transform.f),
             dtype=dataset.dtypes[0],
             nodata=dataset.nodata,
-            bands=_bands(dataset),
+            bands=bands_of(dataset),
             size=path.stat().st_size,
             sha256=sha256_file(path),
             valid=valid,
             rewritten=rewritten,
         )
-
-
-def _bands(dataset: DatasetReader) -> tuple[dict[str, Any], ...]:
-    bands = []
-    for index in range(dataset.count):
-        band: dict[str, Any] = {
-            "name": dataset.descriptions[index] or "",
-            "data_type": _stac_type(dataset.dtypes[index]),
-        }
-        if dataset.nodata is not None:
-            band["nodata"] = stac_number(dataset.nodata, dataset.dtypes[index])
-        if dataset.units[index]:
-            band["unit"] = dataset.units[index]
-        if dataset.scales[index] != 1:
-            band["raster:scale"] = dataset.scales[index]
-        if dataset.offsets[index] != 0:
-            band["raster:offset"] = dataset.offsets[index]
-        bands.append(band)
-    return tuple(bands)
-
-
-def _stac_type(dtype: str) -> str:
-    return {"complex_int16": "cint16", "complex64": "cfloat32", "complex128": "cfloat64"}.get(dtype, dtype)
-
-
-def stac_number(value: float, dtype: str) -> float | int | str:
-    """Write a nodata value as STAC 1.1 does: ``"nan"``, ``"inf"`` and ``"-inf"`` are strings."""
-    if math.isnan(value):
-        return "nan"
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    return value if dtype.startswith(("float", "complex")) else int(value)

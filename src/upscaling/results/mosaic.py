@@ -1,30 +1,38 @@
-"""One raster over all tiles: a tile index that GDAL opens as a mosaic, a COG of it, a quicklook."""
+"""One raster over all tiles: a tile index that GDAL opens as a mosaic, and a COG of it."""
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
+from typing import Any
 
 from upscaling.errors import UpscalingError
 from upscaling.model import Bounds
+from upscaling.results.bands import say_of_bands
+from upscaling.results.cog import cog_options, copy_facts
+from upscaling.results.mosaic_tiles import (
+    Lattice,
+    TileKind,
+    exact_part,
+    own_part,
+    relative_path,
+    row_windows,
+    tile_kind,
+    warped_part,
+)
 from upscaling.results.parts import Part, read_parts
 from upscaling.results.projection import metres_per_unit
 from upscaling.util.files import written_whole
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["mosaic_parts", "write_mosaic", "write_mosaic_cog", "write_quicklook"]
+__all__ = ["mosaic_parts", "write_mosaic", "write_mosaic_cog"]
 
 LONLAT = "EPSG:4326"
-# Anchors of a colour ramp from dark blue over green to yellow, even in lightness (after viridis).
-RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+# Tiles end so much inside their outer pixels, in pixels.
+EDGE = 1e-3
+# Megabytes; GDAL would take a twentieth of the machine's memory.
+CACHE = 256
 
 
 def write_mosaic(
@@ -57,7 +65,7 @@ def write_mosaic(
     owners
         Tile → WKT, in the tile's CRS, of the part that is its own where tiles of two zones overlap. There each tile's
         own part lies on top; what is left of a tile lies below, so that no seam of empty pixels is left between two
-        lattices. It needs a nodata value.
+        lattices.
 
     Raises
     ------
@@ -87,47 +95,81 @@ def mosaic_parts(
     Parameters
     ----------
     resampling
-        For tiles in another CRS than the mosaic's, or of another resolution: a name that GDAL knows.
+        For tiles in another CRS than the mosaic's, or of another resolution: a name that GDAL knows. Nearest neighbour
+        in any case for 64-bit integers, and for tiles that say by a mask, or not at all, what is valid.
     """
+    import pyproj
+
+    if not target.name.endswith(".gti.gpkg"):
+        raise UpscalingError(f"a mosaic must be named *.gti.gpkg (found {target.name}), or GDAL does not open it")
+    parts, kind = list(parts), tile_kind(parts)
+    systems = {part.crs for part in parts}
+    crs = crs or (systems.pop() if len(systems) == 1 else LONLAT)
+    pyproj.CRS.from_user_input(crs)
+    pixel = (resolution, resolution) if resolution else _finest(parts, crs)
+    outlines = [_outline(part, crs) for part in parts]
+    one_lattice = all(part.crs == crs for part in parts)
+    bounds = _extent(outlines, pixel, anchored=one_lattice)
+    gaps = not one_lattice or _has_gaps(outlines, bounds)
+    folder = target.with_name(target.name.removesuffix(".gti.gpkg"))
+    if owners:
+        shared = [part for part in parts if owners.get(part.tile)]
+        parts = [part if owners.get(part.tile) else replace(part, rank=1) for part in parts]
+        parts += [replace(own_part(part, owners[part.tile], folder), rank=1) for part in shared]
+    lattice = Lattice(crs, bounds.west, bounds.north, pixel)
+    exact = kind.needs_exact(one_lattice=one_lattice)
+    if exact:
+        above = not one_lattice or bool(owners) or _on_top_of_each_other(outlines)
+        parts = [exact_part(part, lattice, folder, masked=above or kind.mixed) for part in parts]
+    elif kind.count > 1 and kind.nodata is not None:
+        parts = [part if part.crs == crs else warped_part(part, lattice, folder, resampling) for part in parts]
+    facts = {"LOCATION_FIELD": "location", "SORT_FIELD": "rank", "SORT_FIELD_ASC": "YES", "SRS": crs}
+    facts |= {"RESAMPLING": resampling.upper(), "RESX": repr(pixel[0]), "RESY": repr(pixel[1])}
+    facts |= {name: repr(value) for name, value in zip(("MINX", "MINY", "MAXX", "MAXY"), bounds, strict=True)}
+    _write_index(target, parts, crs, pixel, facts | _of_the_values(kind, exact=exact, gaps=gaps))
+    if kind.wide:
+        say_of_bands(target, [{}] * kind.count)
+    return target
+
+
+def _of_the_values(kind: TileKind, *, exact: bool, gaps: bool) -> dict[str, str]:
+    """Return what GDAL must be told of the values, as it looks at the first tile alone."""
+    types = {"BAND_COUNT": str(kind.count), "DATA_TYPE": kind.dtype}
+    if exact and kind.nodata is not None and float(kind.nodata) == kind.nodata:
+        return types | {"NODATA": repr(kind.nodata).removesuffix(".0")}
+    if kind.mixed or (exact and kind.nodata is not None):
+        return types | {"MASK_BAND": "YES"}
+    # without it, what no tile covers would be a valid 0
+    return {"MASK_BAND": "YES"} if kind.nodata is None and not kind.alpha and gaps else {}
+
+
+def _write_index(
+    target: Path, parts: Sequence[Part], crs: str, pixel: tuple[float, float], facts: dict[str, str]
+) -> None:
+    """Write the GeoPackage: a row for each tile."""
     import geopandas as gpd
     import pyogrio
     import shapely
 
-    if not target.name.endswith(".gti.gpkg"):
-        raise UpscalingError(f"a mosaic must be named *.gti.gpkg (found {target.name}), or GDAL does not open it")
-    parts = list(parts)
-    systems = {part.crs for part in parts}
-    crs = crs or (systems.pop() if len(systems) == 1 else LONLAT)
-    resolution = resolution or min(_in_units(part, crs) for part in parts)
-    outlines = [_outline(part, crs) for part in parts]
-    bounds = _extent(outlines, resolution, anchored=all(part.crs == crs for part in parts))
-    if owners:
-        shared = [part for part in parts if owners.get(part.tile)]
-        parts = [part if owners.get(part.tile) else replace(part, rank=1) for part in parts]
-        parts += [_cut(part, owners[part.tile], target) for part in shared]
-    # a reprojected tile is laid on the mosaic's pixels, so it may reach over its outline
-    margins = [0.0 if part.crs == crs else 2 * resolution for part in parts]
-    outlines = [_outline(part, crs) for part in parts]
+    # GDAL before 3.11.4 drops tiles where a window's edge lies on a tile's edge, so none does. A reprojected tile
+    # is laid on the mosaic's pixels and may reach over its outline.
+    margins = [(-EDGE if part.crs == crs else 2.0) * min(pixel) for part in parts]
     outlines = [
-        shapely.buffer(outline, margin, join_style="mitre") for outline, margin in zip(outlines, margins, strict=True)
+        shapely.buffer(_outline(part, crs), margin, join_style="mitre")
+        for part, margin in zip(parts, margins, strict=True)
     ]
     frame = gpd.GeoDataFrame(
         {
-            "location": [_relative(part.path, target.parent) for part in parts],
+            "location": [relative_path(part.path, target.parent) for part in parts],
             "tile": [part.item for part in parts],
             "rank": [part.rank for part in parts],
         },
         geometry=outlines,
         crs=crs,
     )
-    facts = {"LOCATION_FIELD": "location", "SORT_FIELD": "rank", "SORT_FIELD_ASC": "YES", "SRS": crs}
-    facts["RESAMPLING"] = resampling.upper()
-    facts |= {"RESX": repr(resolution), "RESY": repr(resolution)}
-    facts |= {name: repr(value) for name, value in zip(("MINX", "MINY", "MAXX", "MAXY"), bounds, strict=True)}
     with written_whole(target) as temporary:
         temporary.unlink()  # GDAL would take the empty file for a broken GeoPackage
         pyogrio.write_dataframe(frame, temporary, layer="tiles", driver="GPKG", layer_metadata=facts)
-    return target
 
 
 def write_mosaic_cog(
@@ -154,13 +196,11 @@ def write_mosaic_cog(
     from rasterio.shutil import copy
 
     with written_whole(target) as temporary, ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True))
         dataset = stack.enter_context(rasterio.open(_band_view(mosaic, band) if band else mosaic))
-        floating = dataset.dtypes[0].startswith("float")
         if crs or resolution:
-            dataset = stack.enter_context(_warped(dataset, crs, resolution, resampling))
-        overviews = "AVERAGE" if floating else "NEAREST"
-        options = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BLOCKSIZE": 512, "OVERVIEW_RESAMPLING": overviews}
-        copy(dataset, temporary, driver="COG", BIGTIFF="IF_SAFER", **options)
+            dataset = stack.enter_context(_warped(dataset, crs, resolution, resampling, beside=temporary))
+        copy(dataset, temporary, driver="COG", BIGTIFF="IF_SAFER", NUM_THREADS="ALL_CPUS", **cog_options(dataset))
     return target
 
 
@@ -182,11 +222,16 @@ def _band_view(mosaic: Path, band: int) -> str:
     return ElementTree.tostring(view, encoding="unicode")
 
 
-def _warped(dataset: Any, crs: str | None, resolution: float | None, resampling: str) -> Any:
-    """Return a view of a dataset in another CRS and on another lattice, anchored at zero."""
+@contextmanager
+def _warped(dataset: Any, crs: str | None, resolution: float | None, resampling: str, *, beside: Path) -> Iterator[Any]:
+    """Yield a view of a dataset in another CRS and on another lattice, anchored at zero.
+
+    Without a nodata value or a band of opacity it is a file with a mask, as what lies outside would be a valid 0.
+    """
     import numpy as np
+    import rasterio
     from rasterio import Affine
-    from rasterio.enums import Resampling
+    from rasterio.enums import ColorInterp, Resampling
     from rasterio.vrt import WarpedVRT
     from rasterio.warp import calculate_default_transform
 
@@ -200,79 +245,57 @@ def _warped(dataset: Any, crs: str | None, resolution: float | None, resampling:
     high = np.ceil(np.array([wide.c + width * pixel, wide.f]) / pixel - 1e-9)
     columns, rows = (high - low).astype(int).tolist()
     transform = Affine(pixel, 0, float(low[0]) * pixel, 0, -pixel, float(high[1]) * pixel)
-    method = Resampling[resampling]
-    return WarpedVRT(dataset, crs=system, transform=transform, width=columns, height=rows, resampling=method)
+    grid = {"crs": system, "transform": transform, "width": columns, "height": rows}
+    masked = dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp
+    fixed = {"UNIFIED_SRC_NODATA": "NO"}  # each band has its own no data
+    with WarpedVRT(dataset, resampling=Resampling[resampling], add_alpha=masked, **fixed, **grid) as view:
+        if not masked:
+            yield view
+            return
+        staged = beside.with_suffix(".staged.tif")
+        profile = {"driver": "GTiff", "count": dataset.count, "dtype": dataset.dtypes[0], "tiled": True, **grid}
+        try:
+            with rasterio.open(staged, "w", bigtiff="IF_SAFER", **profile) as target:
+                copy_facts(dataset, target)
+                for window in row_windows(columns, rows):
+                    values = view.read(window=window)
+                    target.write(values[:-1], window=window)
+                    target.write_mask(np.real(values[-1]) > 0, window=window)
+            with rasterio.open(staged) as target:
+                yield target
+        finally:
+            staged.unlink(missing_ok=True)
 
 
-def write_quicklook(
-    raster: Path, target: Path, *, size: int = 1024, colours: Mapping[int, tuple[int, int, int, int]] | None = None
-) -> Path:
-    """Write a PNG of a raster, no-data transparent: three bands or more as red, green, blue, else one in colours.
-
-    Parameters
-    ----------
-    colours
-        Value -> red, green, blue, opacity, for a first band of classes.
-    size
-        Pixels of the longer side, at most.
-    """
-    import numpy as np
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-    from rasterio.io import MemoryFile
-
-    with rasterio.open(raster) as dataset:
-        width, height = float(dataset.width), float(dataset.height)
-        if dataset.crs and dataset.crs.is_geographic:
-            width *= float(np.cos(np.radians((dataset.bounds.top + dataset.bounds.bottom) / 2)))
-        scale = min(1.0, size / max(width, height))
-        shape = (max(1, round(height * scale)), max(1, round(width * scale)))
-        bands = [1, 2, 3] if dataset.count >= 3 and not colours else [1]
-        values = dataset.read(bands, out_shape=(len(bands), *shape), masked=True).astype("float64")
-    valid = ~np.ma.getmaskarray(values).any(axis=0) & np.isfinite(values.data).all(axis=0)
-    picture = np.zeros((4, *shape), "uint8")
-    if colours:
-        for value, colour in colours.items():
-            picture[:, valid & (values[0].data == value)] = np.array(colour, "uint8")[:, np.newaxis]
-    else:
-        stretched = [_stretched(band.data, valid) for band in values]
-        picture[:3] = np.array(stretched) * 255 if len(bands) == 3 else _coloured(stretched[0])
-        picture[3] = valid * 255
-    picture[:3, ~valid] = 0
-    profile = {"driver": "PNG", "width": shape[1], "height": shape[0], "count": 4, "dtype": "uint8"}
-    with written_whole(target) as temporary, MemoryFile() as memory, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a picture lies nowhere
-        with memory.open(**profile) as png:
-            png.write(picture)
-        temporary.write_bytes(memory.read())
-    return target
-
-
-def _stretched(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Scale the range between the 2nd and the 98th percentile to 0…1."""
-    import numpy as np
-
-    if not valid.any():
-        return np.zeros(values.shape)
-    low, high = np.percentile(values[valid], [2, 98])
-    stretched: np.ndarray[Any, Any] = np.clip((np.where(valid, values, low) - low) / ((high - low) or 1.0), 0, 1)
-    return stretched
-
-
-def _coloured(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    import numpy as np
-
-    places = np.linspace(0, 1, len(RAMP))
-    return np.array([np.interp(values, places, [colour[channel] for colour in RAMP]) for channel in range(3)])
-
-
-def _in_units(part: Part, crs: str) -> float:
-    """Return a tile's pixel size in units of another CRS, roughly."""
+def _finest(parts: Sequence[Part], crs: str) -> tuple[float, float]:
+    """Return width and height of the finest pixels in units of another CRS, roughly."""
     import pyproj
 
-    systems = [pyproj.CRS.from_user_input(part.crs), pyproj.CRS.from_user_input(crs)]
-    own, wanted = map(metres_per_unit, systems)
-    return part.resolution if systems[0] == systems[1] else part.resolution * own / wanted
+    wanted = pyproj.CRS.from_user_input(crs)
+    systems = {name: pyproj.CRS.from_user_input(name) for name in {part.crs for part in parts}}
+    factors = {
+        name: 1.0 if system == wanted else metres_per_unit(system) / metres_per_unit(wanted)
+        for name, system in systems.items()
+    }
+    sizes = {(part.crs, part.pixel) for part in parts}
+    scaled = [(factors[name] * across, factors[name] * down) for name, (across, down) in sizes]
+    return min(across for across, _ in scaled), min(down for _, down in scaled)
+
+
+def _has_gaps(outlines: list[Any], bounds: Bounds) -> bool:
+    """Whether tiles on one lattice leave a part of their common bounds without a tile."""
+    import shapely
+
+    whole = (bounds.east - bounds.west) * (bounds.north - bounds.south)
+    if sum(shapely.area(outlines)) < whole * (1 - 1e-9):
+        return True
+    return bool(shapely.area(shapely.union_all(outlines)) < whole * (1 - 1e-9))
+
+
+def _on_top_of_each_other(outlines: list[Any]) -> bool:
+    import shapely
+
+    return bool(shapely.area(shapely.union_all(outlines)) < sum(shapely.area(outlines)) * (1 - 1e-9))
 
 
 def _outline(part: Part, crs: str) -> Any:
@@ -290,7 +313,7 @@ def _outline(part: Part, crs: str) -> Any:
     return shapely.transform(dense, lambda points: np.column_stack(to_mosaic.transform(points[:, 0], points[:, 1])))
 
 
-def _extent(outlines: list[Any], resolution: float, *, anchored: bool) -> Bounds:
+def _extent(outlines: list[Any], pixel: tuple[float, float], *, anchored: bool) -> Bounds:
     """Return the bounds of all; on whole pixels from zero where the tiles have no common lattice."""
     import numpy as np
     import shapely
@@ -298,68 +321,7 @@ def _extent(outlines: list[Any], resolution: float, *, anchored: bool) -> Bounds
     west, south, east, north = shapely.total_bounds(outlines).tolist()
     if anchored:
         return Bounds(west, south, east, north)
-    low = np.floor(np.array([west, south]) / resolution) * resolution
-    high = np.ceil(np.array([east, north]) / resolution) * resolution
+    size = np.array(pixel)
+    low = np.floor(np.array([west, south]) / size) * size
+    high = np.ceil(np.array([east, north]) / size) * size
     return Bounds(*low.tolist(), *high.tolist())
-
-
-def _relative(path: Path, folder: Path) -> str:
-    if str(path).startswith("/vsi"):  # elsewhere
-        return str(path)
-    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
-
-
-def _cut(part: Part, owner: str, target: Path) -> Part:
-    """Write a VRT that shows only a tile's own part, and return it as a part that lies on top."""
-    import rasterio
-
-    with rasterio.open(part.path) as dataset:
-        if dataset.nodata is None:
-            raise UpscalingError(
-                f"{part.path.name} has no nodata value, so its overlap with the next zone cannot be cut"
-            )
-        path = target.with_name(target.name.removesuffix(".gti.gpkg")) / f"{part.item}.vrt"
-        text = _cut_vrt(dataset, owner, _relative(part.path, path.parent))
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return replace(part, path=path, rank=1)
-
-
-def _cut_vrt(dataset: Any, owner: str, source: str) -> str:
-    """Return a warped VRT on the same pixels with a cutline (format: gdal.org/drivers/raster/vrt.html)."""
-    import numpy as np
-    import shapely
-
-    types = {"int8": "Int8", "uint8": "Byte", "int16": "Int16", "uint16": "UInt16", "int32": "Int32"}
-    types |= {"uint32": "UInt32", "float32": "Float32", "float64": "Float64"}
-    kind, nodata, transform = types[dataset.dtypes[0]], repr(dataset.nodata), dataset.transform
-    inverse = ~transform
-    forward = ",".join(repr(value) for value in transform.to_gdal())
-    backward = ",".join(repr(value) for value in inverse.to_gdal())
-    # the cutline is in pixels of the source
-    steps, start = np.array([inverse.a, inverse.e]), np.array([inverse.c, inverse.f])
-    pixels = shapely.transform(shapely.from_wkt(owner), lambda points: points * steps + start)
-    bands = range(1, dataset.count + 1)
-    raster_bands = "".join(
-        f'<VRTRasterBand dataType="{kind}" band="{band}" subClass="VRTWarpedRasterBand">'
-        f"<NoDataValue>{nodata}</NoDataValue></VRTRasterBand>"
-        for band in bands
-    )
-    mapping = "".join(
-        f'<BandMapping src="{band}" dst="{band}"><SrcNoDataReal>{nodata}</SrcNoDataReal>'
-        f"<DstNoDataReal>{nodata}</DstNoDataReal></BandMapping>"
-        for band in bands
-    )
-    return (
-        f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}" subClass="VRTWarpedDataset">'
-        f"<SRS>{escape(dataset.crs.to_wkt())}</SRS><GeoTransform>{forward}</GeoTransform>{raster_bands}"
-        "<BlockXSize>512</BlockXSize><BlockYSize>512</BlockYSize>"
-        "<GDALWarpOptions><ResampleAlg>NearestNeighbour</ResampleAlg>"
-        f'<WorkingDataType>{kind}</WorkingDataType><Option name="INIT_DEST">NO_DATA</Option>'
-        f'<SourceDataset relativeToVRT="1">{escape(source)}</SourceDataset>'
-        "<Transformer><GenImgProjTransformer>"
-        f"<SrcGeoTransform>{forward}</SrcGeoTransform><SrcInvGeoTransform>{backward}</SrcInvGeoTransform>"
-        f"<DstGeoTransform>{forward}</DstGeoTransform><DstInvGeoTransform>{backward}</DstInvGeoTransform>"
-        f"</GenImgProjTransformer></Transformer><BandList>{mapping}</BandList>"
-        f"<Cutline>{pixels.wkt}</Cutline><CutlineBlendDist>0</CutlineBlendDist></GDALWarpOptions></VRTDataset>"
-    )

@@ -17,9 +17,16 @@ _FIELDS = ("proj:code", "proj:wkt2", "proj:bbox", "proj:transform", "upscaling:t
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One raster of a collection: its file, ``bounds`` and pixel size in ``crs``; the higher rank lies on top.
+    """One raster of a collection: its file and its ``bounds`` in ``crs``; the higher rank lies on top.
 
-    The path of a file that lies elsewhere is GDAL's name for it (``/vsi…``).
+    Attributes
+    ----------
+    path
+        Of a file that lies elsewhere: GDAL's name for it (``/vsi…``).
+    resolution, resolution_y
+        Width and height of a pixel in units of ``crs``; square when only one is given.
+    bands
+        Data type (as STAC names it) and nodata value of each band, as far as the item tells them.
     """
 
     item: str
@@ -29,6 +36,13 @@ class Part:
     bounds: Bounds
     resolution: float
     rank: int = 0
+    resolution_y: float | None = None
+    bands: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def pixel(self) -> tuple[float, float]:
+        """Width and height of a pixel in units of ``crs``."""
+        return self.resolution, self.resolution_y or self.resolution
 
     @property
     def elsewhere(self) -> bool:
@@ -71,8 +85,10 @@ def read_rasters(collection: Path) -> Rasters:
             tile = facts.get("upscaling:tile", item["id"])
             crs = facts.get("proj:code") or facts["proj:wkt2"]
             path = gdal_path(described["href"]) if "://" in described["href"] else folder / described["href"]
-            bounds, pixel = Bounds(*facts["proj:bbox"]), facts["proj:transform"][0]
-            found.parts.setdefault(key, []).append(Part(item["id"], tile, path, crs, bounds, pixel))
+            bounds, transform = Bounds(*facts["proj:bbox"]), facts["proj:transform"]
+            bands = tuple((str(band.get("data_type")), band.get("nodata")) for band in facts.get("bands") or ())
+            part = Part(item["id"], tile, path, crs, bounds, transform[0], resolution_y=-transform[4], bands=bands)
+            found.parts.setdefault(key, []).append(part)
     return found
 
 

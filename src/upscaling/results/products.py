@@ -7,16 +7,17 @@ import logging
 import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.results.bands import class_colours, say_of_bands
-from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog, write_quicklook
+from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog
 from upscaling.results.parts import Part, read_rasters
 from upscaling.results.product_assets import mosaic_assets, put_assets, quality_assets
-from upscaling.results.quality import check_whole
+from upscaling.results.quality import Quality, check_whole
+from upscaling.results.quicklook import write_quicklook
 from upscaling.results.remote_assets import UNREAD
 from upscaling.util.files import read_json, write_json
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["check_quality", "make_mosaics", "read_mosaics"]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
-_INDEX, _BELOW = "mosaics.json", "./mosaic/"
+_INDEX, _FAILURES, _BELOW = "mosaics.json", "failures.json", "./mosaic/"
 # For files that stay on a platform: no waiting for ever, no looking for files beside them.
 _ELSEWHERE = {"GDAL_HTTP_TIMEOUT": "30", "GDAL_HTTP_MAX_RETRY": "2", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
@@ -52,26 +53,53 @@ def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
     groups = _groups(run_folder / "collection.json")
     described = read_json(run_folder / "collection.json").get("item_assets") or {}
     put_assets(run_folder, _BELOW, {})  # those of an earlier time
-    made = []
-    for (asset, step), parts in sorted(groups.items()):
-        bands = described.get(asset, {}).get("bands") or []
+    made: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    for (asset, step), name in _file_names(groups).items():
+        parts, bands = groups[asset, step], described.get(asset, {}).get("bands") or []
         with rasterio.Env(**(_ELSEWHERE if any(part.elsewhere for part in parts) else {})):
             try:
-                made.append(_mosaic(config.mosaic, folder, (asset, step), parts, bands=bands, owners=owners))
-            except OSError as error:  # as rasterio's are
-                if not any(part.elsewhere for part in parts):
-                    raise
-                words = "no mosaic of %s: its files stay on the platform and cannot be read from here (%s)"
-                logging.getLogger(__name__).warning(words, asset, error)
+                made.append(_mosaic(config.mosaic, folder, (asset, step, name), parts, bands=bands, owners=owners))
+            except Exception as error:  # all tiles are paid: whatever it is, the rest is still made
+                failures.append({"asset": asset, "step": step, "reason": _reason(error, parts)})
+                logging.getLogger(__name__).warning(_failure_line(failures[-1]))
+                for path in folder.glob(f"{name}.*"):  # half of a mosaic would be taken for one
+                    path.unlink(missing_ok=True)
     write_json(folder / _INDEX, made)
+    write_json(folder / _FAILURES, failures)
     put_assets(run_folder, _BELOW, mosaic_assets(run_folder, made))
     return made
+
+
+def _file_names(groups: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return a file name, without its ending, for each asset and step; no two of them are the same."""
+    names: dict[tuple[str, str], str] = {}
+    for asset, step in sorted(groups):
+        plain = name = _UNSAFE.sub("-", f"{asset}_{step}" if step else asset)
+        number = 2
+        while name.lower() in {taken.lower() for taken in names.values()}:
+            name, number = f"{plain}-{number}", number + 1
+        names[asset, step] = name
+    return names
+
+
+def _reason(error: Exception, parts: list[Part]) -> str:
+    """Return why a mosaic could not be made, in one line."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and any(part.elsewhere for part in parts):
+        return f"its files stay on the platform and cannot be read from here ({said})"
+    return said if isinstance(error, OSError | UpscalingError) else f"bug in eo-upscaling, please report: {error!r}"
+
+
+def _failure_line(failure: Mapping[str, str]) -> str:
+    of = " ".join(filter(None, (failure["asset"], failure["step"])))
+    return f"no mosaic of {of}: {failure['reason']}"
 
 
 def _mosaic(
     settings: Mosaic,
     folder: Path,
-    named: tuple[str, str],
+    named: tuple[str, str, str],
     parts: list[Part],
     *,
     bands: list[dict[str, Any]],
@@ -80,10 +108,8 @@ def _mosaic(
     """Write one mosaic and what is made of it; return its entry of ``mosaics.json``."""
     import rasterio
 
-    asset, step = named
-    name = _UNSAFE.sub("-", f"{asset}_{step}" if step else asset)
-    notices: list[str] = []
-    index = _index(parts, folder / f"{name}.gti.gpkg", owners, notices)
+    asset, step, name = named
+    index = mosaic_parts(parts, folder / f"{name}.gti.gpkg", owners=owners)
     say_of_bands(index, bands)
     cogs = _cogs(settings, parts, index, owners) if settings.cog else []
     stacked = len(cogs) == 1
@@ -101,14 +127,18 @@ def _mosaic(
         "crs": crs,
         "bounds": bounds,
         "bbox": bbox,
-        "notices": notices,
+        "notices": [],
     }
 
 
 def read_mosaics(run_folder: Path) -> list[dict[str, Any]]:
     """Return what ``mosaics.json`` lists; nothing if there is none (yet)."""
+    return _listed(run_folder / "mosaic" / _INDEX)
+
+
+def _listed(path: Path) -> list[dict[str, Any]]:
     try:
-        found = read_json(run_folder / "mosaic" / _INDEX)
+        found = read_json(path)
     except (OSError, ValueError):
         return []
     return found if isinstance(found, list) else []
@@ -130,9 +160,16 @@ def check_quality(config: Config, run_folder: Path) -> dict[str, Any]:
 
     rasters = read_rasters(_existing(run_folder / "collection.json"))
     planned, aoi = list(load_plan(run_folder).tiles), _aoi(config)
-    assets = sorted(rasters.parts) or [""]
-    found = [check_whole(rasters, asset=asset, planned=planned, aoi=aoi) for asset in assets]
-    problems = [line for quality in found for line in quality.problems()]
+    mosaics = read_mosaics(run_folder)
+    found: list[Quality] = []
+    problems = [_failure_line(failure) for failure in _listed(run_folder / "mosaic" / _FAILURES)]
+    for asset in sorted(rasters.parts) or [""]:
+        shown = {mosaic["step"]: _mosaic_files(run_folder, mosaic) for mosaic in mosaics if mosaic["asset"] == asset}
+        try:
+            found.append(check_whole(rasters, asset=asset, planned=planned, aoi=aoi, mosaics=shown))
+        except OSError as error:  # as rasterio's are: a file was damaged since its tile was checked
+            problems.append(f"asset {asset} was not checked: {_reason(error, rasters.parts.get(asset, []))}")
+    problems += [line for quality in found for line in quality.problems()]
     for asset, parts in sorted(rasters.parts.items()):
         staying = sum(part.elsewhere for part in parts)
         problems += [f"asset {asset} of {staying} tiles {UNREAD}"] if staying else []
@@ -145,6 +182,11 @@ def check_quality(config: Config, run_folder: Path) -> dict[str, Any]:
     write_json(run_folder / "quality.json", content)
     put_assets(run_folder, "./quality.json", quality_assets(run_folder))
     return content
+
+
+def _mosaic_files(run_folder: Path, mosaic: Mapping[str, Any]) -> list[Path]:
+    """Return the files of a mosaic that show its tiles' pixels: the index and, if it has all bands, the COG."""
+    return [run_folder / "mosaic" / mosaic[key] for key in ("index", "cog") if mosaic.get(key)]
 
 
 def _existing(collection: Path) -> Path:
@@ -172,16 +214,6 @@ def _owners(run_folder: Path) -> dict[str, str]:
         return {}
     table = pq.read_table(path, columns=["tile_id", "owner_wkt"]).to_pydict()
     return {tile: wkt for tile, wkt in zip(table["tile_id"], table["owner_wkt"], strict=True) if wkt}
-
-
-def _index(parts: list[Part], target: Path, owners: Mapping[str, str], notices: list[str]) -> Path:
-    try:
-        return mosaic_parts(parts, target, owners=owners)
-    except UpscalingError as error:
-        # A product without a nodata value can still be looked at; which tile lies on top in an overlap is then chance.
-        notices.append(str(error))
-        logging.getLogger(__name__).warning("%s", error)
-        return mosaic_parts(parts, target)
 
 
 def _cogs(settings: Mosaic, parts: list[Part], index: Path, owners: Mapping[str, str]) -> list[Path]:

@@ -1,13 +1,14 @@
-"""Is the whole whole: tiles missing, there twice, apart or on top of each other, seams between them."""
+"""Quality report: tiles missing, there twice, apart or on top of each other, seams, a mosaic that differs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from upscaling.results.mosaic_check import MosaicDifference, compare_mosaics
 from upscaling.results.parts import Part, Rasters, read_rasters
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Quality:
         Share, 0 to 1, of the AOI's area (in degrees squared) under tiles; None where no AOI was given.
     seam
         None where no two tiles share an edge with valid pixels on both sides.
+    mosaic_differences
+        Tiles that a mosaic does not show as they are.
     """
 
     asset: str
@@ -70,6 +73,7 @@ class Quality:
     overlaps: tuple[Pair, ...] = ()
     coverage: float | None = None
     seam: Seam | None = None
+    mosaic_differences: tuple[MosaicDifference, ...] = ()
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each thing that a user of the product should know."""
@@ -88,6 +92,12 @@ class Quality:
                 f"asset {self.asset} jumps {self.seam.score:.1f} times as much across tile edges as inside tiles; "
                 f"worst between {worst.first} and {worst.second}"
             )
+        if self.mosaic_differences:
+            worst_one = max(self.mosaic_differences, key=lambda found: found.share)
+            yield (
+                f"mosaic {worst_one.mosaic} differs from {len(self.mosaic_differences)} of the tiles of {self.asset} "
+                f"that were compared; worst from {worst_one.item}: {worst_one.share:.2%} of its pixels"
+            )
 
 
 def _some(values: Sequence[Any], limit: int = 3) -> str:
@@ -98,7 +108,13 @@ def _some(values: Sequence[Any], limit: int = 3) -> str:
 
 
 def check_whole(
-    collection: Path | Rasters, *, asset: str, planned: Sequence[str] = (), aoi: Any = None, seam_pairs: int = 200
+    collection: Path | Rasters,
+    *,
+    asset: str,
+    planned: Sequence[str] = (),
+    aoi: Any = None,
+    seam_pairs: int = 200,
+    mosaics: Mapping[str, Sequence[Path]] | None = None,
 ) -> Quality:
     """Check the tiles of a collection against each other; assets are not opened but for the seams.
 
@@ -112,6 +128,8 @@ def check_whole(
         Shapely geometry in EPSG:4326.
     seam_pairs
         Read the edges of so many pairs of neighbours at most, spread evenly; 0 opens no file.
+    mosaics
+        Time step → rasters over all tiles, to be compared with the tiles.
     """
     rasters = read_rasters(collection) if isinstance(collection, Path) else collection
     parts = rasters.parts.get(asset, [])
@@ -133,6 +151,7 @@ def check_whole(
         overlaps=tuple(overlaps),
         coverage=None if aoi is None else _coverage(aoi, rasters.outlines),
         seam=_seam(edges, seam_pairs) if seam_pairs else None,
+        mosaic_differences=tuple(compare_mosaics(parts, mosaics or {})),
     )
 
 
@@ -166,7 +185,7 @@ def _compare(
             continue
         elif distance > SAME_EDGE * width:
             gaps.append(Pair(a.item, b.item, float(distance)))
-        elif a.resolution == b.resolution:
+        elif a.pixel == b.pixel:
             edges.append((a, b))
 
 
@@ -174,7 +193,7 @@ def _face(a: Part, b: Part) -> bool:
     """Tell neighbours with facing edges from those that meet in a corner."""
     across = min(a.bounds.east, b.bounds.east) - max(a.bounds.west, b.bounds.west)
     along = min(a.bounds.north, b.bounds.north) - max(a.bounds.south, b.bounds.south)
-    return max(across, along) > a.resolution
+    return max(across, along) > min(a.pixel)
 
 
 def _coverage(aoi: Any, footprints: list[dict[str, Any] | None]) -> float:
@@ -231,7 +250,7 @@ def _jumps(a: Part, b: Part) -> tuple[float | None, float | None]:
     else:
         lower, upper = (a, b) if a.bounds.south < b.bounds.south else (b, a)
         west, east = max(a.bounds.west, b.bounds.west), min(a.bounds.east, b.bounds.east)
-        edge, two = lower.bounds.north, 2 * a.resolution
+        edge, two = lower.bounds.north, 2 * a.pixel[1]
         one = _read(upper, (west, edge, east, edge + two))
         other = _read(lower, (west, edge - two, east, edge))
         lines = [one[0], one[1], other[0], other[1]]

@@ -114,6 +114,8 @@ def test_a_mask_survives_the_cut(tmp_path: Path) -> None:
         ("another CRS", 676000, 5150000, {"crs": "EPSG:32633"}, "another CRS.*EPSG:32633.*EPSG:32632"),
         ("off the lattice", 675995, 5150005, {"transform": Affine(10.1, 0, 675995, 0, -10.1, 5150005)}, "lattice"),
         ("half a pixel off", 675995, 5150005, {}, "lattice"),
+        ("a third of a pixel off", 675996.7, 5150000, {}, "lattice"),
+        ("a hundredth of a pixel off", 676000, 5150000.1, {}, "lattice"),
         ("south up", 676000, 5148000, {"transform": Affine(10, 0, 676000, 0, 10, 5148000)}, "north-up"),
         ("no CRS", 676000, 5150000, {"crs": None}, "no CRS"),
     ],
@@ -154,3 +156,13 @@ def test_float_noise_of_a_platform_is_no_offset(tmp_path: Path) -> None:
     transform = Affine(10, 0, 676000 + 1e-6, 0, -10, 5150000 - 1e-6)
     source = write_raster(tmp_path / "in.tif", grid("uint16"), 0, 0, transform=transform, nodata=0)
     assert ensure_cog(source, tmp_path / "a.tif", expect=TILE).bounds == TILE.bounds
+
+
+def test_a_transparent_tile_has_no_valid_pixel(tmp_path: Path) -> None:
+    values = np.zeros((4, 200, 200), "uint8")
+    values[3, :50] = 255
+    for opaque, expected in ((True, 0.25), (False, 0.0)):
+        source = write_raster(
+            tmp_path / "in.tif", values * opaque, 676000, 5150000, photometric="RGB", alpha="YES", tiled=True
+        )
+        assert ensure_cog(source, tmp_path / "a.tif", expect=TILE).valid == expected

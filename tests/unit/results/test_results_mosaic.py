@@ -13,7 +13,8 @@ from rio_cogeo.cogeo import cog_validate
 
 from tests.unit.results.results_helpers import TILES, cut, ndvi, write_raster
 from upscaling.errors import UpscalingError
-from upscaling.results.mosaic import write_mosaic, write_mosaic_cog, write_quicklook
+from upscaling.results.mosaic import write_mosaic, write_mosaic_cog
+from upscaling.results.quicklook import write_quicklook
 
 # a quicklook is a picture: it has no place
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

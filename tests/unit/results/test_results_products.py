@@ -188,6 +188,17 @@ def test_each_time_step_is_a_mosaic_of_its_own(tmp_path: Path, job_of: JobOf, sc
     assert set(assets(tmp_path / RUN)) == keys_of_assets | {f"index-data_{label}" for label in steps}
 
 
+def test_a_mosaic_that_cannot_be_made_leaves_the_others_and_is_told(run: Path) -> None:
+    damaged = next(run.glob(f"tiles/{TILES[0].id}/*bands*.tif"))
+    damaged.write_bytes(damaged.read_bytes()[:600])
+    made = make_mosaics(config(cog=True), run)
+    assert [entry["asset"] for entry in made] == ["forest"]
+    assert sorted(path.name for path in (run / "mosaic").glob("bands*")) == []
+    (failure,) = json.loads((run / "mosaic" / "failures.json").read_text())
+    assert failure["asset"] == "bands" and damaged.name in failure["reason"] and "\n" not in failure["reason"]
+    assert "index-forest" in assets(run) and "index-bands" not in assets(run)
+
+
 def test_the_collection_is_written_only_if_something_changed_and_never_looks_newer(run: Path) -> None:
     path = run / "collection.json"
     time = path.stat().st_mtime_ns

@@ -154,6 +154,10 @@ MORE_ITEM_FAULTS: list[tuple[str, Change]] = [
     ),
     ("STAC-REC-08: asset data has no bands", lambda item: asset(item).pop("bands")),
     (
+        "STAC-REC-08: two bands of asset data have the same name",
+        lambda item: asset(item)["bands"].append({**asset(item)["bands"][0]}),
+    ),
+    (
         "STAC-REC-08: bands of asset data have",
         lambda item: asset(item)["bands"].append({"name": "x", "data_type": "int8"}),
     ),

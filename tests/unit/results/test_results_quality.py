@@ -126,3 +126,24 @@ def test_another_zone_is_not_compared_and_no_data_has_no_seam(make: Make) -> Non
     assert quality.tiles == 24 and not quality.duplicates and quality.seam is None
     empty = {number: (lambda values: values * np.nan) for number in range(12)}
     assert check_whole(make(empty), asset="data").seam is None
+
+
+def test_a_mosaic_that_lacks_a_tile_or_shows_other_values_is_told(make: Make) -> None:
+    collection = make()
+    whole = write_mosaic(collection, collection.parent / "whole.gti.gpkg", asset="data")
+    there = write_mosaic(collection, collection.parent / "there.gti.gpkg", asset="data", crs="EPSG:3035")
+    links = json.loads(collection.read_text())["links"]
+    less = collection.with_name("less.json")
+    less.write_text(json.dumps({"links": links[1:]}))
+    lacking = [
+        write_mosaic(less, less.parent / f"less{n}.gti.gpkg", asset="data", crs=crs)
+        for n, crs in enumerate((None, "EPSG:3035"))
+    ]
+    assert check_whole(collection, asset="data", mosaics={"": [whole, there]}).mosaic_differences == ()
+    quality = check_whole(collection, asset="data", mosaics={"": lacking})
+    assert [(found.item, found.mosaic, found.share) for found in quality.mosaic_differences] == [
+        (NAMES[0], "less0.gti.gpkg", 1.0),
+        (NAMES[0], "less1.gti.gpkg", 1.0),
+    ]
+    (told,) = quality.problems()
+    assert "mosaic less0.gti.gpkg differs from 2 of the tiles" in told and NAMES[0] in told
