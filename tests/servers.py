@@ -71,6 +71,7 @@ class EmbeddedBackend:
     slots: int = 2
     port: int = field(default_factory=free_port)
     simulate: tuple[float, float] | None = None
+    costs: tuple[float, float, int] | None = None  # of simulated jobs
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -87,6 +88,7 @@ class EmbeddedBackend:
         command = [sys.executable, "-m", "upscaling", "local-backend", "--data", str(self.data)]
         command += ["--root", str(self.root), "--port", str(self.port), "--slots", str(self.slots)]
         command += ["--simulate", *map(str, self.simulate)] if self.simulate else []
+        command += ["--simulate-costs", *map(str, self.costs)] if self.costs else []
         secrets = {**self.environment, "OPENEO_LOCAL_USER": USER, "OPENEO_LOCAL_PASSWORD": PASSWORD}
         with (self.root.parent / "backend.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=secrets, stdout=log, stderr=log, start_new_session=True)

@@ -363,6 +363,7 @@ def config_files(
 
 @app.command("local-backend")
 def local_backend(
+    *,
     data: Annotated[Path, typer.Option(help="collections.yaml, or a local STAC catalogue or collection.")],
     root: Annotated[Path, typer.Option(help="Folder for jobs and their results.")],
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8787,
@@ -370,6 +371,10 @@ def local_backend(
     simulate: Annotated[
         tuple[float, float] | None,
         typer.Option(metavar="MIN MAX", help="For load tests: jobs take MIN to MAX seconds and give rasters of ones."),
+    ] = None,
+    simulate_costs: Annotated[
+        tuple[float, float, int] | None,
+        typer.Option(metavar="FLOOR PER_KM2 SEED", help="What simulated jobs cost: a floor, an area term, a world."),
     ] = None,
 ) -> None:
     """Serve the embedded openEO back-end. User and password: OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD."""
@@ -381,7 +386,10 @@ def local_backend(
     user, password = os.environ.get("OPENEO_LOCAL_USER"), os.environ.get("OPENEO_LOCAL_PASSWORD")
     if not user or not password:
         raise UpscalingError("set OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD for the user of the back-end")
-    serve(data=data, root=root, port=port, slots=slots, users={user: password}, simulate=simulate)
+    if simulate_costs is not None and simulate is None:
+        raise UpscalingError("--simulate-costs belongs to --simulate")
+    simulated = None if simulate is None else (*simulate, *(simulate_costs or ()))
+    serve(data=data, root=root, port=port, slots=slots, users={user: password}, simulate=simulated)
 
 
 @app.command()

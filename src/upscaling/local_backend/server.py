@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def serve(
     slots: int = 2,
     users: Mapping[str, str],
     threads: int = 8,
-    simulate: tuple[float, float] | None = None,
+    simulate: Sequence[float] | None = None,
 ) -> None:
     """Serve openEO until SIGTERM or SIGINT; print the URL on one line when ready.
 
@@ -120,7 +120,7 @@ def _log_to(path: Path) -> None:
 
 
 def _build(
-    data: Path, root: Path, slots: int, users: Mapping[str, str], simulate: tuple[float, float] | None
+    data: Path, root: Path, slots: int, users: Mapping[str, str], simulate: Sequence[float] | None
 ) -> tuple[Any, Any]:
     os.environ["OPENEO_BACKEND_CONFIG"] = str(Path(__file__).with_name("driver_config.py"))
     from upscaling.local_backend.auth import Passwords, Signer, auth_handler_class, read_secret

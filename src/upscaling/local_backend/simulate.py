@@ -1,9 +1,11 @@
 """Jobs without pixels, to try how many of them a client bears: ``upscaling local-backend --simulate MIN MAX``.
 
-A job takes MIN to MAX seconds, always the same for the same job id, and has no process of its own. Queue, limit, logs,
-costs and results are those of real jobs. No graph is evaluated: the result is one raster of ones, in pixels of 10 m,
-that covers exactly the extent of the graph's ``load_collection`` or ``load_stac``, so that whatever checks places and
-sizes is content.
+A job takes MIN to MAX seconds, always the same for the same job id, and has no process of its own. Queue, limit, logs
+and results are those of real jobs. No graph is evaluated: the result is one raster of ones, in pixels of 10 m, that
+covers exactly the extent of the graph's ``load_collection`` or ``load_stac``, so that whatever checks places and sizes
+is content. Costs are those of real jobs, or follow ``--simulate-costs FLOOR PER_KM2 SEED``: a minimum charge, and
+beyond it an area term that differs from place to place, with a few places (3 %) two to five times as dear. A place
+then always costs and takes the same.
 
 This process stands in the fork server's place and speaks its protocol.
 """
@@ -19,6 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +31,34 @@ from upscaling.local_backend.worker import OUTPUT, RESULT_FILE, extent_of, log_e
 from upscaling.results.projection import METRES_PER_DEGREE
 from upscaling.util.files import read_json
 
-__all__ = ["duration_of", "main", "write_result"]
+__all__ = ["Costs", "duration_of", "main", "write_result"]
 
 PIXEL = 10.0  # m
 MOST_PIXELS = 10_000 * 10_000
+_SPREAD, _DEAR, _LONGEST_FACTOR = 0.3, 0.03, 5.0  # of costs from place to place
 LOADERS = {"load_collection", "load_stac"}
 
 
-def main(channel: socket.socket, data: Path, seconds: tuple[float, float]) -> None:
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What simulated jobs cost: at least ``floor``, and ``per_km2`` beyond; ``seed`` makes another world."""
+
+    floor: float
+    per_km2: float
+    seed: int
+
+    def factor(self, extent: object) -> float:
+        """Return by how much a place differs from the mean."""
+        chance = random.Random(f"{self.seed} {extent}")  # noqa: S311 (nothing to guess)
+        dear = chance.uniform(2, 5) if chance.random() < _DEAR else 1.0
+        return chance.lognormvariate(0.0, _SPREAD) * dear
+
+    def of(self, graph: Mapping[str, Any], area_km2: float) -> float:
+        """Return the cost of a job."""
+        return round(max(self.floor, self.per_km2 * area_km2 * self.factor(_extent(graph))), 4)
+
+
+def main(channel: socket.socket, data: Path, seconds: tuple[float, float], costs: Costs | None = None) -> None:
     """Serve the front until its end of ``channel`` closes."""
     from upscaling.local_backend.data import load_data
     from upscaling.local_backend.processes import base_registry, specifications
@@ -49,7 +72,7 @@ def main(channel: socket.socket, data: Path, seconds: tuple[float, float]) -> No
         return
     _send(channel, event="ready", collections=collections, processes=specifications(base_registry()))
     try:
-        _serve(channel, seconds)
+        _serve(channel, seconds, costs)
     except ConnectionError:  # the front died while something was being sent
         return
 
@@ -59,7 +82,7 @@ def duration_of(job: str, seconds: tuple[float, float]) -> float:
     return random.Random(job).uniform(*seconds)  # noqa: S311 (nothing to guess)
 
 
-def _serve(channel: socket.socket, seconds: tuple[float, float]) -> None:
+def _serve(channel: socket.socket, seconds: tuple[float, float], costs: Costs | None) -> None:
     due: list[tuple[float, str, Path, float]] = []  # heap of (end, job, folder, duration)
     selector = selectors.DefaultSelector()
     selector.register(channel, selectors.EVENT_READ)
@@ -73,8 +96,9 @@ def _serve(channel: socket.socket, seconds: tuple[float, float]) -> None:
             for message in map(json.loads, lines):
                 job = str(message["job"])
                 if message["do"] == "run":
-                    duration = duration_of(job, seconds)
-                    heapq.heappush(due, (time.monotonic() + duration, job, Path(message["folder"]), duration))
+                    folder = Path(message["folder"])
+                    duration = duration_of(job, seconds) if costs is None else _lasting(folder, seconds, costs)
+                    heapq.heappush(due, (time.monotonic() + duration, job, folder, duration))
                     _send(channel, event="started", job=job)
                 elif killed := [entry for entry in due if entry[1] == job]:
                     due = [entry for entry in due if entry[1] != job]
@@ -82,7 +106,8 @@ def _serve(channel: socket.socket, seconds: tuple[float, float]) -> None:
                     _ended(channel, job, -signal.SIGKILL, killed[0][3])
         while due and due[0][0] <= time.monotonic():
             _, job, folder, duration = heapq.heappop(due)
-            _ended(channel, job, _finish(folder), duration)
+            status = _finish(folder)
+            _ended(channel, job, status, duration, None if costs is None or status else _costs(folder, costs))
 
 
 def _finish(folder: Path) -> int:
@@ -96,8 +121,23 @@ def _finish(folder: Path) -> int:
     return 0
 
 
-def _ended(channel: socket.socket, job: str, status: int, duration: float) -> None:
-    _send(channel, event="ended", job=job, status=status, cpu=0.0, memory_mb=0.0, duration=duration)
+def _lasting(folder: Path, seconds: tuple[float, float], costs: Costs) -> float:
+    """Return how long a job of a place takes: MIN to MAX seconds, longer where it costs more."""
+    try:
+        factor = costs.factor(_extent(read_json(folder / "job.json")["process_graph"]))
+    except (ProcessError, OSError):
+        return seconds[0]
+    return seconds[0] + (seconds[1] - seconds[0]) * min(1.0, factor / _LONGEST_FACTOR)
+
+
+def _costs(folder: Path, costs: Costs) -> float:
+    area = read_json(folder / RESULT_FILE)["area_km2"]
+    return costs.of(read_json(folder / "job.json")["process_graph"], area)
+
+
+def _ended(channel: socket.socket, job: str, status: int, duration: float, costs: float | None = None) -> None:
+    stated = {} if costs is None else {"costs": costs}
+    _send(channel, event="ended", job=job, status=status, cpu=0.0, memory_mb=0.0, duration=duration, **stated)
 
 
 def _send(channel: socket.socket, **message: Any) -> None:
@@ -165,5 +205,6 @@ def _extent(graph: Mapping[str, Any]) -> tuple[float, float, float, float, int |
 
 
 if __name__ == "__main__":
-    _, descriptor, where, shortest, longest = sys.argv
-    main(socket.socket(fileno=int(descriptor)), Path(where), (float(shortest), float(longest)))
+    _, descriptor, where, shortest, longest, *more = sys.argv
+    priced = Costs(float(more[0]), float(more[1]), int(float(more[2]))) if more else None
+    main(socket.socket(fileno=int(descriptor)), Path(where), (float(shortest), float(longest)), priced)

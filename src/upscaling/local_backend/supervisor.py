@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,11 +45,12 @@ class Supervisor:
     slots
         Job processes that run at the same time; further queued jobs wait.
     simulate
-        Shortest and longest duration, in seconds, of jobs that are not run but simulated.
+        Shortest and longest duration, in seconds, of jobs that are not run but simulated; then what they cost, as
+        `upscaling.local_backend.simulate.Costs` has it.
     """
 
     def __init__(
-        self, store: JobStore, data: Path, root: Path, slots: int, simulate: tuple[float, float] | None = None
+        self, store: JobStore, data: Path, root: Path, slots: int, simulate: Sequence[float] | None = None
     ) -> None:
         self.store = store
         self.collections: list[dict[str, Any]] = []
@@ -229,7 +230,7 @@ class Supervisor:
         }
         if message["status"] == 0:
             area = read_json(self.folder(job.id) / RESULT_FILE)["area_km2"]
-            costs = round(CREDITS_PER_JOB + CREDITS_PER_KM2 * area, 6)
+            costs = message.get("costs", round(CREDITS_PER_JOB + CREDITS_PER_KM2 * area, 6))
             self.store.change(job.id, ("running",), status="finished", finished=now(), usage=usage, costs=costs)
             return
         if job.status != "running":  # canceled
