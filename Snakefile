@@ -15,6 +15,7 @@ include: f"workflow/rules/{CONFIG.backend.kind}.smk"
 include: "workflow/rules/collect.smk"
 include: "workflow/rules/products.smk"
 include: "workflow/rules/publish.smk"
+include: "workflow/rules/estimate.smk"
 
 
 wildcard_constraints:

@@ -101,3 +101,16 @@ def test_a_killed_pilot_pays_nothing_twice_and_the_run_costs_what_was_estimated(
     assert after["cost"]["p05"] <= actual <= after["cost"]["p95"]  # of this world: its seed is fixed
     end = estimated(run, "--json", "--offline")
     assert end["cost"]["p05"] == pytest.approx(end["cost"]["p95"]) == pytest.approx(actual, abs=1e-3)
+
+    shown = run.upscaling("status", "results/pilot").stdout
+    assert "cost: " in shown
+    assert "estimate from 30 finished jobs of 30" in (run.results / "report.html").read_text()
+    assert run.snakemake("--", "estimate").returncode == 0
+    assert json.loads((run.results / "estimate.json").read_text())["cost"] == end["cost"]
+
+    run.config["run"] = "another"  # knows what the first one cost
+    rough = estimated(run, "--json", "--offline")
+    assert (rough["basis"], rough["verdict"]) == ("rough", None)
+    assert "30 earlier jobs of this algorithm (results/history.ndjson)" in rough["rests_on"]
+    assert rough["cost"]["p10"] <= actual <= rough["cost"]["p90"]
+    assert rough["minimum_charge"] >= FLOOR

@@ -183,15 +183,16 @@ def status(
     from rich.console import Console
     from rich.live import Live
 
+    from upscaling.estimate.outlook import outlook_of
     from upscaling.monitor.status import render, summarize
 
     console = Console()
     if not watch:
-        console.print(render(summarize(run)))
+        console.print(render(summarize(run), outlook_of(run)))
         return
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(render(summarize(run)), refresh=True)
+            live.update(render(summarize(run), outlook_of(run)), refresh=True)
             time.sleep(5)
 
 
@@ -304,9 +305,10 @@ def publish(
 @app.command()
 def report(run: RunFolder) -> None:
     """Write the report of a run as it stands now."""
+    from upscaling.estimate.outlook import outlook_of
     from upscaling.monitor.report import write_report
 
-    typer.echo(write_report(run))
+    typer.echo(write_report(run, outlook_of(run)))
 
 
 @app.command()

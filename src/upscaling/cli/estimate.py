@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
+_Form = Annotated[Path, typer.Argument(help="Requirements (YAML or JSON).", show_default=False)]
 _Results = Annotated[Path | None, typer.Option(help="Folder that holds the runs.", show_default=False)]
 
 
@@ -61,6 +62,8 @@ def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None
             _pilot(settings, jobs or CLASSES, yes=yes, results=results, cluster=cluster)
         found = estimate_run(what, results=results, benchmarks=benchmarks or [], ask=not offline)
         _show(found, as_json=as_json)
+
+    add_requirements(app)
 
 
 def _config_of(what: Config | Path) -> Config:
@@ -133,3 +136,64 @@ def _pilot(config: Config, jobs: int, *, yes: bool, results: Path | None, cluste
     file, items = pilot_files(config, folder, left)
     if run_in_front(snakemake_command([file], targets=items, cluster=cluster)):
         typer.echo("not all pilot jobs ended well; see `upscaling status`", err=True)
+
+
+def add_requirements(app: typer.Typer) -> None:
+    """Add the commands below ``upscaling requirements`` to the command line."""
+    group = typer.Typer(no_args_is_help=True, help="What a project wants of an upscaling, as one structured form.")
+    app.add_typer(group, name="requirements")
+
+    @group.command()
+    def new(file: Annotated[Path, typer.Argument(help="File to write.")] = Path("requirements.yaml")) -> None:
+        """Write an empty form, with a comment on every field."""
+        from upscaling.estimate.requirements import form
+
+        if file.exists():
+            raise UpscalingError(f"{file} is there already; name another file")
+        file.write_text(form(), encoding="utf-8")
+        typer.echo(f"{file}: fill it in, then `upscaling requirements check {file}`")
+
+    @group.command()
+    def check(
+        file: _Form,
+        offline: Annotated[bool, typer.Option("--offline", help="Ask no platform anything.")] = False,
+    ) -> None:
+        """Check the form, and whether what is wanted is possible; submits nothing."""
+        from upscaling.estimate.requirements import load_requirements, to_config
+        from upscaling.estimate.run import estimate_run
+
+        _show(estimate_run(to_config(load_requirements(file), file=file), ask=not offline), as_json=False)
+
+    @group.command("to-config")
+    def to_config_file(
+        file: _Form,
+        out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+    ) -> None:
+        """Turn the form into the configuration of a run."""
+        import yaml
+
+        from upscaling.estimate.requirements import config_values, load_requirements, to_config
+
+        wanted = load_requirements(file)
+        to_config(wanted, file=file)  # what is written must be right
+        text = yaml.safe_dump(config_values(wanted), sort_keys=False, allow_unicode=True, width=110)
+        if out is None:
+            typer.echo(text, nl=False)
+        else:
+            out.write_text(text, encoding="utf-8")
+            typer.echo(out)
+
+    @group.command()
+    def report(
+        file: _Form,
+        out: Annotated[Path, typer.Option(help="Folder for the page.")] = Path("requirements"),
+        benchmarks: Annotated[list[Path] | None, typer.Option(help="Published benchmarks (Parquet).")] = None,
+        offline: Annotated[bool, typer.Option("--offline", help="Ask no platform anything.")] = False,
+    ) -> None:
+        """Write one page for a platform operator: map, numbers, feasibility, risks, open questions."""
+        from upscaling.estimate.requirements import load_requirements
+        from upscaling.estimate.requirements_page import write_page
+
+        wanted = load_requirements(file)
+        for path in write_page(wanted, out, file=file, benchmarks=benchmarks or [], ask=not offline):
+            typer.echo(path)

@@ -35,7 +35,7 @@ class Rough:
     floor
         Lowest cost of a job that was seen; None if none was.
     job_seconds
-        Median expected duration of a job.
+        Expected duration of a job.
     """
 
     cost: Interval | None
@@ -75,11 +75,11 @@ def rough_estimate(
     seconds = _known(past, "seconds")
     job_seconds, span = None, None
     if len(seconds):
-        job_seconds = float(np.median(seconds))
+        job_seconds = float(seconds.mean())
         low, high = _factors(seconds / job_seconds)
         whole = job_seconds * max(number / slots, 1.0)
         span = Interval.of([whole * low, whole * low, whole, whole * high, whole * high])
-        notes.append(f"time: median duration of {len(seconds)} earlier jobs, {slots} at the same time")
+        notes.append(f"time: mean duration of {len(seconds)} earlier jobs, {slots} at the same time")
     else:
         notes.append("time: no job of this algorithm was measured on this platform; run a pilot")
     return Rough(
@@ -121,12 +121,12 @@ def _cost_of_past(
     floor, number = float(costs.min()), len(area)
     sized = np.array([(size, cost) for size, cost in known if size], dtype=float).reshape(-1, 2)
     if not len(sized):
-        typical = float(np.median(costs))
+        typical = float(costs.mean())
         low, high = _factors(costs / max(typical, 1e-9))
-        notes.append("cost: the median of earlier jobs, whose areas are not known")
+        notes.append("cost: the mean of earlier jobs, whose areas are not known")
         return _spread(typical * number, low, high, floor * number), floor
     largest = sized[sized[:, 0] >= _LARGE * sized[:, 0].max()]
-    slope = float(np.median(largest[:, 1] / largest[:, 0]))
+    slope = float(largest[:, 1].sum() / largest[:, 0].sum())  # means: a total follows them, not the median
     total = float(np.maximum(floor, slope * area).sum())
     low, high = _factors(sized[:, 1] / np.maximum(np.maximum(floor, slope * sized[:, 0]), 1e-9))
     reach, typical = float(sized[:, 0].max()), float(np.median(area))

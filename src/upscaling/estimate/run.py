@@ -87,8 +87,15 @@ def estimate_run(
     return estimate.model_copy(update={"advice": advice_of(estimate, known.config)})
 
 
-def known_of(run: Config | Path, *, results: Path | None = None, benchmarks: Sequence[Path] = ()) -> Known:
+def known_of(
+    run: Config | Path, *, results: Path | None = None, benchmarks: Sequence[Path] = (), sizes: bool = True
+) -> Known:
     """Return what is known of a run without asking anybody but the sources of its algorithm and area.
+
+    Parameters
+    ----------
+    sizes
+        Whether to add up the sizes of results, for which every item is opened.
 
     Raises
     ------
@@ -121,7 +128,7 @@ def known_of(run: Config | Path, *, results: Path | None = None, benchmarks: Seq
         run_folder=run_folder,
         work=work,
         plan=plan,
-        jobs=None if plan is None else read_jobs(run_folder, plan),
+        jobs=None if plan is None else read_jobs(run_folder, plan, sizes=sizes),
         platform=platform,
         stated=record_cost(work.algorithm.record),
         past=past,

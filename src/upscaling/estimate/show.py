@@ -33,14 +33,16 @@ def facts_of(estimate: Estimate) -> list[tuple[str, str]]:
     """Return name and value of what an estimate states, in the order of reading."""
     e, of = estimate, estimate.currency
     dimensions = " x ".join(
-        f"{count:,} {name}" for count, name in ((e.tiles, "tiles"), (e.steps, "time steps"), (e.rows, "rows")) if count
+        f"{count:,} {name}"
+        for count, name in ((e.tiles, "tiles"), (e.steps, "time steps"), (e.rows, "rows"))
+        if count > (name != "tiles")
     )
     empty = f"; {e.empty:,} more have no data and are not sent" if e.empty else ""
     cost = f"unknown ({e.stated_cost})" if e.cost is None else f"{_range(e.cost, amount)} {of}"
     cost += f", {amount(e.spent)} of it spent" if e.spent else ""
     found = [
         ("jobs", f"{e.jobs:,} ({dimensions}){empty}, {e.finished:,} finished"),
-        ("area", f"{e.area_km2:,.4g} km² of interest, {e.processed_km2:,.4g} km² processed"),
+        ("area", f"{amount(e.area_km2)} km² of interest, {amount(e.processed_km2)} km² processed"),
         ("cost", cost),
         ("time", "unknown" if e.seconds is None else f"{_range(e.seconds, duration)} from now, on {e.slots} slots"),
     ]

@@ -31,7 +31,7 @@ CLASSES = 12
 DRAWS = 2000
 _BLOCKS = 20  # of neighbouring jobs
 _LARGEST_T = 5.0
-_POOLED = 6.0  # jobs up to which the overall spread counts as much as that between neighbours in expected work
+_POOLED = 8.0  # jobs up to which the overall spread counts as much as that between neighbours in expected work
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _variance(sample: Measured, remaining: Floats) -> float:
     spread = weight * overall + (1 - weight) * neighbours
     held = np.bincount(class_of(sample.rank, edges), minlength=len(left))
     of_means = float((left**2 / held).sum()) * spread
-    return float(number / max(number - 2, 1) * (of_means + left.sum() * spread))
+    return float(number / max(number - 1, 1) * (of_means + left.sum() * spread))
 
 
 def _variance_in_space(measured: Measured) -> float:

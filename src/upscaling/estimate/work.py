@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
+import json
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 
 from upscaling.errors import UpscalingError
 from upscaling.estimate.statistics import Floats
+from upscaling.util.files import read_json, written_whole
 
 if TYPE_CHECKING:
     from upscaling.config import Area, Config
@@ -26,6 +30,8 @@ REVISIT_DAYS = 5.0  # of Sentinel-2 at the equator; the swaths of polar orbits o
 _MOST_OVERLAP = 3.0
 _S2_TILE_KM2 = 100.0 * 100.0
 _COLUMNS = ["tile_id", "crs", "xmin", "ymin", "xmax", "ymax", "west", "south", "east", "north"]
+_FILE = "work.npz"
+_LARGE = 5000  # jobs
 _ALIKE = 0.05  # jobs whose expected work differs by less are told apart by their share of the area
 
 
@@ -130,6 +136,8 @@ def work_of_plan(run_folder: Path, plan: Plan) -> Work:
     from upscaling.planning.plan import kept_config
 
     facts, config = plan.facts, kept_config(run_folder)
+    if (kept := _kept(plan)) is not None:
+        return kept
     tiles, steps, rows = int(facts["tiles"]), int(facts["steps"]), int(facts["rows"])
     table = (
         gpd.read_parquet(run_folder / "plan" / "tiles.parquet", columns=[*_COLUMNS, "aoi_fraction", "geometry"])
@@ -143,7 +151,43 @@ def work_of_plan(run_folder: Path, plan: Plan) -> Work:
     else:
         index, months = np.repeat(np.arange(max(1, tiles)), number // max(1, tiles)), np.full(number, np.nan)
     dimensions = _Dimensions(tuple(plan.tiles), tiles, steps, rows, index, months, items)
-    return _work(config, table, dimensions, plan.algorithm, facts.get("service"))
+    work = _work(config, table, dimensions, plan.algorithm, facts.get("service"))
+    _keep(work, plan)
+    return work
+
+
+def _stamp(plan: Plan) -> str:
+    return f"{plan.facts['key']} {plan.facts['created']}"
+
+
+def _keep(work: Work, plan: Plan) -> None:
+    """Keep the work of a large run beside its plan: status and report ask for it again and again."""
+    if len(work.ids) < _LARGE:
+        return
+    values = {field.name: getattr(work, field.name) for field in dataclasses.fields(work)}
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    scalars = {name: values[name] for name in ("counted", "tiles", "steps", "rows", "period", "aoi_km2")}
+    with contextlib.suppress(OSError), written_whole(plan.folder / _FILE) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream, allow_pickle=False, stamp=np.str_(_stamp(plan)), scalars=np.str_(json.dumps(scalars)), **arrays
+        )
+
+
+def _kept(plan: Plan) -> Work | None:
+    """Return what was kept of this very plan."""
+    try:
+        with np.load(plan.folder / _FILE, allow_pickle=False) as kept:
+            values: dict[str, Any] = {name: kept[name] for name in kept.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+    if str(values.pop("stamp")) != _stamp(plan):
+        return None
+    scalars: dict[str, Any] = json.loads(str(values.pop("scalars")))
+    scalars["period"] = None if scalars["period"] is None else tuple(scalars["period"])
+    algorithm = plan.algorithm
+    definition = read_json(algorithm.path) if algorithm.kind == "openeo" else {}
+    named: dict[str, Any] = {"ids": tuple(plan.tiles), "algorithm": algorithm, "definition": definition}
+    return Work(**values, **scalars, **named, service=plan.facts.get("service"))
 
 
 def work_of_config(config: Config) -> Work:
@@ -205,7 +249,6 @@ def _lines(plan: Plan, table: Any) -> tuple[NDArray[np.int64], Floats, Floats | 
 
 def _work(config: Config, table: Any, jobs: _Dimensions, algorithm: Algorithm, service: str | None) -> Work:
     from upscaling.binding.openeo import temporal_extent
-    from upscaling.util.files import read_json
 
     size, inside, aoi_km2, boxes = np.zeros(1), np.zeros(1), 0.0, np.zeros((0, 4))
     if table is not None and config.area is not None:

@@ -54,9 +54,8 @@ class Summary:
         Time that the rest will take at that rate; None where no process works on the run.
     waits
         A line for each reason why tiles wait, with their number; and one if jobs of earlier parameters may go on.
-    costs, expected_costs
-        So far, failed attempts included, and for the whole run at the mean cost of the tiles that are done; None if no
-        cost is known.
+    costs
+        So far, failed attempts included; None if no cost is known.
     live
         Whether a process works on the run.
     """
@@ -66,7 +65,6 @@ class Summary:
     rate: float | None
     left: dt.timedelta | None
     costs: float | None
-    expected_costs: float | None
     failures: tuple[Failure, ...]
     live: bool = False
     waits: tuple[str, ...] = ()
@@ -80,7 +78,6 @@ def summarize(run_folder: Path) -> Summary:
     rate = _rate(states)
     open_tiles = len(states) - counts["finished"]
     known = [state.spent for state in states if state.spent is not None]
-    done = [state.spent for state in states if state.spent is not None and state.state == "finished"]
     live = holder_of(run_folder) is not None
     return Summary(
         run=plan.facts["run"],
@@ -88,7 +85,6 @@ def summarize(run_folder: Path) -> Summary:
         rate=rate,
         left=dt.timedelta(hours=open_tiles / rate) if rate and open_tiles and live else None,
         costs=sum(known) if known else None,
-        expected_costs=sum(known) + sum(done) / len(done) * open_tiles if done else None,
         failures=tuple(_failures(states)),
         live=live,
         waits=(*_waits(states), *_earlier(run_folder, plan)),
@@ -143,7 +139,7 @@ def failed_tiles(run_folder: Path, only: str | None = None) -> list[str]:
     ]
 
 
-def render(summary: Summary) -> RenderableType:
+def render(summary: Summary, outlook: Sequence[str] = ()) -> RenderableType:
     """Return the summary as it is shown on a terminal."""
     from rich.console import Group
     from rich.table import Table
@@ -162,11 +158,10 @@ def render(summary: Summary) -> RenderableType:
     facts = []
     if summary.rate and summary.live:
         facts.append(f"{summary.rate:,.0f} tiles/h")
-    if summary.left:
+    if summary.left and not outlook:
         facts.append(f"{_duration(summary.left)} left")
     if summary.costs is not None:
-        expected = "" if summary.expected_costs is None else f" of about {summary.expected_costs:,.1f}"
-        facts.append(f"cost {summary.costs:,.1f}{expected}")
+        facts.append(f"cost {summary.costs:,.1f}")
     left_open = total - summary.counts["finished"]
     if left_open and not summary.live:
         facts.append("no Snakemake works on it")
@@ -174,6 +169,7 @@ def render(summary: Summary) -> RenderableType:
     if facts:
         parts.append(Text(", ".join(facts)))
     parts += [Text(line, style="yellow") for line in summary.waits]
+    parts += [Text(line, style="bold red" if line.startswith("warning") else "") for line in outlook]
     if summary.failures:
         table = Table(box=None, padding=(0, 2, 0, 0), title="failed", title_justify="left")
         table.add_column("tiles", justify="right")

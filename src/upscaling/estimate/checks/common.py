@@ -141,7 +141,7 @@ def _disk(known: Known, estimate: Estimate) -> Check:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free / 1e9
-    has = f"{free:,.3g} GB free in {place}"
+    has = f"{free:,.3g} GB free where the results go"
     if estimate.result_gb is not None:
         needed = max(estimate.result_gb.p90 - _bytes_done(known) / 1e9, 0.0)
         text = f"{needed:,.3g} GB expected, {has}"

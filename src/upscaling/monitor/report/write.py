@@ -16,8 +16,13 @@ _NOT_STATED = "\N{EN DASH}"
 _PICTURES = 12  # of more mosaics (time steps) only the first are on the map: each is up to two megabytes
 
 
-def write_report(run_folder: Path) -> Path:
+def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
     """Write ``<run>/report.html`` as it stands now, by rename; one file that loads nothing from anywhere.
+
+    Parameters
+    ----------
+    outlook
+        What the run is expected to cost and to take, line by line.
 
     Raises
     ------
@@ -51,6 +56,7 @@ def write_report(run_folder: Path) -> Path:
     environment.filters["duration"] = _duration
     page = environment.get_template("page.html").render(
         **page_facts(run_folder, plan, states),
+        outlook=outlook,
         mosaics=mosaics,
         pictures=mosaics[:_PICTURES] if outlines.ids else [],
         picture=picture,

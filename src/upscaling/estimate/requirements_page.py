@@ -1,0 +1,207 @@
+"""Requirements and their feasibility on one page (HTML and Markdown), to be handed to a platform operator."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upscaling.errors import UpscalingError
+from upscaling.util.files import written_whole
+
+if TYPE_CHECKING:
+    from upscaling.config import Config
+    from upscaling.estimate.compare import PlatformRow
+    from upscaling.estimate.model import Estimate
+    from upscaling.estimate.requirements import Requirements
+
+__all__ = ["write_page"]
+
+_NAME = "requirements"
+_WIDE = 10.0  # p90 over p10, from which an interval says little
+
+
+@dataclasses.dataclass(frozen=True)
+class _Page:
+    """What both forms of the page show."""
+
+    wanted: Requirements
+    config: Config
+    estimate: Estimate
+    platforms: Sequence[PlatformRow]
+    risks: list[str]
+    questions: list[str]
+
+
+def write_page(
+    wanted: Requirements,
+    folder: Path,
+    *,
+    file: Path | None = None,
+    benchmarks: Sequence[Path] = (),
+    ask: bool = True,
+) -> tuple[Path, Path]:
+    """Write ``requirements.html``, ``requirements.md`` and ``tiles.png`` into a folder; return the first two.
+
+    Raises
+    ------
+    UpscalingError
+        If the area, the algorithm or the platform cannot be used.
+    """
+    from upscaling.estimate.compare import compare_platforms
+    from upscaling.estimate.requirements import ADVISE, to_config
+    from upscaling.estimate.run import estimate_run
+
+    config = to_config(wanted, file=file)
+    estimate = estimate_run(config, benchmarks=benchmarks, ask=ask)
+    platforms: list[PlatformRow] = []
+    if wanted.platform == ADVISE and ask:
+        platforms = compare_platforms(config, benchmarks=benchmarks)
+    page = _Page(wanted, config, estimate, platforms, _risks(estimate), _questions(wanted, estimate))
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = folder / "tiles.png"
+    _draw(config, picture)
+    html, markdown = folder / f"{_NAME}.html", folder / f"{_NAME}.md"
+    with written_whole(html) as temporary:
+        temporary.write_text(_html(page, picture), encoding="utf-8")
+    with written_whole(markdown) as temporary:
+        temporary.write_text(_markdown(page), encoding="utf-8")
+    return html, markdown
+
+
+def _draw(config: Config, path: Path) -> None:
+    from upscaling.area.aoi import read_aoi
+    from upscaling.grids.summary import plot_tiles
+    from upscaling.planning.make import tile_table
+
+    if config.area is None:
+        raise UpscalingError("requirements need an area")
+    plot_tiles(tile_table(config.area)[1], read_aoi(config.area.aoi), path)
+
+
+def _risks(estimate: Estimate) -> list[str]:
+    """Return what may go wrong, from the numbers."""
+    found = [f"{check.name}: {check.text}" for check in estimate.checks if check.answer == "no"]
+    found += estimate.warnings
+    if estimate.basis == "rough":
+        found.append("the numbers are rough: no job of this run was tried; a pilot of 12 jobs tells more")
+    if estimate.cost is not None and estimate.cost.p10 > 0 and estimate.cost.p90 / estimate.cost.p10 > _WIDE:
+        found.append("the cost is known to within a factor of ten only")
+    if estimate.failed:
+        found.append(f"{estimate.failed} attempts failed so far")
+    return found + [entry.text for entry in estimate.advice]
+
+
+def _questions(wanted: Requirements, estimate: Estimate) -> list[str]:
+    """Return what the project or the operator must still answer."""
+    found = [f"{check.name}: {check.text}" for check in estimate.checks if check.answer == "unknown"]
+    if wanted.budget is None:
+        found.append("budget: none is given")
+    if wanted.output.long_term_storage == "undecided":
+        found.append("long-term storage: who keeps the results, and for how long?")
+    if wanted.output.licence == "other":
+        found.append("licence of the results: none is given")
+    if not wanted.quality:
+        found.append("quality: what must the results fulfil, and who checks it?")
+    return found
+
+
+def _facts(page: _Page) -> list[tuple[str, str]]:
+    wanted, output = page.wanted, page.wanted.output
+    period = "" if wanted.period is None else f"{wanted.period.start} to {wanted.period.end}"
+    if wanted.period is not None and wanted.period.step:
+        period += f", one result each {wanted.period.step}"
+    budget = "none given" if wanted.budget is None else f"{wanted.budget:,g} {wanted.currency}"
+    contact = f"{wanted.contact.name}, {wanted.contact.email}"
+    rows = [
+        ("purpose", wanted.purpose),
+        ("contact", f"{contact}, {wanted.contact.organisation}".rstrip(", ")),
+        ("algorithm", f"{page.estimate.algorithm} {wanted.algorithm.version}".strip()),
+        ("parameters", ", ".join(f"{name} = {value}" for name, value in wanted.algorithm.parameters.items())),
+        ("area", f"{page.estimate.area_km2:,.0f} km² in tiles of {wanted.grid}"),
+        ("period", period),
+        ("platform", f"{page.estimate.platform}{' (advised)' if wanted.platform == 'advise' else ''}"),
+        ("deadline", wanted.deadline),
+        ("budget", budget),
+        ("output", f"{output.format}, {output.crs or 'CRS of the tiles'}, {output.place}"),
+        ("long-term storage", output.long_term_storage),
+        ("licence", output.licence),
+        ("quality", "; ".join(wanted.quality)),
+        ("notes", wanted.notes),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _verdict(estimate: Estimate) -> str:
+    if estimate.possible == "no":
+        return "not possible as it stands"
+    return estimate.verdict or "rough: no verdict without a pilot"
+
+
+def _numbers(estimate: Estimate) -> list[tuple[str, str]]:
+    from upscaling.estimate.show import facts_of
+
+    return facts_of(estimate)
+
+
+def _html(page: _Page, picture: Path) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("upscaling.estimate", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    image = base64.b64encode(picture.read_bytes()).decode()
+    return environment.get_template("requirements.html").render(**_shown(page), image=image)
+
+
+def _shown(page: _Page) -> dict[str, Any]:
+    from upscaling.estimate.show import amount, duration
+
+    return {
+        "title": page.wanted.title,
+        "facts": _facts(page),
+        "numbers": _numbers(page.estimate),
+        "verdict": _verdict(page.estimate),
+        "estimate": page.estimate,
+        "platforms": page.platforms,
+        "risks": page.risks,
+        "questions": page.questions,
+        "amount": amount,
+        "duration": duration,
+    }
+
+
+def _markdown(page: _Page) -> str:
+    estimate = page.estimate
+    parts = [f"# {_plain(page.wanted.title)}", f"Feasibility: **{_verdict(estimate)}**. Made {estimate.made}."]
+    parts += ["![tiles](tiles.png)", "## Requirements", _table(("", ""), _facts(page))]
+    parts += ["## Numbers", _table(("", ""), _numbers(estimate)), _list(estimate.rests_on)]
+    checks = [(check.name, check.answer, check.text) for check in estimate.checks]
+    parts += ["## Is it possible?", _table(("question", "answer", "found"), checks)]
+    if page.platforms:
+        rows = [(row.platform, row.possible, _cost(row), "; ".join(row.refusals)) for row in page.platforms]
+        parts += ["## Platforms", _table(("platform", "possible", "cost", "what speaks against it"), rows)]
+    parts += ["## Risks", _list(page.risks), "## Open questions", _list(page.questions)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _cost(row: PlatformRow) -> str:
+    from upscaling.estimate.show import amount
+
+    return "unknown" if row.cost is None else f"{amount(row.cost.p50)} {row.currency}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_plain(cell) for cell in line) + " |" for line in lines)
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {_plain(line)}" for line in lines) or "None."
+
+
+def _plain(text: str) -> str:
+    """Return a text that means nothing to Markdown or HTML."""
+    escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{sign}" if sign in "\\`*_|[]" else sign for sign in escaped)
