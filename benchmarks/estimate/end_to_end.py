@@ -58,7 +58,7 @@ def one_seed(folder: Path, seed: int, tiles: int) -> dict[str, Any]:
     backend.start()
     try:
         write_config(folder, backend.url, tiles)
-        command = ["upscaling", "estimate", "config.yaml", "--pilot", "--yes", "--json", *_WORKFLOW]
+        command = ["upscaling", "estimate", "config.yaml", "--pilot", "--yes", "--json"]
         said = call(folder, backend, command)
         estimate = json.loads(said.stdout)
         begun = time.monotonic()

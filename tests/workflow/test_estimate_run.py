@@ -20,7 +20,7 @@ from tests.workflow.conftest import Run
 
 COLUMNS, ROWS = 6, 5
 FLOOR = 2.0
-PILOT = ("--snakefile", str(ROOT / "Snakefile"), "--profile", str(ROOT / "workflow/profiles/local"), "--yes", "--json")
+PILOT = ("--yes", "--json")
 
 
 @pytest.fixture
