@@ -77,9 +77,7 @@ def read_jobs(run_folder: Path, plan: Plan, *, sizes: bool = True) -> Jobs:
         past = [_number(entry.get("costs")) for entry in receipt.get("history") or () if entry.get("error")]
         failed[place] = len(past) + (state.state in {"failed", "canceled"})
         failed_costs += [cost for cost in past if cost is not None]
-        spent += sum(_number(entry.get("costs")) or 0.0 for entry in receipt.get("history") or ()) + (
-            state.costs or 0.0
-        )
+        spent += state.spent or 0.0
         if state.state == "failed" and state.costs is not None:
             failed_costs.append(state.costs)
         if state.state != "finished":
