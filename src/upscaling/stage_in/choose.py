@@ -217,14 +217,14 @@ def _shape(item: Mapping[str, Any]) -> Any:
                 return outline
             import antimeridian
 
-            return shapely.make_valid(shape(antimeridian.fix_shape(dict(item["geometry"]))))
+            return shapely.make_valid(shape(antimeridian.fix_shape(dict(item["geometry"]), fix_winding=True)))
         edges = _edges(item)
         if edges is not None:
             west, south, east, north = edges
             if west <= east:
                 return box(west, south, east, north)
             return shapely.union_all([box(west, south, 180, north), box(-180, south, east, north)])
-    except (ValueError, TypeError, AttributeError, KeyError, shapely.errors.ShapelyError):
+    except (ValueError, TypeError, AttributeError, LookupError, shapely.errors.ShapelyError):
         pass
     return None
 

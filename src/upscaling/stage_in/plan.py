@@ -43,7 +43,7 @@ Say = Callable[[str], None]
 _MOST = 1_000_000
 _NAMED = 20  # items that are named when they are left out
 # What reading an item raises that is not as STAC has it.
-_ODD = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+_ODD = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 _CELL = 5.0  # degrees: what one search covers at the most, along each axis
 _LABEL = re.compile(r"[^A-Za-z0-9_-]+")
 

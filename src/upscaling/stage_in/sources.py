@@ -121,12 +121,9 @@ def _of_any_kind(search: Search, boxes: Any, spans: Any, *, key: str, say: Say) 
 
 
 def _parsed(text: bytes, place: str) -> dict[str, Any]:
-    import orjson
+    from upscaling.util.stac_walk import parse_json
 
-    try:
-        content = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        content = None
+    content = parse_json(text)
     if not isinstance(content, dict):
         raise FetchError(f"{shown(place)} is no STAC: not a JSON object")
     return content

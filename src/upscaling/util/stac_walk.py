@@ -16,12 +16,12 @@ from urllib.parse import unquote, urljoin, urlsplit
 from upscaling.util.stac_assets import StacAsset, not_repeated
 from upscaling.util.text import plain_text
 
-__all__ = ["HrefError", "StacDocument", "StacWalk", "join", "kind_of", "local_target"]
+__all__ = ["HrefError", "StacDocument", "StacWalk", "join", "kind_of", "local_target", "parse_json"]
 
 _FOLLOWED = {"item", "child"}
 _OTHER_SCHEMES = {"data", "file", "javascript", "mailto"}
 _LONGEST_ID = 500  # characters
-_LONGEST_PATH = 4096
+_LONGEST_NAME = 255  # bytes of a file's name
 
 
 class HrefError(ValueError):
@@ -83,6 +83,26 @@ def _linked_kind(content: Any) -> str | None:
     return "Catalog" if "links" in content or isinstance(content.get("assets"), Mapping) else None
 
 
+def parse_json(text: bytes) -> Any:
+    """Return the content of a JSON document; None where it is none.
+
+    Halves of characters become question marks, and NaN, which no JSON has but many programs write, null.
+    """
+    import json
+
+    import orjson
+
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        content = json.loads(text.decode("utf-8", "replace"), parse_constant=lambda _name: None)
+        return orjson.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
 def join(base: str, href: str) -> str:
     """Return the address of a link in a document of the web or of object storage.
 
@@ -114,7 +134,8 @@ def local_target(base: Path, href: str) -> Iterator[Path]:
     plain = href.removeprefix("file://").removeprefix("file:")
     short = re.split(r"[?#]", plain, maxsplit=1)[0]
     for name in dict.fromkeys((plain, unquote(plain), short, unquote(short))):
-        if name and "\0" not in name and len(name) < _LONGEST_PATH:
+        longest = max(len(part.encode("utf-8", "replace")) for part in name.split("/"))
+        if name and "\0" not in name and longest <= _LONGEST_NAME:
             yield base.parent / name
 
 

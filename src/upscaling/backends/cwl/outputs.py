@@ -18,7 +18,7 @@ from upscaling.stage_in.stage import stage_of
 from upscaling.stage_in.web import is_remote
 from upscaling.util.file_families import families
 from upscaling.util.stac_assets import described, select
-from upscaling.util.stac_walk import StacDocument, StacWalk, kind_of, local_target
+from upscaling.util.stac_walk import StacDocument, StacWalk, kind_of, local_target, parse_json
 from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
@@ -263,16 +263,11 @@ class _Folder:
 
     def _documents(self, files: list[Path]) -> list[str]:
         """Return the STAC documents among files, catalogues first and the upper before the lower."""
-        import orjson
-
         kinds: dict[str, str] = {}
         for path in files:
             if path.suffix.lower() not in (".json", ".geojson") or path.stat().st_size > _LARGEST_DOCUMENT:
                 continue
-            try:
-                content = orjson.loads(path.read_bytes())
-            except (orjson.JSONDecodeError, RecursionError):
-                continue
+            content = parse_json(path.read_bytes())
             kind = kind_of(content)
             if kind is not None:
                 kinds[str(path)] = kind
@@ -327,16 +322,11 @@ class _Folder:
         return taken
 
     def _document(self, path: str) -> Any:
-        import orjson
-
         if path not in self._read_before:
             place = Path(path)
             if not place.is_file() or place.stat().st_size > _LARGEST_DOCUMENT:
                 return None
-            try:
-                self._read_before[path] = orjson.loads(place.read_bytes())
-            except (orjson.JSONDecodeError, RecursionError):
-                return None
+            self._read_before[path] = parse_json(place.read_bytes())
         return self._read_before[path]
 
     def _target(self, base: str, href: str) -> str:

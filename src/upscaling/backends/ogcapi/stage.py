@@ -24,7 +24,7 @@ from upscaling.http.s3 import read_object
 from upscaling.model import FetchedAsset, Outcome
 from upscaling.util.files import written_whole
 from upscaling.util.stac_assets import StacAsset, described, file_name, select
-from upscaling.util.stac_walk import HrefError, StacDocument, StacWalk, join, kind_of
+from upscaling.util.stac_walk import HrefError, StacDocument, StacWalk, join, kind_of, parse_json
 
 __all__ = ["stage"]
 
@@ -162,17 +162,12 @@ def _collection_of(geojson: bytes) -> str:
 
 def _opened(client: OgcApiClient, href: str) -> Any:
     """Read one JSON document; None where it is none."""
-    import orjson
-
     if href.startswith("s3://"):
         text = read_object(href, "OGCAPI_S3", _LARGEST_DOCUMENT)
     else:
         with client.request("GET", _followed(href)) as answer:
             text = answer.content(_LARGEST_DOCUMENT)
-    try:
-        return orjson.loads(text)
-    except (orjson.JSONDecodeError, RecursionError):
-        return None
+    return parse_json(text)
 
 
 def _may_be_stac(thing: Found) -> bool:
