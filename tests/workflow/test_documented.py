@@ -1,4 +1,4 @@
-"""Every command and snippet of README, config/README and docs works as written, in a fresh clone and in an empty folder.
+"""Every command and snippet of README, config/README and docs works as written, in a clone and in an empty folder.
 
 What cannot be had here stands in a table with the reason; an entry that fits nothing any more is an error, too.
 """
