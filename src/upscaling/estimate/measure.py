@@ -70,7 +70,7 @@ def read_jobs(run_folder: Path, plan: Plan, *, sizes: bool = True) -> Jobs:
     failed = np.zeros(number, dtype=np.int64)
     spent, failed_costs, slurm_jobs = 0.0, list[float](), list[str]()
     for place, state in enumerate(states):
-        if not state.attempt:
+        if not state.attempt and state.spent is None:
             finished[place] = state.state == "finished"  # without data, or its receipt is gone
             continue
         receipt = _receipt(f"{run_folder}/receipts/{state.tile}.json")
