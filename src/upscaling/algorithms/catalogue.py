@@ -280,7 +280,7 @@ def _load(path: Path) -> str:
         return path.read_bytes().decode("utf-8")  # the very bytes: a newline more or less is another sha256
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path} (looked in {Path(os.curdir).resolve()})", key=_KEY) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no text; a NUL in the name
         raise ConfigError(f"cannot be read: {error}", file=path, key=_KEY) from None
 
 

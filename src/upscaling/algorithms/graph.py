@@ -136,7 +136,8 @@ def _uses(graph: Mapping[str, Any], names: frozenset[str], keys: frozenset[str])
         for name, node in graph.items()
         if node.get("process_id") == "array_element"
         and _arguments(node).get("data") == {"from_parameter": "context"}
-        and _arguments(node).get("label") in keys
+        and isinstance(label := _arguments(node).get("label"), str)
+        and label in keys
     }
 
     def is_it(value: Any) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from upscaling.config import Config
     from upscaling.config.ogcapi import OgcApiBackendConfig
 
-__all__ = ["alternatives", "essence", "find_process", "pin_process", "read_inputs", "schema_of_cwl"]
+__all__ = ["alternatives", "essence", "find_process", "pin_process", "read_inputs", "schema_of_cwl", "types_of"]
 
 _KEY = "algorithm.source"
 _REMOTE = ("http://", "https://")
@@ -214,7 +214,8 @@ def _occurs(value: Any, default: int) -> int:
 
 def _schema(entry: Mapping[str, Any]) -> dict[str, Any]:
     given = entry.get("schema")
-    schema = _tidy(given) if isinstance(given, Mapping) else _old_schema(entry.get("input") or entry)
+    old = entry.get("input")
+    schema = _tidy(given) if isinstance(given, Mapping) else _old_schema(old if isinstance(old, Mapping) else entry)
     least, most = _occurs(entry.get("minOccurs"), 1), _occurs(entry.get("maxOccurs"), 1)
     if most > 1 and schema.get("type") != "array":
         several = {"type": "array", "items": schema, "minItems": max(least, 1), "maxItems": most}
@@ -233,13 +234,28 @@ def _tidy(schema: Any) -> Any:
         name = str(schema["$ref"]).rpartition("/")[2].lower()
         meant: dict[str, Any] = next((meant for part, meant in _REFERENCES if part in name), {})
         return {**meant, **_tidy({key: value for key, value in schema.items() if key != "$ref"})}
-    tidied = {str(key): _tidy(value) for key, value in schema.items()}
+    tidied = {str(key): _tidy(value) for key, value in schema.items() if _is_sane(str(key), value)}
     for bound in ("exclusiveMinimum", "exclusiveMaximum"):
         if isinstance(tidied.get(bound), bool):
             del tidied[bound]
     if tidied.get("nullable") is True and isinstance(tidied.get("type"), str):
         tidied["type"] = [tidied["type"], "null"]
     return tidied
+
+
+def _is_sane(word: str, value: Any) -> bool:
+    """Return whether a word of JSON Schema that is read here has a value of its type; what has not says nothing."""
+    if word in {"anyOf", "oneOf", "allOf"}:
+        return isinstance(value, list) and all(isinstance(part, Mapping) for part in value)
+    if word == "type":
+        return isinstance(value, str) or (isinstance(value, list) and all(isinstance(part, str) for part in value))
+    if word == "properties":
+        return isinstance(value, Mapping) and all(isinstance(part, Mapping) for part in value.values())
+    if word == "items":
+        return isinstance(value, Mapping)
+    if word in {"enum", "required"}:
+        return isinstance(value, list)
+    return isinstance(value, str) if word in {"format", "contentMediaType", "$ref"} else True
 
 
 def _old_schema(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,7 +274,8 @@ def _old_schema(entry: Mapping[str, Any]) -> dict[str, Any]:
     schema: dict[str, Any] = {
         "type": _LITERALS.get(name, name if name in {"integer", "number", "boolean"} else "string")
     }
-    values = domain.get("allowedValues") or (domain.get("valueDefinition") or {}).get("allowedValues")
+    definition = domain.get("valueDefinition")
+    values = domain.get("allowedValues") or (definition if isinstance(definition, Mapping) else {}).get("allowedValues")
     if isinstance(values, list) and values and all(isinstance(value, str | int | float) for value in values):
         schema["enum"] = values
     if domain.get("defaultValue") is not None:
@@ -283,6 +300,14 @@ def schema_of_cwl(cwl: Any) -> dict[str, Any]:
         fields = {name: schema_of_cwl(field) for name, field in cwl["fields"].items()}
         return {"type": "object", "properties": fields}
     return {}
+
+
+def types_of(schema: Mapping[str, Any]) -> set[str]:
+    """Return the types that a schema names, without null."""
+    given = schema.get("type")
+    return {
+        name for name in (given if isinstance(given, list) else [given]) if isinstance(name, str) and name != "null"
+    }
 
 
 def alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:

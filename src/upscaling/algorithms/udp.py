@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ _NEVER_LEFT_OUT = frozenset({"x", "y", "value", "data", "accept", "spatial_exten
 
 
 _DEEPEST = 200  # levels of nesting: every walk of a graph goes down one call a level
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TEXTS = ("id", "summary", "description", "title")
 
 
@@ -70,11 +72,17 @@ def _check_json(definition: Any) -> None:
         following: list[Any] = []
         for value in level:
             if isinstance(value, Mapping):
+                for word in ("from_node", "from_parameter"):
+                    if set(value) == {word} and not isinstance(value[word], str):
+                        raise ConfigError(f"has a `{word}` that is no text")
+                following += value
                 following += value.values()
             elif isinstance(value, list):
                 following += value
             elif isinstance(value, float) and not math.isfinite(value):
                 raise ConfigError(f"holds {value}, which is not JSON")
+            elif isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
+                raise ConfigError(f"holds a text that is no Unicode: {value[:40]!r}")
         if not following:
             return
         level = following

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from upscaling.algorithms.ogc_process import CRS84, alternatives
+from upscaling.algorithms.ogc_process import CRS84, alternatives, types_of
 from upscaling.binding.base import (
     BBOX_NAMES,
     CRS_NAMES,
@@ -117,7 +117,7 @@ class OgcBinder(Binder):
 
     def encode(self, parameter: Parameter, choice: Choice, value: Any, at: Coordinates) -> Any:
         """Return a form's value as this input writes it, checked against its schema."""
-        types = {schema.get("type") for schema in alternatives(parameter.schema)}
+        types = set().union(*map(types_of, alternatives(parameter.schema)))
         if isinstance(value, Box):
             assert at.tile is not None  # noqa: S101 -- a box is of a tile
             value = _box(value, parameter, choice, at.tile)
@@ -126,7 +126,7 @@ class OgcBinder(Binder):
                 raise ConfigError("the tiles' CRS has no EPSG code", key="algorithm.bind")
             if "integer" not in types:
                 value = str(value) if str(parameter.default or "").isdigit() else f"EPSG:{value}"
-        elif isinstance(value, dict) and types <= {"string", None} and "string" in types:
+        elif isinstance(value, dict) and types == {"string"}:
             value = json.dumps(value)
         _check(parameter, value, f"algorithm.bind.{parameter.name}")
         return self._qualify(value)
@@ -165,7 +165,7 @@ def space_choice(parameter: Parameter) -> Choice | None:
 
 def _choice_of(schema: Mapping[str, Any], name: str, parameter: Parameter) -> Choice | None:
     members = set(schema.get("properties") or ())
-    kind = schema.get("type")
+    kinds = types_of(schema)
     form = None
     if schema.get("format") == "ogc-bbox" or {"bbox", "crs"} <= members:
         form = "bbox-auto"
@@ -177,13 +177,13 @@ def _choice_of(schema: Mapping[str, Any], name: str, parameter: Parameter) -> Ch
         form = "feature"
     elif {"type", "features"} <= members:
         form = "feature-collection"
-    elif kind == "object" and name == "intersects":
+    elif "object" in kinds and name == "intersects":
         form = "geojson"
-    elif kind == "array" and name in BBOX_NAMES and (schema.get("items") or {}).get("type") in {"number", "integer"}:
+    elif "array" in kinds and name in BBOX_NAMES and (schema.get("items") or {}).get("type") in {"number", "integer"}:
         form = "bbox-array"
-    elif kind == "string" and "enum" not in schema and "format" not in schema:
+    elif "string" in kinds and "enum" not in schema and "format" not in schema:
         form = named_form(name, parameter.description, parameter.default)
-    if form is None and kind in {"string", "integer"} and name in CRS_NAMES and "enum" not in schema:
+    if form is None and kinds & {"string", "integer"} and name in CRS_NAMES and "enum" not in schema:
         form = "epsg"
     return Choice(form, _WHY) if form else None
 
@@ -217,12 +217,12 @@ def _moment_kind(parameter: Parameter) -> MomentKind | None:
     kinds: set[MomentKind] = set()
     for schema in alternatives(parameter.schema):
         items = schema.get("items") or {}
-        if schema.get("type") == "array" and (
+        if "array" in types_of(schema) and (
             str(items.get("format")).startswith("date")
             or (items.get("type") == "string" and INTERVAL_NAMES.fullmatch(parameter.name))
         ):
             return "interval"
-        if schema.get("type") == "string" and "enum" not in schema:
+        if "string" in types_of(schema) and "enum" not in schema:
             named = str(schema.get("format"))
             kinds.add("date-time" if named == "date-time" else "date" if named == "date" else "text")
     return next((kind for kind in ("date-time", "date", "text") if kind in kinds), None)

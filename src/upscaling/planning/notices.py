@@ -36,8 +36,8 @@ def notices_of(config: Config, algorithm: Algorithm, table: Any, filled: Collect
     definition = read_json(algorithm.path)
     graph = definition["process_graph"]
     if names := [name for name in filled if unread(graph, name)]:
-        reads = "reads" if len(names) == 1 else "read"
-        yield f"{', '.join(names)}: nothing in the graph of {algorithm.id} {reads} it, so its value changes nothing"
+        ends = "reads it, so its value changes" if len(names) == 1 else "reads them, so their values change"
+        yield f"{', '.join(names)}: nothing in the graph of {algorithm.id} {ends} nothing"
     if config.area is None or table is None:
         return
     found = sorted({node["process_id"] for node in nodes_of(graph)} & NEIGHBOURHOOD)

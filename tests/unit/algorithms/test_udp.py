@@ -116,3 +116,47 @@ def test_a_parameter_is_followed_to_where_it_is_used() -> None:
         ("reduce_dimension", "data"),
     }
     assert uses_of(graph, "data") == set()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (udp({"a": node("x", y={"from_node": "a"}, result=True)}), "the process graph is circular: a -> a"),
+        (
+            udp({"a": node("x", y={"from_node": "b"}), "b": node("x", y=[{"from_node": "a"}], result=True)}),
+            "the process graph is circular: a -> b -> a",
+        ),
+        (
+            udp(
+                {
+                    "a": node(
+                        "apply",
+                        result=True,
+                        process={"process_graph": {"c": node("x", y={"from_node": "c"}, result=True)}},
+                    )
+                }
+            ),
+            "a child process of 'a' is circular: c -> c",
+        ),
+        (udp({"a": node("x", y=float("inf"), result=True)}), "holds inf, which is not JSON"),
+        (udp({"a": node("x", y="\ud800", result=True)}), "holds a text that is no Unicode"),
+        (udp({"a": node("x", y={"from_parameter": {}}, result=True)}), "has a `from_parameter` that is no text"),
+        (
+            udp({"a": node("x", result=True)}, [{"name": "p", "schema": {"type": "date"}}]),
+            "the `schema` of parameter 'p'",
+        ),
+        (udp({"a": node("x", result=True)}, [{"name": "p", "schema": {"anyOf": 1}}]), "the `schema` of parameter 'p'"),
+        (
+            udp({"a": node("x", result=True)}, [{"name": "p", "description": {}}]),
+            "`description` of parameter 'p' is no",
+        ),
+        ({**udp({"a": node("x", result=True)}), "id": []}, "`id` is no text"),
+        ({**udp({"a": node("x", result=True)}), "default_job_options": []}, "`default_job_options` is no object"),
+        ({**udp({"a": {**node("x", result=True), "namespace": 1}})}, "the `namespace` of node 'a' is no text"),
+    ],
+)
+def test_what_no_platform_can_run_is_refused_in_one_line(content: Any, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_udp(content, file="udp.json")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

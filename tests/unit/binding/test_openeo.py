@@ -296,3 +296,79 @@ def test_a_spatial_parameter_never_stays_on_its_default(shared_data: Path, tmp_p
     assert Binder(soil, {}, {}).arguments(Coordinates(TILE))["bounding_box"]["west"] == 676000.0
     with pytest.raises(ConfigError, match="area: bounding_box of barren_soil would stay on its default: give an area"):
         Binder(soil, {}, {}, space=False, each=["cloud_cover"])
+
+
+READS_NO_CRS = "def apply_datacube(cube, context):\n    west = context['area']['west']\n    return cube\n"
+READS_TEXT = "def apply_datacube(cube, context):\n    code = context['area']['crs'].split(':')[1]\n    return cube\n"
+READS_ANY = (
+    "def apply_datacube(cube, context):\n    crs = CRS.from_user_input(context['area']['crs'])\n    return cube\n"
+)
+AREA = {"from_parameter": "area"}
+
+
+@pytest.mark.parametrize(
+    ("graph", "form", "why"),
+    [
+        ({"n": node("run_udf", result=True, udf=READS_NO_CRS, context={"area": AREA})}, "bbox-lonlat", "no crs of it"),
+        ({"n": node("run_udf", result=True, udf=READS_TEXT, context=AREA)}, "bbox-epsg-text", "reads its crs as text"),
+        ({"n": node("run_udf", result=True, udf=READS_ANY, context={"area": AREA})}, "bbox", "type is bounding-box"),
+        ({"n": node("array_element", result=True, data=AREA, label="west")}, "bbox-lonlat", "takes west out of it"),
+        (
+            {
+                "w": node("array_element", data=AREA, label="west"),
+                "c": node("array_element", data=AREA, label="crs"),
+                "n": node("x", result=True, y=[{"from_node": "w"}, {"from_node": "c"}]),
+            },
+            "bbox",
+            "type is bounding-box",
+        ),
+        (
+            {
+                "u": node("run_udf", udf=READS_NO_CRS, context={"area": AREA}),
+                "n": node("load_collection", result=True, spatial_extent=AREA, x={"from_node": "u"}),
+            },
+            "bbox",
+            "type is bounding-box",
+        ),
+        (
+            {
+                "n": node(
+                    "apply_neighborhood",
+                    result=True,
+                    context={"where": AREA},
+                    process={
+                        "process_graph": {
+                            "e": node("array_element", data={"from_parameter": "context"}, label="where"),
+                            "m": node("mask_polygon", result=True, mask={"from_node": "e"}),
+                        }
+                    },
+                )
+            },
+            "geojson",
+            "goes to mask_polygon.mask",
+        ),
+    ],
+)
+def test_what_the_graph_reads_of_a_box_chooses_its_form(
+    tmp_path: Path, graph: dict[str, Any], form: str, why: str
+) -> None:
+    given = algorithm(tmp_path, udp(graph, [{"name": "area", "schema": BOX}]))
+    choice = Binder(given, {}, {}).choices["area"]
+    assert choice.form == form
+    assert why in choice.why
+    wanted = {"bbox-epsg-text": "EPSG:32632", "bbox": 32632, "bbox-lonlat": 4326}
+    if form in wanted:
+        assert Binder(given, {}, {}).arguments(Coordinates(TILE))["area"]["crs"] == wanted[form]
+    bound = Binder(given, {}, {"area": "bbox-epsg-text"})
+    assert bound.arguments(Coordinates(TILE))["area"]["crs"] == "EPSG:32632"
+
+
+def test_a_service_that_works_by_another_spatial_key_runs_without_an_area(tmp_path: Path) -> None:
+    declared = [{"name": "area", "schema": BOX, "optional": True, "default": None}]
+    declared += [{"name": name, "schema": {"type": "string"}} for name in ("burst_id", "date")]
+    given = algorithm(tmp_path, udp({"n": node("x", result=True)}, declared))
+    binder = Binder(given, {"date": "2024-01-01"}, {}, space=False, each=["burst_id"])
+    assert binder.arguments(Coordinates(None, values={"burst_id": "b1"})) == {"date": "2024-01-01", "burst_id": "b1"}
+    plain = algorithm(tmp_path, udp({"n": node("x", result=True)}, [declared[0], declared[2]]))
+    with pytest.raises(ConfigError, match=r"^area: area of p would stay on its default: give an area"):
+        Binder(plain, {}, {}, space=False, each=["date"])
