@@ -321,6 +321,7 @@ class Processing(backend.Processing):  # type: ignore[misc]
             name, asset = next(iter(assets.items()))
             return flask.Response((Path(asset["output_dir"]) / name).read_bytes(), mimetype=asset["type"])
         finally:
+            self._supervisor.forget(job.id)
             if self._store.get(job.id) is not None:
                 self._jobs.delete_job(job.id, user)
 

@@ -144,6 +144,7 @@ def _build(
     from openeo_driver.backend import CollectionCatalog, UdfRuntimes
 
     from upscaling.local_backend.front import BatchJobs, Implementation, Processes, Processing
+    from upscaling.local_backend.guard import guard_requests
     from upscaling.local_backend.jobs import JobStore
     from upscaling.local_backend.supervisor import Supervisor
 
@@ -161,6 +162,7 @@ def _build(
         udf_runtimes=UdfRuntimes(),
     )
     app = views.build_app(implementation)
+    guard_requests(app)
     _add_views(app, jobs)
     _add_workspaces(app, supervisor.workspaces)
     supervisor.recover()

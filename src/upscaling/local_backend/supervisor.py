@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 # A job that is running when the back-end dies is run again; one that takes the back-end down must not do so for ever.
 MAX_ATTEMPTS = 3
 _MOST_REVIVALS = 3  # tries, one after another, to start the worker process after it was killed
+_AGAIN_SECONDS = 2.0
 # Owner of the jobs behind POST /result, before the user's name; no token can hold it.
 SYNCHRONOUS = "sync:"
 # Play money: a credit per job that ran, and one per 1,000 km² of result.
@@ -60,6 +64,8 @@ class Supervisor:
         self._active: set[str] = set()
         self._waiters: dict[str, threading.Event] = {}
         self._closing = False
+        self._undone: deque[dict[str, Any]] = deque()
+        self._timer: threading.Timer | None = None
         self._start_fork_server()
 
     def folder(self, job_id: str) -> Path:
@@ -100,9 +106,26 @@ class Supervisor:
                     return
                 if job.id in self._active:
                     continue
+                try:
+                    self._prepare(job)
+                except Exception as error:
+                    log.exception("job %s cannot be prepared", job.id)
+                    if _may_pass(error) and not job.user.startswith(SYNCHRONOUS):
+                        self._later()
+                        return
+                    self._give_up(job, f"the job cannot be prepared: {error}")
+                    continue
                 self._active.add(job.id)
-                self._prepare(job)
                 self._send({"do": "run", "job": job.id, "folder": str(self.folder(job.id))})
+
+    def _give_up(self, job: Job, message: str) -> None:
+        """End a job that has no process, and the request that waits for it, even if nothing can be written."""
+        try:
+            self._fail(job, "Internal", message)
+        except (OSError, sqlite3.Error):
+            log.exception("the end of job %s cannot be written down", job.id)
+        if waiter := self._waiters.get(job.id):
+            waiter.set()
 
     def kill(self, job_id: str) -> None:
         """Kill the job's process, if it has one."""
@@ -112,12 +135,18 @@ class Supervisor:
 
     def wait(self, job_id: str) -> None:
         """Block until the job's process has ended; call before the job is queued."""
-        self._waiters[job_id].wait()
-        del self._waiters[job_id]
+        try:
+            self._waiters[job_id].wait()
+        finally:
+            self.forget(job_id)
 
     def expect(self, job_id: str) -> None:
         """Announce that ``wait`` will be called for this job."""
         self._waiters[job_id] = threading.Event()
+
+    def forget(self, job_id: str) -> None:
+        """Wait no longer for a job, if anybody does."""
+        self._waiters.pop(job_id, None)
 
     def close(self) -> None:
         """End the fork server and with it every job process; their jobs are run again at the next start."""
@@ -166,17 +195,51 @@ class Supervisor:
 
     def _hear(self) -> None:
         for line in self._lines:
-            message = json.loads(line)
-            if message["event"] == "started":
-                job = self.store.get(message["job"])
-                attempts = job.attempts + 1 if job else 1
-                if (
-                    self.store.change(message["job"], ("queued",), status="running", started=now(), attempts=attempts)
-                    is None
-                ):
-                    self.kill(message["job"])  # canceled or deleted in the meantime
-            elif message["event"] == "ended":
-                self._ended(message)
+            self._undone.append(json.loads(line))
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Do what the fork server's messages ask for; on a full disk, again until it works."""
+        with self._lock:
+            while self._undone:
+                message = self._undone[0]
+                try:
+                    self._handle(message)
+                except Exception as error:
+                    log.exception("message %s cannot be dealt with", message)
+                    if _may_pass(error):
+                        self._later()
+                        return
+                    if job := self.store.get(message["job"]):
+                        self._give_up(job, f"internal error: {error!r}")
+                self._undone.popleft()
+
+    def _later(self) -> None:
+        """Go on in some seconds."""
+        if self._closing or (self._timer is not None and self._timer.is_alive()):
+            return
+        self._timer = threading.Timer(_AGAIN_SECONDS, self._go_on)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _go_on(self) -> None:
+        self._timer = None
+        try:
+            self._catch_up()
+            self.dispatch()
+        except Exception:
+            log.exception("going on failed")
+            self._later()
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        if message["event"] == "started":
+            job = self.store.get(message["job"])
+            attempts = job.attempts + 1 if job else 1
+            fields = {"status": "running", "started": now(), "attempts": attempts}
+            if self.store.change(message["job"], ("queued",), **fields) is None:
+                self.kill(message["job"])  # canceled or deleted in the meantime
+        elif message["event"] == "ended":
+            self._ended(message)
 
     def _revive(self) -> None:
         """Start another fork server after one was killed from outside, and its children with it."""
@@ -204,7 +267,7 @@ class Supervisor:
             "options": job.options,
             "user": job.user,
             "log_level": job.log_level,
-            "definitions": self.store.processes(job.user),
+            "definitions": self.store.processes(job.user.removeprefix(SYNCHRONOUS)),
         }
         write_json(folder / "job.json", content)
 
@@ -217,8 +280,8 @@ class Supervisor:
             shutil.rmtree(self.folder(job_id), ignore_errors=True)
         else:
             self._write_down(job, message, duration)
-        if job_id in self._waiters:
-            self._waiters[job_id].set()
+        if waiter := self._waiters.get(job_id):
+            waiter.set()
         self.dispatch()
 
     def _write_down(self, job: Job, message: Mapping[str, Any], duration: float) -> None:
@@ -265,3 +328,11 @@ class Supervisor:
             costs=CREDITS_PER_JOB,
             error=(code, message),
         )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether an error is one of the machine's that ends by itself or by its operator: a full disk, a locked file."""
+    return isinstance(error, sqlite3.OperationalError) or (
+        isinstance(error, OSError)
+        and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENOMEM}
+    )

@@ -1,0 +1,169 @@
+"""What a request must be before openeo_driver sees it: JSON that others can read, and an object of the right shape."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from typing import Any
+
+from flask.json.provider import DefaultJSONProvider
+
+__all__ = ["StrictJson", "guard_requests", "strict_loads"]
+
+# Deeper than any process graph; code that walks one calls itself.
+DEEPEST = 100
+# Larger numbers do not fit into the database, nor into what clients read.
+LARGEST = 2**53
+
+_TEXT = {"type": ["string", "null"]}
+_NODE = {
+    "type": "object",
+    "required": ["process_id"],
+    "properties": {
+        "process_id": {"type": "string"},
+        "namespace": _TEXT,
+        "arguments": {"type": "object"},
+        "result": {"type": ["boolean", "null"]},
+    },
+}
+_GRAPH = {"type": "object", "minProperties": 1, "additionalProperties": _NODE}
+_PARAMETER = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+_PROCESS = {
+    "type": "object",
+    "required": ["process_graph"],
+    "properties": {
+        "process_graph": _GRAPH,
+        "id": _TEXT,
+        "summary": _TEXT,
+        "description": _TEXT,
+        "parameters": {"type": ["array", "null"], "items": _PARAMETER},
+        "returns": {"type": ["object", "null"]},
+        "categories": {"type": ["array", "null"], "items": {"type": "string"}},
+        "deprecated": {"type": ["boolean", "null"]},
+        "experimental": {"type": ["boolean", "null"]},
+        "public": {"type": ["boolean", "null"]},
+        "exceptions": {"type": ["object", "null"]},
+        "examples": {"type": ["array", "null"], "items": {"type": "object"}},
+        "links": {"type": ["array", "null"], "items": {"type": "object"}},
+        "default_job_options": {"type": ["object", "null"]},
+        "default_synchronous_options": {"type": ["object", "null"]},
+    },
+}
+_SETTINGS = {
+    "title": _TEXT,
+    "description": _TEXT,
+    "plan": _TEXT,
+    "budget": {"type": ["number", "null"]},
+    "log_level": {"type": "string"},
+    "job_options": {"type": ["object", "null"]},
+    "process": _PROCESS,
+    "process_graph": _GRAPH,
+}
+_JOB = {
+    "type": "object",
+    "properties": _SETTINGS,
+    "anyOf": [{"required": ["process"]}, {"required": ["process_graph"]}],
+}
+_BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "result"): _JOB,
+    ("POST", "jobs"): _JOB,
+    ("PATCH", "jobs"): {"type": "object", "properties": _SETTINGS},
+    ("POST", "validation"): {"type": "object"},  # what is wrong with the graph is its answer
+    ("PUT", "process_graphs"): _PROCESS,
+}
+
+
+class StrictJson(DefaultJSONProvider):
+    """Reads JSON as RFC 8259 has it; Python's own reader takes NaN, and numbers that become infinite."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """Return the value of a JSON text.
+
+        Raises
+        ------
+        ValueError
+            Also for a text that is nested too deeply, or holds half a character.
+        """
+        del kwargs
+        return strict_loads(s)
+
+
+def strict_loads(text: str | bytes) -> Any:
+    """Return the value of a JSON text; ValueError for whatever not every JSON reader would read."""
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels") from error
+    level, values = 0, [value]
+    while values:
+        if level > DEEPEST:
+            raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+        for entry in values:
+            _check_scalar(entry)
+        inner = [entry for entry in values if isinstance(entry, dict | list)]
+        values = [other for entry in inner for other in (entry.values() if isinstance(entry, dict) else entry)]
+        for entry in inner:
+            if isinstance(entry, dict):
+                values += list(entry)
+        level += 1
+    return value
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return value
+
+
+def _check_scalar(value: Any) -> None:
+    if isinstance(value, str):
+        value.encode("utf-8")  # UnicodeEncodeError, which is a ValueError
+        if "\0" in value:
+            raise ValueError("a text holds a null character")
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError(f"{str(value)[:40]} is too large a number")
+
+
+@lru_cache(maxsize=1)
+def _validators() -> dict[tuple[str, str], Any]:
+    from jsonschema import Draft7Validator
+
+    return {key: Draft7Validator(schema) for key, schema in _BODIES.items()}
+
+
+def guard_requests(app: Any) -> None:
+    """Let an app answer requests of a wrong shape with status 400 and one line that says what would be right."""
+    import flask
+
+    app.json = StrictJson(app)
+
+    @app.before_request  # type: ignore[untyped-decorator]
+    def check() -> None:
+        from upscaling.local_backend.front import api_error
+
+        limit = flask.request.args.get("limit", "")
+        if limit and not (limit.isascii() and limit.isdigit() and 0 < int(limit[:18]) <= LARGEST):
+            raise api_error(400, "ParameterInvalid", "limit must be a positive number")
+        if "\0" in flask.request.full_path or "%00" in flask.request.full_path:
+            raise api_error(400, "ParameterInvalid", "the address holds a null character")
+        parts = flask.request.path.strip("/").split("/")
+        name = next((part for part in parts if part in {key for _, key in _BODIES}), "")
+        validator = _validators().get((flask.request.method, name))
+        if validator is None or "workspaces" in parts:
+            return
+        try:
+            body = strict_loads(flask.request.get_data())
+        except ValueError as error:  # UnicodeDecodeError is one
+            raise api_error(400, "ContentTypeInvalid", f"the body is not JSON: {error}") from error
+        fault = next(iter(validator.iter_errors(body)), None)
+        if fault is not None:
+            where = ".".join(map(str, fault.absolute_path)) or "the body"
+            missing = "process" in str(fault.validator_value) and fault.validator in {"required", "anyOf"}
+            code = "ProcessGraphMissing" if missing else "ParameterInvalid"
+            raise api_error(400, code, f"{where}: {fault.message}"[:500])
