@@ -7,7 +7,7 @@ import difflib
 import glob
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -83,7 +83,7 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
         If it cannot be found or read, or is neither an openEO process nor an application package.
     """
     if is_package(config.source):
-        return Pinned(pin_package_of(config.source, into))
+        return Pinned(pin_package_of(config.source, into, config.files_from))
     text, place = read_source(config)
     content = parse(text, place)
     if is_scenarios(content):
@@ -98,7 +98,7 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
     if runs_on_ogcapi(content):
         process = ogc_process(service or "")
         try:
-            package = pin_package_of(package_of(content, place), into)
+            package = pin_package_of(package_of(content, place), into, config.files_from)
         except ConfigError as error:
             raise ConfigError(
                 f"{content.get('id')} runs through OGC API - Processes ({service}) and needs backend.kind ogcapi;"
@@ -158,14 +158,14 @@ def pin_udp(
     )
 
 
-def pin_package_of(source: str, into: Path) -> Algorithm:
+def pin_package_of(source: str, into: Path, files_from: Iterable[str] = ()) -> Algorithm:
     """Pin an application package; what the loader says of an address out of reach is cut to what helps."""
     from upscaling.algorithms.cwl import pin_package
     from upscaling.util.extras import require
 
     require("toil", "cwl")
     try:
-        return pin_package(source, into)
+        return pin_package(source, into, files_from=files_from)
     except ConfigError as error:
         if "Error fetching" not in error.message:
             raise

@@ -140,7 +140,7 @@ def _pin_package(config: Config, into: Path) -> tuple[Algorithm, str]:
     url = _backend(config).url
     if url is None:
         raise ConfigError("is required for a package: where to deploy it", key="backend.url")
-    package = pin_package_of(config.algorithm.source, into)
+    package = pin_package_of(config.algorithm.source, into, config.algorithm.files_from)
     parameters = tuple(
         dataclasses.replace(parameter, schema=schema_of_cwl(parameter.schema)) for parameter in package.parameters
     )

@@ -62,6 +62,9 @@ class Algorithm(_Block):
     text: `bbox-string`, `bbox-string-lonlat`, `bbox-latlon`, separated by spaces `bbox-spaces`, `bbox-spaces-lonlat`.
     Outlines in degrees: `geojson`, `feature`, `feature-collection`, `wkt`. Beside them: `epsg`, `tile-id`. With a time
     dimension: `time`, `time-string`, `time-start`, `time-end`, `time-last-day`."""
+    files_from: list[str] = []
+    """Folders whose files a local application package may name, besides its own folder. A package from the web never
+    reads files of this machine."""
     output_format: str = "GTiff"
     """File format asked for where an openEO process has no `save_result` of its own."""
 

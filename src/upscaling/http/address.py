@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["is_remote", "is_web", "origin", "secret_in", "shown"]
+__all__ = ["is_private", "is_remote", "is_web", "origin", "secret_in", "shown"]
 
+_LOCAL_NAMES = (".localhost", ".local", ".internal", ".lan")
 _SECRET = re.compile(
     r"x-(?:amz|goog|oss)-(?:signature|security-token|credential)|sig|signature|.*password|.*passwd|pwd|.*secret.*"
     r"|(?:.*[_-])?(?:token|key|sas|auth|jwt|bearer|session|sessionid|credentials?)|apikey|authorization|accesskey|hmac",
@@ -17,6 +19,18 @@ _SECRET = re.compile(
 def is_web(href: str) -> bool:
     """Return whether an address is of http or https."""
     return href.lower().startswith(("http://", "https://"))
+
+
+def is_private(url: str) -> bool:
+    """Return whether an address is, by its name, of this machine or of a private network."""
+    try:
+        host = (urlsplit(url).hostname or "").lower().rstrip(".")
+    except ValueError:
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith(_LOCAL_NAMES) or host.replace(".", "").isdigit()
 
 
 def is_remote(href: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from upscaling.errors import PlatformError
-from upscaling.http.address import origin, shown
+from upscaling.http.address import is_private, origin, shown
 from upscaling.http.reply import LARGEST_ANSWER, MOST_REDIRECTS, Reply
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def _session_class() -> Any:
                 raise requests.exceptions.InvalidURL(f"redirects out of the web, to {shown(target)}")
             if str(resp.url).startswith("https:") and scheme != "https":
                 raise requests.exceptions.InvalidURL(f"redirects out of https, to {shown(target)}")
+            if urlsplit(target).netloc and is_private(target) and not is_private(str(resp.url)):
+                raise requests.exceptions.InvalidURL(f"redirects into a private network, to {shown(target)}")
             return str(target)
 
         def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:

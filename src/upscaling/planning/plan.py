@@ -63,7 +63,7 @@ _ROOTS, _DOCUMENTS = {"catalog.json", "collection.json"}, 5_000  # of a static c
 
 # where items are brought to says nothing of what they are
 _PLACES = {"cache": True, "largest_gb": True}
-_ELSEWHERE: Any = {"stage_in": _PLACES, "for_each": {"search": _PLACES}}
+_ELSEWHERE: Any = {"algorithm": {"files_from"}, "stage_in": _PLACES, "for_each": {"search": _PLACES}}
 
 
 class PlanRow(NamedTuple):

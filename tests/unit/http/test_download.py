@@ -14,6 +14,7 @@ import pytest
 
 from tests.unit.http import fake_server as faults
 from tests.unit.http.fake_server import CONTENT, HALF, FakeServer, fake_server
+from upscaling.algorithms.cwl.reach import reach_of
 from upscaling.algorithms.cwl.vendor import vendor
 from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.results import Found
@@ -78,7 +79,8 @@ def package(server: FakeServer, declared: dict[str, Any], folder: Path) -> Path:
     literal: dict[str, Any] = {"class": "File", "location": f"{server.url}/a.tif"}
     if "file:checksum" in declared:
         literal["checksum"] = f"sha1${declared['file:checksum'][4:]}"
-    if not vendor(literal, f"{server.url}/x.cwl", folder):
+    address = f"{server.url}/x.cwl"
+    if not vendor(literal, reach_of(address, address), folder):
         raise ConfigError("cannot be had")
     return folder / literal["location"]
 

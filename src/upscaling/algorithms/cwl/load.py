@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urldefrag
 
+from upscaling.algorithms.cwl.reach import Reach, local_path
 from upscaling.errors import ConfigError
 from upscaling.http.session import new_session
 
@@ -60,11 +61,13 @@ def _leaf(error: Any, location: str) -> str:
     return f"{elsewhere}line {leaf.start[0]}, column {leaf.start[1]}: {text}"
 
 
-def _context(*, merge_keys: bool = True, read: set[str] | None = None) -> Any:
+def _context(reach: Reach, *, merge_keys: bool = True, read: set[str] | None = None) -> Any:
     """Return a loading context; without merge keys, ``<<: *anchor`` is resolved before the loader sees it.
 
     Parameters
     ----------
+    reach
+        What the document may name.
     read
         Gets the address of whatever is read.
     """
@@ -74,16 +77,30 @@ def _context(*, merge_keys: bool = True, read: set[str] | None = None) -> Any:
 
     class Fetcher(DefaultFetcher):
         def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
+            _see_small(url, reach)
             text = str(super().fetch_text(url, content_types))
             if read is not None:
                 read.add(url)
             return text if merge_keys or "<<:" not in text else _merged(text)
+
+        def check_exists(self, url: str) -> bool:
+            reach.address(url)
+            return bool(super().check_exists(url))
 
     context = LoadingContext()
     context.skip_schemas = True
     context.construct_tool_object = default_make_tool
     context.fetcher_constructor = lambda cache, _session: Fetcher(cache, new_session(FETCH_TIMEOUT_S, largest=LARGEST))
     return context
+
+
+def _see_small(url: str, reach: Reach) -> None:
+    """See that an address may be named, and that a file there is no larger than a document can be."""
+    reach.address(url)
+    if url.startswith("file:"):
+        path = reach.file(local_path(url))
+        if path.is_file() and path.stat().st_size > LARGEST:
+            raise ConfigError(f"names {path.name}, larger than {LARGEST // 10**6} MB", key=KEY, file=reach.location)
 
 
 def _merged(text: str) -> str:
@@ -98,11 +115,11 @@ def _merged(text: str) -> str:
     return json.dumps(document, default=str) if isinstance(document, dict) else text
 
 
-def load(uri: str) -> tuple[Any, Any]:
+def load(uri: str, reach: Reach) -> tuple[Any, Any]:
     """Validate a document as a runner would: schema, links between steps, types, requirements."""
     from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
 
-    context, document, uri = fetch_document(uri, _context())
+    context, document, uri = fetch_document(uri, _context(reach))
     metadata = dict(document) if isinstance(document, dict) else {}
     context, uri = resolve_and_validate_document(context, document, uri)
     for process in processes_in(context, uri):
@@ -110,7 +127,7 @@ def load(uri: str) -> tuple[Any, Any]:
     return context, metadata
 
 
-def preprocessed(uri: str) -> tuple[Any, set[str]]:
+def preprocessed(uri: str, reach: Reach) -> tuple[Any, set[str]]:
     """Load a document for ``pack``, which asks that nothing was brought up to the newest CWL version.
 
     Returns
@@ -120,7 +137,7 @@ def preprocessed(uri: str) -> tuple[Any, set[str]]:
     from cwltool.load_tool import fetch_document, resolve_and_validate_document
 
     read: set[str] = set()
-    context = _context(merge_keys=False, read=read)
+    context = _context(reach, merge_keys=False, read=read)
     context.do_update = False
     context, document, uri = fetch_document(uri, context)
     context, _ = resolve_and_validate_document(context, document, uri, preprocess_only=True)

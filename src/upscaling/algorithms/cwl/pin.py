@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from upscaling.algorithms.cwl.load import KEY, load, loader_errors, preprocessed, processes_in
 from upscaling.algorithms.cwl.oci import fetch_artifact
+from upscaling.algorithms.cwl.reach import Reach, reach_of
 from upscaling.algorithms.cwl.types import is_optional, plain_type, short_name
 from upscaling.algorithms.cwl.vendor import files_in, vendor, vendored_schemas
 from upscaling.errors import ConfigError
@@ -27,7 +28,9 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SOFTWARE_VERSION = ("s:softwareVersion", "https://schema.org/softwareVersion", "http://schema.org/softwareVersion")
 
 
-def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) -> Algorithm:
+def pin_package(
+    source: str | Path, into: Path, *, workflow: str | None = None, files_from: Iterable[str] = ()
+) -> Algorithm:
     """Copy a package into ``into`` as one file that holds everything it refers to.
 
     Every ``run:``, ``$import``, ``$include`` and schema is put in place by cwltool's own ``pack``; default Files, also
@@ -42,6 +45,8 @@ def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) 
         Folder of the pinned copy; made if absent.
     workflow
         Id of the workflow, instead of ``#id`` in ``source``.
+    files_from
+        Folders whose files a local package may name, besides its own.
 
     Raises
     ------
@@ -56,19 +61,21 @@ def pin_package(source: str | Path, into: Path, *, workflow: str | None = None) 
         raise ConfigError(f"names workflow {fragment}, but {workflow} was asked for", key=KEY, file=source)
     into.mkdir(parents=True, exist_ok=True)
     with _document_uri(location) as uri, loader_errors(location):
-        context, document = load(uri)
+        reach = reach_of(uri, location, files_from)
+        context, document = load(uri, reach)
         candidates = processes_in(context, uri)
         entry = _entry(candidates, fragment or workflow, location)
-        parts, read = preprocessed(uri)
+        parts, read = preprocessed(uri, reach)
         packed = pack(parts, entry["id"])
         read |= {str(literal.get("location")) for literal in files_in(packed)}
-        plain = _normalised(packed, _metadata(document), location, into)
+        plain = _normalised(packed, _metadata(document), reach, into)
     name = short_name(entry["id"]) if "#" in entry["id"] else Path(urlsplit(uri).path).stem
     _refuse(plain, location)
     target = into / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.cwl"
     write_json(target, plain)
     with loader_errors(location):
-        load(target.absolute().as_uri())  # what the runner gets is what was checked
+        pinned = target.absolute().as_uri()
+        load(pinned, reach_of(pinned, location))  # what the runner gets is what was checked
     main = next(process for process in plain["$graph"] if process["id"] == "#main")
     return Algorithm(
         kind="cwl",
@@ -183,7 +190,7 @@ def _as_spelt(value: Any) -> Any:
     return value
 
 
-def _normalised(packed: Any, metadata: dict[str, Any], location: str, into: Path) -> dict[str, Any]:
+def _normalised(packed: Any, metadata: dict[str, Any], reach: Reach, into: Path) -> dict[str, Any]:
     """Return the packed document as plain JSON that does not depend on where and when it was packed."""
     import json
 
@@ -198,30 +205,32 @@ def _normalised(packed: Any, metadata: dict[str, Any], location: str, into: Path
         # pack takes the second thing of a name for a copy of the first
         for entry in [*process.get("inputs", []), *process.get("outputs", []), *process.get("steps", [])]:
             if "$import" in entry:
-                raise ConfigError(f"uses the name {short_name(entry['$import'])} twice", key=KEY, file=location)
+                raise ConfigError(f"uses the name {short_name(entry['$import'])} twice", key=KEY, file=reach.location)
     schemas = document.pop("$schemas", [])
     for process in document["$graph"]:
         schemas += process.pop("$schemas", [])
         for key in ("cwlVersion", "$namespaces"):
             if key in process:
                 document.setdefault(key, process.pop(key))
-    _bring_files(document, location, into)
-    ontologies = vendored_schemas(schemas, location, into) if _checks_formats(document) else []
+    _bring_files(document, reach, into)
+    ontologies = vendored_schemas(schemas, reach, into) if _checks_formats(document) else []
     found = {"$schemas": ontologies} if ontologies else {}
     return {"cwlVersion": document.pop("cwlVersion"), **metadata, **document, **found}
 
 
-def _bring_files(document: dict[str, Any], location: str, into: Path) -> None:
+def _bring_files(document: dict[str, Any], reach: Reach, into: Path) -> None:
     """Copy what the document's File and Directory objects refer to into the plan."""
     for process in processes(document):
         for entry in process["inputs"]:
-            if not all(vendor(literal, location, into) for literal in files_in(entry.get("default"))):
+            if not all(vendor(literal, reach, into) for literal in files_in(entry.get("default"))):
                 del entry["default"]  # of the author's own machine, or a dead link; the input is then required
     for literal in files_in(document):
-        if not vendor(literal, location, into):
+        if not vendor(literal, reach, into):
             place = literal.get("location") or literal.get("path")
             raise ConfigError(
-                f"refers to a {literal['class']}, {place}, that cannot be copied into the plan", key=KEY, file=location
+                f"refers to a {literal['class']}, {place}, that cannot be copied into the plan",
+                key=KEY,
+                file=reach.location,
             )
 
 

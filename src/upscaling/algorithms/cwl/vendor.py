@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from upscaling.algorithms.cwl.load import KEY
+from upscaling.algorithms.cwl.reach import Reach, regular_files
 from upscaling.algorithms.cwl.types import REMOTE_SCHEMES
 from upscaling.errors import ConfigError, ErrorClass, PlatformError
 from upscaling.http.address import shown
@@ -35,15 +37,15 @@ def files_in(node: Any) -> Iterator[dict[str, Any]]:
             yield from files_in(value)
 
 
-def vendor(literal: dict[str, Any], location: str, into: Path) -> bool:
+def vendor(literal: dict[str, Any], reach: Reach, into: Path) -> bool:
     """Copy what a File or Directory object refers to into the plan, and let the object refer to the copy.
 
     Parameters
     ----------
     literal
         The object, whose addresses are absolute; one of the web is fetched, one of a bucket (s3, gs, ftp) left alone.
-    location
-        The package, for messages.
+    reach
+        What the package may name.
     into
         Folder of the plan.
 
@@ -55,26 +57,22 @@ def vendor(literal: dict[str, Any], location: str, into: Path) -> bool:
     Raises
     ------
     ConfigError
-        If an address of the web cannot be reached, or holds another content than the package says.
+        If an address of the web cannot be reached, or holds another content than the package says; if the package may
+        not name it.
     """
     said = str(literal.get("location") or literal.get("path") or "")
     scheme, path = urlsplit(said).scheme, Path(unquote(urlsplit(said).path))
     if not said or said.startswith(f"{_FOLDER}/"):
         return True  # with its contents in the document, or copied already
     if scheme in ("http", "https"):
-        copy = _fetched(said, literal, location, into) if literal["class"] == "File" else None
+        reach.address(said)
+        copy = _fetched(said, literal, reach.location, into) if literal["class"] == "File" else None
     elif scheme in REMOTE_SCHEMES:
         return True
-    elif scheme != "file" or not path.exists():
-        copy = None
-    elif path.is_dir():
-        content = {str(p.relative_to(path)): sha256_file(p) for p in sorted(path.rglob("*")) if p.is_file()}
-        copy = into / _FOLDER / digest(content)[:16] / path.name
-        shutil.copytree(path, copy, dirs_exist_ok=True)
+    elif scheme != "file" or not reach.folders or not os.path.lexists(path):
+        copy = None  # of the author's own machine: one of the web does not learn what is on this one
     else:
-        copy = into / _FOLDER / sha256_file(path)[:16] / path.name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        copy = _copied(path, reach, into)
     if copy is None:
         return False
     literal.pop("path", None)
@@ -82,13 +80,31 @@ def vendor(literal: dict[str, Any], location: str, into: Path) -> bool:
     return True
 
 
-def vendored_schemas(schemas: list[str], location: str, into: Path) -> list[str]:
+def _copied(path: Path, reach: Reach, into: Path) -> Path:
+    """Copy a file or folder of the package into the plan, as readable for others as it was."""
+    real = reach.file(path)
+    if real.is_dir():
+        content = {str(part.relative_to(real)): sha256_file(part) for part in regular_files(real, reach)}
+        copy = into / _FOLDER / digest(content)[:16] / path.name
+        shutil.copytree(real, copy, dirs_exist_ok=True)
+        return copy
+    if real.stat().st_size > _LARGEST:
+        words = f"names {path.name}, larger than {_LARGEST >> 30} GB"
+        raise ConfigError(words, key=KEY, file=reach.location)
+    copy = into / _FOLDER / sha256_file(real)[:16] / path.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.unlink(missing_ok=True)
+    shutil.copy(real, copy)
+    return copy
+
+
+def vendored_schemas(schemas: list[str], reach: Reach, into: Path) -> list[str]:
     """Return copies of ontologies (``$schemas``); without those that cannot be had, as every runner does."""
     found = []
     for address in sorted(set(schemas)):
         literal = {"class": "File", "location": address}
         try:
-            if vendor(literal, location, into):
+            if vendor(literal, reach, into):
                 found.append(literal["location"])
         except ConfigError:
             continue
