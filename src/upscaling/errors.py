@@ -7,11 +7,16 @@ from enum import StrEnum
 __all__ = ["ConfigError", "ErrorClass", "PlatformError", "TileFailedError", "UpscalingError"]
 
 
+def _line(message: str) -> str:
+    """Return a message as one line without what steers a terminal: it may hold the words of others."""
+    return "".join(sign if sign.isprintable() else " " for sign in " ".join(message.split()))
+
+
 class UpscalingError(Exception):
     """Anything this package refuses or gives up on; ``str(error)`` is one line for a person."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(_line(message))
 
 
 class ConfigError(UpscalingError):
@@ -84,4 +89,4 @@ class PlatformError(Exception):
     ) -> None:
         self.error_class, self.outcome_unknown, self.retry_after = error_class, outcome_unknown, retry_after
         self.code, self.status = code, status
-        super().__init__(" ".join(message.split()))
+        super().__init__(_line(message))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import time
@@ -21,13 +22,16 @@ from tests.faults.hostile import FakeHostilePlatform
 from tests.servers import environment as user_environment
 from tests.workflow.conftest import CRS, Run
 
-SECRETS = re.compile(rb"client-secret-of-ours|token-\d+-very-secret|refresh-\d+")
+SECRETS = re.compile(rb"client-secret-of-ours|token-\d+-very-secret|refresh-\d+|input-very-secret")
 
 
 class FakePlatformWithRasters(FakeHostilePlatform):
     """Has the demo's collection, and gives every tile a raster of ones at its place."""
 
+    sent = b""  # of all creations of jobs
+
     def answer(self, method: str, path: str, query: str, headers: Any, body: bytes) -> tuple[int, dict[str, str], Any]:
+        self.sent += body if (method, path) == ("POST", "/jobs") else b""
         if path.startswith("/collections/"):
             return 200, {}, {"id": "SENTINEL2_L2A", "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}}}
         return super().answer(method, path, query, headers, body)
@@ -47,20 +51,25 @@ class FakePlatformWithRasters(FakeHostilePlatform):
 
 
 def run_of(platform: FakePlatformWithRasters, folder: Path, environment: dict[str, str]) -> Run:
-    import json
-
     folder.mkdir()
     ring = [[500100, 5000100], [501900, 5000100], [501900, 5001900], [500100, 5001900], [500100, 5000100]]
     (folder / "aoi.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": CRS}))
     config = {
         "run": "secrets",
         "algorithm": {
-            "source": str(ROOT / "config/demo/ndvi_composite.json"),
-            "parameters": {"temporal_extent": ["2023-06-01", "2023-09-01"]},
+            "source": "algorithm.json",
+            "parameters": {"temporal_extent": ["2023-06-01", "2023-09-01"], "password": "${env:MY_PASSWORD}"},
         },
         "area": {"aoi": "aoi.geojson", "grid": "utm-1km"},
         "backend": {"kind": "openeo", "url": platform.url, "auth": "oidc", "slots": 2, "poll_seconds": [0.1, 0.3]},
     }
+    algorithm = json.loads((ROOT / "config/demo/ndvi_composite.json").read_text())
+    secret = {"name": "password", "description": "of a data service", "schema": {"type": "string"}}
+    algorithm["parameters"].append(secret)
+    load = next(node for node in algorithm["process_graph"].values() if node["process_id"] == "load_collection")
+    load["arguments"]["password"] = {"from_parameter": "password"}
+    (folder / "algorithm.json").write_text(json.dumps(algorithm))
+    environment = {**environment, "MY_PASSWORD": "input-very-secret"}
     clean = {name: value for name, value in user_environment().items() if not name.startswith("OPENEO_")}
     return Run(folder, {**clean, **environment}, config)
 
@@ -108,6 +117,7 @@ def test_no_secret_of_oidc_is_left_anywhere(how: str, tmp_path: Path, monkeypatc
     out = (run.folder / "snakemake.out").read_bytes()
     assert status == 0, out.decode()[-3000:]
     assert len(list(run.results.glob("tiles/*/item.json"))) == len(platform.jobs) == 4
+    assert platform.sent.count(b"input-very-secret") == 4
     assert platform.log_ins > 1, "no token expired: the renewal was not seen"
     assert b"snakemake" in commands
     assert b"upscaling.execution.worker" in commands

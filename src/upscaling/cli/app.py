@@ -14,6 +14,7 @@ from upscaling.cli.init import add_init
 from upscaling.cli.packages import add_commands
 from upscaling.cli.serve import serve
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.util.text import redact
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -52,7 +53,7 @@ def main() -> None:
         app()
     except UpscalingError as error:
         named = _loaded[-1].sources.named(error) if _loaded and isinstance(error, ConfigError) else error
-        sys.stderr.write(f"error: {named}\n")
+        sys.stderr.write(f"error: {redact(str(named))}\n")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         sys.stderr.write("stopped; remote jobs go on and are found again by the next run\n")

@@ -17,6 +17,7 @@ from upscaling.config.deadline import seconds_left
 from upscaling.config.ogcapi import OgcApiBackendConfig
 from upscaling.config.openeo import ExportWorkspace
 from upscaling.config.products import Mosaic, Publish
+from upscaling.config.secrets import refuse_secrets
 from upscaling.config.stage_in import ItemSearch, StageIn
 from upscaling.config.values import Sources, merge, plain, read_values
 from upscaling.errors import ConfigError
@@ -287,6 +288,7 @@ class Config(_Block):
         if not isinstance(values, Mapping):
             raise sources.named(ConfigError("must be a mapping of run, algorithm, area and backend"))
         try:
+            refuse_secrets(values)
             config = cls.model_validate(plain(values))
         except ValidationError as error:
             raise sources.named(ConfigError(_explain(error), key=_key(error))) from None

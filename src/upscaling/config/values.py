@@ -49,6 +49,11 @@ class Sources:
     parts: tuple[tuple[str, Any], ...]
     prefix: Keys = ()
 
+    @property
+    def files(self) -> list[str]:
+        """Labels that are files."""
+        return [label for label, _ in self.parts if not label.startswith("-")]
+
     def of(self, key: str | None) -> str:
         """Return the label of what gave ``key``, or the nearest block around it."""
         label: str

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.binding import binder_of
+from upscaling.binding.secret_values import check_secrets
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Bounds, Coordinates, Row, Step, Tile
 from upscaling.planning.dimensions import each_row, time_steps
@@ -24,7 +25,7 @@ from upscaling.planning.plan import Plan, contents_of, keep_config, load_plan_fr
 from upscaling.planning.replace import replace_plan, scratch_folder
 from upscaling.stage_in.choose import span_of
 from upscaling.stage_in.plan import Staging, item_rows, item_store
-from upscaling.util.files import digest, write_json, written_whole
+from upscaling.util.files import digest, keep_private, write_json, written_whole
 
 if TYPE_CHECKING:
     from upscaling.algorithms.catalogue import Pinned
@@ -77,6 +78,7 @@ def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str
     pinned = pin_for(config, folder)
     backend = identity_of(config.backend, service=pinned.service)
     known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
+    check_secrets(config.algorithm.parameters, known)
     steps = time_steps(config.time) if config.time else None
     area: dict[str, Any] = {"grid": None}
     table, notices = None, [*pinned.notices]
@@ -93,6 +95,7 @@ def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str
         elif config.for_each:
             rows = each_row(config.for_each, known)
         each = list(rows[0].values) if rows else []
+        check_secrets({}, known, each)
         if config.stage_in:
             staging = Staging(config, pinned.algorithm, table, steps, each=each, store=store, say=tell)
             tell(f"plan: {staging.said}")
@@ -136,7 +139,19 @@ def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str
             "contents": contents_of(folder),
         },
     )
+    keep_private(folder.rglob("*"), [*_local_sources(config), *pinned.algorithm.files])
     return notices
+
+
+def _local_sources(config: Config) -> Iterator[str]:
+    """Yield the paths of the user's files that a plan tells of, as far as the names are paths."""
+    yield from config.sources.files
+    yield config.algorithm.source.partition("#")[0]
+    named = [config.area.aoi, config.area.grid_file, config.area.mask] if config.area else []
+    named.append(config.for_each.table if config.for_each else None)
+    for name in named:
+        if isinstance(name, str) and len(name) < 1000:
+            yield str(Path(name.partition("|")[0]).expanduser())
 
 
 def pin_for(config: Config, folder: Path) -> Pinned:

@@ -31,7 +31,7 @@ from upscaling.area.vector import content_of
 from upscaling.errors import UpscalingError
 from upscaling.model import Algorithm, Bounds, Parameter, Tile, TileJob
 from upscaling.planning.local_files import unchanged
-from upscaling.util.files import digest, read_json, sha256_bytes, sha256_file, write_json
+from upscaling.util.files import digest, keep_private, read_json, sha256_bytes, sha256_file, write_json
 from upscaling.util.locks import run_lock, take_run
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ def keep_config(config: Config, run_folder: Path) -> Path:
     try:
         with run_lock(run_folder):
             write_json(path, content)
+            keep_private([path], config.sources.files)
     except UpscalingError:
         pass
     return path

@@ -45,10 +45,11 @@ def _move(made: Path, place: Path) -> None:
         target = place / path.relative_to(made)
         if path.is_dir():
             target.mkdir(exist_ok=True)
+            shutil.copymode(path, target)
             continue
         # The temporary folder may lie on another disk: copied beside its place, then renamed.
         part = target.with_name(f".{target.name}.part")
-        shutil.copyfile(path, part)
+        shutil.copy(path, part)  # with its rights: a copy of a private file stays private
         part.replace(target)
     for path in place.iterdir():  # of the plan before; folders hold files by their hash, which do no harm
         if path.is_file() and path.name not in names | {CONFIG} and not path.name.startswith("."):

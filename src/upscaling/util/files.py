@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = [
     "canonical_json",
     "digest",
     "is_as_declared",
+    "keep_private",
     "matches_checksum",
     "read_json",
     "rewrite",
@@ -119,6 +121,24 @@ def size_of(path: Path) -> int:
 def sha256_bytes(content: bytes) -> str:
     """Return the sha256, in hexadecimal, of some bytes."""
     return hashlib.sha256(content).hexdigest()
+
+
+def keep_private(paths: Iterable[Path], sources: Iterable[str | Path]) -> None:
+    """Take from copies what others may not do with what they were made of: read or write it.
+
+    Parameters
+    ----------
+    sources
+        Files that the copies tell of; what is not there does not count.
+    """
+    rights = 0o777
+    for source in sources:
+        with suppress(OSError, ValueError):
+            mode = Path(source).stat().st_mode
+            rights &= 0o700 | (0o070 if mode & 0o040 else 0) | (0o007 if mode & 0o004 else 0)
+    if rights != 0o777:
+        for path in paths:
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & rights)
 
 
 def sha256_file(path: Path) -> str:

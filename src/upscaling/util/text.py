@@ -6,15 +6,20 @@ import os
 import re
 from typing import Any
 
-__all__ = ["plain_text", "redact"]
+__all__ = ["keep_secret", "plain_text", "redact"]
 
 _SECRET_VARIABLE = re.compile(r"(?:OPENEO|OGCAPI|UPSCALING|AWS)_.*(?:PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY)")
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#@'\"]+(?:@[^\s/?#@'\"]*)*@")
 _QUERY = re.compile(r"(?<=[A-Za-z0-9/._~%-])\?[^\s'\"<>)\]},;]*=[^\s'\"<>)\]},;]*")
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _HEADER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_NAMED: set[str] = set()  # other variables of the environment that hold secrets
 _SHORTEST_SECRET = 3  # characters; to replace shorter ones would only make text unreadable
+
+
+def keep_secret(variable: str) -> None:
+    """Note that a variable of the environment holds a secret, for ``redact``."""
+    _NAMED.add(variable)
 
 
 def plain_text(value: Any, limit: int = 200) -> str:
@@ -36,7 +41,8 @@ def redact(text: str) -> str:
     follows ``Bearer`` and ``Basic``.
     """
     for name, secret in os.environ.items():
-        if len(secret) >= _SHORTEST_SECRET and secret in text and _SECRET_VARIABLE.fullmatch(name):
+        named = name in _NAMED or _SECRET_VARIABLE.fullmatch(name)
+        if named and len(secret) >= _SHORTEST_SECRET and secret in text:
             text = text.replace(secret, "***")
-    text = _ADDRESS.sub(lambda found: _QUERY.sub("?***", _USER_INFO.sub("***@", found[0])), text)
+    text = _QUERY.sub("?***", _USER_INFO.sub("***@", text))
     return _HEADER.sub(r"\1 ***", text)

@@ -18,6 +18,7 @@ from upscaling.errors import ConfigError, UpscalingError
 from upscaling.planning.plan import Plan, ensure_plan, keep_config, kept_config, load_plan
 from upscaling.util.files import digest
 from upscaling.util.locks import run_lock
+from upscaling.util.text import redact
 from upscaling.workflow.executor import extend_executors
 from upscaling.workflow.runs import runs_of
 
@@ -46,7 +47,8 @@ def _say(line: str) -> None:
 
 def _stop(error: UpscalingError, config: Config | None = None) -> NoReturn:
     # SystemExit, as Snakemake would show any other exception with a line of our Snakefile, which is not at fault.
-    _say(f"error: {config.sources.named(error) if config and isinstance(error, ConfigError) else error}")
+    named = config.sources.named(error) if config and isinstance(error, ConfigError) else error
+    _say(f"error: {redact(str(named))}")
     raise SystemExit(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -84,6 +85,9 @@ def _context(reach: Reach, *, merge_keys: bool = True, read: set[str] | None = N
             return text if merge_keys or "<<:" not in text else _merged(text)
 
         def check_exists(self, url: str) -> bool:
+            # One of the web does not learn what is on this machine.
+            if url.startswith("file:") and (not reach.folders or not os.path.lexists(local_path(url))):
+                return False
             reach.address(url)
             return bool(super().check_exists(url))
 

@@ -22,6 +22,7 @@ from upscaling.backends.cwl.outputs import outcome_of
 from upscaling.backends.cwl.process import alone, run_alone
 from upscaling.backends.cwl.toil_systems import JobStore
 from upscaling.backends.cwl.warm import preload, run_forked
+from upscaling.binding.secret_values import has_secrets, revealed
 from upscaling.config.cwl import BatchSystem, Container, Engine, Site
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.model import Outcome
@@ -258,7 +259,12 @@ class CwlBackend:
         place.clear()
         if self.engine == "toil":
             place.store.begin()
-        write_json(place.inputs, stage_of(job).inputs(job.parameters, place.folder / "stage"))
+        inputs = stage_of(job).inputs(job.parameters, place.folder / "stage")
+        if has_secrets(inputs):  # the runner reads a file, which nobody else may read
+            place.inputs.touch(0o600)
+            place.inputs.write_text(json.dumps(revealed(inputs)), encoding="utf-8")
+        else:
+            write_json(place.inputs, inputs)
         start = place.log.stat().st_size
         command, environment = self._command(job, place, needs, restart=restart), self._environment()
         # Of a leader that is killed the steps go on, and the next run takes over what they did.

@@ -15,6 +15,7 @@ from upscaling.algorithms.ogc_process import essence, is_sync_only
 from upscaling.backends.ogcapi.client import STATUSES, OgcApiClient
 from upscaling.backends.ogcapi.jobs import Registry, inputs_in, is_since, settle_unknown
 from upscaling.backends.ogcapi.same_inputs import canonical
+from upscaling.binding.secret_values import revealed
 from upscaling.errors import ConfigError, ErrorClass, PlatformError, UpscalingError
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt
@@ -139,7 +140,7 @@ class OgcApiBackend:
         shape = self.config.response
         if shape == "auto":
             shape = "document" if len(outputs) > 1 else "raw"
-        body: dict[str, Any] = {"inputs": job.parameters, "response": shape}
+        body: dict[str, Any] = {"inputs": revealed(job.parameters), "response": shape}
         if shape == "document" and outputs and "reference" in (description.get("outputTransmission") or ()):
             body["outputs"] = {name: {"transmissionMode": "reference"} for name in outputs}
         return body

@@ -27,6 +27,7 @@ from urllib.parse import unquote
 from upscaling.backends.ogcapi.client import STATUSES, OgcApiClient
 from upscaling.backends.ogcapi.http import JSON
 from upscaling.backends.ogcapi.same_inputs import Match, as_mapping, same_inputs
+from upscaling.binding.secret_values import revealed
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.receipts import Receipt, read_receipts
 from upscaling.jobs.remote_job import PlatformError
@@ -210,7 +211,7 @@ def _by_inputs(
         inputs = inputs_in(entry)
         if inputs is None:
             inputs = _asked(client, _id(entry))
-        match = same_inputs(job.parameters, inputs, defaults)
+        match = same_inputs(revealed(job.parameters), inputs, defaults)
         if match is Match.UNKNOWN:
             untold.append(_id(entry))
         elif match is Match.SAME:

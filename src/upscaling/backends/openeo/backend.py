@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from upscaling.backends.openeo.account import ENDED, JOB_ID, USABLE, Account, by_key, is_of_run
 from upscaling.backends.openeo.check import check_platform
 from upscaling.backends.openeo.logs import keep_log
+from upscaling.binding.secret_values import revealed
 from upscaling.errors import ConfigError, ErrorClass, PlatformError
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt
@@ -178,10 +179,11 @@ class OpenEOBackend:
     def _graph(self, definition: Mapping[str, Any], job: TileJob) -> dict[str, Any]:
         from upscaling.algorithms.udp import exported, inline_graph, namespace_graph
 
+        parameters = revealed(job.parameters)
         if self._config.process == "namespace":
-            graph = namespace_graph(definition, job.algorithm.source, job.parameters, output_format=self._format)
+            graph = namespace_graph(definition, job.algorithm.source, parameters, output_format=self._format)
         else:
-            graph = inline_graph(definition, job.parameters, output_format=self._format)
+            graph = inline_graph(definition, parameters, output_format=self._format)
         if self._config.filename_prefix:
             for node in graph.values():
                 if node["process_id"] == "save_result":
