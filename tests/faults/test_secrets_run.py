@@ -28,10 +28,12 @@ SECRETS = re.compile(rb"client-secret-of-ours|token-\d+-very-secret|refresh-\d+|
 class FakePlatformWithRasters(FakeHostilePlatform):
     """Has the demo's collection, and gives every tile a raster of ones at its place."""
 
-    sent = b""  # of all creations of jobs
+    bodies = b""  # of all creations of jobs
 
     def answer(self, method: str, path: str, query: str, headers: Any, body: bytes) -> tuple[int, dict[str, str], Any]:
-        self.sent += body if (method, path) == ("POST", "/jobs") else b""
+        self.bodies += body if (method, path) == ("POST", "/jobs") else b""
+        if path == "/processes":
+            return 200, {}, {"processes": []}
         if path.startswith("/collections/"):
             return 200, {}, {"id": "SENTINEL2_L2A", "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}}}
         return super().answer(method, path, query, headers, body)
@@ -117,7 +119,7 @@ def test_no_secret_of_oidc_is_left_anywhere(how: str, tmp_path: Path, monkeypatc
     out = (run.folder / "snakemake.out").read_bytes()
     assert status == 0, out.decode()[-3000:]
     assert len(list(run.results.glob("tiles/*/item.json"))) == len(platform.jobs) == 4
-    assert platform.sent.count(b"input-very-secret") == 4
+    assert platform.bodies.count(b"input-very-secret") == 4
     assert platform.log_ins > 1, "no token expired: the renewal was not seen"
     assert b"snakemake" in commands
     assert b"upscaling.execution.worker" in commands

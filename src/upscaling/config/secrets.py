@@ -36,7 +36,7 @@ def refuse_secrets(values: Mapping[str, Any]) -> None:
             instead = _INSTEAD.get(keys[0], "it comes from the environment")
             if keys[:2] == ("algorithm", "parameters"):
                 instead = "write ${env:NAME} and set NAME in the environment"
-            raise ConfigError(f"holds a secret in an address ({found}); {instead}", key=".".join(keys))
+            raise ConfigError(f"is an address with credentials in it ({found}); {instead}", key=".".join(keys))
 
 
 def _texts(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -46,7 +46,7 @@ def test_addresses_with_secrets_are_refused(keys: str, value: str) -> None:
     for name in blocks:
         block = block.setdefault(name, {})
     block[last] = value
-    with pytest.raises(ConfigError, match="secret") as caught:
+    with pytest.raises(ConfigError, match="credentials") as caught:
         Config.parse(values, file="my.yaml")
     assert str(caught.value).startswith(f"my.yaml: {keys}: ")
     assert "s3cret" not in str(caught.value)
