@@ -13,9 +13,9 @@
 |                | eviction, its own death                           | run; then the tile fails                      |
 | canceled       | by somebody on the platform, `upscaling cancel`   | the tile fails; the next run submits it again |
 | permanent      | wrong graph, unknown collection, other job errors | the tile fails with the platform's own words  |
-|                | job vanished, never starts, results are gone      | the tile fails; the next run submits it again |
-| bad-output     | no raster, wrong extent, too large, hostile links | the tile fails; the job is paid, so the next  |
-|                |                                                   | run fetches and checks its results again; only|
+|                | job vanished after its start, or never starts     | the tile fails; the next run submits it again |
+| bad-output     | no raster, wrong extent, too large, hostile links,| the tile fails; the job is paid, so the next  |
+|                | results that are not there after `lag_seconds`    | run fetches and checks its results again; only|
 |                |                                                   | `upscaling retry --resubmit` makes another    |
 | no data        | the platform's log says that nothing was found    | a success without assets                      |
 """
