@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -231,7 +232,8 @@ def retry_after(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return min(max(float(text), 0.0), _LONGEST_WAIT)
+        seconds = float(text)
+        return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_WAIT)
     except ValueError:
         pass
     try:

@@ -8,7 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from upscaling.errors import ConfigError
+from upscaling.http.session import new_session
 from upscaling.local_backend.errors import ProcessError
+
+_SECONDS = 10.0
 
 __all__ = ["Definitions", "check_local", "fetch_definition"]
 
@@ -44,7 +47,7 @@ def fetch_definition(process_id: str, url: str) -> dict[str, Any]:
 
     try:
         check_local(url)
-        response = requests.get(url, timeout=10, allow_redirects=False)
+        response = new_session(_SECONDS).get(url, allow_redirects=False)
         response.raise_for_status()
         document = response.json()
         found = (

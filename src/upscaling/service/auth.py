@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from upscaling.errors import UpscalingError
+from upscaling.http.session import new_session
 from upscaling.service.settings import Oidc, Platform, ServiceSettings
 
 __all__ = ["LOCAL", "AuthError", "Authenticator", "User"]
@@ -155,7 +156,7 @@ class _Keys:
         import requests
 
         try:
-            with requests.Session() as session:
+            with new_session() as session:
                 session.trust_env = False  # neither ~/.netrc nor a proxy has a say in who is trusted
                 where = session.get(f"{self._issuer}/.well-known/openid-configuration", timeout=20).json()
                 keys = session.get(str(where["jwks_uri"]), timeout=20).json()["keys"]
@@ -186,7 +187,7 @@ def _exchanged(token: str, exchange: Mapping[str, str]) -> str:
         "requested_issuer": exchange.get("requested_issuer", ""),
     }
     try:
-        with requests.Session() as session:
+        with new_session() as session:
             session.trust_env = False
             data = {name: value for name, value in fields.items() if value}
             answer = session.post(exchange["token_url"], data=data, timeout=30, allow_redirects=False)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.backends.cwl import containers, slurm, toil_systems
 from upscaling.backends.cwl.attempts import Needs, final, grown, restore, settle, slurm_facts
-from upscaling.backends.cwl.log import batch_job, failure, tool_ran
+from upscaling.backends.cwl.log import batch_job, failure, text_of, tool_ran
 from upscaling.backends.cwl.outputs import outcome_of
 from upscaling.backends.cwl.process import alone, run_alone
 from upscaling.backends.cwl.toil_systems import JobStore
@@ -272,10 +272,7 @@ class CwlBackend:
         forked = partial(run_forked, at_death=signal.SIGKILL if leads else signal.SIGTERM)
         run = forked if self.warm else run_alone
         status = run(command, folder=place.folder, environment=environment, stdout=place.printed, log=place.log)
-        with place.log.open("rb") as stream:
-            stream.seek(start)
-            text = stream.read().decode(errors="replace")
-        return status, text
+        return status, text_of(place.log, start)
 
     def _command(self, job: TileJob, place: _Place, needs: Needs, *, restart: bool) -> list[str]:
         containers = {

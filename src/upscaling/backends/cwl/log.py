@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.failures import classify_log
 
-__all__ = ["ONE_NAME", "batch_job", "failure", "tool_ran"]
+__all__ = ["ONE_NAME", "batch_job", "failure", "text_of", "tool_ran"]
 
 UNSUPPORTED_STATUS = 33  # of the CWL command line: a requirement that the runner does not have
 KILLED = {-9, 137}
 LONGEST = 600
+FIRST_BYTES, LAST_BYTES = 2 << 20, 14 << 20  # of a log that are read: a tool may write without end
 TAIL_LINES = 4
 
 ENDED = re.compile(
@@ -54,6 +56,17 @@ RUNNER_FAILURES = (
 STDERR = "Failed command standard error:"
 STAMP = re.compile(r"^\s*\[\d{4}-\d\d-\d\dT[\d:+]+\] (\[[^\]]*\] )*")
 LEVEL = re.compile(r"\[[EC]\] |^(ERROR|CRITICAL) ")
+
+
+def text_of(path: Path, start: int) -> str:
+    """Return what a run wrote to a log from byte ``start`` on; of more than 16 MB its first and last part."""
+    with path.open("rb") as stream:
+        stream.seek(start)
+        text = stream.read(FIRST_BYTES)
+        rest = max(stream.seek(0, os.SEEK_END) - LAST_BYTES, start + len(text))
+        stream.seek(rest)
+        gap = b"\n" if rest > start + len(text) else b""
+        return (text + gap + stream.read(LAST_BYTES)).decode(errors="replace")
 
 
 def tool_ran(log: str) -> bool:

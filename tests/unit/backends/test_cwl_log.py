@@ -1,0 +1,21 @@
+"""A log of any length is read within bounds, and still says why a run failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from upscaling.backends.cwl import log
+from upscaling.backends.cwl.log import text_of
+
+
+@pytest.mark.parametrize("size", [0, 5, 20, 21, 1000])
+def test_of_a_long_log_both_ends_are_read(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "FIRST_BYTES", 8)
+    monkeypatch.setattr(log, "LAST_BYTES", 12)
+    written = bytes(ord("a") + number % 26 for number in range(size))
+    (tmp_path / "log").write_bytes(b"before" + written)
+    text = text_of(tmp_path / "log", 6)
+    expected = written if size <= 20 else written[:8] + b"\n" + written[-12:]
+    assert text == expected.decode()
