@@ -184,6 +184,20 @@ def add_requirements(app: typer.Typer) -> None:
             typer.echo(out)
 
     @group.command()
+    def schema(
+        estimate: Annotated[bool, typer.Option("--estimate", help="Of what `upscaling estimate --json` says.")] = False,
+    ) -> None:
+        """Print the JSON schema of the form, or of an estimate (both are in docs/schemas)."""
+        import json
+
+        from upscaling.estimate.model import Estimate
+        from upscaling.estimate.requirements import Requirements
+
+        model = Estimate if estimate else Requirements
+        found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+
+    @group.command()
     def report(
         file: _Form,
         out: Annotated[Path, typer.Option(help="Folder for the page.")] = Path("requirements"),

@@ -117,3 +117,10 @@ def test_the_commands(tmp_path: Path) -> None:
     assert (said.exit_code, "no verdict without a pilot" in said.output) == (0, True)
     said = run.invoke(app, ["requirements", "check", str(written(tmp_path, deadline="2020-01-01")), "--offline"])
     assert (said.exit_code, "has passed" in said.output) == (1, True)
+
+
+@pytest.mark.parametrize(("name", "options"), [("requirements", []), ("estimate", ["--estimate"])])
+def test_the_published_schema_is_that_of_the_model(name: str, options: list[str]) -> None:
+    said = CliRunner().invoke(app, ["requirements", "schema", *options])
+    path = ROOT / "docs" / "schemas" / f"{name}.schema.json"
+    assert said.output == path.read_text(), f"upscaling requirements schema {' '.join(options)} > {path}"
