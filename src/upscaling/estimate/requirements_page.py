@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from upscaling.config.deadline import seconds_left
 from upscaling.errors import UpscalingError
+from upscaling.estimate.checks.common import UNASKED
 from upscaling.util.files import written_whole
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def write_page(
     platforms: list[PlatformRow] = []
     if wanted.platform == ADVISE and ask:
         platforms = compare_platforms(config, benchmarks=benchmarks)
-    page = _Page(wanted, config, estimate, platforms, _risks(estimate), _questions(wanted, estimate))
+    page = _Page(wanted, config, estimate, platforms, _risks(estimate, wanted.deadline), _questions(wanted, estimate))
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "tiles.png"
     _draw(config, picture)
@@ -81,12 +83,14 @@ def _draw(config: Config, path: Path) -> None:
     plot_tiles(tile_table(config.area)[1], read_aoi(config.area.aoi), path)
 
 
-def _risks(estimate: Estimate) -> list[str]:
+def _risks(estimate: Estimate, deadline: str) -> list[str]:
     """Return what may go wrong, from the numbers."""
     found = [f"{check.name}: {check.text}" for check in estimate.checks if check.answer == "no"]
     found += estimate.warnings
     if estimate.basis == "rough":
         found.append("the numbers are rough: no job of this run was tried; a pilot of 12 jobs tells more")
+    if estimate.verdict is None and estimate.seconds is not None and estimate.seconds.p50 > seconds_left(deadline):
+        found.append("by the rough numbers the deadline is out of reach: more slots, another platform or another grid")
     if estimate.cost is not None and estimate.cost.p10 > 0 and estimate.cost.p90 / estimate.cost.p10 > _WIDE:
         found.append("the cost is known to within a factor of ten only")
     if estimate.failed:
@@ -96,7 +100,11 @@ def _risks(estimate: Estimate) -> list[str]:
 
 def _questions(wanted: Requirements, estimate: Estimate) -> list[str]:
     """Return what the project or the operator must still answer."""
-    found = [f"{check.name}: {check.text}" for check in estimate.checks if check.answer == "unknown"]
+    unknown = [check for check in estimate.checks if check.answer == "unknown"]
+    unasked = [check.name for check in unknown if check.text == UNASKED]
+    found = [f"{check.name}: {check.text}" for check in unknown if check.text != UNASKED]
+    if unasked:
+        found.insert(0, f"{UNASKED}: {', '.join(unasked)}")
     if wanted.budget is None:
         found.append("budget: none is given")
     if wanted.output.long_term_storage == "undecided":

@@ -28,6 +28,7 @@ class FakePlatform:
     me: dict[str, Any] = field(default_factory=lambda: {"user_id": "u", "budget": None})
     limits: dict[str, Any] = field(default_factory=dict)
     formats: tuple[str, ...] = ("GTiff", "netCDF")
+    estimates: bool = False
     sent: list[str] = field(default_factory=list)
 
     def answer(self, path: str) -> dict[str, Any] | None:
@@ -36,12 +37,15 @@ class FakePlatform:
             {"path": "/jobs", "methods": ["GET", "POST"]},
             *({"path": path, "methods": ["GET"]} for path in ("/me", "/credentials/basic")),
         ]
+        if self.estimates:
+            endpoints.append({"path": "/jobs/{job_id}/estimate", "methods": ["GET"]})
         links = [{"rel": "terms-of-service", "href": "https://example.org/terms"}]
         documents: dict[str, Any] = {
             "/": {"api_version": "1.2.0", "endpoints": endpoints, "links": links, **self.limits},
             "/processes": {"processes": [{"id": name} for name in sorted(self.processes)], "links": []},
             "/file_formats": {"input": {}, "output": {name: {} for name in self.formats}},
             "/me": self.me,
+            "/jobs/j-1/estimate": {"costs": 7.5, "duration": "PT3M"},
             "/credentials/basic": {"access_token": "t"},
             **{f"/collections/{name}": content for name, content in self.collections.items()},
         }

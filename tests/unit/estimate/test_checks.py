@@ -19,6 +19,8 @@ from upscaling.config import Config
 from upscaling.estimate.history import HISTORY, Past, PastRun, platform_name
 from upscaling.estimate.model import Check, Estimate
 from upscaling.estimate.run import estimate_run
+from upscaling.planning.plan import ensure_plan, keep_config
+from upscaling.util.files import write_json
 
 SOURCE = ROOT / "config/demo/ndvi_composite.json"
 AREA = [11.0, 46.0, 11.05, 46.05]
@@ -192,3 +194,25 @@ def test_an_impossible_run_is_told(
 def test_a_platform_out_of_reach_is_told(estimated: Callable[..., Estimate], platform: FakePlatform) -> None:
     platform.url = "http://127.0.0.1:9"
     assert found(estimated(), "platform").answer == "no"
+
+
+def test_a_platform_that_estimates_jobs_is_asked_once_there_is_one(
+    estimated: Callable[..., Estimate], platform: FakePlatform, tmp_path: Path
+) -> None:
+    platform.estimates = True
+    assert "once the run has one" in found(estimated(), "own estimate").text
+    config = Config.parse(
+        {
+            "run": "r",
+            "algorithm": {"source": str(SOURCE), "parameters": {"temporal_extent": ["2023-06-01", "2023-09-01"]}},
+            "area": {"aoi": AREA, "grid": "utm-1km"},
+            "backend": {"kind": "openeo", "url": platform.url, "auth": "basic"},
+        }
+    )
+    plan = ensure_plan(config, tmp_path / "r")
+    keep_config(config, tmp_path / "r")
+    tile, row = next(iter(plan.tiles.items()))
+    receipt = {"tile": tile, "key": row.key, "state": "created", "job_id": "j-1", "attempt": 1}
+    write_json(tmp_path / "r" / "receipts" / f"{tile}.json", receipt)
+    check = found(estimate_run(tmp_path / "r"), "own estimate")
+    assert (check.answer, check.text) == ("yes", "7.5 credits, PT3M for job j-1")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from upscaling.estimate.model import Estimate
     from upscaling.estimate.run import Known
 
-__all__ = ["checks", "unasked"]
+__all__ = ["UNASKED", "checks", "unasked"]
+
+UNASKED = "the platform was not asked"
 
 # A raster of one band of bytes in pixels of 10 m; compression leaves a twentieth of it at the very least.
 _GB_PER_KM2, _COMPRESSED = 100.0 * 100.0 / 1e9, 0.05
@@ -41,7 +43,7 @@ def checks(known: Known, estimate: Estimate) -> list[Check]:
 
 def unasked(*names: str) -> list[Check]:
     """Return checks that only the platform could answer, which was not asked."""
-    return [Check(name=name, answer="unknown", text="the platform was not asked") for name in names]
+    return [Check(name=name, answer="unknown", text=UNASKED) for name in names]
 
 
 def _deadline(known: Known) -> Check:

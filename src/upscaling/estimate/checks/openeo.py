@@ -12,7 +12,7 @@ import numpy as np
 from upscaling.algorithms.graph import nodes_of
 from upscaling.errors import ConfigError
 from upscaling.estimate.checks.common import unasked
-from upscaling.estimate.model import Check
+from upscaling.estimate.model import Answer, Check
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.util.text import plain_text
 
@@ -60,6 +60,7 @@ def checks(known: Known, estimate: Estimate, *, ask: bool) -> list[Check]:
             _format(known, session),
             _workspace(config, session),
             _terms(facts),
+            *_estimates(known, session, facts, estimate.currency),
         ]
     except PlatformError as error:
         raise ConfigError(str(error), key="backend.url") from None
@@ -78,17 +79,37 @@ def platform_facts(session: Session, config: OpenEOBackendConfig) -> dict[str, A
 
 
 def _platform(url: str, facts: Mapping[str, Any]) -> Check:
-    listed = facts["capabilities"].get("endpoints") or []
-    paths = {
-        (entry.get("path"), method)
-        for entry in listed
-        if isinstance(entry, dict)
-        for method in entry.get("methods") or ()
-    }
-    if ("/jobs", "POST") not in paths:
+    if not _offers(facts, "/jobs", "POST"):
         return Check(name="platform", answer="no", text=f"{url} offers no batch jobs", key="backend.url")
-    estimates = "; it estimates jobs" if ("/jobs/{job_id}/estimate", "GET") in paths else ""
-    return Check(name="platform", answer="yes", text=f"{url} lets us in{estimates}", key="backend.url")
+    return Check(name="platform", answer="yes", text=f"{url} lets us in", key="backend.url")
+
+
+def _offers(facts: Mapping[str, Any], path: str, method: str) -> bool:
+    listed = [entry for entry in facts["capabilities"].get("endpoints") or [] if isinstance(entry, dict)]
+    return any(entry.get("path") == path and method in (entry.get("methods") or ()) for entry in listed)
+
+
+def _estimates(known: Known, session: Session, facts: Mapping[str, Any], currency: str) -> list[Check]:
+    """Return what the platform itself estimates for a job of the run, where it does that and the run has a job."""
+    from upscaling.monitor.progress import read_states
+
+    if not _offers(facts, "/jobs/{job_id}/estimate", "GET"):
+        return []
+    states = read_states(known.run_folder, known.plan) if known.plan is not None else []
+    job = next((state.job_id for state in states if state.job_id), None)
+    if job is None:
+        text = "the platform estimates jobs; it is asked once the run has one"
+        return [Check(name="own estimate", answer="unknown", text=text)]
+    try:
+        said = session.get(f"/jobs/{job}/estimate")
+    except PlatformError as error:
+        return [Check(name="own estimate", answer="unknown", text=plain_text(error))]
+    words = [f"{said['costs']:g} {currency}"] if isinstance(said.get("costs"), int | float) else []
+    words += [plain_text(said["duration"])] if said.get("duration") else []
+    answer: Answer = "yes" if words else "unknown"
+    return [
+        Check(name="own estimate", answer=answer, text=f"{', '.join(words) or 'nothing'} for job {plain_text(job)}")
+    ]
 
 
 def _processes(known: Known, session: Session) -> Check:
