@@ -46,7 +46,7 @@ rule mine:
 
 rule everything:
     default_target: True
-    input: rules.upscale_all.input, "results/other/real/report.html", "mine.txt"
+    input: rules.upscale_all.input, rules.all_of_other.input, "mine.txt"
 """
 
 
