@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.jobs.costs import costs_of
 from upscaling.jobs.failures import without_particulars
+from upscaling.jobs.receipts import read_receipts
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -123,13 +124,4 @@ def _breaker(config: Config, receipts: Iterable[tuple[str, dict[str, Any]]], key
 
 def _receipts(run_folder: Path, plan: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the receipts of the plan's tiles that can be read."""
-    import orjson
-
-    for path in (run_folder / "receipts").glob("[!.]*.json"):
-        if path.stem in plan.tiles:
-            try:
-                receipt = orjson.loads(path.read_bytes())
-            except (OSError, orjson.JSONDecodeError):
-                continue
-            if isinstance(receipt, dict):
-                yield path.stem, receipt
+    return ((tile, content) for tile, content in read_receipts(run_folder) if content and tile in plan.tiles)
