@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 _TRIES = 3  # starts in a row that bring no tile to an end, before a task is called stopped
 _BACKOFF = (2.0, 15.0, 60.0)  # seconds before a start, by the tries before it
+# A platform that is down is nobody's fault, and comes back: a start each minute, for half a day.
+_OUTAGE = re.compile(r"cannot be reached|out of reach|no answer within")
+_OUTAGE_TRIES = 720
 _GRACE = 20.0  # seconds between asking a process to end and killing it
 
 Environment = Callable[[int], Mapping[str, str] | None]
@@ -189,7 +193,8 @@ class Runner:
             return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
         attempts = 1 if done > phase.ended_tiles else phase.attempts + 1
         reason = _last_words(folder)
-        if attempts >= _TRIES:
+        outage = bool(_OUTAGE.search(reason)) and attempts <= _OUTAGE_TRIES
+        if attempts >= _TRIES and not outage:
             stopped = dataclasses.replace(phase, name="stopped", pid=0, began=0, attempts=attempts, reason=reason)
             return write_phase(folder, stopped)
         self._not_before[task] = time.monotonic() + _BACKOFF[min(attempts, len(_BACKOFF)) - 1]

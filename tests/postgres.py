@@ -1,0 +1,94 @@
+"""A PostgreSQL server of Debian's, in a folder and on a port of its own."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import missing
+from tests.servers import free_port
+
+__all__ = ["Postgres"]
+
+
+def _programs() -> Path:
+    """Return the folder of PostgreSQL's programs whose version has PostGIS."""
+    for control in sorted(Path("/usr/share/postgresql").glob("*/extension/postgis.control"), reverse=True):
+        programs = Path("/usr/lib/postgresql", control.parts[4], "bin")
+        if (programs / "initdb").is_file():
+            return programs
+    missing("PostgreSQL with PostGIS (Debian's postgresql-postgis)")
+    raise AssertionError
+
+
+@dataclass
+class Postgres:
+    """The server in ``folder``, with one database and its owner."""
+
+    folder: Path
+    user: str
+    password: str
+    database: str
+    port: int = field(default_factory=free_port)
+    durable: bool = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        where = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGDATABASE": self.database}
+        return {**os.environ, **where, "PGUSER": self.user, "PGPASSWORD": self.password}
+
+    @property
+    def url(self) -> str:
+        """The address for SQLAlchemy."""
+        return f"postgresql+psycopg://{self.user}:{self.password}@127.0.0.1:{self.port}/{self.database}"
+
+    def create(self) -> Postgres:
+        """Make the server's folder, start it, and make the database."""
+        programs = _programs()
+        # PostgreSQL does not run as root; whoever else runs the tests is its owner.
+        self._owner = "postgres" if os.geteuid() == 0 else getpass.getuser()
+        self._control = [str(programs / "pg_ctl"), "-D", str(self.folder / "data"), "-w", "-t", "60"]
+        self.folder.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, self._owner)
+        password = self.folder / "password"
+        password.write_text(self.password)
+        password.chmod(0o644)
+        self._run(str(programs / "initdb"), "-D", str(self.folder / "data"), "-U", self.user, "-A", "scram-sha-256",
+                  "--pwfile", str(password), "-E", "UTF8", "--no-sync")  # fmt: skip
+        self.start()
+        self._run(str(programs / "createdb"), self.database, PGDATABASE="postgres")
+        return self
+
+    def start(self) -> None:
+        """Start the server, also after a kill."""
+        options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c timezone=UTC"
+        options += "" if self.durable else " -c fsync=off"
+        self._run(*self._control, "-l", str(self.folder / "postgres.log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop the server."""
+        if (self.folder / "data" / "postmaster.pid").exists():
+            self._run(*self._control, "-m", "immediate", "stop")
+
+    def kill(self) -> None:
+        """Kill the server as a crash of the machine would."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+
+    def _run(self, *command: str, **more: str) -> None:
+        as_owner: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            as_owner = {"user": self._owner, "group": pwd.getpwnam(self._owner).pw_gid, "extra_groups": []}
+        with (self.folder.parent / "database.log").open("ab") as log:
+            # into a file: the server keeps what it inherits open, and a pipe would never end
+            done = subprocess.run(command, env=self.environment | more, stdout=log, stderr=log, cwd=self.folder,
+                                  timeout=120, check=False, **as_owner)  # fmt: skip
+        assert done.returncode == 0, (self.folder.parent / "database.log").read_text()[-2000:]
