@@ -13,12 +13,14 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from upscaling import __version__
 from upscaling.errors import UpscalingError
-from upscaling.service import dispatch, metrics, sockets, v1
+from upscaling.service import dispatch, metrics, page, sockets, v1
 from upscaling.service.auth import AuthError
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks
@@ -54,11 +56,14 @@ def make_app(settings: ServiceSettings) -> FastAPI:
             allow_methods=["*"],
             allow_headers=["*"],
         )
+    app.add_middleware(_Compressed, minimum_size=2000, compresslevel=5)
     limits = _Limits(settings)
     app.middleware("http")(limits)
     app.include_router(dispatch.router, tags=["APEx Dispatch API"])
     app.include_router(sockets.router)
     app.include_router(v1.router, prefix="/v1", tags=["eo-upscaling"])
+    app.include_router(page.router, prefix="/v1", tags=["eo-upscaling"], responses=v1.REFUSALS)
+    app.include_router(page.files)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(AuthError, _unknown_user)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -88,6 +93,17 @@ def health(request: Request) -> Response:
     well = database["status"] == folder["status"] == "ok"
     content = {"status": "ok" if well else "error", "database": database, "folder": folder, "version": __version__}
     return JSONResponse(content, status_code=200 if well else 503)
+
+
+class _Compressed(GZipMiddleware):
+    """Compresses what is text: a part of a COG that arrives compressed is not the part that was asked for."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = str(scope.get("path", ""))
+        if any(part in path for part in ("/files/", "/preview/", "/map/")):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class _Limits:

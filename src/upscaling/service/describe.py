@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,13 +58,7 @@ def selection(aoi: Any, grid: str, most: int) -> Any:
     except ConfigError as error:
         raise RefusedError(f"grid: {error.message}") from None
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            source = aoi
-            if not isinstance(aoi, list):
-                path = Path(scratch) / "area.geojson"
-                path.write_text(json.dumps(aoi), encoding="utf-8")
-                source = str(path)
-            area = read_aoi(source)
+        area = read_aoi(aoi)
         table = found.tiles(area)
     except ConfigError as error:
         raise RefusedError(f"aoi: {error.message}") from None

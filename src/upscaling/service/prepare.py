@@ -47,7 +47,16 @@ def _planned() -> dict[str, Any]:
 
     config = load_config(Path("config.yaml"))
     plan = ensure_plan(config, Path("results") / config.run)
-    return {"targets": len(plan.tiles), "run": config.run, "notices": list(plan.facts["notices"])}
+    with (plan.folder / "jobs.ndjson").open(encoding="utf-8") as stream:
+        example = json.loads(stream.readline() or "{}").get("parameters", {})
+    return {
+        "targets": len(plan.tiles),
+        "run": config.run,
+        "notices": list(plan.facts["notices"]),
+        "example": example,
+        "tiles": plan.facts["tiles"],
+        "steps": plan.facts["steps"],
+    }
 
 
 def plan_request(folder: str, request: Mapping[str, Any]) -> dict[str, Any]:

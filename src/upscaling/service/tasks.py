@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import multiprocessing
 import shutil
+import tempfile
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -128,6 +129,23 @@ class Tasks:
         RefusedError
             With what is wrong; nothing was kept or sent.
         """
+        values, label, source = self._checked(config)
+        fingerprint = digest(["run", values])
+        found = self._same(user, fingerprint, idempotency)
+        if found is not None:
+            return found, False
+        body = {
+            "title": title,
+            "label": label,
+            "service": {"endpoint": str((config.get("backend") or {}).get("url") or ""), "application": source},
+            "parameters": values["algorithm"].get("parameters") or {},
+        }
+        return self._make(
+            user, "run", body, plan_config, values, fingerprint=fingerprint, idempotency=idempotency, start=start
+        )
+
+    def _checked(self, config: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
+        """Return a configuration as it is run here, its label, and its source; refuse what the service does not use."""
         values = {**config, "run": "run"}
         values.pop("pathvars", None)
         backend = dict(values.get("backend") or {}) if isinstance(values.get("backend"), Mapping) else {}
@@ -149,20 +167,23 @@ class Tasks:
         for name in ("source", "catalogue"):
             if algorithm.get(name):
                 algorithm[name] = self.settings.mirrored(str(algorithm[name]))
-        values |= {"backend": backend, "algorithm": algorithm}
-        fingerprint = digest(["run", values])
-        found = self._same(user, fingerprint, idempotency)
-        if found is not None:
-            return found, False
-        body = {
-            "title": title,
-            "label": label,
-            "service": {"endpoint": str((config.get("backend") or {}).get("url") or ""), "application": source},
-            "parameters": algorithm.get("parameters") or {},
-        }
-        return self._make(
-            user, "run", body, plan_config, values, fingerprint=fingerprint, idempotency=idempotency, start=start
-        )
+        return {**values, "backend": backend, "algorithm": algorithm}, label, source
+
+    def preview(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Plan a configuration and forget it: ``targets``, ``notices`` and ``example``, the parameters of one tile.
+
+        Raises
+        ------
+        RefusedError
+            With the key and what is wrong.
+        """
+        values = self._checked(config)[0]
+        with tempfile.TemporaryDirectory() as scratch:
+            planned = self._pool.submit(plan_config, scratch, values).result()
+        if "error" in planned:
+            key = planned.get("key")
+            raise RefusedError(f"{key}: {planned['error']}" if key else planned["error"])
+        return dict(planned)
 
     def _make(
         self,

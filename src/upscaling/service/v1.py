@@ -21,12 +21,15 @@ from upscaling.service.states import NAMES
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 
-__all__ = ["router"]
+__all__ = ["REFUSALS", "router"]
 
 _EVENT_SECONDS = 0.5
 _BEAT_SECONDS = 15.0
 _MOST_EVENTS = 5_000  # tiles in one event; more go into several
-router = APIRouter(responses={code: {"model": ErrorResponse} for code in (401, 404, 409, 413, 422, 429, 500)})
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"model": ErrorResponse} for code in (401, 404, 409, 413, 422, 429, 500)
+}
+router = APIRouter(responses=REFUSALS)
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
 
 
@@ -44,7 +47,7 @@ class Ask(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     action: Literal["start", "pause", "cancel", "retry", "archive", "restore"]
-    reason: str | None = Field(None, max_length=100)
+    title: str | None = Field(None, max_length=2000)
 
 
 class AreaRequest(BaseModel):
@@ -91,6 +94,8 @@ def ask_run(run: int, body: Ask, request: Request, user: CurrentUser) -> dict[st
     """Start, pause, cancel, retry, archive or restore a run."""
     tasks, task = tasks_of(request), visible_task(request, user, run)
     phase = tasks.phase(task)
+    if body.title:
+        tasks.store.change(task.id, title=body.title)
     if body.action in {"archive", "restore"}:
         if not phase.final and phase.name not in {"draft", "paused"}:
             raise RefusedError("a run that works cannot be archived: cancel it first", code="CONFLICT", status=409)

@@ -1,0 +1,157 @@
+"""Algorithms for the page: cards of a catalogue's records, and what one of them asks for."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from upscaling.errors import ConfigError
+from upscaling.service.settings import ServiceSettings
+from upscaling.service.tasks import RefusedError, Tasks
+
+__all__ = ["cards", "description"]
+
+_MOST_CARDS = 500
+
+
+def cards(tasks: Tasks, words: str) -> list[dict[str, Any]]:
+    """Return a card for each algorithm whose texts hold all the words, in the catalogue's order."""
+    wanted = words.lower().split()
+    found = []
+    for card in _all(tasks.settings):
+        text = " ".join(str(value) for value in card.values()).lower()
+        if all(word in text for word in wanted):
+            found.append(card)
+    return found[:_MOST_CARDS]
+
+
+def _all(settings: ServiceSettings) -> Iterator[dict[str, Any]]:
+    for source in settings.sources:
+        for path in sorted(Path(source).glob("*.json")) if Path(source).is_dir() else []:
+            yield from _process(path)
+    if settings.catalogue and Path(settings.catalogue).is_dir():
+        yield from _records(settings.catalogue, Path(settings.catalogue).stat().st_mtime_ns)
+
+
+def _process(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the card of an openEO process in a folder of sources; nothing for other files."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if isinstance(content, dict) and isinstance(content.get("process_graph"), dict):
+        yield {
+            "id": str(content.get("id") or path.stem),
+            "title": str(content.get("summary") or content.get("id") or path.stem),
+            "description": str(content.get("description") or ""),
+            "provider": path.parent.name,
+            "source": str(path),
+            "kind": "openeo",
+            "platform": "",
+            "cost": "",
+            "picture": "",
+        }
+
+
+@functools.lru_cache(maxsize=4)
+def _cards_of(folder: str, _stamp: int) -> tuple[dict[str, Any], ...]:
+    found = []
+    for path in sorted(Path(folder).glob("*/*/records/*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        card = _card(content, path) if isinstance(content, Mapping) else None
+        if card is not None:
+            found.append(card)
+    return tuple(found)
+
+
+def _records(folder: str, stamp: int) -> tuple[dict[str, Any], ...]:
+    return _cards_of(folder, stamp)
+
+
+def _card(record: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
+    from upscaling.algorithms.records import is_record, link_of, runs_on_ogcapi
+
+    if not is_record(record):
+        return None
+    properties = record.get("properties") or {}
+    links = [link for link in record["links"] if isinstance(link, Mapping)]
+    pictures = [str(link.get("href") or "") for link in links if link.get("rel") in {"thumbnail", "preview"}]
+    return {
+        "id": str(record.get("id") or path.stem),
+        "title": str(properties.get("title") or path.stem),
+        "description": str(properties.get("description") or ""),
+        "provider": path.parents[2].name,
+        "source": str(path),
+        "kind": "ogcapi" if runs_on_ogcapi(record) else "openeo",
+        "platform": str(link_of(record, "service").get("href") or ""),
+        "cost": _cost(properties),
+        "picture": next((href for href in pictures if href.startswith("/")), ""),  # of this origin only
+    }
+
+
+def _cost(properties: Mapping[str, Any]) -> str:
+    cost, unit = properties.get("cost_estimate"), properties.get("cost_unit")
+    return f"{cost} {unit or ''}".strip() if cost is not None else ""
+
+
+def description(tasks: Tasks, source: str, kind: str, url: str | None) -> dict[str, Any]:
+    """Return what an algorithm is and asks for.
+
+    Returns
+    -------
+    ``id``, ``title``, ``description``, ``kind``, ``service`` and ``parameters`` (name, description, schema, required,
+    default).
+
+    Raises
+    ------
+    RefusedError
+        If it may not be read here, or is no algorithm.
+    """
+    from upscaling.algorithms.catalogue import pin_algorithm
+    from upscaling.config import Algorithm, Config
+
+    settings = tasks.settings
+    if kind != "ogcapi" and not settings.may_read(source):
+        raise RefusedError("source: this service reads no algorithms from there")
+    place = settings.mirrored(source)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            if kind == "ogcapi":
+                from upscaling.algorithms.ogc_process import pin_process
+
+                if url and settings.platform(url, "ogcapi") is None:
+                    raise RefusedError("url: this service does not use that platform")
+                backend = {"kind": "ogcapi", **({"url": settings.mirrored(url)} if url else {})}
+                config = {"run": "run", "algorithm": {"source": place}, "backend": backend}
+                whole = Config.parse({**config, "for_each": {"table": "values.csv"}})
+                algorithm, address = pin_process(whole, Path(scratch))
+                service: str | None = address
+            else:
+                pinned = pin_algorithm(Algorithm(source=place), Path(scratch))
+                algorithm, service = pinned.algorithm, pinned.service
+    except ConfigError as error:
+        raise RefusedError(f"source: {error.message}") from None
+    return {
+        "id": algorithm.id,
+        "title": algorithm.title or algorithm.id,
+        "description": algorithm.description,
+        "kind": algorithm.kind,
+        "service": service,
+        "parameters": [
+            {
+                "name": parameter.name,
+                "description": parameter.description,
+                "schema": parameter.schema,
+                "required": parameter.required,
+                "default": parameter.default,
+            }
+            for parameter in algorithm.parameters
+        ],
+    }

@@ -1,0 +1,70 @@
+// Small pieces that every view uses.
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { t } from "./texts.js";
+
+export function Notice({ kind = "error", children }) {
+  return html`<p class=${`notice ${kind}`} role=${kind === "error" ? "alert" : "status"}>${children}</p>`;
+}
+
+// Loads once per key; shows a skeleton of about the height of what comes.
+export function useLoaded(load, keys) {
+  const [state, set] = useState({ value: null, error: null, loading: true });
+  const [turn, again] = useState(0);
+  useEffect(() => {
+    const stop = new AbortController();
+    set((before) => ({ ...before, error: null, loading: true }));
+    load(stop.signal).then(
+      (value) => set({ value, error: null, loading: false }),
+      (error) => error.name !== "AbortError" && set({ value: null, error, loading: false }),
+    );
+    return () => stop.abort();
+  }, [...keys, turn]);
+  return { ...state, retry: () => again(turn + 1) };
+}
+
+export function Skeleton({ lines = 4 }) {
+  return html`<div class="skeleton" role="status" aria-label=${t("common.loading")}>
+    ${Array.from({ length: lines }, () => html`<span></span>`)}
+  </div>`;
+}
+
+export function Failed({ error, retry }) {
+  return html`<${Notice}>${error.message} <button class="link" onClick=${retry}>${t("common.retry")}</button><//>`;
+}
+
+// Asks before something that costs or cannot be undone.
+export function Confirm({ text, onYes, onNo }) {
+  const box = useRef(null);
+  useEffect(() => {
+    box.current.showModal();
+  }, []);
+  return html`<dialog ref=${box} onCancel=${onNo} aria-label=${text}>
+    <p>${text}</p>
+    <div class="row">
+      <button class="primary" onClick=${onYes}>${t("common.yes")}</button>
+      <button onClick=${onNo}>${t("common.no")}</button>
+    </div>
+  </dialog>`;
+}
+
+export const STATES = ["created", "queued", "running", "finished", "canceled", "failed"];
+
+export function Counts({ counts }) {
+  return html`<ul class="counts">
+    ${STATES.map(
+      (name) => html`<li class=${`state ${name}`}><b>${(counts[name] ?? 0).toLocaleString("en")}</b> ${t(`state.${name}`)}</li>`,
+    )}
+  </ul>`;
+}
+
+export function number(value, digits = 2) {
+  return value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { maximumFractionDigits: digits });
+}
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${(seconds / 3600).toFixed(1)} h`;
+  return `${(seconds / 86400).toFixed(1)} days`;
+}

@@ -1,0 +1,150 @@
+// Steps 6 and 7: one run, while it goes on and afterwards.
+import { html, useEffect, useState } from "../vendor/preact.js";
+import { get, post } from "./api.js";
+import { Map } from "./map.js";
+import { Confirm, Counts, Failed, Notice, Skeleton, duration, number, useLoaded } from "./parts.js";
+import { Result } from "./result.js";
+import { EstimateView } from "./step_feasibility.js";
+import { change } from "./state.js";
+import { t } from "./texts.js";
+
+// Outlines once, then only what changes, as server-sent events; the browser reconnects by itself.
+function useRun(run) {
+  const [state, set] = useState({ facts: null, outlines: null, tiles: [], changes: null, error: null });
+  const [turn, again] = useState(0);
+  useEffect(() => {
+    const stop = new AbortController();
+    let source = null;
+    (async () => {
+      const [facts, all] = await Promise.all([
+        get(`/v1/runs/${run}`, { signal: stop.signal }),
+        get(`/v1/runs/${run}/tiles`, { signal: stop.signal }),
+      ]);
+      set({ facts, outlines: all.outlines, tiles: all.tiles, changes: all.states, error: null });
+      source = new EventSource(`/v1/runs/${run}/events?since=${all.version}`);
+      source.addEventListener("change", (event) => {
+        const change = JSON.parse(event.data);
+        set((before) => ({ ...before, facts: { ...before.facts, ...change.run }, changes: change.states }));
+      });
+      source.addEventListener("end", () => source.close());
+    })().catch((error) => error.name !== "AbortError" && set((before) => ({ ...before, error })));
+    return () => {
+      stop.abort();
+      source?.close();
+    };
+  }, [run, turn]);
+  return { ...state, reload: () => again(turn + 1) };
+}
+
+export function RunView({ run, me }) {
+  const { facts, outlines, tiles, changes, error, reload } = useRun(run);
+  const [chosen, setChosen] = useState(null);
+  const [pointer, setPointer] = useState(null);
+  const [raster, setRaster] = useState(null);
+  const [problem, setProblem] = useState(null);
+  const [asking, setAsking] = useState(false);
+  if (error) return html`<${Failed} error=${error} retry=${reload} />`;
+  if (!facts) return html`<${Skeleton} lines=${8} />`;
+
+  async function ask(action) {
+    setAsking(false);
+    setProblem(null);
+    try {
+      await post(`/v1/runs/${run}/ask`, { action });
+      reload();
+    } catch (failure) {
+      setProblem(failure.message);
+    }
+  }
+
+  async function clone() {
+    const made = await get(`/v1/runs/${run}`).then(() => post(`/v1/runs/${run}/clone`, {}));
+    const area = made.config.area;
+    const described = await post("/v1/describe", { source: facts.service.application, kind: facts.label === "ogc_api_process" ? "ogcapi" : "openeo" }).catch(() => null);
+    change({
+      title: made.title,
+      algorithm: described && { ...described, source: facts.service.application, kind: described.kind === "ogcapi" ? "ogcapi" : "openeo", platform: facts.service.endpoint },
+      area: typeof area?.aoi === "string" && area.aoi.startsWith("{") ? JSON.parse(area.aoi) : null,
+      grid: area?.grid ?? "utm-20km",
+      time: { start: "", end: "", step: "month", ...made.config.time },
+      parameters: made.config.algorithm.parameters,
+    });
+    location.hash = "#/new/algorithm";
+  }
+
+  const phase = facts.phase;
+  const failed = facts.counts.failed + facts.counts.canceled;
+  return html`<section>
+    <div class="row between">
+      <h1>${facts.title}</h1>
+      <span class=${`state ${facts.status}`}>${t(`state.${facts.status}`)}</span>
+    </div>
+    <div class="row">
+      ${phase === "running" || phase === "queued" ? html`<button onClick=${() => ask("pause")}>${t("watch.pause")}</button>` : null}
+      ${phase === "paused" || phase === "draft" ? html`<button class="primary" onClick=${() => ask("start")}>${t("watch.resume")}</button>` : null}
+      ${["running", "queued", "paused"].includes(phase) && html`<button onClick=${() => setAsking(true)}>${t("watch.cancel")}</button>`}
+      ${["ended", "stopped", "canceled"].includes(phase) && (failed > 0 || facts.counts.created > 0) && html`<button class="primary" onClick=${() => ask("retry")}>${t("watch.retry")}</button>`}
+      <button onClick=${clone}>${t("watch.clone")}</button>
+      ${!["running", "queued"].includes(phase) && html`<button onClick=${() => ask(facts.archived ? "restore" : "archive")}>${facts.archived ? t("watch.restore") : t("watch.archive")}</button>`}
+      <a class="button" href=${`/v1/runs/${run}/report`} target="_blank" rel="noopener">${t("watch.report")}</a>
+    </div>
+    ${problem && html`<${Notice}>${problem}<//>`}
+    ${facts.reason && html`<${Notice} kind="note">${facts.reason}<//>`}
+    ${asking && html`<${Confirm} text=${t("watch.cancelAsk")} onYes=${() => ask("cancel")} onNo=${() => setAsking(false)} />`}
+    <div class="split">
+      <div class="panel">
+        <progress max="1" value=${facts.progress} aria-label=${t("watch.progress")}></progress>
+        <${Counts} counts=${facts.counts} />
+        <dl class="facts">
+          <dt>${t("watch.phase")}</dt><dd>${t(`phase.${phase}`)}</dd>
+          <dt>${t("watch.cost")}</dt><dd>${number(facts.costs)}</dd>
+          <dt>${t("watch.updated")}</dt><dd>${facts.updated.slice(0, 19).replace("T", " ")} UTC</dd>
+        </dl>
+        <${Failures} reasons=${facts.reasons} />
+        <${TileFacts} run=${run} tiles=${tiles} chosen=${chosen} onChosen=${setChosen} version=${facts.version} />
+        <${Result} run=${run} facts=${facts} pointer=${pointer} onRaster=${setRaster} />
+        ${facts.counts.finished > 0 && facts.kind === "run" && html`<${RunningEstimate} run=${run} finished=${facts.counts.finished} />`}
+      </div>
+      <${Map} basemap=${me.basemap} outlines=${outlines} states=${changes} chosen=${chosen} raster=${raster}
+        onTile=${setChosen} onPointer=${setPointer} />
+    </div>
+  </section>`;
+}
+
+function Failures({ reasons }) {
+  const entries = Object.entries(reasons ?? {}).sort((a, b) => b[1] - a[1]);
+  if (entries.length === 0) return null;
+  return html`<h2>${t("watch.failures")}</h2><ul class="reasons">${entries.map(([reason, count]) => html`<li><b>${count}</b> ${reason}</li>`)}</ul>`;
+}
+
+function RunningEstimate({ run, finished }) {
+  // asked again when a tenth more is finished: every question costs a second of computing
+  const stage = finished < 20 ? finished : Math.floor(Math.log(finished) / Math.log(1.1));
+  const estimate = useLoaded((signal) => get(`/v1/runs/${run}/estimate`, { signal }), [run, stage]);
+  return estimate.value ? html`<details><summary>${t("step.feasibility")}</summary><${EstimateView} estimate=${estimate.value} /></details>` : null;
+}
+
+function TileFacts({ run, tiles, chosen, onChosen, version }) {
+  const name = chosen === null ? null : tiles[chosen];
+  const facts = useLoaded((signal) => (name ? get(`/v1/runs/${run}/tiles/${name}`, { signal }) : Promise.resolve(null)), [run, name, version]);
+  const [log, setLog] = useState(null);
+  useEffect(() => setLog(null), [name]);
+  return html`<h2>${t("watch.tile")}</h2>
+    <label class="hidden-label"><span>${t("watch.tile")}</span>
+      <input list="tile-names" value=${name ?? ""} placeholder=${t("watch.pickTile")} onChange=${(event) => { const at = tiles.indexOf(event.target.value.trim()); onChosen(at < 0 ? null : at); }} />
+    </label>
+    <datalist id="tile-names">${tiles.slice(0, 500).map((one) => html`<option value=${one} />`)}</datalist>
+    ${facts.error && html`<${Failed} error=${facts.error} retry=${facts.retry} />`}
+    ${facts.value &&
+    html`<dl class="facts">
+        <dt>${t("watch.phase")}</dt><dd><span class=${`state ${facts.value.status}`}>${t(`state.${facts.value.status}`)}</span></dd>
+        ${facts.value.reason && html`<dt>Reason</dt><dd>${facts.value.reason}</dd>`}
+        ${facts.value.platform_job && html`<dt>Job</dt><dd><code>${facts.value.platform_job}</code></dd>`}
+        <dt>${t("feasibility.cost")}</dt><dd>${number(facts.value.costs)}</dd>
+        <dt>${t("feasibility.time")}</dt><dd>${duration(facts.value.seconds)}</dd>
+      </dl>
+      ${facts.value.status === "finished" && html`<img class="preview" alt=${name} src=${`/v1/runs/${run}/preview/${name}?size=256`} />`}
+      <ul>${facts.value.files.map((file) => html`<li><a href=${`/v1/runs/${run}/files/${file.href.replace("/./", "/")}`} download>${file.name}</a></li>`)}</ul>
+      <button onClick=${() => get(`/v1/runs/${run}/logs/${name}`).then(setLog, (error) => setLog(error.message))}>${t("watch.log")}</button>
+      ${log !== null && html`<pre tabindex="0">${log}</pre>`}`}`;
+}

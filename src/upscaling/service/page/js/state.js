@@ -1,0 +1,63 @@
+// The draft of a new run. It is kept in the browser, so that a reload or a closed tab loses nothing that was typed.
+import { useEffect, useState } from "../vendor/preact.js";
+
+const KEY = "upscaling-draft";
+const EMPTY = {
+  algorithm: null,
+  area: null,
+  grid: "utm-20km",
+  time: { start: "", end: "", step: "month" },
+  parameters: {},
+  title: "",
+  run: null,
+};
+
+let draft = load();
+const listeners = new Set();
+
+function load() {
+  try {
+    return { ...EMPTY, ...JSON.parse(localStorage.getItem(KEY) ?? "{}") };
+  } catch {
+    return { ...EMPTY };
+  }
+}
+
+export function change(values) {
+  // a planned run belongs to the values that it was planned with
+  const touches = ["algorithm", "area", "grid", "time", "parameters"].some((name) => name in values);
+  draft = { ...draft, ...(touches && !("run" in values) ? { run: null } : {}), ...values };
+  try {
+    localStorage.setItem(KEY, JSON.stringify(draft));
+  } catch {
+    // a browser without storage: the draft lives as long as the page
+  }
+  for (const listener of listeners) listener(draft);
+}
+
+export function reset() {
+  change({ ...EMPTY });
+}
+
+export function useDraft() {
+  const [value, set] = useState(draft);
+  useEffect(() => {
+    listeners.add(set);
+    return () => listeners.delete(set);
+  }, []);
+  return value;
+}
+
+// The configuration of a draft, as the command line has it.
+export function configOf(draft) {
+  const chosen = draft.algorithm;
+  const config = {
+    run: "run",
+    algorithm: { source: chosen?.source ?? "", parameters: draft.parameters },
+    area: { aoi: draft.area ? JSON.stringify(draft.area) : "", grid: draft.grid },
+    backend: { kind: chosen?.kind === "ogcapi" ? "ogcapi" : "openeo", url: chosen?.platform ?? "" },
+  };
+  const { start, end, step } = draft.time;
+  if (start && end) config.time = { start, end, step };
+  return config;
+}

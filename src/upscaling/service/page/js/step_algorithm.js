@@ -1,0 +1,67 @@
+// Step 1: the algorithm.
+import { html, useState } from "../vendor/preact.js";
+import { get, post } from "./api.js";
+import { Failed, Notice, Skeleton, useLoaded } from "./parts.js";
+import { change } from "./state.js";
+import { t } from "./texts.js";
+
+export function AlgorithmStep({ me, draft }) {
+  const [words, setWords] = useState("");
+  const [address, setAddress] = useState("");
+  const [problem, setProblem] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const found = useLoaded((signal) => get(`/v1/catalogue?q=${encodeURIComponent(words)}`, { signal }), [words]);
+
+  async function choose(card) {
+    setBusy(true);
+    setProblem(null);
+    try {
+      const described = await post("/v1/describe", { source: card.source, kind: card.kind });
+      const platforms = me.platforms.filter((one) => one.kind === (card.kind === "ogcapi" ? "ogcapi" : "openeo"));
+      const platform = card.platform || described.service || platforms[0]?.endpoint || "";
+      change({ algorithm: { ...card, ...described, kind: card.kind, source: card.source, platform }, parameters: {} });
+    } catch (error) {
+      setProblem(error.message);
+    }
+    setBusy(false);
+  }
+
+  return html`<section>
+    <h1>${t("step.algorithm")}</h1>
+    <p class="lead">${t("algorithm.lead")}</p>
+    ${draft.algorithm &&
+    html`<article class="card chosen">
+      <h2>${t("algorithm.chosen")}: ${draft.algorithm.title}</h2>
+      <p>${draft.algorithm.description}</p>
+      <label>${t("algorithm.platform")}
+        <input list="platforms" value=${draft.algorithm.platform}
+          onChange=${(event) => change({ algorithm: { ...draft.algorithm, platform: event.target.value } })} />
+      </label>
+      <datalist id="platforms">${me.platforms.map((one) => html`<option value=${one.endpoint} />`)}</datalist>
+    </article>`}
+    ${problem && html`<${Notice}>${problem}<//>`}
+    <label>${t("algorithm.search")}
+      <input type="search" value=${words} onInput=${(event) => setWords(event.target.value)} />
+    </label>
+    ${found.error && html`<${Failed} error=${found.error} retry=${found.retry} />`}
+    ${found.loading && !found.value && html`<${Skeleton} lines=${6} />`}
+    ${found.value?.length === 0 && html`<p class="empty">${t("algorithm.none")}</p>`}
+    <ul class="cards">
+      ${found.value?.map(
+        (card) => html`<li key=${card.source}>
+          <button class="card" disabled=${busy} aria-pressed=${draft.algorithm?.source === card.source} onClick=${() => choose(card)}>
+            <b>${card.title}</b>
+            <span class="clipped">${card.description}</span>
+            <small>${card.provider} · ${card.kind} · ${t("algorithm.cost")}: ${card.cost || t("algorithm.unknownCost")}</small>
+          </button>
+        </li>`,
+      )}
+    </ul>
+    <form class="row" onSubmit=${(event) => { event.preventDefault(); choose({ source: address, kind: /\/processes\//.test(address) ? "ogcapi" : "openeo", title: address, platform: "" }); }}>
+      <label class="wide">${t("algorithm.source")}
+        <input value=${address} onInput=${(event) => setAddress(event.target.value)} required />
+      </label>
+      <button disabled=${busy}>${t("algorithm.use")}</button>
+    </form>
+  </section>`;
+}

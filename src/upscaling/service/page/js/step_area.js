@@ -1,0 +1,125 @@
+// Step 2: area, grid and time.
+import { html, useEffect, useState } from "../vendor/preact.js";
+import { call, get, post } from "./api.js";
+import { Map } from "./map.js";
+import { Notice, number, useLoaded } from "./parts.js";
+import { change } from "./state.js";
+import { t } from "./texts.js";
+
+let countries = null;
+
+async function loadCountries() {
+  if (countries === null) {
+    const [{ feature }, topology] = await Promise.all([
+      import("../vendor/topojson/index.js"),
+      fetch("/page/vendor/countries-110m.json").then((answer) => answer.json()),
+    ]);
+    countries = feature(topology, topology.objects.countries).features
+      .map((one) => ({ name: one.properties.name, geometry: one.geometry }))
+      .sort((a, b) => a.name.localeCompare(b.name));
+  }
+  return countries;
+}
+
+function boxOf(text) {
+  const edges = text.split(/[\s,;]+/).filter(Boolean).map(Number);
+  if (edges.length !== 4 || edges.some((edge) => !Number.isFinite(edge))) return null;
+  const [west, south, east, north] = edges;
+  return { type: "Polygon", coordinates: [[[west, south], [east, south], [east, north], [west, north], [west, south]]] };
+}
+
+export function AreaStep({ me, draft }) {
+  const [drawing, setDrawing] = useState(false);
+  const [box, setBox] = useState("");
+  const [problem, setProblem] = useState(null);
+  const [tiles, setTiles] = useState(null);
+  const grids = useLoaded((signal) => get("/v1/grids", { signal }), []);
+  const names = useLoaded(loadCountries, []);
+
+  useEffect(() => {
+    setProblem(null);
+    if (!draft.area) {
+      setTiles(null);
+      return;
+    }
+    const stop = new AbortController();
+    const wait = setTimeout(() => {
+      post("/v1/tiles", { aoi: draft.area, grid: draft.grid }, { signal: stop.signal }).then(setTiles, (error) => {
+        if (error.name !== "AbortError") {
+          setTiles(null);
+          setProblem(error.message);
+        }
+      });
+    }, 250); // while somebody types or draws, only the last state is asked for
+    return () => {
+      clearTimeout(wait);
+      stop.abort();
+    };
+  }, [draft.area, draft.grid]);
+
+  async function upload(event) {
+    const file = event.target.files[0];
+    if (!file) return;
+    setProblem(null);
+    try {
+      const read = await call("POST", `/v1/area?name=${encodeURIComponent(file.name)}`, file, { raw: true });
+      change({ area: read.geometry });
+    } catch (error) {
+      setProblem(error.message);
+    }
+    event.target.value = "";
+  }
+
+  function applyBox(event) {
+    event.preventDefault();
+    const geometry = boxOf(box);
+    if (geometry) change({ area: geometry });
+    setProblem(geometry ? null : t("area.badBox"));
+  }
+
+  const time = (name) => (event) => change({ time: { ...draft.time, [name]: event.target.value } });
+  return html`<section>
+    <h1>${t("step.area")}</h1>
+    <p class="lead">${t("area.lead")}</p>
+    <div class="split">
+      <div class="panel">
+        <div class="row">
+          <button aria-pressed=${drawing} onClick=${() => setDrawing(!drawing)}>${t("area.draw")}</button>
+          <button onClick=${() => change({ area: null })} disabled=${!draft.area}>${t("area.clear")}</button>
+        </div>
+        <label>${t("area.upload")} <input type="file" onChange=${upload} /></label>
+        <form onSubmit=${applyBox}>
+          <label>${t("area.box")} <input value=${box} onInput=${(event) => setBox(event.target.value)} inputmode="text" /></label>
+          <button>${t("area.apply")}</button>
+        </form>
+        <label>${t("area.country")}
+          <select onChange=${(event) => { const one = names.value.find((country) => country.name === event.target.value); if (one) change({ area: one.geometry }); }}>
+            <option value="">–</option>
+            ${names.value?.map((country) => html`<option>${country.name}</option>`)}
+          </select>
+        </label>
+        <label>${t("area.grid")}
+          <input list="grids" value=${draft.grid} onChange=${(event) => change({ grid: event.target.value.trim() })} />
+          <datalist id="grids">${grids.value?.map((one) => html`<option value=${one.example}>${one.pattern}</option>`)}</datalist>
+        </label>
+        <fieldset><legend>${t("area.time")}</legend>
+          <label>${t("area.start")} <input type="date" value=${draft.time.start} onChange=${time("start")} /></label>
+          <label>${t("area.end")} <input type="date" value=${draft.time.end} onChange=${time("end")} /></label>
+          <label>${t("area.step")}
+            <select onChange=${time("step")}>
+              ${["day", "dekad", "month", "year"].map((step) => html`<option value=${step} selected=${step === draft.time.step}>${step}</option>`)}
+            </select>
+          </label>
+          <small>${!(draft.time.start && draft.time.end) && t("area.noTime")}</small>
+        </fieldset>
+        <p class="count" role="status">
+          ${tiles ? t("area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : t("area.none")}
+        </p>
+        ${tiles?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
+        ${problem && html`<${Notice}>${problem}<//>`}
+      </div>
+      <${Map} basemap=${me.basemap} outlines=${tiles?.outlines} area=${draft.area} drawing=${drawing}
+        onDrawn=${(geometry) => { setDrawing(false); change({ area: geometry }); }} />
+    </div>
+  </section>`;
+}

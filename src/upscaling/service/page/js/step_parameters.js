@@ -1,0 +1,123 @@
+// Step 3: a form made of the algorithm's own schema.
+import { html, useState } from "../vendor/preact.js";
+import { post } from "./api.js";
+import { Notice } from "./parts.js";
+import { change, configOf } from "./state.js";
+import { t } from "./texts.js";
+
+function schemaOf(parameter) {
+  const schemas = Array.isArray(parameter.schema) ? parameter.schema : [parameter.schema];
+  return schemas.find((one) => one && one.type !== "null") ?? {};
+}
+
+// What the tile or the time step fills, by the parameter's type; the check tells for sure.
+function filledBy(parameter, draft) {
+  const schemas = Array.isArray(parameter.schema) ? parameter.schema : [parameter.schema];
+  const subtypes = schemas.map((one) => one?.subtype ?? "");
+  if (subtypes.some((one) => ["bounding-box", "geojson"].includes(one))) return true;
+  return subtypes.includes("temporal-interval") && Boolean(draft.time.start && draft.time.end);
+}
+
+function Field({ parameter, value, problem, onValue }) {
+  const schema = schemaOf(parameter);
+  const id = `parameter-${parameter.name}`;
+  const described = problem ? `${id}-problem` : `${id}-about`;
+  const common = { id, "aria-describedby": described, "aria-invalid": problem ? "true" : null };
+  const kind = Array.isArray(schema.type) ? schema.type[0] : schema.type;
+  const empty = parameter.default === null || parameter.default === undefined ? "" : JSON.stringify(parameter.default);
+  let input;
+  if (schema.enum) {
+    input = html`<select ...${common} value=${value === undefined ? "" : JSON.stringify(value)} onChange=${(event) => onValue(event.target.value === "" ? undefined : JSON.parse(event.target.value))}>
+      <option value="">${empty && `${t("parameters.default")}: ${empty}`}</option>
+      ${schema.enum.map((one) => html`<option value=${JSON.stringify(one)}>${String(one)}</option>`)}
+    </select>`;
+  } else if (kind === "boolean") {
+    input = html`<select ...${common} value=${value === undefined ? "" : String(value)} onChange=${(event) => onValue(event.target.value === "" ? undefined : event.target.value === "true")}>
+      <option value="">${empty && `${t("parameters.default")}: ${empty}`}</option>
+      <option value="true">${t("common.yes")}</option>
+      <option value="false">${t("common.no")}</option>
+    </select>`;
+  } else if (kind === "number" || kind === "integer") {
+    input = html`<input ...${common} type="number" step=${kind === "integer" ? 1 : "any"} min=${schema.minimum} max=${schema.maximum}
+      placeholder=${empty} value=${value ?? ""} onChange=${(event) => onValue(event.target.value === "" ? undefined : Number(event.target.value))} />`;
+  } else if (schema.subtype === "temporal-interval") {
+    const [start, end] = Array.isArray(value) ? value : ["", ""];
+    const put = (first, last) => onValue(first || last ? [first || null, last || null] : undefined);
+    input = html`<span class="row"><input ...${common} type="date" value=${start ?? ""} onChange=${(event) => put(event.target.value, end)} />
+      <input type="date" aria-label=${`${parameter.name}: ${t("area.end")}`} value=${end ?? ""} onChange=${(event) => put(start, event.target.value)} /></span>`;
+  } else if (kind === "string") {
+    input = html`<input ...${common} type=${schema.subtype === "date" ? "date" : "text"} maxlength=${schema.maxLength} placeholder=${empty}
+      value=${value ?? ""} onChange=${(event) => onValue(event.target.value === "" ? undefined : event.target.value)} />`;
+  } else {
+    input = html`<${JsonInput} common=${common} placeholder=${empty || t("parameters.json")} value=${value} onValue=${onValue} />`;
+  }
+  return html`<div class="field">
+    <label for=${id}>${parameter.name} ${parameter.required && html`<small>(${t("parameters.required")})</small>`}</label>
+    ${input}
+    <small id=${`${id}-about`}>${parameter.description}</small>
+    ${problem && html`<p class="notice error" role="alert" id=${`${id}-problem`}>${problem}</p>`}
+  </div>`;
+}
+
+function JsonInput({ common, placeholder, value, onValue }) {
+  const [text, setText] = useState(value === undefined ? "" : JSON.stringify(value));
+  const [wrong, setWrong] = useState(false);
+  return html`<textarea ...${common} rows="2" placeholder=${placeholder} aria-invalid=${wrong ? "true" : common["aria-invalid"]}
+    value=${text}
+    onInput=${(event) => {
+      setText(event.target.value);
+      try {
+        onValue(event.target.value.trim() === "" ? undefined : JSON.parse(event.target.value));
+        setWrong(false);
+      } catch {
+        setWrong(true);
+      }
+    }}></textarea>`;
+}
+
+export function ParametersStep({ draft }) {
+  const [checked, setChecked] = useState(null);
+  const [problem, setProblem] = useState(null);
+  const [busy, setBusy] = useState(false);
+  if (!draft.algorithm) return html`<section><h1>${t("step.parameters")}</h1><${Notice} kind="note">${t("algorithm.lead")}<//></section>`;
+
+  async function check() {
+    setBusy(true);
+    setProblem(null);
+    setChecked(null);
+    try {
+      setChecked(await post("/v1/check", { config: configOf(draft) }));
+    } catch (error) {
+      setProblem(error.message);
+    }
+    setBusy(false);
+  }
+
+  const shown = draft.algorithm.parameters.filter((parameter) => !filledBy(parameter, draft));
+  const filled = draft.algorithm.parameters.filter((parameter) => filledBy(parameter, draft));
+  // a message names its parameter: it belongs beside that field
+  const culprit = problem && draft.algorithm.parameters.find((parameter) => new RegExp(`\\b${parameter.name.replace(/\W/g, "\\$&")}\\b`).test(problem));
+  const beside = culprit && shown.includes(culprit);
+  return html`<section>
+    <h1>${t("step.parameters")}</h1>
+    <p class="lead">${t("parameters.lead")}</p>
+    ${filled.length > 0 && html`<ul class="filled">${filled.map((one) => html`<li><b>${one.name}</b> <small>${t("parameters.filled")}</small></li>`)}</ul>`}
+    ${shown.length === 0 && html`<p class="empty">${t("parameters.none")}</p>`}
+    <div class="form">
+      ${shown.map(
+        (parameter) => html`<${Field} key=${parameter.name} parameter=${parameter} value=${draft.parameters[parameter.name]}
+          problem=${beside && culprit === parameter ? problem : null}
+          onValue=${(value) => {
+            const values = { ...draft.parameters };
+            if (value === undefined) delete values[parameter.name];
+            else values[parameter.name] = value;
+            change({ parameters: values });
+          }} />`,
+      )}
+    </div>
+    <button onClick=${check} disabled=${busy}>${t("parameters.check")}</button>
+    ${problem && !beside && html`<${Notice}>${problem}<//>`}
+    ${checked && html`<${Notice} kind="good">${t("parameters.ok", { targets: checked.targets })}<//>`}
+    ${checked?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
+  </section>`;
+}

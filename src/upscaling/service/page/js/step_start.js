@@ -1,0 +1,48 @@
+// Step 5: what will be sent, to whom, what it may cost; asked once.
+import { html, useState } from "../vendor/preact.js";
+import { get, post } from "./api.js";
+import { Failed, Notice, Skeleton, number, useLoaded } from "./parts.js";
+import { change, reset } from "./state.js";
+import { t } from "./texts.js";
+
+export function StartStep({ draft }) {
+  if (!draft.run) return html`<section><h1>${t("step.start")}</h1><${Notice} kind="note">${t("start.needsPlan")} <a href="#/new/feasibility">${t("step.feasibility")}</a><//></section>`;
+  return html`<${Ready} run=${draft.run} draft=${draft} />`;
+}
+
+function Ready({ run, draft }) {
+  const [problem, setProblem] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const facts = useLoaded((signal) => get(`/v1/runs/${run}`, { signal }), [run]);
+  const estimate = useLoaded((signal) => get(`/v1/runs/${run}/estimate`, { signal }), [run]);
+
+  async function start() {
+    setBusy(true);
+    setProblem(null);
+    try {
+      await post(`/v1/runs/${run}/ask`, { action: "start", title: draft.title || null });
+      reset();
+      location.hash = `#/runs/${run}`;
+    } catch (error) {
+      setProblem(error.message);
+      setBusy(false);
+    }
+  }
+
+  if (facts.error) return html`<${Failed} error=${facts.error} retry=${facts.retry} />`;
+  if (!facts.value) return html`<${Skeleton} />`;
+  const cost = estimate.value?.cost;
+  const waiting = facts.value.counts.created;
+  return html`<section>
+    <h1>${t("step.start")}</h1>
+    <p class="lead">${t("start.lead")}</p>
+    <dl class="facts">
+      <dt>${t("start.what")}</dt><dd>${number(waiting)} × ${draft.algorithm?.title}</dd>
+      <dt>${t("start.to")}</dt><dd>${facts.value.service.endpoint}</dd>
+      <dt>${t("start.most")}</dt><dd>${cost ? `${number(cost.p10)} – ${number(cost.p90)} ${estimate.value.currency}` : t("feasibility.unknown")}</dd>
+    </dl>
+    <label>${t("start.title")} <input value=${draft.title || facts.value.title} onChange=${(event) => change({ title: event.target.value })} /></label>
+    <button class="primary" disabled=${busy} onClick=${start}>${t("start.confirm", { count: number(waiting) })}</button>
+    ${problem && html`<${Notice}>${problem}<//>`}
+  </section>`;
+}
