@@ -6,13 +6,17 @@ PYTEST_ARGS ?=
 # Tests wait for servers and clusters more than they compute.
 TEST_PROCESSES ?= 3
 
-.PHONY: demo test check venv wheel lock clean slurm-up slurm-down
+.PHONY: demo serve page test check venv wheel lock clean slurm-up slurm-down
 .DELETE_ON_ERROR:
 
 demo: venv
 	@$(BIN)/upscaling demo
 
-test: check
+# The service with its page, the demo's algorithm and its back-end; no account.
+serve: venv page
+	@$(BIN)/upscaling serve --demo
+
+test: check page
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # A real SLURM of four nodes on this machine, for tests/cluster and to try things out; root on Debian only.
@@ -43,8 +47,15 @@ $(VENV)/.package: $(VENV)/.versions pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# What the page needs from npm, as web/package-lock.json pins it; nothing of it is in git.
+VENDOR := src/upscaling/service/page/vendor
+page: $(VENDOR)/LICENCES.txt
+
+$(VENDOR)/LICENCES.txt: web/package-lock.json tools/build_web.py | venv
+	@$(BIN)/python tools/build_web.py
+
 # What `pip install` takes, with the workflow in it.
-wheel: venv
+wheel: venv page
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 
 # After a change of pyproject.toml; needs uv. requirements-core.lock is what an install without extras takes. overrides.txt says which wrong pins are taken out of the way, and why.

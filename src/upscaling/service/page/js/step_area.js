@@ -100,8 +100,8 @@ export function AreaStep({ me, draft }) {
         </label>
         <label>${t("area.grid")}
           <input list="grids" value=${draft.grid} onChange=${(event) => change({ grid: event.target.value.trim() })} />
-          <datalist id="grids">${grids.value?.map((one) => html`<option value=${one.example}>${one.pattern}</option>`)}</datalist>
         </label>
+        <datalist id="grids">${grids.value?.map((one) => html`<option value=${one.example}>${one.pattern}</option>`)}</datalist>
         <fieldset><legend>${t("area.time")}</legend>
           <label>${t("area.start")} <input type="date" value=${draft.time.start} onChange=${time("start")} /></label>
           <label>${t("area.end")} <input type="date" value=${draft.time.end} onChange=${time("end")} /></label>

@@ -1,0 +1,108 @@
+"""The page in Debian's Chromium, on a real service with the embedded back-end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import missing
+from tests.servers import EmbeddedBackend
+from tests.service.conftest import ACCOUNT, ROOT, UDP, Service, platform_of
+
+__all__ = ["Browser", "service"]
+
+PAGE = ROOT / "src" / "upscaling" / "service" / "page"
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+# the driver tells of its own slowness, which is software rendering here
+_HARMLESS = ("GPU stall due to ReadPixels", "GL Driver Message")
+
+
+@dataclass
+class Browser:
+    """A page, and all that went wrong in it."""
+
+    page: Any
+    origin: str
+    pictures: Path
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        self.page.on("request", self._request)
+        self.page.set_default_timeout(90_000)
+
+    def _console(self, message: Any) -> None:
+        if message.type in {"error", "warning"} and not any(words in message.text for words in _HARMLESS):
+            self.problems.append(f"console: {message.text}")
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.origin, "blob:", "data:")):
+            self.problems.append(f"another origin: {request.url}")
+
+    def picture(self, name: str) -> None:
+        self.page.screenshot(path=self.pictures / f"{name}.png")
+
+    def accessible(self) -> None:
+        """No serious or critical finding of axe; it is injected past the policy, as a browser extension would be."""
+        session = self.page.context.new_cdp_session(self.page)
+        session.send("Runtime.evaluate", {"expression": AXE.read_text()})
+        rows = "v => [v.impact, v.id, v.nodes.map(n => n.html.slice(0, 120))]"
+        run = f"axe.run().then(r => JSON.stringify(r.violations.map({rows})))"
+        answer = session.send("Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True})
+        found = [
+            one for one in __import__("json").loads(answer["result"]["value"]) if one[0] in {"serious", "critical"}
+        ]
+        assert not found, found
+
+
+@pytest.fixture(scope="package")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBackend]:
+    from upscaling.demo.data import make_demo_data
+
+    folder = tmp_path_factory.mktemp("backend")
+    started = EmbeddedBackend(make_demo_data(folder / "data"), folder / "root").start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="package")
+def service(backend: EmbeddedBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    if not (PAGE / "vendor" / "preact.js").is_file() or not AXE.is_file():
+        missing("the page's packages (make page)")
+    settings = {"platforms": [platform_of(backend)], "sources": [str(UDP.parent)]}
+    started = Service(tmp_path_factory.mktemp("service"), settings, variables=ACCOUNT).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium")
+    if program is None:
+        missing("Debian's chromium")
+    arguments = ["--no-sandbox", "--disable-background-networking", "--enable-unsafe-swiftshader"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1400, 900, "light")], ids=lambda value: f"{value[0]}-{value[2]}")
+def browser(request: Any, chromium: Any, service: Service, tmp_path: Path) -> Iterator[Browser]:
+    width, height, scheme = request.param
+    context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    pictures = Path(os.environ.get("UPSCALING_PICTURES", tmp_path)) / f"{width}-{scheme}"
+    pictures.mkdir(parents=True, exist_ok=True)
+    opened = Browser(context.new_page(), service.url, pictures)
+    yield opened
+    context.close()
+    assert opened.problems == []
