@@ -187,6 +187,9 @@ class Runner:
         states = self.states(folder)
         states.refresh(at_most_every=0)
         done = sum(state.state in FINAL for state in states.states)
+        if phase.target and status is not None:  # the pilot has ended; the run itself waits to be confirmed
+            reason = "" if status == 0 else _last_words(folder)
+            return write_phase(folder, Phase("draft", reason=reason))
         if status == 0 or (done == len(states.states) and status is not None and status > 0):
             return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
         if done == len(states.states) and status is None and (folder / "results" / "run" / "collection.json").is_file():
@@ -215,7 +218,7 @@ class Runner:
         states = self.states(folder)
         done = sum(state.state in FINAL for state in states.states)
         cluster = self._settings.profile == "slurm"
-        command = snakemake_command([Path("config.yaml")], targets=phase.target, cluster=cluster)
+        command = snakemake_command([Path("config.yaml")], targets=phase.target, cluster=cluster, folder=folder)
         with (folder / "snakemake.log").open("ab") as stream:
             # A session of its own: the run goes on when the service is killed, and is found again after it.
             child = subprocess.Popen(

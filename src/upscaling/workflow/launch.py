@@ -13,7 +13,12 @@ __all__ = ["command_line", "snakemake_command", "what_to_open"]
 
 
 def snakemake_command(
-    configs: Sequence[Path], options: Sequence[str] = (), *, targets: Sequence[str] = (), cluster: bool = False
+    configs: Sequence[Path],
+    options: Sequence[str] = (),
+    *,
+    targets: Sequence[str] = (),
+    cluster: bool = False,
+    folder: Path | None = None,
 ) -> list[str]:
     """Return the command line; ``options`` of Snakemake win over those that are added here.
 
@@ -27,13 +32,15 @@ def snakemake_command(
         What to make; the whole run when left out.
     cluster
         Take the profile `slurm` in place of `local`.
+    folder
+        Where it will run; the working directory when left out.
     """
     given = {option.partition("=")[0] for option in options}
     command = ["snakemake"]
     if not given & {"--snakefile", "-s"}:
-        command += ["--snakefile", _near(project_path("Snakefile"))]
+        command += ["--snakefile", _near(project_path("Snakefile"), folder)]
     if not given & {"--profile", "--workflow-profile"}:
-        command += ["--profile", _near(project_path("workflow", "profiles", "slurm" if cluster else "local"))]
+        command += ["--profile", _near(project_path("workflow", "profiles", "slurm" if cluster else "local"), folder)]
     command += ["--configfile", *map(str, configs), *options]
     return [*command, "--", *targets] if targets else command
 
@@ -43,8 +50,8 @@ def command_line(command: Sequence[str]) -> str:
     return shlex.join(command)
 
 
-def _near(path: Path) -> str:
-    near = os.path.relpath(path)
+def _near(path: Path, folder: Path | None) -> str:
+    near = os.path.relpath(path, folder or os.curdir)
     return str(path) if near.startswith(os.pardir) else near
 
 
