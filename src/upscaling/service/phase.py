@@ -31,7 +31,9 @@ class Phase:
     ended_tiles
         Tiles that had come to an end when it was started last.
     target
-        What Snakemake is asked for; everything when empty.
+        What Snakemake is asked for, the tiles of a pilot; everything when empty.
+    confirmed
+        Whether the whole run follows its pilot without another word.
     """
 
     name: Name = "queued"
@@ -41,6 +43,7 @@ class Phase:
     attempts: int = 0
     ended_tiles: int = 0
     target: tuple[str, ...] = ()
+    confirmed: bool = False
 
     @property
     def final(self) -> bool:

@@ -102,6 +102,15 @@ class Runner:
         self.watch(task, folder)
         return changed
 
+    def confirm(self, task: int, folder: Path) -> None:
+        """Let the whole run follow a pilot that still works."""
+        with self._lock:
+            phase = read_phase(folder)
+            if phase.target and phase.name in {"queued", "running"}:
+                write_phase(folder, dataclasses.replace(phase, confirmed=True))
+                return
+        self.ask(task, folder, "queued")
+
     def _end_process(self, task: int, phase: Phase) -> None:
         if not alive(phase):
             return
@@ -189,7 +198,7 @@ class Runner:
         done = sum(state.state in FINAL for state in states.states)
         if phase.target and status is not None:  # the pilot has ended; the run itself waits to be confirmed
             reason = "" if status == 0 else _last_words(folder)
-            return write_phase(folder, Phase("draft", reason=reason))
+            return write_phase(folder, Phase("queued" if phase.confirmed else "draft", reason=reason))
         if status == 0 or (done == len(states.states) and status is not None and status > 0):
             return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
         if done == len(states.states) and status is None and (folder / "results" / "run" / "collection.json").is_file():

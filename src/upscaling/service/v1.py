@@ -102,6 +102,9 @@ def ask_run(run: int, body: Ask, request: Request, user: CurrentUser) -> dict[st
         tasks.store.change(task.id, archived=body.action == "archive")
         tasks.store.write_down(user.name, body.action, task.id)
     elif body.action in {"start", "retry"}:
+        if body.action == "start" and phase.target and not phase.confirmed:
+            tasks.runner.confirm(task.id, tasks.folder(task))
+            return run_facts(tasks, visible_task(request, user, run))
         if body.action == "start" and phase.name not in {"draft", "paused", "canceled", "stopped"}:
             raise RefusedError(f"the run is {phase.name} already", code="CONFLICT", status=409)
         if body.action == "retry" and not phase.final:
