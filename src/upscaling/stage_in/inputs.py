@@ -26,7 +26,13 @@ WORDS = {
     "reference": "an item by reference",
     "references": "the items by reference",
 }
-_NAMES = re.compile(r"item|product|scene|stac|reference|image|acquisition|input", re.IGNORECASE)
+# The whole name must say it: product_type, image_format and input_count hold a part of these words, and no items.
+_NAMES = re.compile(
+    r"((eo|input|post|pre|reference|secondary|source|s[123]|sentinel\d?|stac)_?)?"
+    r"(stac_?)?(acquisition|granule|image|input|item|product|reference|scene|stac)s?"
+    r"(_?(address|href|link|list|reference|ur[il])(e?s)?)?",
+    re.IGNORECASE,
+)
 
 
 def form_of(parameter: Parameter, kind: str) -> Form | None:
@@ -37,9 +43,14 @@ def form_of(parameter: Parameter, kind: str) -> Form | None:
 def staged_words(parameter: Parameter) -> str | None:
     """Return what an input of a package would get from ``stage_in``, if its type or name say that it takes items."""
     form = _cwl_form(parameter.schema)
-    if form is None or (form not in {"folder", "folders"} and not _NAMES.search(parameter.name)):
+    if form is None or not (form in {"folder", "folders"} or _says_items(parameter)):
         return None
     return WORDS[form]
+
+
+def _says_items(parameter: Parameter) -> bool:
+    """Return whether an input of text asks for items: by a type of addresses, or by the whole of its name."""
+    return bool(_NAMES.fullmatch(parameter.name.replace("-", "_"))) or "URI" in str(parameter.schema)
 
 
 def _cwl_form(schema: Any) -> Form | None:
@@ -68,7 +79,7 @@ def _json_form(schema: Any) -> Form | None:
         if not isinstance(one, Mapping):
             continue
         for alternative in [one, *one.get("oneOf", []), *one.get("anyOf", [])]:
-            kinds = _types(alternative)
+            kinds = [] if "enum" in alternative else _types(alternative)
             if "array" in kinds:
                 return "references" if _types(alternative.get("items")) == ["object"] else "addresses"
             if "string" in kinds or "object" in kinds:
@@ -115,8 +126,8 @@ def input_of(algorithm: Algorithm, wanted: str | None, taken: Collection[str], *
     for fits in (
         [name for name, form in forms.items() if form in {"folder", "folders"} and known[name].required],
         [name for name, form in forms.items() if form in {"folder", "folders"}],
-        [name for name, form in forms.items() if _NAMES.search(name) and known[name].required],
-        [name for name, form in forms.items() if _NAMES.search(name)],
+        [name for name in forms if _says_items(known[name]) and known[name].required],
+        [name for name in forms if _says_items(known[name])],
     ):
         if len(fits) == 1:
             return fits[0], forms[fits[0]]
