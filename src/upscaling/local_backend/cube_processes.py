@@ -163,8 +163,17 @@ def rename_labels(
     data: xr.DataArray, dimension: str, target: list[Any], source: list[Any] | None = None
 ) -> xr.DataArray:
     """Rename all labels in order, or those that ``source`` names."""
+    import numpy as np
+
     require(data, dimension)
     known = list(data[dimension].values)
+    if data[dimension].dtype.kind == "M":
+        times = (_as_times(target), _as_times(source or []))
+        target = target if times[0] is None else times[0]
+        source = source if times[1] is None else times[1]
+        if times[0] is None:  # texts in place of times
+            known = [np.datetime_as_string(time, "s") + "Z" for time in known]
+            source = [np.datetime_as_string(time, "s") + "Z" for time in times[1] or []] or source
     if source:
         if len(source) != len(target):
             raise ProcessError("LabelMismatch", f"{len(source)} source labels for {len(target)} new ones")
@@ -179,6 +188,16 @@ def rename_labels(
     if len(set(labels)) < len(labels):
         raise ProcessError("LabelExists", f"labels of {dimension!r} would no longer be unique: {labels}")
     return rewrap(data, data.values, data.dims, **{dimension: labels})
+
+
+def _as_times(labels: list[Any]) -> list[Any] | None:
+    """Return labels as the times that a temporal dimension holds; None if one of them is no time."""
+    import numpy as np
+
+    try:
+        return [np.datetime64(str(label).removesuffix("Z"), "ns") for label in labels]
+    except ValueError:
+        return None
 
 
 def filter_labels(data: xr.DataArray, condition: Process, dimension: str, context: Any = None) -> xr.DataArray:

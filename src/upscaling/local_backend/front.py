@@ -300,7 +300,12 @@ class Processing(backend.Processing):  # type: ignore[misc]
         if "Authorization" in flask.request.headers:
             user = flask.current_app.extensions["auth_handler"].get_user_from_bearer_token(flask.request)
             known |= set(self._store.processes(user.user_id))
-        return validate_graph(process_graph, known, {c["id"] for c in self._supervisor.collections})
+        required = {
+            spec["id"]: [p["name"] for p in spec.get("parameters") or [] if not p.get("optional", "default" in p)]
+            for spec in self._supervisor.processes
+        }
+        collections = {c["id"] for c in self._supervisor.collections}
+        return validate_graph(process_graph, known, collections, required)
 
     def evaluate(self, process_graph: Mapping[str, Any], env: Any = None) -> flask.Response:
         """Run a graph at once and return its one file."""

@@ -153,6 +153,9 @@ def guard_requests(app: Any) -> None:
         if "\0" in flask.request.full_path or "%00" in flask.request.full_path:
             raise api_error(400, "ParameterInvalid", "the address holds a null character")
         parts = flask.request.path.strip("/").split("/")
+        namespace = (flask.request.view_args or {}).get("namespace", "")
+        if ":" in namespace and not namespace.startswith("u:"):
+            raise api_error(404, "ProcessNamespaceInvalid", f"there is no namespace {namespace!r}")
         name = next((part for part in parts if part in {key for _, key in _BODIES}), "")
         validator = _validators().get((flask.request.method, name))
         if validator is None or "workspaces" in parts:

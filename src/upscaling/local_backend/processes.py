@@ -7,12 +7,13 @@ made by ``array_create`` and one cut from a cube behave alike, and every process
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
 from typing import Any
 
-from upscaling.local_backend import arrays, cube_processes, spatial, temporal
+from upscaling.local_backend import arrays, cloud_masks, cube_processes, spatial, temporal
 from upscaling.util.files import read_json
 
 __all__ = ["base_registry", "specifications"]
@@ -34,6 +35,13 @@ LEFT_OUT = (
 )
 
 
+COMPARISONS = ("eq", "neq", "gt", "gte", "lt", "lte", "between")
+
+
+def _e() -> float:
+    return math.e
+
+
 def base_registry() -> dict[str, Callable[..., Any]]:
     """Return implementations by process id, without those that read or write data."""
     from openeo_processes_dask.process_implementations import core
@@ -42,6 +50,9 @@ def base_registry() -> dict[str, Callable[..., Any]]:
     for name in LEFT_OUT:
         found.pop(name, None)
     found = {name: _with_arrays(f) for name, f in found.items()}
+    found |= {name: _with_booleans(found[name]) for name in COMPARISONS if name in found}
+    found["e"] = _e
+    found |= cloud_masks.PROCESSES
     return found | arrays.PROCESSES | cube_processes.PROCESSES | spatial.PROCESSES | temporal.PROCESSES
 
 
@@ -55,6 +66,25 @@ def _with_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(arguments.get("data"), list):
             arguments["data"] = arrays.stacked(arguments["data"])
         return function(**arguments)
+
+    return wrapper
+
+
+def _with_booleans(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a comparison of single values give a boolean, and null where one of them is null."""
+
+    @wraps(function)
+    def wrapper(**arguments: Any) -> Any:
+        import numpy as np
+
+        operands = [arguments[name] for name in ("x", "y", "min", "max") if name in arguments]
+        if any(value is None for value in operands):
+            shape = np.broadcast_shapes(*(np.shape(value) for value in operands if value is not None))
+            return np.full(shape, np.nan) if shape else None
+        found = function(**arguments)
+        if np.ndim(found):
+            return found
+        return None if isinstance(found, float | np.ndarray | np.floating) and np.isnan(found) else bool(found)
 
     return wrapper
 

@@ -61,6 +61,10 @@ def aggregate_temporal(
     if not labels:
         starts = [temporal_bounds(list(interval))[0] or datetime(1, 1, 1, tzinfo=UTC) for interval in intervals]
         labels = list(np.array([s.replace(tzinfo=None) for s in starts], "datetime64[ns]"))
+    if len(labels) != len(groups):
+        raise ProcessError("LabelMismatch", f"{len(labels)} labels for {len(groups)} intervals")
+    if len(set(labels)) < len(labels):
+        raise ProcessError("DistinctDimensionLabelsRequired", "two intervals would get the same label: give labels")
     return _grouped(data.transpose(dimension, ...), groups, labels, reducer, context).transpose(*data.dims)
 
 
