@@ -210,7 +210,7 @@ def test_results_of_an_openeo_platform(web: Replay, user: None, tmp_path: Path) 
         serve(web, documents)
         platform.results = lambda job_id: documents.get("root.json", {})
         folder = tmp_path / str(number)
-        outcome = fetch_results(session, "job-1", folder, most_bytes=10**6, lag=0.01)
+        outcome = fetch_results(session, "job-1", folder, most_bytes=10**6)
         return check(outcome, folder, named(documents), documents)
 
     try:

@@ -160,7 +160,7 @@ def of_openeo(documents: Documents, names: list[str], folder: Path, web: Replay)
         platform.jobs["job-1"] = {"id": "job-1", "status": "finished"}
         platform.results = lambda job_id: {"type": "Collection", "assets": {}, "links": links}
         session = backend_of(platform, folder)._session
-        outcome = fetch_results(session, "job-1", folder / "results", most_bytes=10**6, lag=0.1)
+        outcome = fetch_results(session, "job-1", folder / "results", most_bytes=10**6)
     finally:
         platform.close()
     return [asset.path.read_text() for asset in outcome.assets]
