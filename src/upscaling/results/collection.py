@@ -206,7 +206,7 @@ def build_collection(
     """Return all of a collection but its id, assets and links."""
     import orjson
 
-    item_assets = {key: next(iter(ways.values())).asset for key, ways in sorted(gathered.assets.items())}
+    item_assets = {key: _as_written(next(iter(ways.values())).asset) for key, ways in sorted(gathered.assets.items())}
     extra = dict(metadata.extra)
     extensions = {EXTENSIONS[name] for name in ("file", "processing", "projection")}
     extensions |= set(extra.pop("stac_extensions", ()))
@@ -247,6 +247,17 @@ def build_collection(
         collection["processing:datetime"] = gathered.processed
     optional = {"keywords", "providers", "upscaling:problems"}
     return {name: value for name, value in collection.items() if value or name not in optional}
+
+
+def _as_written(asset: dict[str, Any]) -> dict[str, Any]:
+    """Return an asset whose bands have no nodata value that is no number: the summaries have it, as the items do."""
+    if "bands" not in asset:
+        return asset
+    bands = [
+        {name: value for name, value in band.items() if name != "nodata" or not isinstance(value, str)}
+        for band in asset["bands"]
+    ]
+    return {**asset, "bands": bands}
 
 
 def _table_asset(parquet: Path) -> dict[str, Any]:

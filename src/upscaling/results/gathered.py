@@ -18,7 +18,7 @@ __all__ = ["OF_THE_ALGORITHM", "Gathered", "Way"]
 
 # Links of the items that are also the collection's.
 OF_THE_ALGORITHM = {"processing-expression", "about"}
-SUMMARISED = ("proj:code", "processing:level")
+SUMMARISED = ("nodata", "proj:code", "processing:level")
 SHOWN = 4
 # Facts of one tile; all else of an asset must be the same in every tile.
 OF_ONE_TILE = ("file:", "proj:", "cube:", "table:row_count")
@@ -84,6 +84,8 @@ class Gathered:
         self.software.add(orjson.dumps(properties.get("processing:software", {}), option=SORTED))
         for key, asset in item["assets"].items():
             template = {name: asset[name] for name in asset if name != "href" and not name.startswith(OF_ONE_TILE)}
+            if "bands" in template and "nodata" in properties:  # which they inherit
+                template["bands"] = [{"nodata": properties["nodata"], **band} for band in template["bands"]]
             ways, text = self.assets.setdefault(key, {}), orjson.dumps(template, option=SORTED)
             if text in ways:
                 ways[text].count += 1

@@ -118,6 +118,7 @@ def build_item(
         extensions.append(EXTENSIONS["grid"])
         properties["grid:code"] = job.tile.grid_code
     _differing_grids(placed, properties)
+    _nodata_once(placed, properties)
     extensions += _contents(placed, properties, job.tile)
     geometry = _geometry(job, rasters, exact=exact)
     return {
@@ -218,6 +219,21 @@ def _differing_grids(placed: list[PlacedAsset], properties: dict[str, Any]) -> N
         if asset.cog:
             own = {"proj:code": asset.cog.crs if asset.cog.crs.startswith("EPSG:") else None, **_grid_fields(asset.cog)}
             asset.asset.update({key: value for key, value in own.items() if properties.get(key) != value})
+
+
+def _nodata_once(placed: list[PlacedAsset], properties: dict[str, Any]) -> None:
+    """Move a nodata value that is no number (``"nan"``) from the bands to the item, from which STAC 1.1 inherits it.
+
+    Some readers (rustac) take numbers alone in bands and assets, and any value in properties.
+    """
+    bands = [band for asset in placed for band in asset.asset.get("bands", ())]
+    texts = {band["nodata"] for band in bands if isinstance(band.get("nodata"), str)}
+    if len(texts) != 1 or not all("nodata" in band for band in bands):
+        return
+    properties["nodata"] = texts.pop()
+    for band in bands:
+        if isinstance(band["nodata"], str):
+            del band["nodata"]
 
 
 def _contents(placed: list[PlacedAsset], properties: dict[str, Any], tile: Tile) -> list[str]:

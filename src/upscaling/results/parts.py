@@ -12,7 +12,7 @@ from upscaling.results.remote_assets import gdal_path
 
 __all__ = ["Part", "Rasters", "read_parts", "read_rasters"]
 
-_FIELDS = ("proj:code", "proj:wkt2", "proj:bbox", "proj:transform", "upscaling:tile")
+_FIELDS = ("nodata", "proj:code", "proj:wkt2", "proj:bbox", "proj:transform", "upscaling:tile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,10 @@ def read_rasters(collection: Path) -> Rasters:
             crs = facts.get("proj:code") or facts["proj:wkt2"]
             path = gdal_path(described["href"]) if "://" in described["href"] else folder / described["href"]
             bounds, transform = Bounds(*facts["proj:bbox"]), facts["proj:transform"]
-            bands = tuple((str(band.get("data_type")), band.get("nodata")) for band in facts.get("bands") or ())
+            bands = tuple(
+                (str(band.get("data_type")), band.get("nodata", facts.get("nodata")))
+                for band in facts.get("bands") or ()
+            )
             part = Part(item["id"], tile, path, crs, bounds, transform[0], resolution_y=-transform[4], bands=bands)
             found.parts.setdefault(key, []).append(part)
     return found

@@ -89,7 +89,8 @@ def test_collection_of_real_pixels(run: Path, shared_data: Path, pystac_offline:
         "processed": facts["upscaling:tiles"]["processed"],
     }
     assert facts["upscaling:missing"] == []
-    assert facts["item_assets"]["data"]["bands"] == [{"name": "NDVI", "data_type": "float32", "nodata": "nan"}]
+    assert facts["item_assets"]["data"]["bands"] == [{"name": "NDVI", "data_type": "float32"}]
+    assert facts["summaries"]["nodata"] == ["nan"]
     assert facts["summaries"]["proj:code"] == ["EPSG:32632"]
     software = json.loads((run / "tiles" / TILES[0].id / "item.json").read_text())["properties"]["processing:software"]
     assert facts["summaries"]["processing:software"] == [software]

@@ -39,7 +39,8 @@ def test_item_of_real_pixels(job_of: JobOf, scene: Path) -> None:
     file = job.folder / asset["href"]
     assert asset["href"] == f"./{tile.id}_data.tif"
     assert asset["type"] == "image/tiff; application=geotiff; profile=cloud-optimized"
-    assert asset["bands"] == [{"name": "NDVI", "data_type": "float32", "nodata": "nan", "unit": "1"}]
+    assert asset["bands"] == [{"name": "NDVI", "data_type": "float32", "unit": "1"}]
+    assert item["properties"]["nodata"] == "nan"
     assert asset["raster:spatial_resolution"] == 10
     assert asset["file:size"] == file.stat().st_size
     assert asset["file:checksum"].startswith("1220") and len(asset["file:checksum"]) == 68
