@@ -1,8 +1,8 @@
 """Kills at random moments, of everything that runs: the run ends complete after restarts, with one job per tile.
 
-As it stands five kills, in one run of 40 tiles. All forty, in about four minutes on two cores:
+As it stands five kills, in one run of 40 tiles. Processes are also stopped for some seconds (SIGSTOP). A hundred:
 
-    UPSCALING_KILLS=40 .venv/bin/python -m pytest tests/faults/test_kills.py -s
+    UPSCALING_KILLS=100 .venv/bin/python -m pytest tests/faults/test_kills.py -s
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Killer:
 
     def kill(self) -> None:
         target = self.random.choice(
-            ["snakemake"] * 4 + ["worker", "worker", "back-end", "back-end", "back-end's worker"]
+            ["snakemake"] * 4 + ["worker", "worker", "back-end", "back-end", "back-end's worker", "stopped", "stopped"]
         )
         getattr(self, "_" + target.replace("-", "").replace(" ", "_").replace("'", ""))(target)
 
@@ -107,6 +107,18 @@ class Killer:
         time.sleep(self.random.uniform(0, 2))
         self.backend.start()
         self.done[f"{NAMES[sign]} {target}"] += 1
+
+    def _stopped(self, target: str) -> None:
+        """Stop a process for some seconds, and let it go on: a laptop's lid, a node that swaps."""
+        assert self.backend.process is not None
+        workers = children(self.process.pid, "upscaling.execution.worker")
+        found = [self.process.pid, self.backend.process.pid, *(worker.pid for worker in workers)]
+        pid = self.random.choice(found)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(self.random.uniform(0.5, 3))
+            os.kill(pid, signal.SIGCONT)
+            self.done[f"SIGSTOP {target}"] += 1
 
     def _backends_worker(self, target: str) -> None:
         assert self.backend.process is not None

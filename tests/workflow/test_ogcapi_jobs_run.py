@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -50,7 +51,7 @@ def test_a_creation_that_nobody_knows_of_is_asked_about(server: Pygeoapi, ogc_ru
     tile = min(path.parent.name for path in run.results.glob("tiles/*/item.json"))
     receipt = run.results / "receipts" / f"{tile}.json"
     receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "state": "intent", "job_id": None, "facts": {}}))
-    (run.results / "tiles" / tile / "item.json").unlink()
+    shutil.rmtree(run.results / "tiles" / tile)
 
     status, said = _on_a_terminal(run, "n")
     assert status != 0
