@@ -113,7 +113,7 @@ BAD: dict[str, tuple[Callable[[Run], None], str]] = {
     "wrong value": (_changed(parameters={"seconds": "long"}), "algorithm.parameters.seconds: 'long' is not of type"),
     "area fixed": (
         _changed(parameters={"area": {"bbox": [0, 0, 1, 1]}}),
-        "algorithm.bind: no input of ndvi takes the tile; area has a fixed value",
+        "algorithm.parameters.area: area is the area of ndvi and comes from the tile: leave it out here",
     ),
     "unknown form": (_changed(bind={"area": "box"}), "algorithm.bind.area: form must be one of bbox"),
     "no such process": (_changed(source="nvdi"), "algorithm.source: {url} has no process nvdi; it has echo, ndvi"),
