@@ -29,8 +29,6 @@ LEFT_OUT = {
     "make check": "runs before every test",
     "make test": "runs this test",
     "toil-cwl-runner --batchSystem slurm …": "… stands for what `upscaling cwl` prints (test_plain_cwl_run.py)",
-    "upscaling clean results/austria --remote": "the embedded back-end is stopped by then; test_commands.py runs it",
-    "upscaling cancel results/austria": "likewise",
 }
 ENDLESS = ("upscaling local-backend", "upscaling view", "upscaling status results/austria --watch")
 # first line of a block -> what it is
