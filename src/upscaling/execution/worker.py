@@ -59,6 +59,7 @@ _FOR_ALL = (
 )
 _BETWEEN = 1 / 25  # s between two tiles' beginnings: hundreds of slots do not all reach the platform in one moment
 _MOST_AHEAD = 50
+_STOPS = "the run stops"  # how the words of tiles end that a backend did not begin
 
 
 class Worker:
@@ -132,10 +133,10 @@ class Worker:
                 f"{type(unexpected).__name__}: {unexpected} (bug in eo-upscaling, please report;"
                 f" traceback in {self._log_of(tile)})"
             )
-        stopped = self.breaker.reason is not None and error is not None and error.startswith("not submitted")
+        stopped = self.breaker.reason is not None and error is not None and error.endswith(_STOPS)
         self.breaker.ended(error=error, costs=self._costs(tile)[before:])
         if self.breaker.reason is not None:
-            self._backend.hold("the run stops")  # those too that wait for a slot
+            self._backend.hold(_STOPS)  # those too that wait for a slot
         if stopped:
             self._say_held(tile)
         else:
