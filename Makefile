@@ -31,6 +31,7 @@ check: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict src
+	@$(BIN)/lint-imports --no-logo >.imports.log 2>&1 || { cat .imports.log; exit 1; }; rm -f .imports.log; echo "layers hold, no import cycles"
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/upscaling config-files --check

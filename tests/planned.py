@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.conftest import ROOT
 from upscaling.config import Config
-from upscaling.planning.plan import ensure_plan, keep_config
+from upscaling.planning.ensure import ensure_plan
+from upscaling.planning.plan import keep_config
 
 __all__ = ["everywhere", "planned_run", "tiles_of"]
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upscaling.estimate.schedule import makespan_draws, makespan_of
+from upscaling.estimate.methods.schedule import makespan_draws, makespan_of
 from upscaling.estimate.statistics import CLASSES, Measured, failure_draws, quantiles, total_draws
 
 Floats = NDArray[np.float64]

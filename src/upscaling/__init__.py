@@ -6,6 +6,7 @@ name of a package.
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,5 @@ __all__ = ["Config", "Run", "__version__", "load_config", "open_mosaic", "plan",
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from upscaling import api  # not before it is used: jobs start many processes
-
-    return getattr(api, name)
+    # Not before it is used: jobs start many processes.
+    return getattr(import_module("upscaling.api"), name)

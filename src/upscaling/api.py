@@ -149,7 +149,8 @@ def plan(config: Source, *, results: str | Path | None = None, say: Callable[[st
     ConfigError
         The configuration or a file that it names is wrong; file and key are named.
     """
-    from upscaling.planning.plan import ensure_plan, keep_config
+    from upscaling.planning.ensure import ensure_plan
+    from upscaling.planning.plan import keep_config
 
     settings = _config(config)
     folder = settings.folder(None if results is None else Path(results))

@@ -22,10 +22,10 @@ from tests.faults.test_hostile import backend_of, job_of
 from tests.faults.test_hostile import user as user  # noqa: PLC0414 -- a fixture
 
 from upscaling.backends.cwl.outputs import read_outputs
-from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.results import read_reply
 from upscaling.backends.ogcapi.stage import stage
 from upscaling.backends.openeo.results import fetch_results
+from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.errors import TileFailedError
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.model import Outcome

@@ -16,10 +16,10 @@ from tests.faults.test_hostile import backend_of
 from tests.faults.test_hostile import user as user  # noqa: PLC0414 -- a fixture
 
 from upscaling.backends.cwl.outputs import read_outputs
-from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.results import Found
 from upscaling.backends.ogcapi.stage import stage
 from upscaling.backends.openeo.results import fetch_results
+from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.config.stage_in import Search
 from upscaling.stage_in.choose import fits, pinned_document
 from upscaling.stage_in.sources import found

@@ -21,7 +21,8 @@ from tests.workflow.conftest import CRS, MAX_NDVI
 from upscaling.config import Config
 from upscaling.errors import ErrorClass, UpscalingError
 from upscaling.execution.tile import run_tile
-from upscaling.planning.plan import Plan, ensure_plan, keep_config
+from upscaling.planning.ensure import ensure_plan
+from upscaling.planning.plan import Plan, keep_config
 
 _number = itertools.count(1)
 

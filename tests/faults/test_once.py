@@ -22,7 +22,8 @@ from tests.workflow.conftest import CRS, MAX_NDVI, package_config
 from upscaling.backends.ogcapi import jobs as ogcapi_jobs
 from upscaling.config import Config
 from upscaling.execution.tile import run_tile
-from upscaling.planning.plan import ensure_plan, keep_config
+from upscaling.planning.ensure import ensure_plan
+from upscaling.planning.plan import keep_config
 
 AREA = [[676100, 5150100], [676900, 5150100], [676900, 5150900], [676100, 5150900], [676100, 5150100]]
 

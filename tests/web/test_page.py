@@ -80,8 +80,9 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
 
     service.stop(signal.SIGKILL)
     service.start()
-    browser.problems.clear()  # the browser tells that the service was gone
     page.reload()
+    page.locator(".counts").wait_for()
+    browser.problems.clear()  # the browser told that the service was gone
     page.locator("h1 + .state.finished").wait_for(timeout=240_000)
     page.get_by_label("Tile", exact=True).fill(page.locator("#tile-names option").first.get_attribute("value"))
     page.get_by_label("Tile", exact=True).press("Enter")

@@ -2,7 +2,7 @@
 # (profile `slurm`, `backend.chunk`), or led from here while Toil submits every step (`backend.batch_system`).
 from functools import partial
 
-from upscaling.workflow import slurm_executor
+from upscaling.workflow.patches import slurm_executor
 from upscaling.backends.cwl.attempts import needs
 from upscaling.execution.chunk import chunks
 

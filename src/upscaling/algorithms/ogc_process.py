@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.algorithms.records import OgcProcess, is_record, link_of, ogc_process, runs_on_ogcapi
-from upscaling.errors import ConfigError, ErrorClass
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.errors import ConfigError, ErrorClass, PlatformError
 from upscaling.model import Algorithm, Parameter
 from upscaling.util.files import read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
-    from upscaling.backends.ogcapi.client import OgcApiClient
+    from upscaling.clients.ogcapi.client import OgcApiClient
     from upscaling.config import Config
     from upscaling.config.ogcapi import OgcApiBackendConfig
 
@@ -108,7 +107,7 @@ def pin_process(config: Config, into: Path) -> tuple[Algorithm, str]:
         If the process cannot be found or described, or a package has no server to go to.
     """
     from upscaling.algorithms.catalogue import is_package
-    from upscaling.backends.ogcapi.client import OgcApiClient
+    from upscaling.clients.ogcapi.client import OgcApiClient
 
     backend = _backend(config)
     if is_package(config.algorithm.source):

@@ -109,7 +109,8 @@ def plan(
 def check(config: ConfigFile, results: Results = None) -> None:
     """Make the plan if need be, and see that the platform is there, lets us in and can run it. Submits nothing."""
     from upscaling.execution.tile import check_run, finish_run
-    from upscaling.planning.plan import ensure_plan, keep_config
+    from upscaling.planning.ensure import ensure_plan
+    from upscaling.planning.plan import keep_config
 
     settings = _load(config)
     run_folder = settings.folder(results)
@@ -355,7 +356,7 @@ def config_files(
     check_only: Annotated[bool, typer.Option("--check", help="Only say whether they are up to date.")] = False,
 ) -> None:
     """Write config/config.yaml, config/README.md and the JSON schema from the model (for developers)."""
-    from upscaling.config.generate import drifted, write_all
+    from upscaling.cli.config_files import drifted, write_all
 
     if check_only:
         for path in drifted(Path.cwd()):

@@ -105,7 +105,8 @@ def _pilot(config: Config, jobs: int, *, yes: bool, results: Path | None, cluste
     """Run the pilot, after a word on the most that it can cost; a pilot that is done is not run again."""
     from upscaling.estimate.pilot import ensure_pilot, most_cost, pilot_files
     from upscaling.estimate.run import estimate_run, known_of
-    from upscaling.planning.plan import ensure_plan, keep_config
+    from upscaling.planning.ensure import ensure_plan
+    from upscaling.planning.plan import keep_config
     from upscaling.util.process import run_in_front
     from upscaling.workflow.launch import snakemake_command
 

@@ -46,7 +46,8 @@ def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None
         from upscaling.algorithms.cwl import images
         from upscaling.backends.cwl.containers import pull_images
         from upscaling.errors import ConfigError
-        from upscaling.planning.plan import ensure_plan, keep_config
+        from upscaling.planning.ensure import ensure_plan
+        from upscaling.planning.plan import keep_config
         from upscaling.stage_in.stage import download_all
         from upscaling.util.files import read_json
 

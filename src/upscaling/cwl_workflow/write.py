@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.algorithms.cwl.types import plain_type, short_name
 from upscaling.errors import UpscalingError
-from upscaling.planning.plan import Plan, ensure_plan, keep_config
+from upscaling.planning.ensure import ensure_plan
+from upscaling.planning.plan import Plan, keep_config
 from upscaling.util.files import read_json, write_json, written_whole
 
 if TYPE_CHECKING:

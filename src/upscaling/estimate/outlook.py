@@ -33,7 +33,7 @@ def remember(run_folder: Path) -> None:
     UpscalingError
         If the run has no plan, or the history cannot be written.
     """
-    from upscaling.estimate.history import HISTORY, add_run
+    from upscaling.estimate.evidence.history import HISTORY, add_run
     from upscaling.estimate.run import known_of
 
     known = known_of(run_folder)

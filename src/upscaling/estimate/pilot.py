@@ -15,8 +15,8 @@ from upscaling.util.files import digest, read_json, write_json
 
 if TYPE_CHECKING:
     from upscaling.config import Config
+    from upscaling.estimate.evidence.work import Work
     from upscaling.estimate.run import Known
-    from upscaling.estimate.work import Work
 
 __all__ = ["CLASSES", "choose", "ensure_pilot", "most_cost", "pilot_files", "pilot_targets"]
 

@@ -14,12 +14,12 @@ from upscaling.estimate.model import Estimate, Interval, Outlook, Verdict
 
 if TYPE_CHECKING:
     from upscaling.config import Config
-    from upscaling.estimate.history import Past
-    from upscaling.estimate.measure import Jobs
-    from upscaling.estimate.measured import MeasuredRun
-    from upscaling.estimate.rough import Rough
-    from upscaling.estimate.units import StatedCost
-    from upscaling.estimate.work import Work
+    from upscaling.estimate.evidence.history import Past
+    from upscaling.estimate.evidence.measure import Jobs
+    from upscaling.estimate.evidence.units import StatedCost
+    from upscaling.estimate.evidence.work import Work
+    from upscaling.estimate.methods.measured import MeasuredRun
+    from upscaling.estimate.methods.rough import Rough
     from upscaling.planning.plan import Plan
 
 __all__ = ["Known", "estimate_run", "known_of"]
@@ -103,10 +103,10 @@ def known_of(
         As ``estimate_run``.
     """
     from upscaling.config.identity import identity_of
-    from upscaling.estimate.history import platform_name, read_benchmarks, run_id, scenario_names
-    from upscaling.estimate.measure import read_jobs
-    from upscaling.estimate.units import record_cost
-    from upscaling.estimate.work import work_of_config, work_of_plan
+    from upscaling.estimate.evidence.history import platform_name, read_benchmarks, run_id, scenario_names
+    from upscaling.estimate.evidence.measure import read_jobs
+    from upscaling.estimate.evidence.units import record_cost
+    from upscaling.estimate.evidence.work import work_of_config, work_of_plan
     from upscaling.planning.plan import kept_config, load_plan
 
     if isinstance(run, Path):
@@ -138,7 +138,8 @@ def known_of(
 
 def _plan_of(config: Config, run_folder: Path) -> Plan | None:
     """Return the run's plan if it is this configuration's; made where only a plan can tell the number of jobs."""
-    from upscaling.planning.plan import ensure_plan, load_plan, plan_key
+    from upscaling.planning.ensure import ensure_plan
+    from upscaling.planning.plan import load_plan, plan_key
     from upscaling.util.files import read_json
 
     if config.stage_in or (config.for_each and config.for_each.search):
@@ -153,7 +154,7 @@ def _plan_of(config: Config, run_folder: Path) -> Plan | None:
 
 def _past(work: Work, platform: str, results: Path, *, without: str) -> tuple[list[Past], list[str]]:
     """Return earlier jobs from the history of finished runs, and from the runs beside this one."""
-    from upscaling.estimate.history import HISTORY, past_of, read_history
+    from upscaling.estimate.evidence.history import HISTORY, past_of, read_history
 
     history = results / HISTORY
     found = past_of(read_history(history), algorithm=work.algorithm.id, platform=platform, without=without)
@@ -162,7 +163,7 @@ def _past(work: Work, platform: str, results: Path, *, without: str) -> tuple[li
 
 def estimate_of(known: Known) -> Estimate:
     """Return the numbers of an estimate, without checks and advice."""
-    from upscaling.estimate.rough import rough_estimate
+    from upscaling.estimate.methods.rough import rough_estimate
 
     config, work, jobs = known.config, known.work, known.jobs
     rough = rough_estimate(
@@ -194,7 +195,7 @@ def estimate_of(known: Known) -> Estimate:
 
 
 def _from_rough(known: Known, rough: Rough) -> dict[str, Any]:
-    from upscaling.estimate.cluster import rough_cluster
+    from upscaling.estimate.methods.cluster import rough_cluster
 
     cost = rough.cost
     cluster, price = rough_cluster(known.config, known.work, rough.job_seconds)
@@ -215,8 +216,8 @@ def _from_rough(known: Known, rough: Rough) -> dict[str, Any]:
 
 
 def _from_jobs(known: Known, jobs: Jobs, done: int) -> dict[str, Any]:
-    from upscaling.estimate.cluster import cluster_of
-    from upscaling.estimate.measured import LEAST, measured_run
+    from upscaling.estimate.methods.cluster import cluster_of
+    from upscaling.estimate.methods.measured import LEAST, measured_run
     from upscaling.estimate.pilot import pilot_targets
     from upscaling.estimate.statistics import quantiles
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # pydantic resolves annotations by name, and the model has a field of that name
 Datetime = datetime
 
-__all__ = ["BandFile", "Collection", "Raster", "Scene", "as_utc", "file_scenes", "load_data", "read_header"]
+__all__ = ["BandFile", "Collection", "Raster", "Scene", "as_utc", "file_scenes", "read_header"]
 
 
 class CollectionItem(BaseModel):
@@ -169,31 +169,7 @@ class Collection:
         }
 
 
-def load_data(path: Path) -> dict[str, Collection]:
-    """Read a YAML list or a local STAC catalogue into collections by id.
-
-    Parameters
-    ----------
-    path
-        A ``.yaml``/``.yml`` file, or a STAC ``catalog.json`` / ``collection.json``.
-
-    Raises
-    ------
-    ConfigError
-        The file or one it names is missing or broken; the message names file and key.
-    """
-    if not path.is_file():
-        raise ConfigError("there is no such file", file=path)
-    if path.suffix.lower() == ".json":
-        from upscaling.local_backend.stac import load_catalogue
-
-        return load_catalogue(path)
-    if path.suffix.lower() in {".yaml", ".yml"}:
-        return _from_yaml(path)
-    raise ConfigError("data must be a .yaml list of collections, or a STAC catalog.json or collection.json", file=path)
-
-
-def _from_yaml(path: Path) -> dict[str, Collection]:
+def load_yaml(path: Path) -> dict[str, Collection]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 

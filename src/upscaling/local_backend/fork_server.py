@@ -69,7 +69,7 @@ class ForkServer:
     def __init__(self, channel: socket.socket, data: Path) -> None:
         import dask
 
-        from upscaling.local_backend.data import load_data
+        from upscaling.local_backend.collections import load_data
         from upscaling.local_backend.processes import base_registry, specifications
 
         dask.config.set(scheduler="synchronous")  # threads of a pool do not survive a fork

@@ -60,7 +60,7 @@ class Costs:
 
 def main(channel: socket.socket, data: Path, seconds: tuple[float, float], costs: Costs | None = None) -> None:
     """Serve the front until its end of ``channel`` closes."""
-    from upscaling.local_backend.data import load_data
+    from upscaling.local_backend.collections import load_data
     from upscaling.local_backend.processes import base_registry, specifications
 
     for number in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group: the front decides

@@ -30,9 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from upscaling.area.vector import content_of
 from upscaling.errors import UpscalingError
 from upscaling.model import Algorithm, Bounds, Parameter, Tile, TileJob
-from upscaling.planning.local_files import unchanged
 from upscaling.util.files import digest, keep_private, read_json, sha256_bytes, sha256_file, write_json
-from upscaling.util.locks import run_lock, take_run
+from upscaling.util.locks import run_lock
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -41,9 +40,7 @@ __all__ = [
     "CONFIG",
     "Plan",
     "PlanRow",
-    "begin_run",
     "contents_of",
-    "ensure_plan",
     "job_of",
     "keep_config",
     "kept_config",
@@ -154,40 +151,6 @@ def _version(catalogue: str) -> list[int]:
         return [*own, *(value for file in documents for value in (file.stat().st_size, file.stat().st_mtime_ns))]
     except (OSError, ValueError, RuntimeError):
         return []
-
-
-def ensure_plan(config: Config, run_folder: Path, *, say: Any = None, preview: bool = False) -> Plan:
-    """Return the plan of a run, making it if there is none or its inputs have changed.
-
-    Parameters
-    ----------
-    preview
-        Change nothing in the run's folder: a new plan is made in a temporary one. So it is, too, where another process
-        works on the run.
-    """
-    path = run_folder / "plan" / "plan.json"
-    try:
-        facts = read_json(path)
-        if facts.get("key") == plan_key(config) and unchanged(facts.get("files", {})):
-            return load_plan(run_folder)
-    except (OSError, ValueError, UpscalingError):
-        pass  # none yet, or damaged: it is made from the configuration again, and nothing is lost
-    from upscaling.planning.make import make_plan
-
-    return make_plan(config, run_folder, say=say, preview=preview)
-
-
-def begin_run(config: Config, run_folder: Path) -> None:
-    """Lock a run for this process, with the plan and configuration that it was started with.
-
-    Raises
-    ------
-    UpscalingError
-        Another process works on it.
-    """
-    take_run(run_folder)
-    ensure_plan(config, run_folder)  # another one may have been made since this process read its plan
-    keep_config(config, run_folder)
 
 
 def keep_config(config: Config, run_folder: Path) -> Path:

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from upscaling import __version__
 from upscaling.errors import UpscalingError
-from upscaling.service import dispatch, metrics, page, sockets, v1
+from upscaling.service.api import dispatch, metrics, page, sockets, v1
 from upscaling.service.auth import AuthError
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks

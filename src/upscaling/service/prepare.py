@@ -43,7 +43,7 @@ def plan_config(folder: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _planned() -> dict[str, Any]:
     from upscaling.config import load_config
-    from upscaling.planning.plan import ensure_plan
+    from upscaling.planning.ensure import ensure_plan
 
     config = load_config(Path("config.yaml"))
     plan = ensure_plan(config, Path("results") / config.run)

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.planning.plan import Plan, ensure_plan, keep_config, kept_config, load_plan
+from upscaling.planning.ensure import ensure_plan
+from upscaling.planning.plan import Plan, keep_config, kept_config, load_plan
 from upscaling.util.files import digest
 from upscaling.util.locks import run_lock
 from upscaling.util.text import redact

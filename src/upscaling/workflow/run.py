@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.monitor.refresher import Refresher
 from upscaling.workflow.started import note_start
-from upscaling.workflow.tile_queue import HandedTile, TileQueue
+from upscaling.workflow.tile_queue import HandedTile, TileQueue, executor_job
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -66,7 +66,7 @@ class Run:
             Tiles are processes of their own: the platform is checked here and not by the process that runs them.
         """
         if self._state is None:
-            from upscaling.planning.plan import begin_run
+            from upscaling.planning.ensure import begin_run
 
             try:
                 begin_run(self.config, self.folder)
@@ -113,8 +113,6 @@ class Run:
 
     def tile_ended(self, tile: HandedTile, error: str | None) -> None:
         """Tell Snakemake how a tile ended."""
-        from upscaling.workflow.runs import executor_job
-
         if error is None:
             self._executor.report_job_success(executor_job(tile.job))
         else:

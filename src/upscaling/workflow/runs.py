@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.workflow.run import Run
-from upscaling.workflow.tile_queue import HandedTile
+from upscaling.workflow.tile_queue import HandedTile, executor_job
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -201,13 +201,6 @@ class Runs:
             self._handles_sigterm = True
             with suppress(ValueError):  # not in the main thread
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def executor_job(job: Any) -> Any:
-    """Return what Snakemake calls a submitted job."""
-    from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
-
-    return SubmittedJobInfo(job)
 
 
 def _end_children() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from upscaling.workflow.worker_process import WorkerProcess
 
-__all__ = ["HandedTile", "TileQueue", "TileReports"]
+__all__ = ["HandedTile", "TileQueue", "TileReports", "executor_job"]
 
 _STARTS = 2  # of the process: it is started once more when it is lost
 
@@ -210,3 +210,10 @@ class TileQueue:
 
 def _in_words(status: int) -> str:
     return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def executor_job(job: Any) -> Any:
+    """Return what Snakemake calls a submitted job."""
+    from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+
+    return SubmittedJobInfo(job)

@@ -15,8 +15,8 @@ from tests.servers import BIN
 
 from upscaling.config import Config
 from upscaling.model import Outcome, TileJob
+from upscaling.planning.ensure import ensure_plan
 from upscaling.planning.local_files import _HASHED
-from upscaling.planning.plan import ensure_plan
 from upscaling.util.files import read_json
 
 from .conftest import PACKAGES

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from upscaling.algorithms.cwl import tool_path
-from upscaling.backends.cwl.toil_systems import JobStore, check, environment_of
+from upscaling.backends.cwl.toil.systems import JobStore, check, environment_of
 from upscaling.config import Config
 from upscaling.errors import ConfigError, TileFailedError
 from upscaling.model import Outcome, TileJob

@@ -15,7 +15,7 @@ printf '7 COMPLETED 0\\n8 FAILED 256\\n9 CANCELLED 15\\n'
 """
 ASK = """\
 import json, os
-from upscaling.backends.cwl.toil_warm import SharedStates
+from upscaling.backends.cwl.toil.warm import SharedStates
 
 shared = SharedStates()
 if not (pid := os.fork()):

@@ -14,8 +14,9 @@ import pytest
 import scipy.signal
 import xarray as xr
 
+from upscaling.local_backend.collections import load_data
 from upscaling.local_backend.cubes import load_cube
-from upscaling.local_backend.data import Collection, load_data
+from upscaling.local_backend.data import Collection
 from upscaling.local_backend.definitions import Definitions
 from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import Evaluator

@@ -13,8 +13,9 @@ import pytest
 import rasterio
 
 from upscaling.errors import ConfigError
+from upscaling.local_backend.collections import load_data
 from upscaling.local_backend.cubes import load_cube
-from upscaling.local_backend.data import Collection, load_data
+from upscaling.local_backend.data import Collection
 from upscaling.local_backend.errors import ProcessError
 
 from .conftest import box

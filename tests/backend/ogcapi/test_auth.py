@@ -12,9 +12,9 @@ from urllib.parse import parse_qs
 import pytest
 from tests.backend.ogcapi.replay import Replay
 
-from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.results import Found
 from upscaling.backends.ogcapi.stage import stage
+from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.errors import ConfigError
 from upscaling.jobs.remote_job import PlatformError
 

@@ -10,8 +10,8 @@ import pytest
 from tests.backend.ogcapi.replay import Replay
 
 from upscaling.backends.ogcapi.backend import _state_of
-from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.results import read_reply
+from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.util.files import write_json

@@ -25,7 +25,8 @@ from tests.workflow.conftest import Run, work_folder
 from upscaling.backends.ogcapi import jobs as ogcapi_jobs
 from upscaling.config import Config
 from upscaling.execution.tile import run_tile
-from upscaling.planning.plan import ensure_plan, keep_config
+from upscaling.planning.ensure import ensure_plan
+from upscaling.planning.plan import keep_config
 
 CREATE, STATUS = ("POST", r"/processes/ndvi/execution"), ("GET", r"/jobs/[^/]+")
 RESULTS, LIST = ("GET", r"/jobs/[^/]+/results"), ("GET", r"/jobs")

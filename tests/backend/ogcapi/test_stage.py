@@ -12,9 +12,9 @@ import pytest
 from tests.backend.ogcapi.replay import Replay
 from tests.servers import free_port
 
-from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.results import Found
 from upscaling.backends.ogcapi.stage import stage
+from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.remote_job import PlatformError
 

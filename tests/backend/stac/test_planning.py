@@ -13,7 +13,7 @@ from tests.workflow.conftest import CRS
 
 from upscaling.config import Config
 from upscaling.errors import ConfigError
-from upscaling.planning.plan import ensure_plan
+from upscaling.planning.ensure import ensure_plan
 
 RING = [[678000, 5148000], [688000, 5148000], [688000, 5152000], [678000, 5152000], [678000, 5148000]]
 JUNE = ["2022-06-01", "2022-07-01"]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.unit.http.fake_server import FakeServer, Handler, fake_server
-from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.jobs import words_of_failure
 from upscaling.backends.openeo.logs import keep_log
 from upscaling.backends.openeo.session import Session
+from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.errors import ErrorClass, PlatformError
 from upscaling.jobs.failures import classify_log
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from upscaling.cli.config_files import drifted
 from upscaling.config import Config, load_config
-from upscaling.config.generate import drifted
 from upscaling.errors import ConfigError
 
 GOOD: dict[str, Any] = {

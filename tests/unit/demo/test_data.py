@@ -29,7 +29,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RUN_JOB = """
 import sys
 from pathlib import Path
-from upscaling.local_backend.data import load_data
+from upscaling.local_backend.collections import load_data
 from upscaling.local_backend.processes import base_registry
 from upscaling.local_backend.worker import run_job
 sys.exit(not run_job(Path(sys.argv[1]), load_data(Path(sys.argv[2])), base_registry()))

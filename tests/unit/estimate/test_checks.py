@@ -16,10 +16,11 @@ from tests.conftest import ROOT
 from tests.unit.estimate.fake_platform import COLLECTION, FakePlatform, fake_platform
 from upscaling.algorithms.graph import nodes_of
 from upscaling.config import Config
-from upscaling.estimate.history import HISTORY, Past, PastRun, platform_name
+from upscaling.estimate.evidence.history import HISTORY, Past, PastRun, platform_name
 from upscaling.estimate.model import Check, Estimate
 from upscaling.estimate.run import estimate_run
-from upscaling.planning.plan import ensure_plan, keep_config
+from upscaling.planning.ensure import ensure_plan
+from upscaling.planning.plan import keep_config
 from upscaling.util.files import write_json
 
 SOURCE = ROOT / "config/demo/ndvi_composite.json"

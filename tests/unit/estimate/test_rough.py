@@ -14,7 +14,7 @@ from upscaling.config import Config
 from upscaling.errors import UpscalingError
 from upscaling.estimate.advice import advice_of
 from upscaling.estimate.compare import compare_platforms, offered_by
-from upscaling.estimate.history import HISTORY, Past, PastRun, platform_name, read_benchmarks, read_history
+from upscaling.estimate.evidence.history import HISTORY, Past, PastRun, platform_name, read_benchmarks, read_history
 from upscaling.estimate.model import Interval, Outlook
 from upscaling.estimate.run import estimate_run
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from upscaling.estimate.schedule import makespan_draws, makespan_of, overhead_of
+from upscaling.estimate.methods.schedule import makespan_draws, makespan_of, overhead_of
 from upscaling.estimate.statistics import Measured, class_edges, class_means, failure_draws, total_draws
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from upscaling.estimate.units import price_of, record_cost
+from upscaling.estimate.evidence.units import price_of, record_cost
 
 CREDITS, KM2 = "credits", {"km2": 1.0}
 PER_OBSERVATION = {"km2": 1.0, "observation": 1.0}

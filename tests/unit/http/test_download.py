@@ -16,11 +16,11 @@ from tests.unit.http import fake_server as faults
 from tests.unit.http.fake_server import CONTENT, HALF, FakeServer, fake_server
 from upscaling.algorithms.cwl.reach import reach_of
 from upscaling.algorithms.cwl.vendor import vendor
-from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.results import Found
 from upscaling.backends.ogcapi.stage import stage
 from upscaling.backends.openeo.results import fetch_results
 from upscaling.backends.openeo.session import Session
+from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.errors import ConfigError, ErrorClass, PlatformError, TileFailedError
 from upscaling.http import download as module
 from upscaling.http import reply as module_reply
@@ -130,7 +130,7 @@ def test_a_file_is_whole_or_refused(
 ) -> None:
     answer, declared, most = FAULTS[fault]
     monkeypatch.setattr("upscaling.algorithms.cwl.vendor._LARGEST", LARGEST)
-    monkeypatch.setattr("upscaling.backends.ogcapi.http._LARGEST_FILE", LARGEST)
+    monkeypatch.setattr("upscaling.clients.ogcapi.http._LARGEST_FILE", LARGEST)
     if fault == "trickles":  # two minutes pass in 0.1 s
         clock = SimpleNamespace(monotonic=lambda: 1000 * time.monotonic(), time=time.time)
         monkeypatch.setattr(module_reply, "time", clock)

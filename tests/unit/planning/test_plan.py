@@ -16,8 +16,9 @@ from tests.planned import planned_run, tiles_of
 from upscaling.config import Config
 from upscaling.errors import UpscalingError
 from upscaling.execution.tile import run_tile
+from upscaling.planning.ensure import begin_run, ensure_plan
 from upscaling.planning.make import make_plan
-from upscaling.planning.plan import begin_run, ensure_plan, job_of, keep_config, kept_config, load_plan
+from upscaling.planning.plan import job_of, keep_config, kept_config, load_plan
 from upscaling.results.kept import drop_damaged, keep_item
 from upscaling.util.files import sha256_file, write_json
 from upscaling.util.locks import leave_run

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import snakemake_executor_plugin_slurm as plugin
 
-from upscaling.workflow.slurm_executor import patch_slurm_executor
+from upscaling.workflow.patches.slurm_executor import patch_slurm_executor
 
 ANSWER = r"printf '7|CANCELLED by 1000\n8|COMPLETED\n'"
 

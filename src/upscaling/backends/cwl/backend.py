@@ -15,12 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.backends.cwl import containers, slurm, toil_systems
+from upscaling.backends.cwl import containers, slurm
 from upscaling.backends.cwl.attempts import Needs, final, grown, restore, settle, slurm_facts
 from upscaling.backends.cwl.log import batch_job, failure, text_of, tool_ran
 from upscaling.backends.cwl.outputs import outcome_of
 from upscaling.backends.cwl.process import alone, run_alone
-from upscaling.backends.cwl.toil_systems import JobStore
+from upscaling.backends.cwl.toil import systems as toil_systems
+from upscaling.backends.cwl.toil.systems import JobStore
 from upscaling.backends.cwl.warm import preload, run_forked
 from upscaling.binding.secret_values import has_secrets, revealed
 from upscaling.config.cwl import BatchSystem, Container, Engine, Site

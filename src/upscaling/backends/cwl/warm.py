@@ -30,7 +30,7 @@ def preload(engine: Engine, cwl_version: str) -> None:
     for version in {cwl_version, "v1.0"}:  # cwltool's own types are v1.0's
         cwltool.process.get_schema(version)
     if engine == "toil":
-        from upscaling.backends.cwl import toil_warm
+        from upscaling.backends.cwl.toil import warm as toil_warm
 
         toil_warm.preload()
     gc.freeze()  # what is loaded stays shared between the forks
@@ -100,7 +100,7 @@ def _become(command: Sequence[str], folder: Path, environment: Mapping[str, str]
         if Path(command[0]).name == "cwltool":
             status = cwltool.main.main(list(command[1:]))
         else:
-            from upscaling.backends.cwl import toil_warm
+            from upscaling.backends.cwl.toil import warm as toil_warm
 
             status = toil_warm.lead(command[1:])
     except SystemExit as left:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.algorithms.ogc_process import essence, is_sync_only
-from upscaling.backends.ogcapi.client import STATUSES, OgcApiClient
 from upscaling.backends.ogcapi.jobs import Registry, inputs_in, is_since, settle_unknown
 from upscaling.backends.ogcapi.same_inputs import canonical
 from upscaling.binding.secret_values import revealed
+from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient
 from upscaling.errors import ConfigError, ErrorClass, PlatformError, UpscalingError
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt

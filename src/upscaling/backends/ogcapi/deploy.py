@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from upscaling.backends.ogcapi.client import OgcApiClient
-from upscaling.backends.ogcapi.http import loaded
+from upscaling.clients.ogcapi.client import OgcApiClient
+from upscaling.clients.ogcapi.http import loaded
 from upscaling.errors import ConfigError, ErrorClass
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.model import Algorithm

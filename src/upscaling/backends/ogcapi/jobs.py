@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from upscaling.backends.ogcapi.client import STATUSES, OgcApiClient
-from upscaling.backends.ogcapi.http import JSON
 from upscaling.backends.ogcapi.same_inputs import Match, as_mapping, same_inputs
 from upscaling.binding.secret_values import revealed
+from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient
+from upscaling.clients.ogcapi.http import JSON
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.receipts import Receipt, read_receipts
 from upscaling.jobs.remote_job import PlatformError

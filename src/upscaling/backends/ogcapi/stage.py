@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from upscaling.backends.ogcapi.client import OgcApiClient
 from upscaling.backends.ogcapi.results import Found
+from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.http.address import is_remote, shown
 from upscaling.http.s3 import read_object

@@ -22,8 +22,8 @@ def ogcapi_facts(process: OgcProcess) -> dict[str, Any]:
         ``missing`` and ``notes``; or ``process`` and ``problem``, if the server does not tell.
     """
     from upscaling.algorithms.ogc_process import described, read_inputs
-    from upscaling.backends.ogcapi.client import OgcApiClient
     from upscaling.binding.ogcapi import space_choice, time_choices_of
+    from upscaling.clients.ogcapi.client import OgcApiClient
 
     where = {"process": process._asdict()}
     try:

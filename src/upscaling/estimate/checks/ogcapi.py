@@ -26,7 +26,7 @@ def checks(known: Known, estimate: Estimate, *, ask: bool) -> list[Check]:
     ConfigError
         If it cannot be reached or does not let us in.
     """
-    from upscaling.backends.ogcapi.client import OgcApiClient
+    from upscaling.clients.ogcapi.client import OgcApiClient
 
     del estimate
     config, work = known.config.backend, known.work

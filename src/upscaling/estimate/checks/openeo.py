@@ -19,9 +19,9 @@ from upscaling.util.text import plain_text
 if TYPE_CHECKING:
     from upscaling.backends.openeo.session import Session
     from upscaling.config import OpenEOBackendConfig
+    from upscaling.estimate.evidence.work import Work
     from upscaling.estimate.model import Estimate
     from upscaling.estimate.run import Known
-    from upscaling.estimate.work import Work
 
 __all__ = ["checks", "platform_facts"]
 

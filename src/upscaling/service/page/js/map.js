@@ -146,8 +146,8 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
     })().catch((error) => setFailed(error.message));
     return () => {
       stopped = true;
-      draw.current?.stop();
       map.current?.remove();
+      map.current = null;
     };
   }, []);
 
@@ -176,7 +176,7 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
   useEffect(() => {
     if (!ready || chosen === null || chosen === undefined) return;
     map.current.setFeatureState({ source: "tiles", id: chosen }, { chosen: true });
-    return () => map.current.setFeatureState({ source: "tiles", id: chosen }, { chosen: false });
+    return () => map.current?.setFeatureState({ source: "tiles", id: chosen }, { chosen: false });
   }, [ready, chosen]);
 
   useEffect(() => {
@@ -186,6 +186,7 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
     shown.addSource("raster", { type: "raster", tiles: [raster.url], tileSize: 256, bounds: raster.bounds });
     shown.addLayer({ id: "raster", type: "raster", source: "raster", paint: { "raster-opacity": raster.opacity } }, "tiles-line");
     return () => {
+      if (map.current === null) return; // removed with all that is on it
       if (shown.getLayer("raster")) shown.removeLayer("raster");
       if (shown.getSource("raster")) shown.removeSource("raster");
     };
@@ -220,7 +221,7 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
     })();
     return () => {
       ended = true;
-      if (draw.current?.enabled) draw.current.stop();
+      if (map.current !== null && draw.current?.enabled) draw.current.stop();
       draw.current = null;
     };
   }, [ready, drawing]);

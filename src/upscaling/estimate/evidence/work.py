@@ -19,7 +19,7 @@ from upscaling.util.files import read_json, written_whole
 
 if TYPE_CHECKING:
     from upscaling.config import Area, Config
-    from upscaling.estimate.units import Price
+    from upscaling.estimate.evidence.units import Price
     from upscaling.model import Algorithm
     from upscaling.planning.plan import Plan
 

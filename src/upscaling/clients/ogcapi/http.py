@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from upscaling.backends.ogcapi.auth import Credentials, Method
+from upscaling.clients.ogcapi.auth import Credentials, Method
 from upscaling.http.address import origin
 from upscaling.http.download import download
 from upscaling.http.reply import Reply

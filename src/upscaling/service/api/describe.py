@@ -14,7 +14,7 @@ from upscaling.errors import ConfigError, UpscalingError
 from upscaling.service.tasks import RefusedError
 
 if TYPE_CHECKING:
-    from upscaling.service.forms import ParamRequest, TileRequest
+    from upscaling.service.api.forms import ParamRequest, TileRequest
     from upscaling.service.tasks import Tasks
 
 __all__ = ["parameters", "selection", "tiles"]

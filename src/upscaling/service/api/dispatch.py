@@ -11,9 +11,9 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.service import describe
-from upscaling.service.deps import CurrentUser, tasks_of, visible_job, visible_task
-from upscaling.service.forms import (
+from upscaling.service.api import describe
+from upscaling.service.api.deps import CurrentUser, tasks_of, visible_job, visible_task
+from upscaling.service.api.forms import (
     BaseJobRequest,
     ErrorResponse,
     GeometryCollection,
@@ -28,7 +28,7 @@ from upscaling.service.forms import (
     UpscalingTaskRequest,
     UpscalingTaskSummary,
 )
-from upscaling.service.render import collection_of, job_body, job_summary, status_body, task_body, task_summary
+from upscaling.service.api.render import collection_of, job_body, job_summary, status_body, task_body, task_summary
 from upscaling.service.tasks import RefusedError
 
 __all__ = ["router"]

@@ -12,10 +12,10 @@ from upscaling.errors import UpscalingError
 from upscaling.estimate.model import Interval
 
 if TYPE_CHECKING:
-    from upscaling.estimate.history import Past
+    from upscaling.estimate.evidence.history import Past
+    from upscaling.estimate.evidence.units import StatedCost
+    from upscaling.estimate.evidence.work import Work
     from upscaling.estimate.statistics import Floats
-    from upscaling.estimate.units import StatedCost
-    from upscaling.estimate.work import Work
 
 __all__ = ["Rough", "rough_estimate"]
 

@@ -12,15 +12,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from upscaling.service import catalogue
-from upscaling.service.deps import CurrentUser, tasks_of, visible_task
+from upscaling.service.api import catalogue
+from upscaling.service.api.deps import CurrentUser, tasks_of, visible_task
 from upscaling.service.tasks import RefusedError
 
 __all__ = ["files", "router"]
 
 router = APIRouter()
 files = APIRouter(include_in_schema=False)
-_FOLDER = Path(__file__).with_name("page")
+_FOLDER = Path(__file__).parents[1] / "page"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
     " worker-src 'self' blob:; font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none';"

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from upscaling.backends.ogcapi.http import JSON, Server, is_html, link_headers, loaded, save_reply, small_json
-from upscaling.errors import ErrorClass
+from upscaling.clients.ogcapi.http import JSON, Server, is_html, link_headers, loaded, save_reply, small_json
+from upscaling.errors import ErrorClass, PlatformError
 from upscaling.http.address import origin
 from upscaling.http.reply import Reply
-from upscaling.jobs.remote_job import PlatformError
 
 __all__ = ["STATUSES", "OgcApiClient", "Submitted"]
 

@@ -21,8 +21,8 @@ from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
     from upscaling.config import Algorithm as AlgorithmConfig
-    from upscaling.estimate.measure import Jobs
-    from upscaling.estimate.work import Work
+    from upscaling.estimate.evidence.measure import Jobs
+    from upscaling.estimate.evidence.work import Work
     from upscaling.model import Algorithm
     from upscaling.planning.plan import Plan
 

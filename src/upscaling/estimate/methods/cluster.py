@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from upscaling.config import Config
-    from upscaling.estimate.measure import Jobs
-    from upscaling.estimate.measured import MeasuredRun
-    from upscaling.estimate.work import Work
+    from upscaling.estimate.evidence.measure import Jobs
+    from upscaling.estimate.evidence.work import Work
+    from upscaling.estimate.methods.measured import MeasuredRun
 
 __all__ = ["cluster_of", "queue_waits", "rough_cluster"]
 

@@ -26,7 +26,7 @@ from queue import Empty
 from types import SimpleNamespace
 from typing import Any
 
-from upscaling.backends.cwl.toil_fork_server import ForkServer
+from upscaling.backends.cwl.toil.fork_server import ForkServer
 
 __all__ = ["SharedStates", "lead", "preload"]
 

@@ -13,10 +13,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from upscaling.service import describe, pictures, results
-from upscaling.service.deps import CurrentUser, tasks_of, visible_task
-from upscaling.service.forms import ErrorResponse
-from upscaling.service.render import task_facts
+from upscaling.service.api import describe, pictures, results
+from upscaling.service.api.deps import CurrentUser, tasks_of, visible_task
+from upscaling.service.api.forms import ErrorResponse
+from upscaling.service.api.render import task_facts
 from upscaling.service.states import NAMES
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks

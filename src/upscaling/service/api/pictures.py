@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from upscaling.service.results import file_of, run_folder
+from upscaling.service.api.results import file_of, run_folder
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 from upscaling.util.files import read_json

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from upscaling.estimate.methods.schedule import makespan_draws, overhead_of
 from upscaling.estimate.model import Interval
-from upscaling.estimate.schedule import makespan_draws, overhead_of
 from upscaling.estimate.statistics import Measured, failure_draws, quantiles, total_draws
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from upscaling.estimate.measure import Jobs
+    from upscaling.estimate.evidence.measure import Jobs
+    from upscaling.estimate.evidence.work import Work
     from upscaling.estimate.statistics import Floats
-    from upscaling.estimate.work import Work
 
 __all__ = ["LEAST", "MeasuredRun", "measured_run"]
 

@@ -1,0 +1,1 @@
+"""Patches of Toil, and what its batch systems want."""

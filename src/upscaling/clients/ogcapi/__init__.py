@@ -1,0 +1,1 @@
+"""A thin client of OGC API - Processes: requests, dialects, log-in."""

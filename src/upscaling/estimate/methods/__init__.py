@@ -1,0 +1,1 @@
+"""How numbers are made of evidence: statistics, schedule, rough and measured estimates."""

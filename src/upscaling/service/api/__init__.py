@@ -1,0 +1,1 @@
+"""The service's requests and answers: the Dispatch API, its own API, the page."""
