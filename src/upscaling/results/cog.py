@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import tempfile
 import warnings
@@ -28,6 +29,7 @@ __all__ = [
     "cog_options",
     "copy_facts",
     "ensure_cog",
+    "is_cog",
     "is_tiff",
     "move",
 ]
@@ -133,7 +135,7 @@ def ensure_cog(source: Path, target: Path, *, expect: Tile | None) -> CogInfo:
                 plan = _Rewrite.of(dataset, window)
         except RasterioError as error:
             raise _bad(f"{source.name} cannot be read to the last block: {error}") from error
-        rewrite = plan is not None or not _is_cog(source)
+        rewrite = plan is not None or not is_cog(source)
         if rewrite:
             _write_cog(source, target, plan)
         else:
@@ -223,12 +225,25 @@ def _valid_share(dataset: DatasetReader, window: Window) -> float:
     return float(count / (window.width * window.height))
 
 
-def _is_cog(path: Path) -> bool:
+def is_cog(path: Path) -> bool:
+    """Tell whether a file is a strictly valid cloud-optimised GeoTIFF."""
     from rio_cogeo.cogeo import cog_validate
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return bool(cog_validate(path, strict=True, quiet=True)[0])
+        valid, faults, doubts = cog_validate(path, strict=True, quiet=True)
+    return bool(valid) or not [fault for fault in (*faults, *doubts) if not _tiled_all_the_same(path, fault)]
+
+
+def _tiled_all_the_same(path: Path, fault: str) -> bool:
+    """Whether rio-cogeo takes an overview for strips only because it is exactly one block wide."""
+    import rasterio
+
+    found = re.fullmatch(r"Overview of index (\d+) is not tiled", fault)
+    if found is None:
+        return False
+    with rasterio.open(path, driver="GTiff", overview_level=int(found[1])) as overview:
+        return all(height == width for height, width in overview.block_shapes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +342,7 @@ def _write_cog(source: Path, target: Path, plan: _Rewrite | None) -> None:
                 copy(dataset, temporary, driver="COG", BIGTIFF="IF_SAFER", **cog_options(dataset))
             except RasterioError as error:
                 raise _bad(f"{source.name} cannot be written as a COG: {error}") from error
-        if not _is_cog(temporary):
+        if not is_cog(temporary):
             raise _bad(f"{source.name} could not be made a valid COG")
     source.unlink()
 

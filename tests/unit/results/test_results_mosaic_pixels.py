@@ -21,12 +21,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rasterio import Affine
 from rasterio.enums import ColorInterp
-from rio_cogeo.cogeo import cog_validate
 
 from tests.unit.results.test_results_products import config
 from upscaling.model import Bounds, Tile
 from upscaling.results.bands import stac_number
-from upscaling.results.cog import ensure_cog
+from upscaling.results.cog import ensure_cog, is_cog
 from upscaling.results.products import make_mosaics
 
 # a quicklook is a picture: it has no place
@@ -305,5 +304,5 @@ def test_mosaics_are_what_numpy_puts_together(case: Case) -> None:
         (made,) = make_mosaics(config(cog=True), run)
         for name in (made["index"], made["cog"]):
             assert differing(case, placed, run / "mosaic" / name) == 0, name
-        assert cog_validate(run / "mosaic" / made["cog"], strict=True, quiet=True)[0]
+        assert is_cog(run / "mosaic" / made["cog"])
         assert picture_differs(case, run / "mosaic" / made["index"], run / "mosaic" / made["quicklook"]) == 0
