@@ -93,7 +93,7 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def emit(self, record: LogRecord) -> None:
-        """Say what a record means for the run; on any fault of ours, as Snakemake would."""
+        """Say what a record means for the run; after a bug in this plugin, as Snakemake would."""
         self._usual.setFormatter(self.formatter)
         if self.common_settings.dryrun or self.common_settings.verbose:
             self._usual.emit(record)

@@ -28,7 +28,7 @@ def test_the_memory_ladder_is_climbed_and_every_rung_is_in_the_history(tiles: Ma
     assert sorted(job["status"] for job in run.jobs()) == ["error", "error", "finished"]
     receipt = run.receipt()
     assert [entry["error"]["class"] for entry in receipt["history"]] == ["out-of-memory"] * 2
-    assert receipt["rung"] == 2
+    assert receipt["memory_level"] == 2
     assert all("costs" in entry for entry in receipt["history"])
 
 

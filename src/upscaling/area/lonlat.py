@@ -62,7 +62,7 @@ def polygons_of(geometries: Iterable[Any]) -> NDArray[Any]:
 
 
 def valid_polygons(polygons: NDArray[Any]) -> NDArray[Any]:
-    """Mend the invalid ones (method "structure": shells are united, holes cut out of them) and explode."""
+    """Make the invalid ones valid (method "structure": shells are united, holes cut out of them) and explode."""
     bad = ~shapely.is_valid(polygons)
     if not bad.any():
         return polygons
@@ -229,7 +229,7 @@ def project(polygons: NDArray[Any], crs: str) -> NDArray[Any]:
 
 
 def folded(flat: NDArray[Any], polar: NDArray[np.bool_]) -> NDArray[Any]:
-    """Mend projected polygons that touch a pole: the map's edges there fold up to a point and a seam at +-180."""
+    """Repair projected polygons that touch a pole: the map's edges there fold up to a point and a seam at +-180."""
     if polar.any():
         flat = flat.copy()
         flat[polar] = shapely.set_precision(shapely.make_valid(flat[polar], method="structure"), 1e-3)

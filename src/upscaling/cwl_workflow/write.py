@@ -45,7 +45,7 @@ def write_workflow(config: Config, run_folder: Path, out: Path, *, say: Any = No
     if config.backend.kind != "cwl":
         raise UpscalingError("only an application package can be written as CWL: backend.kind must be cwl")
     if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
-        raise UpscalingError(f"{out} is not empty and holds no earlier workflow of ours; name another folder")
+        raise UpscalingError(f"{out} is not empty, and this command did not write what is in it; name another folder")
     plan = ensure_plan(config, run_folder, say=say)
     keep_config(config, run_folder)
     package = read_json(plan.algorithm.path)

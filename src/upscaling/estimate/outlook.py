@@ -13,7 +13,7 @@ __all__ = ["outlook_of", "remember"]
 def outlook_of(run_folder: Path) -> list[str]:
     """Return cost, time, deadline and budget of a run in a few lines, from its finished jobs; none before the first.
 
-    Reads the run's folder alone, and nothing of what only a person can mend stops it.
+    Reads the run's folder alone, and nothing of what only a person can fix stops it.
     """
     from upscaling.estimate.run import estimate_of, known_of
     from upscaling.estimate.show import outlook_lines

@@ -7,7 +7,7 @@
 | authentication | 401, 403, token refused                           | log in again, once; then stop with one line,  |
 |                |                                                   | the job is left alone                         |
 | quota          | payment required, no credits left                 | stop with one line; the job is left alone     |
-| out-of-memory  | the platform's log names memory                   | the next rung of `memory_ladder`, as another  |
+| out-of-memory  | the platform's log names memory                   | the next level of `memory_ladder`, as another  |
 |                |                                                   | job; at its end the tile fails                |
 | lost           | the platform's log names a lost node, preemption, | submitted again, `resubmit_lost` times in one |
 |                | eviction, its own death                           | run; then the tile fails                      |

@@ -31,7 +31,7 @@ class Platform(Protocol):
     """What is asked of a platform; each method raises PlatformError."""
 
     @property
-    def rungs(self) -> int:
+    def memory_levels(self) -> int:
         """How many times a job that ran out of memory may be tried again, with more of it each time."""
 
     @property
@@ -45,13 +45,13 @@ class Platform(Protocol):
         """Return whether results can be looked at again without fetching them again."""
 
     def find(self, job: TileJob, *, fresh: bool, without: frozenset[str]) -> str | None:
-        """Return the id of a usable job of ours with this work's key, none of ``without``; ``fresh``: ask now."""
+        """Return the id of a usable job of this run with this work's key, none of ``without``; ``fresh``: ask now."""
 
     def await_place(self) -> None:
         """Return when a job may be created, if creating it takes a place."""
 
-    def create(self, job: TileJob, rung: int) -> str:
-        """Create the job, once, without any retry, with the memory of this rung, and return its id."""
+    def create(self, job: TileJob, memory_level: int) -> str:
+        """Create the job, once, without any retry, with the memory of this level, and return its id."""
 
     def twin(self, job: TileJob, job_id: str, without: frozenset[str]) -> str | None:
         """Return another job of the same work that is to be used in place of one that was just created, and remove it.

@@ -14,6 +14,7 @@ would be paid for twice. States, in order:
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -26,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from upscaling.errors import UpscalingError
+from upscaling.errors import ErrorClass, UpscalingError
 from upscaling.model import TileJob
 from upscaling.util.files import write_json
 
@@ -49,7 +50,7 @@ class Receipt:
     ----------
     attempt
         Jobs that were asked for, over all runs.
-    rung
+    memory_level
         How far up the memory ladder the work had to go.
     lost
         Jobs of this work that the platform lost since somebody last started a run.
@@ -77,7 +78,7 @@ class Receipt:
     facts: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-    rung: int = 0
+    memory_level: int = 0
     lost: int = 0
     unusable: list[str] = field(default_factory=list)
     adopted: bool = False
@@ -186,10 +187,20 @@ def _descriptor(path: Path) -> int:
     return _descriptors[path]
 
 
+def _of_today(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a receipt's content with the fields of today: earlier ones counted the memory level under another name."""
+    known = {field.name for field in dataclasses.fields(Receipt)} - {"path", "when_done"}
+    found = {name: value for name, value in content.items() if name in known}
+    if "memory_level" not in found:
+        errors = [content.get("error"), *(past.get("error") for past in content.get("history", []))]
+        found["memory_level"] = sum((error or {}).get("class") == ErrorClass.MEMORY for error in errors)
+    return found
+
+
 def _read(job: TileJob) -> Receipt:
     try:
         content = json.loads(job.receipt.read_text(encoding="utf-8"))
-        receipt = Receipt(path=job.receipt, **content)
+        receipt = Receipt(path=job.receipt, **_of_today(content))
     except FileNotFoundError:
         return Receipt(job.receipt, job.id, job.key)
     except (ValueError, TypeError) as error:
@@ -199,5 +210,5 @@ def _read(job: TileJob) -> Receipt:
         ) from None
     if receipt.key != job.key:
         receipt.start_over("the tile's algorithm, parameters or platform changed")
-        receipt.key, receipt.rung, receipt.lost, receipt.unusable = job.key, 0, 0, []
+        receipt.key, receipt.memory_level, receipt.lost, receipt.unusable = job.key, 0, 0, []
     return receipt

@@ -143,7 +143,7 @@ class _Life:
             self.platform.await_place()
             receipt.advance("intent", attempt=receipt.attempt + 1)
             try:
-                created = self.platform.create(self.job, receipt.rung)
+                created = self.platform.create(self.job, receipt.memory_level)
             except PlatformError as error:
                 if error.outcome_unknown:
                     log.info("%s; outcome unknown; searching the job list", error)
@@ -287,14 +287,16 @@ class _Life:
         error_class = classify_log(reason)
         if state.status == "canceled":
             error_class, reason = ErrorClass.CANCELED, f"job {job_id} was canceled on the platform"
-        climbs = error_class is ErrorClass.MEMORY and receipt.rung < self.platform.rungs
+        climbs = error_class is ErrorClass.MEMORY and receipt.memory_level < self.platform.memory_levels
         again = error_class is ErrorClass.LOST and receipt.lost < self.patience.lost
         why = {"class": error_class, "message": reason}
-        receipt.advance("failed", facts=facts, error=why, rung=receipt.rung + climbs, lost=receipt.lost + again)
+        receipt.advance(
+            "failed", facts=facts, error=why, memory_level=receipt.memory_level + climbs, lost=receipt.lost + again
+        )
         if climbs or again:
             log.info("%s; another job is made", reason)
             if climbs:
-                return f"ran out of memory; tried again with memory_ladder[{receipt.rung - 1}]"
+                return f"ran out of memory; tried again with memory_ladder[{receipt.memory_level - 1}]"
             return f"the platform lost the job; submitted again ({receipt.lost} of {self.patience.lost})"
         raise TileFailedError(f"{reason} (job {job_id}; platform log: {platform_log})", error_class=error_class)
 

@@ -124,8 +124,8 @@ class Supervisor:
             self._fail(job, "Internal", message)
         except (OSError, sqlite3.Error):
             log.exception("the end of job %s cannot be written down", job.id)
-        if waiter := self._waiters.get(job.id):
-            waiter.set()
+        if waiting := self._waiters.get(job.id):
+            waiting.set()
 
     def kill(self, job_id: str) -> None:
         """Kill the job's process, if it has one."""
@@ -280,8 +280,8 @@ class Supervisor:
             shutil.rmtree(self.folder(job_id), ignore_errors=True)
         else:
             self._write_down(job, message, duration)
-        if waiter := self._waiters.get(job_id):
-            waiter.set()
+        if waiting := self._waiters.get(job_id):
+            waiting.set()
         self.dispatch()
 
     def _write_down(self, job: Job, message: Mapping[str, Any], duration: float) -> None:

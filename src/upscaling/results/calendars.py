@@ -51,7 +51,7 @@ _CALENDARS: dict[str, tuple[int, ...]] = {
 def time_axis(values: Sequence[float], units: str, calendar: str) -> dict[str, Any] | None:
     """Return a STAC dimension for the values of a time axis, or None where units or calendar say no time.
 
-    In a calendar whose days are not all days of ours (30 February), times are texts and no moments.
+    In a calendar that has days which the Gregorian one has not (30 February), times are texts and no moments.
     """
     match = _UNITS.match(units.strip())
     start = _START.match(match["start"].strip()) if match else None
@@ -72,7 +72,7 @@ def time_axis(values: Sequence[float], units: str, calendar: str) -> dict[str, A
     if name in _GREGORIAN:
         return {"type": "temporal", "extent": [min(texts), max(texts)], "values": texts[:_LONGEST]}
     described = {"description": f"calendar {name}", "values": texts[:_LONGEST]}
-    if _CALENDARS[name] is _MONTHS:  # each of its days is one of ours
+    if _CALENDARS[name] is _MONTHS:  # each of its days is in the Gregorian one
         return {"type": "temporal", "extent": [min(texts), max(texts)], **described}
     return {"type": "other", **described}
 

@@ -20,7 +20,7 @@ HOME_RELS = {"parent", "collection"}
 def describe(item: dict[str, Any], *, run: str, part: str = "", assets: Mapping[str, AssetDescription]) -> bool:
     """Change ``item`` in place to what is said of it now; return whether anything was changed.
 
-    A run that grows gets parts, and a provider mends a legend long after the tiles are done: neither may make a tile
+    A run that grows gets parts, and a provider corrects a legend long after the tiles are done: neither may make a tile
     run again. What the configuration no longer says stays as it was said last, classes excepted.
 
     Parameters

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ItemReader"]
 
-_ODD = (KeyError, TypeError, AttributeError, ValueError, IndexError)  # what an item that is not one of ours raises
+_ODD = (
+    KeyError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    IndexError,
+)  # raised by items of others
 
 
 class _DamagedItemError(Exception):

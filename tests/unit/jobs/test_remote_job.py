@@ -32,12 +32,12 @@ REFUSED = PlatformError("TokenInvalid", error_class=ErrorClass.AUTH)
 class FakeFaultyPlatform:
     """Holds jobs in memory; ``before`` and ``after`` raise the next scripted fault of an action, if any."""
 
-    def __init__(self, *, ends: str = "finished", log: str = "boom", rungs: int = 0) -> None:
+    def __init__(self, *, ends: str = "finished", log: str = "boom", memory_levels: int = 0) -> None:
         self.jobs: dict[str, dict[str, str]] = {}
         self.before: dict[str, list[Exception | None]] = {}
         self.after: dict[str, list[Exception | None]] = {}
         self.calls: list[str] = []
-        self.ends, self.log, self.rungs = ends, log, rungs
+        self.ends, self.log, self.memory_levels = ends, log, memory_levels
         self.asked_rungs: list[int] = []
 
     def _do(self, action: str, effect: Callable[[], Any]) -> Any:
@@ -61,8 +61,8 @@ class FakeFaultyPlatform:
 
         return self._do("find", effect)
 
-    def create(self, job: TileJob, rung: int) -> str:
-        self.asked_rungs.append(rung)
+    def create(self, job: TileJob, memory_level: int) -> str:
+        self.asked_rungs.append(memory_level)
 
         def effect() -> str:
             identifier = f"j{len(self.jobs) + 1}"
@@ -475,8 +475,8 @@ def test_results_that_are_not_there_after_the_lag_are_never_paid_again(job: Tile
 
 def test_a_job_that_is_deleted_before_its_start_is_made_again_in_the_same_run(job: TileJob) -> None:
     class FakeForgetfulPlatform(FakeFaultyPlatform):
-        def create(self, job: TileJob, rung: int) -> str:
-            made = super().create(job, rung)
+        def create(self, job: TileJob, memory_level: int) -> str:
+            made = super().create(job, memory_level)
             if self.calls.count("create") > 1:
                 return made
             del self.jobs[made]
@@ -576,3 +576,15 @@ def test_results_that_are_broken_for_long_are_told_and_need_no_slot(
     assert heard[-1] == ("t1", False)
     assert said[0].startswith("waiting: 500: no results of j1")
     assert "waits" not in receipt_of(job)["facts"]
+
+
+def test_an_earlier_receipt_keeps_its_memory_level_and_a_new_key_starts_at_none(job: TileJob) -> None:
+    """Receipts of before counted it under another name; what its attempts ended with tells it too."""
+    past = {"key": job.key, "state": "failed", "error": {"class": "out-of-memory", "message": "killed"}}
+    old = {"tile": job.id, "key": job.key, "state": "started", "job_id": "j-2", "history": [past], "step": 1}
+    job.receipt.parent.mkdir(parents=True, exist_ok=True)
+    job.receipt.write_text(json.dumps(old))
+    with open_receipt(job) as receipt:
+        assert (receipt.state, receipt.job_id, receipt.memory_level) == ("started", "j-2", 1)
+    with open_receipt(replace(job, key="another")) as receipt:
+        assert (receipt.state, receipt.memory_level) == ("new", 0)

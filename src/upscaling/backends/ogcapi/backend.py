@@ -220,7 +220,7 @@ class Durations:
 class _Work:
     """One tile's work on a server (``backends.remote.Platform``)."""
 
-    rungs = 0  # the standard has no way to ask for memory
+    memory_levels = 0  # the standard has no way to ask for memory
 
     def __init__(self, backend: OgcApiBackend, job: TileJob, receipt: Receipt) -> None:
         self._backend, self._client, self._job, self._receipt = backend, backend.client, job, receipt
@@ -272,7 +272,7 @@ class _Work:
     def _at_once(self) -> str:
         return f"{_AT_ONCE}{self._job.key[:16]}"
 
-    def create(self, job: TileJob, rung: int) -> str:  # noqa: ARG002 -- no memory to ask for
+    def create(self, job: TileJob, memory_level: int) -> str:  # noqa: ARG002 -- no memory to ask for
         """Send the execution request; a server that answers with the results has run it by then."""
         sync = is_sync_only(job.algorithm)
         self._reply.parent.mkdir(parents=True, exist_ok=True)
@@ -316,7 +316,7 @@ class _Work:
         return state
 
     def await_news(self, job_id: str, status: str, seconds: float) -> None:  # noqa: ARG002 -- as the protocol has it
-        """Wait: the standard has no way to be told (callbacks need an address of ours).
+        """Wait: the standard has no way to be told (callbacks need an address that the server can reach).
 
         Jobs of a run take about as long as each other: the question is put when this one should have ended, and often
         around then, so that a slot does not stand empty for a tenth of a job.

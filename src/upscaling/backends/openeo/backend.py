@@ -81,7 +81,7 @@ class OpenEOBackend:
         )
         try:
             outcome = run_remote(job, receipt, self, patience)
-        finally:  # a job that is given up, or was lost, holds no place of ours any more
+        finally:  # a job that is given up, or was lost, takes no slot of this run any more
             if receipt.job_id is not None:
                 self._account.gate.left(receipt.job_id)
         # Unless the item has nothing to point to but the job's own files.
@@ -132,7 +132,7 @@ class OpenEOBackend:
     # --- what the life of a job needs (backends.remote.Platform) ---
 
     @property
-    def rungs(self) -> int:
+    def memory_levels(self) -> int:
         """How many larger job options there are."""
         return len(self._config.memory_ladder)
 
@@ -149,11 +149,11 @@ class OpenEOBackend:
     def await_place(self) -> None:
         """Return at once: a job that waits for its start takes no place."""
 
-    def create(self, job: TileJob, rung: int = 0) -> str:
+    def create(self, job: TileJob, memory_level: int = 0) -> str:
         """Send the graph of one tile; never repeated here, as the platform may have acted before a line broke."""
         definition, config = read_json(job.algorithm.path), self._config
         options = {**definition.get("default_job_options", {}), **config.job_options}
-        for climbed in config.memory_ladder[:rung]:
+        for climbed in config.memory_ladder[:memory_level]:
             options |= climbed
         body = {
             "process": {"process_graph": self._graph(definition, job)},

@@ -19,7 +19,7 @@ _ORDER = {"created": 0, "queued": 1, "running": 2, "finished": 3, "error": 3, "c
 _LIMIT = re.compile(r"limit\D{0,20}\((\d+)\)", re.IGNORECASE)
 _LIMIT_HOLDS = 600.0  # s; then a larger one may have been granted
 _FIRST_REFUSAL, _LONGEST_REFUSAL = 2.0, 60.0  # s
-_NO_PLACE = 15.0  # s; the end of a job of ours is told at once, this is for what nobody tells
+_NO_PLACE = 15.0  # s; the end of this run's jobs is noticed at once, this is for the jobs of others
 _STARTS_AT_ONCE = 4
 
 
@@ -117,7 +117,7 @@ class StartGate:
         self._tickets = 0  # places that were given back and that nobody was told of yet
         self._limit: int | None = None
         self._learnt_at = 0.0
-        self._closed_until = 0.0  # for want of a place; opened by the end of a job of ours
+        self._closed_until = 0.0  # for want of a slot; opened by the end of one of this run's jobs
         self._quiet_until = 0.0  # as the platform asked for it
         self._refusals = 0
 
@@ -186,7 +186,7 @@ class StartGate:
                 self._limit, self._learnt_at = max(1, int(found[1])), time.monotonic()
             pause = min(_FIRST_REFUSAL * 2.0**self._refusals, _LONGEST_REFUSAL)
             self._refusals = min(self._refusals + 1, 10)
-            # With fewer jobs of ours than the limit, others of the same user have the places: nobody tells when one
+            # With fewer of this run's jobs than the limit, other jobs of the user have the slots: nobody tells when one
             # of those ends.
             self._closed_until = time.monotonic() + (pause if retry_after is None else min(retry_after, self._longest))
 

@@ -38,7 +38,7 @@ class Server:
 
     def __init__(self, base: str, auth: Method = "none") -> None:
         self.base = base.rstrip("/")
-        self.clock_offset = dt.timedelta()  # by how much the server's clock is ahead of ours, as it last said
+        self.clock_offset = dt.timedelta()  # how far the server's clock is ahead, by its last answer
         credentials = Credentials(auth, self.base)
         self.transport = Transport(credentials, classify=classify_http, words=_words_of, at_once=32)
 

@@ -43,7 +43,7 @@ IdempotencyKey = Annotated[str | None, Header(max_length=200)]
 
 @router.post("/tiles", status_code=201, response_model=None, responses={201: {"model": GeometryCollection}})
 async def split_in_tiles(body: TileRequest, request: Request) -> Response:
-    """Cut an area into the tiles of a grid: the two of the original, or any of ours by its name."""
+    """Cut an area into the tiles of a grid: the two of the original, or any other by its name."""
     return await run_in_threadpool(describe.tiles, body, tasks_of(request).settings.quota.tiles)
 
 

@@ -22,7 +22,7 @@ def patch_slurm_executor() -> None:
     With every poll in which no job has ended it waits ten seconds longer until the next, up to three minutes; here it
     is three times the first wait at most (``slurm-init-seconds-before-status-checks``): it is one ``squeue`` for all.
 
-    In a job it starts Snakemake, which starts Snakemake once more by ``srun``, of 2 CPU seconds each. A tile of ours
+    In a job it starts Snakemake, which starts Snakemake once more by ``srun``, of 2 CPU seconds each. A tile
     needs no step of its own in its job, and so no second Snakemake.
 
     The node of a job that lost its own and waits for another is ``None assigned``. The executor excludes that like a

@@ -1,6 +1,6 @@
 """Toil as a function of this process: what it has loaded is not loaded again, and it waits for nothing needlessly.
 
-Mends of Toil 9.6, for a leader that is a fork of a process in which ``preload`` was called; what Toil does stays as is:
+Patches of Toil 9.6, for a leader that is a fork of a process in which ``preload`` was called; what Toil does stays:
 
 * its workers on this machine are forks too (``toil_fork_server``);
 * jobs of its own that end are heard of at once; beside another batch system it looks for them every two seconds;
