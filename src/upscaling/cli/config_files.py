@@ -170,6 +170,18 @@ def _tables() -> Iterator[str]:
             text = " ".join((field.description or "see below").split()).replace("|", "\\|")
             default = "*required*" if field.is_required() else f"`{_shown(field)}`"
             yield f"| `{name}` | {default} | {text} |\n"
+    yield from _forms()
+
+
+def _forms() -> Iterator[str]:
+    """Yield the table of the forms that ``algorithm.bind`` chooses from."""
+    from upscaling.binding.forms import FORMS
+
+    dimensions = {"area": "the tile", "crs": "the tile's CRS", "step": "the time step"}
+    yield "\n### Forms of `algorithm.bind`\n\nWhat a parameter can get of a tile or a time step.\n\n"
+    yield "| form | of | what is sent |\n| --- | --- | --- |\n"
+    for name, form in FORMS.items():
+        yield f"| `{name}` | {dimensions[form.of]} | {form.words} |\n"
     yield "\n"
 
 

@@ -56,13 +56,8 @@ class Algorithm(_Block):
     """Values for the algorithm's own parameters. Those that the tile fills (its area) must not stand here. Files are
     looked up from the working directory."""
     bind: dict[str, str] = {}
-    """Parameter -> form of the tile, where type, name and use leave it open; `upscaling describe` says which form is
-    chosen, and why. The platform's own box: `bbox` (the tile's CRS), `bbox-lonlat` (degrees), `bbox-auto`. West, south,
-    east and north as members: `bbox-epsg-text` and `bbox-epsg-number` (how the CRS is named), `bbox-plain` (it is not
-    named), `bbox-lonlat-text`, `bbox-lonlat-plain`, and `eoap-bbox`; as a list: `bbox-array`, `bbox-array-lonlat`; as
-    text: `bbox-string`, `bbox-string-lonlat`, `bbox-latlon`, separated by spaces `bbox-spaces`, `bbox-spaces-lonlat`.
-    Outlines in degrees: `geojson`, `feature`, `feature-collection`, `wkt`. Beside them: `epsg`, `tile-id`. With a time
-    dimension: `time`, `time-string`, `time-start`, `time-end`, `time-last-day`."""
+    """Parameter -> form of the tile or the time step, where type, name and use leave it open; `upscaling describe` says
+    which form is chosen, and why. `config/README.md` lists the forms."""
     files_from: list[str] = []
     """Folders whose files a local application package may name, besides its own folder. A package from the web never
     reads files of this machine."""

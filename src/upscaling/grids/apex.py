@@ -13,11 +13,14 @@ import shapely
 from upscaling.area.aoi import AOI
 from upscaling.area.lonlat import to_lonlat
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.family import Family
 from upscaling.grids.lattice import Lattice, cover, floors
 from upscaling.grids.owners import owned
 from upscaling.grids.planar import within_domain
 
-__all__ = ["ApexGrid", "make"]
+__all__ = ["FAMILIES", "ApexGrid", "make"]
+
+FAMILIES = (Family(9, "apex-20x20km, apex-250x250km", r"apex-(20x20|250x250)km", "apex-20x20km"),)
 
 _MERCATOR = "EPSG:3857"
 

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from upscaling.area.aoi import AOI
 from upscaling.area.lonlat import MAX_STEP, lonlat_bounds, project, rolled, transformer
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.family import Family
 from upscaling.grids.lattice import Cells, Ints, Lattice, cover, floors, least_of
 from upscaling.grids.owners import owned, sorted_cells
 from upscaling.grids.planar import rings
 
-__all__ = ["Equi7Grid", "make"]
+__all__ = ["FAMILIES", "Equi7Grid", "make"]
+
+FAMILIES = (Family(6, "equi7-T1, equi7-T3, equi7-T6", r"equi7-t[136]", "equi7-T1"),)
 
 _ZONES = {"AF": 27701, "AN": 27702, "AS": 27703, "EU": 27704, "NA": 27705, "OC": 27706, "SA": 27707}
 

@@ -17,9 +17,12 @@ from upscaling.area.lonlat import cut_at_antimeridian, ground_area, lonlat_bound
 from upscaling.area.vector import crs_name, read_vector
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.family import Family
 from upscaling.grids.shapes import overlaps
 
-__all__ = ["FileGrid", "make"]
+__all__ = ["FAMILIES", "FileGrid", "make"]
+
+FAMILIES = (Family(10, "file", r"file", "file"),)
 
 _KEY = "area.grid"
 _ID_COLUMNS = ("tile_id", "id", "tile", "name")

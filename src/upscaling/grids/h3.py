@@ -13,10 +13,13 @@ from shapely.affinity import scale
 from upscaling.area.aoi import AOI
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.family import Family
 from upscaling.grids.lattice import MAX_CELLS
 from upscaling.grids.shapes import lonlat_rings, ring_selection
 
-__all__ = ["H3Grid", "make"]
+__all__ = ["FAMILIES", "H3Grid", "make"]
+
+FAMILIES = (Family(7, "h3-<res>", r"h3-\d+", "h3-5"),)
 
 _SPREAD = 1.6  # a cell's descendants reach beyond it, by less than this factor about its middle
 

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from upscaling.area.aoi import AOI
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.family import Family
 from upscaling.grids.lattice import MAX_CELLS, Ints
 from upscaling.grids.planar import within_domain
 from upscaling.grids.shapes import ring_selection
 
-__all__ = ["MajorTomGrid", "make"]
+__all__ = ["FAMILIES", "MajorTomGrid", "make"]
+
+FAMILIES = (Family(8, "majortom-<N>km", r"majortom-\d+km", "majortom-10km"),)
 
 _RADIUS = 6378.137
 _LIMIT = 85.0

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from upscaling.area.aoi import AOI
 from upscaling.area.lonlat import transformer
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.family import Family
 from upscaling.grids.lattice import Ints, Lattice
 from upscaling.grids.utm import outlines, utm_cells
 from upscaling.grids.utm_zones import Zone, false_northing, utm_zones
 
-__all__ = ["SIDE", "MgrsGrid", "make", "square_names"]
+__all__ = ["FAMILIES", "SIDE", "MgrsGrid", "make", "square_names"]
+
+FAMILIES = (Family(2, "mgrs-100km", r"mgrs-100km", "mgrs-100km"),)
 
 SIDE = 100_000
 

@@ -10,9 +10,12 @@ from upscaling.area.lonlat import lonlat_bounds, polygons_of, to_lonlat
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.clip import snapped
+from upscaling.grids.family import Family
 from upscaling.grids.utm_zones import zone_of
 
-__all__ = ["NoGrid", "make"]
+__all__ = ["FAMILIES", "NoGrid", "make"]
+
+FAMILIES = (Family(11, "none", r"none", "none"),)
 
 _WIDEST = 30.0  # degrees from the central meridian: beyond that UTM distorts lengths by more than a tenth
 

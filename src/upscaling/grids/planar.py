@@ -13,10 +13,16 @@ from upscaling.area.aoi import AOI
 from upscaling.area.lonlat import METRES_PER_DEGREE, ground_area, lonlat_bounds, rolled, transformer
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.family import Family
 from upscaling.grids.lattice import Cells, Ints, Lattice, cover, floors, least_of
 from upscaling.grids.owners import owned
 
-__all__ = ["DegreeGrid", "LaeaGrid", "PlanarGrid", "make", "rings", "within_domain"]
+__all__ = ["FAMILIES", "DegreeGrid", "LaeaGrid", "PlanarGrid", "make", "rings", "within_domain"]
+
+FAMILIES = (
+    Family(3, "laea-<N>km", r"laea-\d+(\.\d+)?k?m", "laea-20km"),
+    Family(4, "deg-1, deg-3", r"deg-[13]", "deg-1"),
+)
 
 
 def within_domain(aoi: AOI, domain: tuple[float, float, float, float], name: str) -> None:

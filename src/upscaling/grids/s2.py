@@ -13,13 +13,16 @@ from upscaling.area.aoi import AOI
 from upscaling.area.lonlat import MAX_STEP
 from upscaling.grids import s2_tiles as tiling
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.family import Family
 from upscaling.grids.mgrs import SIDE
 from upscaling.grids.planar import within_domain
 from upscaling.grids.s2_tiles import FOOTPRINT, Square
 from upscaling.grids.utm import outlines, utm_cells
 from upscaling.grids.utm_aoi import aoi_in_zones
 
-__all__ = ["S2Grid", "make"]
+__all__ = ["FAMILIES", "S2Grid", "make"]
+
+FAMILIES = (Family(1, "s2", r"s2", "s2"),)
 
 
 class S2Grid(BaseGrid):

@@ -7,10 +7,13 @@ import re
 from upscaling.area.aoi import AOI
 from upscaling.area.vector import crs_name
 from upscaling.errors import ConfigError
+from upscaling.grids.family import Family
 from upscaling.grids.lattice import Ints, Lattice
 from upscaling.grids.planar import PlanarGrid
 
-__all__ = ["TmsGrid", "make"]
+__all__ = ["FAMILIES", "TmsGrid", "make"]
+
+FAMILIES = (Family(5, "tms-<TMS>-<zoom>", r"tms-\w+-\d+", "tms-WebMercatorQuad-12"),)
 
 
 class TmsGrid(PlanarGrid):

@@ -14,13 +14,16 @@ from upscaling.area.aoi import AOI
 from upscaling.area.lonlat import lonlat_bounds, rolled, transformer
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.family import Family
 from upscaling.grids.lattice import Lattice, cover, floors, least_of
 from upscaling.grids.owners import OwnedCells, owned
 from upscaling.grids.planar import rings
 from upscaling.grids.utm_aoi import aoi_in_zones
 from upscaling.grids.utm_zones import Zone, false_northing, owned_cells, utm_zones
 
-__all__ = ["UtmGrid", "make", "outlines", "utm_cells"]
+__all__ = ["FAMILIES", "UtmGrid", "make", "outlines", "utm_cells"]
+
+FAMILIES = (Family(0, "utm-<N>km", r"utm-\d+(\.\d+)?k?m", "utm-20km"),)
 
 _RADIUS = 6.46e6  # m: no place on the ellipsoid, at any scale of UTM, is farther from the axis
 _CHUNK = 50_000  # outlines made at once: their rings take as much memory again
