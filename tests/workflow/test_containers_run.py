@@ -58,7 +58,7 @@ def test_the_package_runs_in_the_image_of_the_cache(
 
 
 def test_what_a_killed_run_left_in_its_container_is_ended(ndvi_image: str, podman: Podman, tmp_path: Path) -> None:
-    shim = ROOT / "src/upscaling/backends/engines/podman"
+    shim = ROOT / "src/upscaling/backends/cwl/engines/podman"
     sleep = [shim, "run", "--rm", ndvi_image, "sleep", "600"]
     mine, other = tmp_path / "scratch" / "cwl-1", tmp_path / "scratch2" / "cwl-1"
     clients = []
@@ -145,7 +145,7 @@ def test_images_are_pulled_checked_and_found_by_their_digest(
         assert f"{image}: {digest}, images/" in pulled.stdout, pulled.stderr
         podman("rmi", "--force", json.loads((run.folder / "images/images.json").read_text())[image]["id"])
         # What the runner does on a node: it looks for the image, and then runs it.
-        shim = ROOT / "src/upscaling/backends/engines/podman"
+        shim = ROOT / "src/upscaling/backends/cwl/engines/podman"
         on_node = {**run.environment, "UPSCALING_IMAGES": str(run.folder / "images")}
         found = subprocess.run([shim, "inspect", image], env=on_node, capture_output=True, text=True, check=False)
         assert found.returncode == 0, found.stderr
