@@ -84,7 +84,7 @@ def slurm() -> Iterator[Slurm]:
     """Start the cluster, or use the one that is up; stop what was started here."""
     if os.geteuid() != 0:
         missing("root, which a SLURM for tests needs")
-    script = ROOT / "scripts" / "slurm_up.sh"
+    script = ROOT / "tools" / "slurm_up.sh"
     # Two CPUs a node, however many there are: what tests wait for at the same time is then on more than one node.
     environment = {**os.environ, "SLURM_UP_CPUS": "2"}
     command = ["bash", str(script), str(HOME)]
