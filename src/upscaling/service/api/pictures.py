@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +34,22 @@ def _range(path: Path) -> tuple[float, float]:
     from rasterio.errors import RasterioError
 
     try:
-        with _ONE, _reader(path) as reader:
+        with _reader(path) as reader:
             return _limits(reader.preview(max_size=512, indexes=1))
     except RasterioError:  # a mosaic that GDAL cannot read has no colours, and a line in the quality report
         return 0.0, 1.0
 
 
-def _reader(path: Path) -> Any:
-    from rio_tiler.io import Reader
+@contextmanager
+def _reader(path: Path) -> Iterator[Any]:
+    """Open a raster in this thread: without an environment of its own, PROJ does not find its data here."""
+    import rasterio
 
-    return Reader(str(path))
+    with _ONE, rasterio.Env():
+        from rio_tiler.io import Reader  # looks up a CRS while it is imported
+
+        with Reader(str(path)) as reader:
+            yield reader
 
 
 def _chosen(tasks: Tasks, task: Task, asset: str) -> Path:
@@ -106,7 +114,7 @@ def preview(
     if not rasters:
         raise RefusedError("the tile has no raster", code="NOT_READY", status=404)
     path = file_of(tasks, task, f"tiles/{tile}/{rasters[0]}")
-    with _ONE, _reader(path) as reader:
+    with _reader(path) as reader:
         bounds = reader.get_geographic_bounds("EPSG:4326")
         image = reader.preview(max_size=size, indexes=_bands(reader), dst_crs="EPSG:3857")
         return _png(image, _limits(image), colours), bounds
@@ -136,7 +144,7 @@ def map_tile(
     if low is None or high is None or not high > low or not math.isfinite(high - low):
         low, high = _range(path)
     try:
-        with _ONE, _reader(path) as reader:
+        with _reader(path) as reader:
             image = reader.tile(column, row, zoom, tilesize=256, indexes=_bands(reader))
     except TileOutsideBounds:
         return _empty()
@@ -159,7 +167,7 @@ def value_at(tasks: Tasks, task: Task, lon: float, lat: float, *, asset: str) ->
 
     path = _chosen(tasks, task, asset)
     try:
-        with _ONE, _reader(path) as reader:
+        with _reader(path) as reader:
             point = reader.point(lon, lat)
     except PointOutsideBounds:
         return {"lon": lon, "lat": lat, "values": None}
