@@ -94,6 +94,10 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     _until(lambda: page.evaluate("() => Boolean(document.querySelector('.map').map?.getLayer('raster'))"))
     shown = page.evaluate("() => document.querySelector('.map').map.queryRenderedFeatures({layers: ['tiles']}).length")
     assert shown >= tiles
+    states = (
+        "() => document.querySelector('.map').map.queryRenderedFeatures({layers: ['tiles']}).map(f => f.state.state)"
+    )
+    assert set(page.evaluate(states)) == {"finished"}
     browser.accessible()
     browser.picture("8-result")
     page.get_by_role("link", name="Runs", exact=True).click()

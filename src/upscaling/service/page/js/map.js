@@ -112,6 +112,7 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
   const box = useRef(null);
   const map = useRef(null);
   const draw = useRef(null);
+  const known = useRef({});
   const [ready, setReady] = useState(false);
   const [failed, setFailed] = useState(null);
   const handlers = useRef({});
@@ -160,10 +161,18 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
     if (bounds && !area) map.current.fitBounds(bounds, { padding: 40, duration: 0, maxZoom: 13 });
   }, [ready, outlines]);
 
+  // Changes may come before the map is ready: all that is known is kept, and shown when it is.
   useEffect(() => {
-    if (!ready || !states) return;
-    for (const [id, state] of states) map.current.setFeatureState({ source: "tiles", id }, { state });
-  }, [ready, states, outlines]);
+    for (const [id, state] of states ?? []) {
+      known.current[id] = state;
+      if (ready) map.current.setFeatureState({ source: "tiles", id }, { state });
+    }
+  }, [states]);
+
+  useEffect(() => {
+    if (!ready) return;
+    for (const [id, state] of Object.entries(known.current)) map.current.setFeatureState({ source: "tiles", id }, { state });
+  }, [ready, outlines]);
 
   useEffect(() => {
     if (!ready) return;
