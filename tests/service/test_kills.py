@@ -20,9 +20,9 @@ from tests.servers import EmbeddedBackend
 from .conftest import ACCOUNT, UDP, Service, platform_of, upscaling_request
 
 # 30 kills over 5 tasks of 40 tiles: UPSCALING_KILLS=30 UPSCALING_KILL_TASKS=5 UPSCALING_KILL_TILES=40
-KILLS = int(os.environ.get("UPSCALING_KILLS", "5"))
+KILLS = int(os.environ.get("UPSCALING_KILLS", "3"))
 TASKS = int(os.environ.get("UPSCALING_KILL_TASKS", "2"))
-TILES = int(os.environ.get("UPSCALING_KILL_TILES", "10"))
+TILES = int(os.environ.get("UPSCALING_KILL_TILES", "6"))
 SEED = int(os.environ.get("UPSCALING_KILL_SEED", "1"))
 
 
