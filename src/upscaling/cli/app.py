@@ -12,6 +12,7 @@ import typer
 from upscaling.cli.estimate import add_commands as add_estimate_commands
 from upscaling.cli.init import add_init
 from upscaling.cli.packages import add_commands
+from upscaling.cli.runs import RunFolder, add_run_commands
 from upscaling.cli.serve import serve
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.util.text import redact
@@ -41,7 +42,6 @@ ConfigFile = Annotated[
     list[Path],
     typer.Argument(help="Configuration file (YAML); of several the later ones count.", show_default=False),
 ]
-RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, e.g. results/demo.", show_default=False)]
 Results = Annotated[
     Path | None, typer.Option(help="Folder that holds the runs; `pathvars.results`, else results.", show_default=False)
 ]
@@ -172,100 +172,6 @@ def validate(
     if problems:
         raise UpscalingError(f"{collection}: {len(problems)} problems")
     typer.echo(f"{collection}: valid")
-
-
-@app.command()
-def status(
-    run: RunFolder,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every few seconds until Ctrl-C.")] = False,
-) -> None:
-    """Show how far a run is: counts, rate, time left, cost so far and expected, failures by reason."""
-    import time
-
-    from rich.console import Console
-    from rich.live import Live
-
-    from upscaling.estimate.outlook import outlook_of
-    from upscaling.monitor.status import render, summarize
-
-    console = Console()
-    if not watch:
-        console.print(render(summarize(run), outlook_of(run)))
-        return
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(render(summarize(run), outlook_of(run)), refresh=True)
-            time.sleep(5)
-
-
-@app.command()
-def logs(run: RunFolder, tile: Annotated[str, typer.Argument(help="A target of the plan.")]) -> None:
-    """Show what is known of one tile: its state, the reason if it failed, and the end of each of its logs."""
-    from upscaling.monitor.status import logs_of
-
-    for line in logs_of(run, tile):
-        typer.echo(line)
-
-
-@app.command()
-def retry(
-    run: RunFolder,
-    only: Annotated[str | None, typer.Option(help="Only tiles of this error class, e.g. out-of-memory.")] = None,
-    resubmit: Annotated[
-        bool,
-        typer.Option("--resubmit", help="Make, and pay, new jobs where results of finished ones were refused."),
-    ] = False,
-    snakefile: Annotated[Path | None, typer.Option(help="Another workflow than the last time.")] = None,
-    profile: Annotated[Path | None, typer.Option(help="Another Snakemake profile than the last time.")] = None,
-) -> None:
-    """Run the tiles again that failed, and no others; then make collection, mosaic and report if none is missing.
-
-    Snakemake is started as it was the last time, with the same workflow and configuration. Where a job ended well and
-    its results were refused (bad-output), they are fetched and checked again.
-    """
-    from upscaling.workflow.retry import retry_failed
-
-    raise SystemExit(retry_failed(run, only=only, resubmit=resubmit, snakefile=snakefile, profile=profile))
-
-
-@app.command()
-def cancel(
-    run: RunFolder,
-    tile: Annotated[str | None, typer.Option(help="Only this tile's job; Snakemake may go on.")] = None,
-) -> None:
-    """Cancel the run's jobs on the platform; what is done stays done. Stop Snakemake first."""
-    from upscaling.monitor.platform_jobs import cancel_run, cancel_tile
-
-    if tile is not None:
-        typer.echo(f"{'canceled' if cancel_tile(run, tile) else 'has no job that runs'}: {tile}")
-        return
-    number = 0
-    for name in cancel_run(run):
-        number += 1
-        typer.echo(f"canceled: {name}")
-    typer.echo(f"{number} jobs canceled")
-
-
-@app.command()
-def clean(
-    run: RunFolder,
-    remote: Annotated[bool, typer.Option("--remote", help="Look at the platform's jobs of this run.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete them; without it they are only listed.")] = False,
-) -> None:
-    """List, and with --yes delete, jobs on the platform that carry the run's name but that no receipt knows."""
-    from upscaling.monitor.platform_jobs import orphans, remove_jobs
-
-    if not remote:
-        raise UpscalingError("say what to clean: --remote for jobs on the platform that nobody waits for")
-    found = orphans(run)
-    for job in found:
-        typer.echo(f"{job['id']}  {job.get('status')}  {job.get('created', '')}  {job.get('title')}")
-    if not yes:
-        typer.echo(f"{len(found)} orphans" + ("; --yes deletes them and their results" if found else ""))
-        return
-    for _ in remove_jobs(run, [job["id"] for job in found]):
-        pass
-    typer.echo(f"{len(found)} orphans deleted")
 
 
 @app.command()
@@ -408,6 +314,7 @@ def demo(
 
 
 add_init(app)
+add_run_commands(app)
 add_commands(app, _load)
 add_estimate_commands(app, _load)
 app.command()(serve)
