@@ -70,7 +70,7 @@ class Service:
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         return requests.request(method, f"{self.url}{path}", timeout=60, **options)
 
-    def ended(self, task: int, seconds: float = 240) -> dict[str, Any]:
+    def ended(self, task: int, seconds: float = 480) -> dict[str, Any]:
         """The task, when it has come to its end."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

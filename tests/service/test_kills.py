@@ -131,7 +131,7 @@ def test_random_kills_lose_no_tile_and_pay_none_twice(tmp_path: Path, database: 
             time.sleep(storm.random.uniform(1.0, 4.0))
             storm.strike()
         for task in made:
-            found = service.ended(task, seconds=500)
+            found = service.ended(task, seconds=900)
             states = [job["status"] for job in found["jobs"]]
             assert states == ["finished"] * TILES, (storm.killed, found["reason"], states)
         assert len(backend.jobs()) == TASKS * TILES, storm.killed

@@ -36,7 +36,7 @@ class Browser:
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         self.page.on("request", self._request)
-        self.page.set_default_timeout(90_000)
+        self.page.set_default_timeout(180_000)
 
     def _console(self, message: Any) -> None:
         if message.type in {"error", "warning"} and not any(words in message.text for words in _HARMLESS):

@@ -83,7 +83,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.reload()
     page.locator(".counts").wait_for()
     browser.problems.clear()  # the browser told that the service was gone
-    page.locator("h1 + .state.finished").wait_for(timeout=240_000)
+    page.locator("h1 + .state.finished").wait_for(timeout=400_000)
     page.get_by_label("Tile", exact=True).fill(page.locator("#tile-names option").first.get_attribute("value"))
     page.get_by_label("Tile", exact=True).press("Enter")
     page.get_by_label("Tile", exact=True).press("Tab")
