@@ -140,3 +140,12 @@ def test_random_kills_lose_no_tile_and_pay_none_twice(tmp_path: Path, database: 
         for process in storm.processes("snakemake"):
             process.kill()
         backend.stop()
+
+
+def test_a_killed_service_leaves_no_process_but_its_runs(tmp_path: Path) -> None:
+    service = Service(tmp_path / "service", {}).start()
+    assert service.process is not None
+    planner = psutil.Process(service.process.pid).children(recursive=True)
+    assert planner
+    service.stop(signal.SIGKILL)
+    assert psutil.wait_procs(planner, timeout=120)[1] == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,6 +49,8 @@ def serve(
             )
         typer.echo(f"service    http://{host}:{port}/   (API: http://{host}:{port}/docs)")
         typer.echo(f"runs       {found.folder.resolve()}/tasks")
+        # uvicorn ends in order, and then sends itself the signal again: what was started here has to be stopped, too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         uvicorn.run(make_app(found), host=host, port=port, log_config=_logging(log_level), server_header=False)
 
 

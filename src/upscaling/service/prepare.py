@@ -7,13 +7,15 @@ import csv
 import json
 import os
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError, UpscalingError
 
-__all__ = ["RUN", "plan_config", "plan_request"]
+__all__ = ["RUN", "begin", "plan_config", "plan_request"]
 
 RUN = "run"  # the name of the run in every task's folder
 _FORMATS = {"gtiff": "GTiff", "netcdf": "netCDF", "geojson": "GeoJSON", "json": "JSON"}  # contract -> openEO
@@ -142,8 +144,13 @@ def _bounds(geometry: Any) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-def begin(_number: int = 0) -> int:
-    """Import what planning needs, so that the first request does not wait for it; return the process's id."""
+def begin(service: int) -> None:
+    """Prepare a process for planning: let it end with its service (a process id), and import what it needs."""
+    threading.Thread(target=_end_with, args=(service,), daemon=True).start()
     import upscaling.planning.make  # noqa: F401
 
-    return os.getpid()
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)

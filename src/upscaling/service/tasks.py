@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import multiprocessing
+import os
 import shutil
 import tempfile
 import uuid
@@ -62,11 +63,13 @@ class Tasks:
         self.authenticator = Authenticator(settings)
         self.runner = Runner(settings, environment=self._environment, ended=self._ended)
         # Planning is a second of computing: in a process of its own, requests go on being answered meanwhile.
-        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=begin, initargs=(os.getpid(),)
+        )
 
     def start(self) -> None:
         """Go on with every task that has not ended."""
-        self._pool.submit(begin)
+        self._pool.submit(int)  # started now, and not by the first request
         for task in self.store.tasks(active=True):
             if (self.folder(task) / "config.yaml").is_file():
                 self.runner.watch(task.id, self.folder(task))
