@@ -236,14 +236,15 @@ def is_cog(path: Path) -> bool:
 
 
 def _tiled_all_the_same(path: Path, fault: str) -> bool:
-    """Whether rio-cogeo takes an overview for strips only because it is exactly one block wide."""
+    """Whether rio-cogeo takes an image or an overview for strips only because it is exactly one block wide."""
     import rasterio
 
-    found = re.fullmatch(r"Overview of index (\d+) is not tiled", fault)
+    found = re.fullmatch(r"Overview of index (\d+) is not tiled|The file is greater than .* but is not tiled", fault)
     if found is None:
         return False
-    with rasterio.open(path, driver="GTiff", overview_level=int(found[1])) as overview:
-        return all(height == width for height, width in overview.block_shapes)
+    level = {} if found[1] is None else {"overview_level": int(found[1])}
+    with rasterio.open(path, driver="GTiff", **level) as image:
+        return all(height == width for height, width in image.block_shapes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,8 +168,9 @@ def test_a_transparent_tile_has_no_valid_pixel(tmp_path: Path) -> None:
         assert ensure_cog(source, tmp_path / "a.tif", expect=TILE).valid == expected
 
 
-def test_a_raster_whose_overview_is_one_block_wide_is_a_cog(tmp_path: Path) -> None:
-    values = np.random.default_rng(2).integers(1, 9, (1, 1536, 1024)).astype("uint8")
+@pytest.mark.parametrize("shape", [(1536, 1024), (768, 512)], ids=["its overview", "itself"])
+def test_a_raster_that_is_one_block_wide_is_a_cog(shape: tuple[int, int], tmp_path: Path) -> None:
+    values = np.random.default_rng(2).integers(1, 9, (1, *shape)).astype("uint8")
     info = ensure_cog(write_raster(tmp_path / "in.tif", values, 0, 0), tmp_path / "a.tif", expect=None)
     with rasterio.open(info.path) as dataset:
         assert (dataset.read() == values).all() and dataset.overviews(1)
