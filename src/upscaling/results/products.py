@@ -64,7 +64,7 @@ def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
                 failures.append({"asset": asset, "step": step, "reason": _reason(error, parts)})
                 logging.getLogger(__name__).warning(_failure_line(failures[-1]))
                 for path in folder.glob(f"{name}.*"):  # half of a mosaic would be taken for one
-                    path.unlink(missing_ok=True)
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     write_json(folder / _INDEX, made)
     write_json(folder / _FAILURES, failures)
     put_assets(run_folder, _BELOW, mosaic_assets(run_folder, made))

@@ -43,7 +43,9 @@ def write_quicklook(
         shape = (max(1, round(height * scale)), max(1, round(width * scale)))
         bands = [1, 2, 3] if dataset.count >= 3 and not colours else [1]
         values = dataset.read(bands, out_shape=(len(bands), *shape), masked=True)
-    values = (abs(values) if np.iscomplexobj(values) else values).astype("float64")
+    if np.iscomplexobj(values):  # built anew: abs() keeps a complex fill value
+        values = np.ma.MaskedArray(np.abs(values.data), np.ma.getmaskarray(values))
+    values = values.astype("float64")
     valid = ~np.ma.getmaskarray(values).any(axis=0) & np.isfinite(values.data).all(axis=0)
     picture = np.zeros((4, *shape), "uint8")
     if colours:
