@@ -227,7 +227,7 @@ def test_stored_processes(standing: Backend, max_ndvi, shared_data: Path, tmp_pa
     arguments = {"bbox": box(676000, 5150000, 676100, 5150100), "temporal_extent": ["2022-06-01", "2022-07-01"]}
     (expected,) = run(connection, max_ndvi(*arguments.values()), tmp_path / "flat")
     connection.save_user_defined_process("my_ndvi", udp["process_graph"], parameters=udp["parameters"])
-    assert "my_ndvi" in [p["id"] for p in connection.list_user_defined_processes()]  # others may have left theirs
+    assert [p["id"] for p in connection.list_user_defined_processes()] == ["my_ndvi"]
     graph = {"n": {"process_id": "my_ndvi", "arguments": arguments, "result": True}}
     assert connection.validate_process_graph(graph) == []
     (got,) = run(connection, graph, tmp_path / "stored")
@@ -241,7 +241,7 @@ def test_stored_processes(standing: Backend, max_ndvi, shared_data: Path, tmp_pa
         "no parameter 'spatial_extent'; its parameters: bbox, temporal_extent" in job.logs(level="error")[0]["message"]
     )
     connection.user_defined_process("my_ndvi").delete()
-    assert "my_ndvi" not in [p["id"] for p in connection.list_user_defined_processes()]
+    assert connection.list_user_defined_processes() == []
 
 
 def test_processes_by_url_come_from_this_host_only(standing: Backend, shared_data: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_good_end_and_two_kinds_of_bad_ones_are_one_line_each(
     logs = run_folder / "logs"
     assert (logs / f"{good}.log").read_text() == ""
     told = (logs / f"{failed}.log").read_text()
-    assert "the platform says" in told  # without the half character, which no file takes
+    assert "the platform says   no" in told  # without the half character, which no file takes
     assert "Traceback" not in told
     assert "Traceback" in (logs / f"{broken}.log").read_text()
 
