@@ -216,7 +216,8 @@ def test_no_credential_goes_to_another_host(platform: FakeHostilePlatform, user:
         run = tmp_path / "run"
         outcome = run_one(backend_of(platform, run), job_of(run))
         assert len(outcome.assets) == 3
-        assert len(stranger.seen) >= 4  # the list of results is looked at again
+        seen = [seen for seen in stranger.seen if "/item" not in "".join(map(str, seen))]
+        assert len(seen) == 3, stranger.seen  # each file once; what the list links to is looked at again
         assert {secret for _, _, secret in stranger.seen} == {""}
         text = "".join(path.read_text(errors="replace") for path in run.rglob("*") if path.is_file())
         assert "very-secret" not in text
