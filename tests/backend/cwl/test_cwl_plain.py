@@ -106,7 +106,7 @@ def test_links_out_of_a_result_are_refused(tmp_path: Path) -> None:
 def test_what_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cwl").mkdir()
     (tmp_path / "cwl" / "thesis.tex").write_text("years of work")
-    with pytest.raises(UpscalingError, match="is not empty and holds no earlier workflow of ours"):
+    with pytest.raises(UpscalingError, match="is not empty, and this command did not write what is in it"):
         written(tmp_path, PACKAGES / "tool.cwl", {"command": "true"})
     assert (tmp_path / "cwl" / "thesis.tex").exists()
     (tmp_path / "cwl" / "thesis.tex").unlink()

@@ -194,7 +194,7 @@ def test_an_openeo_process_takes_addresses_and_fields(api: FakeStacApi, tmp_path
         ({"where": {"platform": {"like": "x"}}}, "stage_in.where: platform has no comparison 'like'"),
         ({"time": ["2022-07-01", "2022-06-01"]}, "stage_in.time: must be [start, end) with start before end"),
         ({"time": ["July", "2022-06-01"]}, "stage_in.time: must be [start, end) with start before end"),
-        ({"catalogue": "https://me:secret@stac.example"}, "stage_in.catalogue: must not hold credentials"),
+        ({"catalogue": "https://me:secret@stac.example"}, "stage_in.catalogue: is an address with credentials in it"),
     ],
 )
 def test_bad_stage_in_is_one_line(catalogue: Path, planned: Any, change: dict[str, Any], words: str) -> None:

@@ -60,7 +60,7 @@ def openeo(server: FakeServer, declared: dict[str, Any], folder: Path) -> Path:
         "/": document({"api_version": "1.2.0", "endpoints": []}),
         "/jobs/j/results": document({"type": "Feature", "assets": {"a": asset}}),
     }
-    (found,) = fetch_results(Session(server.url, "none"), "j", folder, most_bytes=LARGEST, lag=0).assets
+    (found,) = fetch_results(Session(server.url, "none"), "j", folder, most_bytes=LARGEST).assets
     return found.path
 
 

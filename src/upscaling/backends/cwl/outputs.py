@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ __all__ = ["outcome_of", "read_outputs"]
 
 _MOST_FILES, _MOST_DOCUMENTS = 10_000, 2_000
 _LARGEST_DOCUMENT = 64 << 20  # bytes; a larger JSON file is a result
+_CATALOGUE_NAMES = {"catalog.json": 0, "collection.json": 1}  # in the order in which they are looked into
+_ON_THE_WEB = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 _KINDS = ("Catalog", "Collection", "ItemCollection", "Item")  # in the order in which they are looked into
 
 
@@ -240,6 +242,8 @@ class _Folder:
         outside = [path for path in scan.files if path not in inside]
         files = {path: path.resolve() for path in inside}
         starts = self._documents(list(files.values()))
+        if not starts:
+            self._refuse_named_documents(files.values())
         found = self._of_documents(starts) if starts else []
         used = self._named | {Path(read) for read in self._read_before}
         loose = {path: real for path, real in files.items() if real not in used}
@@ -261,6 +265,12 @@ class _Folder:
     def _path_in(self, path: Path) -> str:
         return str(path.relative_to(self._place)).replace("/", "_")
 
+    def _refuse_named_documents(self, files: Iterable[Path]) -> None:
+        """Refuse a folder whose only catalogue, by its name, is none: its files would be taken without their dates."""
+        for path in files:
+            if path.name in _CATALOGUE_NAMES:
+                self._refuse(f"{self._path_in(path)} is neither a Catalog nor a Collection nor an Item")
+
     def _documents(self, files: list[Path]) -> list[str]:
         """Return the STAC documents among files, catalogues first and the upper before the lower."""
         kinds: dict[str, str] = {}
@@ -274,13 +284,12 @@ class _Folder:
                 self._read_before[str(path)] = content
                 if len(kinds) > _MOST_DOCUMENTS:
                     raise _bad(f"output {self._name} has more than {_MOST_DOCUMENTS} STAC documents")
-        order = {"catalog.json": 0, "collection.json": 1}
         return sorted(
             kinds,
             key=lambda path: (
                 _KINDS.index(kinds[path]),
                 path.count("/"),
-                order.get(path.rpartition("/")[2], 2),
+                _CATALOGUE_NAMES.get(path.rpartition("/")[2], 2),
                 path,
             ),
         )
@@ -297,6 +306,9 @@ class _Folder:
         listed = walk.assets(documents(), most=_MOST_FILES)
         self._named = {Path(asset.href) for asset in listed}
         chosen, left = select(listed)
+        for asset in chosen:
+            if _ON_THE_WEB.match(asset.href):
+                raise self._not_local(asset.base, asset.href)
         self.derived += walk.derived_from
         self.left_out += [*walk.left_out, *left]
         return [
@@ -323,6 +335,8 @@ class _Folder:
 
     def _document(self, path: str) -> Any:
         if path not in self._read_before:
+            if _ON_THE_WEB.match(path):
+                raise self._not_local("a STAC document", path)
             place = Path(path)
             if not place.is_file() or place.stat().st_size > _LARGEST_DOCUMENT:
                 return None
@@ -330,10 +344,13 @@ class _Folder:
         return self._read_before[path]
 
     def _target(self, base: str, href: str) -> str:
-        """Return the file or folder of a link: its name as it is written, decoded, or without query and fragment."""
+        """Return the file or folder of a link: its name as it is written, decoded, or without query and fragment.
+
+        An address on the web is returned as it is; it is refused where it is a result, and not where it is a preview.
+        """
+        if _ON_THE_WEB.match(href):
+            return href
         what = f"{Path(base).name} of output {self._name}"
-        if re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://", href):
-            raise _bad(f"{what} names what is not a local file: {plain_text(href)}")
         for place in local_target(Path(base), href):
             try:
                 if place.exists():
@@ -343,6 +360,9 @@ class _Folder:
             except OSError:  # a name that is too long
                 continue
         raise _bad(f"{what} names what is not there: {plain_text(href)}")
+
+    def _not_local(self, base: str, href: str) -> TileFailedError:
+        return _bad(f"{Path(base).name} of output {self._name} names what is not a local file: {plain_text(href)}")
 
     def _refuse(self, message: str) -> None:
         raise _bad(f"output {self._name} is not a STAC catalogue that can be read: {message}")
