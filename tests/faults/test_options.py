@@ -22,8 +22,8 @@ Make = Callable[..., Tiles]
 
 
 def test_the_memory_ladder_is_climbed_and_every_rung_is_in_the_history(tiles: Make, proxy: FaultyProxy) -> None:
-    ladder = [{"executor-memory": "1m"}, {"executor-memory": "4g"}]
-    run = tiles(1, job_options={"executor-memory": "1m"}, memory_ladder=ladder)
+    ladder = [{"executor-memory": "1k"}, {"executor-memory": "4g"}]
+    run = tiles(1, job_options={"executor-memory": "1k"}, memory_ladder=ladder)
     assert set(run.run().values()) == {None}
     assert sorted(job["status"] for job in run.jobs()) == ["error", "error", "finished"]
     receipt = run.receipt()
@@ -33,7 +33,7 @@ def test_the_memory_ladder_is_climbed_and_every_rung_is_in_the_history(tiles: Ma
 
 
 def test_without_a_ladder_a_job_out_of_memory_fails_and_says_so(tiles: Make, proxy: FaultyProxy) -> None:
-    run = tiles(1, job_options={"executor-memory": "1m"})
+    run = tiles(1, job_options={"executor-memory": "1k"})
     ends = run.run()
     assert only_class(ends) == {ErrorClass.MEMORY}
     assert len(run.jobs()) == 1
@@ -96,7 +96,7 @@ def test_a_workspace_in_a_bucket_is_pointed_to_and_no_signature_is_kept(tiles: M
     run = tiles(1, export_workspace={"workspace": "mine", "merge": "{tile}/of/{run}"})
     (tile,) = run.plan.tiles
     places = {"other": {"href": "s3://wrong/a.tif"}, f"mine/{tile}": {"href": "s3://bucket/x/a.tif?X-Amz-Signature=00"}}
-    proxy.spoil(at.RESULTS, edit(exported(alternate=places, **{"file:checksum": f"1220{'ab' * 32}"})))
+    proxy.spoil(at.RESULTS, edit(exported(alternate=places, **{"file:checksum": f"1220{'ab' * 32}"})), times=None)
     run_tile(tile, config=run.config, run_folder=run.folder)
     item = json.loads((run.folder / "tiles" / tile / "item.json").read_text())
     (asset,) = item["assets"].values()
@@ -109,7 +109,7 @@ def test_a_workspace_in_a_bucket_is_pointed_to_and_no_signature_is_kept(tiles: M
 def test_where_the_platform_does_not_say_the_place_the_item_says_so(tiles: Make, proxy: FaultyProxy) -> None:
     run = tiles(1, export_workspace={"workspace": "mine"}, delete_after_download=True)
     (tile,) = run.plan.tiles
-    proxy.spoil(at.RESULTS, edit(exported(alternate={"mine": {"href": "file:/data/a.tif"}}, **{"proj:bbox": None})))
+    proxy.spoil(at.RESULTS, edit(exported(alternate={"mine": {"href": "file:/data/a.tif"}}, **{"proj:bbox": None})), times=None)
     run_tile(tile, config=run.config, run_folder=run.folder)
     item = json.loads((run.folder / "tiles" / tile / "item.json").read_text())
     (asset,) = item["assets"].values()
@@ -124,12 +124,12 @@ def test_where_the_platform_does_not_say_the_place_the_item_says_so(tiles: Make,
 def test_what_the_platform_says_of_an_exported_file_is_checked(tiles: Make, proxy: FaultyProxy) -> None:
     run = tiles(1, export_workspace={"workspace": "mine"})
     (tile,) = run.plan.tiles
-    proxy.spoil(
-        at.RESULTS, edit(exported(**{"proj:bbox": [676000, 5150000, 676990, 5151000], "proj:shape": [100, 99]}))
-    )
+    short = exported(**{"proj:bbox": [676000, 5150000, 676990, 5151000], "proj:shape": [100, 99]})
+    proxy.spoil(at.RESULTS, edit(short), times=None)
     with pytest.raises(TileFailedError, match="does not cover the tile") as caught:
         run_tile(tile, config=run.config, run_folder=run.folder)
     assert caught.value.error_class is ErrorClass.OUTPUT
+    proxy.faults.clear()
     run_tile(tile, config=run.config, run_folder=run.folder)
     assert len(run.jobs()) == 1
 
