@@ -109,7 +109,9 @@ def test_a_workspace_in_a_bucket_is_pointed_to_and_no_signature_is_kept(tiles: M
 def test_where_the_platform_does_not_say_the_place_the_item_says_so(tiles: Make, proxy: FaultyProxy) -> None:
     run = tiles(1, export_workspace={"workspace": "mine"}, delete_after_download=True)
     (tile,) = run.plan.tiles
-    proxy.spoil(at.RESULTS, edit(exported(alternate={"mine": {"href": "file:/data/a.tif"}}, **{"proj:bbox": None})), times=None)
+    proxy.spoil(
+        at.RESULTS, edit(exported(alternate={"mine": {"href": "file:/data/a.tif"}}, **{"proj:bbox": None})), times=None
+    )
     run_tile(tile, config=run.config, run_folder=run.folder)
     item = json.loads((run.folder / "tiles" / tile / "item.json").read_text())
     (asset,) = item["assets"].values()

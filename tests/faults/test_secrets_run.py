@@ -119,7 +119,7 @@ def test_no_secret_of_oidc_is_left_anywhere(how: str, tmp_path: Path, monkeypatc
     out = (run.folder / "snakemake.out").read_bytes()
     assert status == 0, out.decode()[-3000:]
     assert len(list(run.results.glob("tiles/*/item.json"))) == len(platform.jobs) == 4
-    assert platform.bodies.count(b"input-very-secret") == 4
+    assert platform.bodies.count(b"input-very-secret") >= 4  # sent again where the token had just run out
     assert platform.log_ins > 1, "no token expired: the renewal was not seen"
     assert b"snakemake" in commands
     assert b"upscaling.execution.worker" in commands

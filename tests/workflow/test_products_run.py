@@ -50,7 +50,7 @@ def test_the_mosaic_of_a_run_equals_numpy_and_is_redone_alone(
     assert "report.html" in whole
     assert mosaic["quicklook"] in whole
     run.config["mosaic"] = {"cog": True}
-    assert jobs(run) == {"mosaic", "run_report", "all"}
+    assert jobs(run) == {"mosaic", "quality", "run_report", "all"}
     done = run.snakemake("--", "mosaic")
     assert done.returncode == 0, done.stderr
     (mosaic,) = read_mosaics(run.results)
@@ -58,6 +58,6 @@ def test_the_mosaic_of_a_run_equals_numpy_and_is_redone_alone(
     cog = collection["assets"][f"mosaic-{mosaic['asset']}"]
     assert cog["href"] == f"./mosaic/{mosaic['cog']}"
     assert {"quality", "thumbnail", "items"} < set(collection["assets"])
-    assert jobs(run) == {"run_report", "all"}
+    assert jobs(run) == {"quality", "run_report", "all"}
     with rasterio.open(run.results / "mosaic" / mosaic["cog"]) as dataset:
         np.testing.assert_array_equal(window(dataset.read(1), tuple(dataset.bounds), bounds), expected)

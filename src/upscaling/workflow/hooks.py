@@ -94,7 +94,7 @@ def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
             made = ensure_plan(config, folder, say=_say, preview=preview)
             if not preview:
                 hand_on(workflow, keep_config(config, folder))
-                _look_after(folder, made)
+                _look_after(folder, made, config)
     except UpscalingError as error:
         _stop(error, config)
     # A DAG is all live objects, in which the search for cycles finds nothing: a sixth of the time at 10,000 tiles.
@@ -102,11 +102,16 @@ def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
     return config, made
 
 
-def _look_after(run_folder: Path, plan: Plan) -> None:
-    """Let tiles run again that are done and whose files are not there, or not as they were."""
+def _look_after(run_folder: Path, plan: Plan, config: Config) -> None:
+    """Let tiles run again that are done and whose files are not there, or not as they were; ask what nobody can know.
+
+    Here a person may be at the terminal; the process that runs the tiles has none.
+    """
+    from upscaling.backends.ogcapi.jobs import settle_unknown
     from upscaling.results.kept import drop_damaged
 
     with suppress(UpscalingError), run_lock(run_folder):  # not under a live run
+        settle_unknown(getattr(config.backend, "on_unknown", "fail"), run_folder)
         damaged = drop_damaged(run_folder, plan.tiles)
         if damaged:
             names = f"{', '.join(damaged[:3])}{' …' if len(damaged) > 3 else ''}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ __all__ = ["outcome_of", "read_outputs"]
 _MOST_FILES, _MOST_DOCUMENTS = 10_000, 2_000
 _LARGEST_DOCUMENT = 64 << 20  # bytes; a larger JSON file is a result
 _CATALOGUE_NAMES = {"catalog.json": 0, "collection.json": 1}  # in the order in which they are looked into
+_NO_RESULTS = {".py", ".sh", ".r", ".jl", ".js", ".ipynb", ".cwl", ".log", ".err", ".out"}
 _ON_THE_WEB = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 _KINDS = ("Catalog", "Collection", "ItemCollection", "Item")  # in the order in which they are looked into
 
@@ -242,8 +243,9 @@ class _Folder:
         outside = [path for path in scan.files if path not in inside]
         files = {path: path.resolve() for path in inside}
         starts = self._documents(list(files.values()))
-        if not starts:
-            self._refuse_named_documents(files.values())
+        for path in () if starts else files.values():
+            if path.name in _CATALOGUE_NAMES:  # its files would be taken without their dates
+                self._refuse(f"{self._path_in(path)} is neither a Catalog nor a Collection nor an Item")
         found = self._of_documents(starts) if starts else []
         used = self._named | {Path(read) for read in self._read_before}
         loose = {path: real for path, real in files.items() if real not in used}
@@ -251,25 +253,26 @@ class _Folder:
             found += self._companions(found, loose)
             self.left_out += [f"{self._path_in(path)}: points outside the output folder" for path in outside]
         else:
+            scripts = [path for path in loose if starts and path.suffix.lower() in _NO_RESULTS]
+            if len(scripts) < len(loose):
+                self.left_out += [self._unnamed(path) for path in scripts]
+            loose = {path: real for path, real in loose.items() if path not in scripts}
             for path in outside:
                 _inside(path, self._whole, f"output {self._name}")
             found = [
                 _Found(self._name, "", _file(real, p.stem, p, loose=True), self._path_in(p))
                 for p, real in loose.items()
             ]
-        # a hidden file is a trace of the machine, and no result where it is all there is
+        # a hidden file is a trace of the machine, and no result where it is all there is; so is a tool's own script
         odd = [path for path in scan.odd if found or not path.is_file()]
         self.left_out += [f"{self._path_in(path)}: hidden, or no regular file" for path in odd]
         return found
 
+    def _unnamed(self, path: Path) -> str:
+        return f"{self._path_in(path)}: no STAC item of output {self._name} names it"
+
     def _path_in(self, path: Path) -> str:
         return str(path.relative_to(self._place)).replace("/", "_")
-
-    def _refuse_named_documents(self, files: Iterable[Path]) -> None:
-        """Refuse a folder whose only catalogue, by its name, is none: its files would be taken without their dates."""
-        for path in files:
-            if path.name in _CATALOGUE_NAMES:
-                self._refuse(f"{self._path_in(path)} is neither a Catalog nor a Collection nor an Item")
 
     def _documents(self, files: list[Path]) -> list[str]:
         """Return the STAC documents among files, catalogues first and the upper before the lower."""
@@ -284,15 +287,7 @@ class _Folder:
                 self._read_before[str(path)] = content
                 if len(kinds) > _MOST_DOCUMENTS:
                     raise _bad(f"output {self._name} has more than {_MOST_DOCUMENTS} STAC documents")
-        return sorted(
-            kinds,
-            key=lambda path: (
-                _KINDS.index(kinds[path]),
-                path.count("/"),
-                _CATALOGUE_NAMES.get(path.rpartition("/")[2], 2),
-                path,
-            ),
-        )
+        return sorted(kinds, key=lambda path: _order(path, kinds[path]))
 
     def _of_documents(self, starts: list[str]) -> list[_Found]:
         """Return the assets of all items: those that the catalogues link, and those that none does."""
@@ -330,7 +325,7 @@ class _Folder:
                     _Found(self._name, assets[main].item, _file(real, real.name, roles=("metadata",), loose=True))
                 )
             else:
-                self.left_out.append(f"{self._path_in(path)}: no STAC item of output {self._name} names it")
+                self.left_out.append(self._unnamed(path))
         return taken
 
     def _document(self, path: str) -> Any:
@@ -369,6 +364,10 @@ class _Folder:
 
     def _too_many(self, number: int) -> None:
         raise _bad(f"output {self._name} names {number} files or STAC documents; more than are looked at")
+
+
+def _order(path: str, kind: str) -> tuple[int, int, int, str]:
+    return _KINDS.index(kind), path.count("/"), _CATALOGUE_NAMES.get(path.rpartition("/")[2], 2), path
 
 
 def _with_unique_keys(found: list[_Found]) -> tuple[FetchedAsset, ...]:
