@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import StrEnum
 
-__all__ = ["ConfigError", "ErrorClass", "PlatformError", "TileFailedError", "UpscalingError"]
+__all__ = [
+    "ConfigError",
+    "ErrorClass",
+    "PlatformError",
+    "TileFailedError",
+    "UpscalingError",
+    "in_a_line",
+    "refused_by_machine",
+]
+
+# What a machine refuses for reasons of its own, and what would help.
+_REFUSED = {
+    errno.ENOSPC: "make room and run again",
+    errno.EDQUOT: "make room and run again",
+    errno.EFBIG: "the file system or a limit of this account takes no larger file",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "choose a path that this account may use",
+    errno.EPERM: "choose a path that this account may use",
+    errno.ENOTDIR: "a file stands where a folder belongs; move it away",
+    errno.EEXIST: "a file stands where a folder belongs; move it away",
+    errno.EISDIR: "a folder stands where a file belongs; move it away",
+    errno.ENOTEMPTY: "a folder stands where a file belongs; move it away",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.ENOENT: "was it removed meanwhile?",
+    errno.EIO: "the disk or its server has a fault; run again when it is back",
+    errno.ESTALE: "the disk or its server has a fault; run again when it is back",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the limit of open files (ulimit -n)",
+}
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "disk is full")  # libraries give their words only
 
 
 def _line(message: str) -> str:
@@ -90,3 +122,24 @@ class PlatformError(Exception):
         self.error_class, self.outcome_unknown, self.retry_after = error_class, outcome_unknown, retry_after
         self.code, self.status = code, status
         super().__init__(_line(message))
+
+
+def refused_by_machine(error: BaseException) -> UpscalingError | None:
+    """Return the line for what this machine refuses, such as a write to a full disk; None for any other error."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code in _REFUSED and isinstance(error, OSError):
+        path = error.filename2 or error.filename  # of a copy, where it was to go
+        name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
+        return UpscalingError(f"{name or 'this machine'}: {os.strerror(code or 0)}; {_REFUSED[code]}")
+    if any(words in str(error) for words in _FULL):
+        return UpscalingError(f"{error}; {_REFUSED[errno.ENOSPC]}")
+    return None
+
+
+def in_a_line(error: Exception, log: object = None) -> str:
+    """Return any error as one line; what nobody expected is told as a bug, with the ``log`` that holds more."""
+    known = error if isinstance(error, UpscalingError) else refused_by_machine(error)
+    if known is not None:
+        return str(known)
+    where = f"; traceback in {log}" if log else ""
+    return _line(f"{type(error).__name__}: {error} (bug in eo-upscaling, please report{where})")

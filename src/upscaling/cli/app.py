@@ -14,7 +14,7 @@ from upscaling.cli.init import add_init
 from upscaling.cli.packages import add_commands
 from upscaling.cli.runs import RunFolder, add_run_commands
 from upscaling.cli.serve import serve
-from upscaling.errors import ConfigError, UpscalingError
+from upscaling.errors import ConfigError, UpscalingError, refused_by_machine
 from upscaling.util.text import redact
 
 if TYPE_CHECKING:
@@ -54,6 +54,12 @@ def main() -> None:
     except UpscalingError as error:
         named = _loaded[-1].sources.named(error) if _loaded and isinstance(error, ConfigError) else error
         sys.stderr.write(f"error: {redact(str(named))}\n")
+        raise SystemExit(1) from None
+    except Exception as error:
+        refused = refused_by_machine(error)
+        if refused is None:
+            raise
+        sys.stderr.write(f"error: {refused}\n")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         sys.stderr.write("stopped; remote jobs go on and are found again by the next run\n")

@@ -25,6 +25,8 @@ DataType = Literal[
 ]
 WebUrl = Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
 
+_LONGEST_POLL = 86_400  # seconds: a day
+
 
 def _of_a_server(value: str) -> str:
     if not value.startswith(("https://", "http://")):
@@ -35,8 +37,8 @@ def _of_a_server(value: str) -> str:
 
 
 def _ordered(value: list[float]) -> list[float]:
-    if not 0 < value[0] <= value[1]:
-        raise ValueError("must be [shortest, longest] with 0 < shortest <= longest")
+    if not 0 < value[0] <= value[1] <= _LONGEST_POLL:
+        raise ValueError(f"must be [shortest, longest] with 0 < shortest <= longest <= {_LONGEST_POLL}")
     return value
 
 
@@ -47,7 +49,7 @@ PollSeconds = Annotated[list[float], Field(min_length=2, max_length=2), AfterVal
 class Block(BaseModel):
     """A block of the configuration: unknown keys are errors, values never change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ClassValue(Block):

@@ -34,7 +34,7 @@ class Site(Block):
     """Partition; the cluster's default when left out."""
     qos: str | None = None
     """Quality of service."""
-    runtime_min: int = Field(120, ge=1)
+    runtime_min: int = Field(120, ge=1, le=5_256_000)
     """Time limit of a job, in minutes."""
     core_hour_price: float | None = Field(None, gt=0)
     """What an hour of a core costs, in any currency: `upscaling estimate` then says what a run costs."""

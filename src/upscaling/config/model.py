@@ -186,22 +186,22 @@ class OpenEOBackendConfig(_Block):
     """Launch no more tiles when the run has cost this much, in the platform's own credits or currency."""
     stop_after: int = Field(5, ge=0)
     """Launch no more tiles when this many failed for the same reason before any succeeded; 0 for never."""
-    timeout_hours: float = Field(24.0, gt=0)
+    timeout_hours: float = Field(24.0, gt=0, le=87_600)
     """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
     poll_seconds: PollSeconds = [1.0, 60.0]
     """Shortest and longest time between two questions about a job's state; it grows with the job's age."""
-    outage_hours: float = Field(12.0, gt=0)
+    outage_hours: float = Field(12.0, gt=0, le=87_600)
     """Wait this long for a platform that is out of reach, overloaded or down before a tile is given up; its job is
     left alone and found again by the next run."""
-    lag_seconds: float = Field(60.0, gt=0)
+    lag_seconds: float = Field(60.0, gt=0, le=86_400)
     """How long a job that was created or started may take to show as such on the platform. After a request whose
     outcome is unknown, this long is looked before it is sent again."""
     federation_without: list[str] = Field([], examples=[["vito"]])
     """Members of a federation that may be missing from the platform's job list for a run to start. Jobs of this run
     that only they know are not found, and would be paid twice."""
-    request_seconds: float = Field(120.0, gt=0)
+    request_seconds: float = Field(120.0, gt=0, le=86_400)
     """Give up a request that the platform does not answer for this long."""
-    tile_gb: float = Field(20.0, gt=0)
+    tile_gb: float = Field(20.0, gt=0, le=1e9)
     """The most that is downloaded for one tile, in GB."""
 
 

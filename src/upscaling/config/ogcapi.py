@@ -41,7 +41,7 @@ class OgcApiBackendConfig(Block):
     """Remove a package that this run deployed from the server when the run ends."""
     stop_after: int = Field(5, ge=0)
     """Launch no more tiles when this many failed for the same reason before any succeeded; 0 for never."""
-    timeout_hours: float = Field(24.0, gt=0)
+    timeout_hours: float = Field(24.0, gt=0, le=87_600)
     """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
     poll_seconds: PollSeconds = Field([1.0, 60.0])
     """Shortest and longest time between two questions about a job's state; it grows with the job's age."""

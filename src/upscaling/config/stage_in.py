@@ -38,7 +38,7 @@ class Search(Block):
     cache: str | None = None
     """Folder for downloaded assets, on a file system that all nodes see; other runs may share it. Below the run's own
     folder, `stage/`, when left out; it may be deleted when a run is complete."""
-    largest_gb: float = Field(20.0, gt=0)
+    largest_gb: float = Field(20.0, gt=0, le=1e9)
     """Refuse assets that are larger, in GB."""
 
     @field_validator("catalogue")

@@ -24,7 +24,7 @@ __all__ = ["PlatformRow", "compare_platforms", "offered_by", "render_platforms"]
 class PlatformRow(BaseModel):
     """What a run would be on one platform."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(allow_inf_nan=False, frozen=True)
 
     platform: str
     kind: str

@@ -15,7 +15,7 @@ Verdict = Literal["feasible", "at risk", "not feasible"]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(allow_inf_nan=False, frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Interval(_Model):

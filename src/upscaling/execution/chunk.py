@@ -13,7 +13,7 @@ from pathlib import Path
 
 from upscaling.backends.cwl.process import die_with_parent
 from upscaling.config import Config
-from upscaling.errors import UpscalingError
+from upscaling.errors import UpscalingError, in_a_line
 from upscaling.execution.tile import run_tile
 from upscaling.planning.plan import Plan, load_plan
 
@@ -106,5 +106,5 @@ def _failure(tile: str, run: Run) -> str:
         return str(error)
     except Exception as error:
         _log.exception("%s", tile)
-        return f"{type(error).__name__}: {error} (this is a fault of eo-upscaling)"
+        return in_a_line(error)
     return ""

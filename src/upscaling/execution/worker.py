@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from upscaling.errors import ConfigError, UpscalingError
+from upscaling.errors import ConfigError, UpscalingError, in_a_line, refused_by_machine
 from upscaling.execution.limits import CircuitBreaker, breaker_of
 from upscaling.execution.tile import run_tile
 from upscaling.jobs.costs import costs_of
@@ -129,10 +129,7 @@ class Worker:
         except UpscalingError as refused:
             error = str(refused)
         except Exception as unexpected:
-            error = (
-                f"{type(unexpected).__name__}: {unexpected} (bug in eo-upscaling, please report;"
-                f" traceback in {self._log_of(tile)})"
-            )
+            error = in_a_line(unexpected, self._log_of(tile))
         stopped = self.breaker.reason is not None and error is not None and error.endswith(_STOPS)
         self.breaker.ended(error=error, costs=self._costs(tile)[before:])
         if self.breaker.reason is not None:
@@ -204,6 +201,13 @@ def serve(run_folder: Path, orders: IO[str], answers: IO[str]) -> None:
         blamed = error if isinstance(error, ConfigError) and error.file is None else None
         answer = {"error": blamed.message, "key": blamed.key} if blamed else {"error": str(error), "key": None}
         answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+        return
+    except OSError as error:
+        refused = refused_by_machine(error)
+        if refused is None:
+            raise
+        answers.write(json.dumps({"error": str(refused), "key": None}) + "\n")
         answers.flush()
         return
     worker.say(ready=True, together=worker.together)

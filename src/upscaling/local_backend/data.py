@@ -37,7 +37,7 @@ __all__ = ["BandFile", "Collection", "Raster", "Scene", "as_utc", "file_scenes",
 class CollectionItem(BaseModel):
     """One file of a collection, as the YAML list gives it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
 
     file: str = Field(description="GeoTIFF, COG or netCDF; relative paths start at the folder of the YAML file.")
     datetime: Datetime | None = Field(
@@ -53,7 +53,7 @@ class CollectionItem(BaseModel):
 class CollectionEntry(BaseModel):
     """One collection, as the YAML list gives it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
 
     title: str = ""
     description: str = ""
@@ -64,7 +64,7 @@ class CollectionEntry(BaseModel):
 class DataList(BaseModel):
     """The whole YAML file."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
 
     collections: dict[str, CollectionEntry] = Field(min_length=1)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.errors import ConfigError, UpscalingError
+from upscaling.errors import ConfigError, UpscalingError, in_a_line
 from upscaling.results.bands import class_colours, say_of_bands
 from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog
 from upscaling.results.parts import Part, read_rasters
@@ -88,7 +88,7 @@ def _reason(error: Exception, parts: list[Part]) -> str:
     said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and any(part.elsewhere for part in parts):
         return f"its files stay on the platform and cannot be read from here ({said})"
-    return said if isinstance(error, OSError | UpscalingError) else f"bug in eo-upscaling, please report: {error!r}"
+    return said if isinstance(error, OSError) else in_a_line(error)
 
 
 def _failure_line(failure: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ __all__ = ["Oidc", "Platform", "Quota", "ServiceSettings", "load_settings"]
 
 
 class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Platform(_Block):
@@ -86,7 +86,7 @@ class ServiceSettings(_Block):
     """Let users name any platform and source; only with `auth: none`."""
     runs_at_once: int = Field(4, ge=1, le=100)
     """Runs that work at the same time; the others wait."""
-    attach_hours: float = Field(24.0, ge=0)
+    attach_hours: float = Field(24.0, ge=0, le=87_600)
     """A task of the same content by the same user within this time is the earlier one; 0 for never."""
     quota: Quota = Quota()
     request_mb: float = Field(32.0, gt=0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from upscaling.errors import UpscalingError
+from upscaling.errors import UpscalingError, refused_by_machine
 
 __all__ = ["end_incomplete"]
 
@@ -45,3 +45,8 @@ if __name__ == "__main__":
         end_incomplete(Path(sys.argv[1]))
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as refused:
+        words = refused_by_machine(refused)
+        if words is None:
+            raise
+        sys.exit(f"collection and report were not written: {words}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from upscaling.config import Config
-from upscaling.errors import ConfigError, UpscalingError
+from upscaling.errors import ConfigError, UpscalingError, in_a_line, refused_by_machine
 from upscaling.planning.ensure import ensure_plan
 from upscaling.planning.plan import Plan, keep_config, kept_config, load_plan
 from upscaling.util.files import digest
@@ -97,6 +97,11 @@ def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
                 _look_after(folder, made, config)
     except UpscalingError as error:
         _stop(error, config)
+    except Exception as error:
+        refused = refused_by_machine(error)
+        if refused is None:
+            raise
+        _stop(refused)
     # A DAG is all live objects, in which the search for cycles finds nothing: a sixth of the time at 10,000 tiles.
     gc.set_threshold(100_000, 20, 100)
     return config, made
@@ -187,6 +192,7 @@ def logged(log: str | None, what: str) -> Iterator[None]:
     except OSError as error:
         _say(f"error: {what}: the log {log} cannot be written: {error.strerror}")
         raise SystemExit(1) from None
+    logging.raiseExceptions = False  # a log that cannot be written any more is told by what fails next
     logging.basicConfig(
         filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -200,6 +206,7 @@ def logged(log: str | None, what: str) -> Iterator[None]:
         _say(f"{what}: detached; a remote job goes on and is found again by the next run")
         raise SystemExit(130) from None
     except Exception as error:
-        logging.getLogger(__name__).critical("%s", traceback.format_exc())
-        _say(f"error: {what}: {type(error).__name__}: {error} (bug in eo-upscaling, please report; traceback in {log})")
+        with suppress(OSError):  # the log's disk may be the full one
+            logging.getLogger(__name__).critical("%s", traceback.format_exc())
+        _say(f"error: {what}: {in_a_line(error, log)}")
         raise SystemExit(1) from None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import snakemake.common.configfile as snakemake_files
+from pydantic import BaseModel
 
 from upscaling.config import Config, load_config
 from upscaling.config.values import parse_values, plain, read_values
@@ -109,6 +112,56 @@ def test_values_that_no_file_can_hold_are_one_line(value: Any) -> None:
     good = {"run": "r", "backend": {"kind": "openeo"}, "area": {"aoi": [1, 2, 3, 4]}}
     with pytest.raises(ConfigError, match=r"x\.yaml: algorithm\.parameters\.p: "):
         Config.parse(good | {"algorithm": {"source": "a", "parameters": {"p": value}}}, file="x.yaml")
+
+
+def _fields(block: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in block.model_fields.items():
+        yield (*path, name)
+        for inner in _blocks(field.annotation):
+            yield from _fields(inner, (*path, name))
+
+
+def _blocks(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _blocks(part)
+
+
+_NUMBERS = {
+    "openeo": (
+        "timeout_hours",
+        "outage_hours",
+        "lag_seconds",
+        "request_seconds",
+        "tile_gb",
+        "poll_seconds",
+        "job_budget",
+    ),
+    "cwl": ("cores", "growth", "site.runtime_min", "site.core_hour_price"),
+    "ogcapi": ("timeout_hours", "poll_seconds"),
+}
+
+
+@pytest.mark.parametrize("kind", _NUMBERS)
+def test_no_key_takes_a_number_that_is_not_finite_or_that_no_clock_can_wait_for(kind: str) -> None:
+    """As text too: YAML 1.1 reads ``1e400`` as text, which is a number to the model."""
+    base = {"run": "r", "algorithm": {"source": "a"}, "area": {"aoi": [1, 2, 3, 4]}}
+    refused = set()
+    for path in _fields(Config):
+        for value in ("inf", "1e400", "-Infinity", "1e300", 10**400):
+            config: dict[str, Any] = {**base, "backend": {"kind": kind, "url": "http://127.0.0.1:1/x"}}
+            if kind == "cwl":
+                del config["backend"]["url"]
+            block = config
+            for key in path[:-1]:
+                block = block.setdefault(key, {}) if isinstance(block, dict) else {}
+            block[path[-1]] = value
+            try:
+                json.dumps(Config.parse(config).model_dump(mode="json"), allow_nan=False)
+            except ConfigError:
+                refused.add(".".join(path))
+    assert {f"backend.{key}" for key in _NUMBERS[kind]} | {"area.buffer", "stage_in.largest_gb"} <= refused
 
 
 def test_errors_of_several_files_name_the_one_that_holds_the_key(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ _LARGEST = 200_000_000  # bytes
 class Past(BaseModel):
     """A job that ended well somewhere before; None where a number was not stated."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(allow_inf_nan=False, frozen=True)
 
     area_km2: float | None = None
     cost: float | None = None

@@ -56,7 +56,7 @@ class Price(BaseModel):
         Unit -> how many of it the amount is for: ``{"km2": 1, "month": 12}`` is per km² and year. Empty: per job.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(allow_inf_nan=False, frozen=True)
 
     amount: float
     currency: str
@@ -79,7 +79,7 @@ class StatedCost(BaseModel):
         One line: the price, or why there is none, with the record's own words.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(allow_inf_nan=False, frozen=True)
 
     price: Price | None
     text: str
