@@ -13,12 +13,39 @@ from types import FrameType
 
 from upscaling.errors import UpscalingError
 
-__all__ = ["own_environment", "run_in_front"]
+__all__ = ["own_environment", "own_program", "run_in_front", "tool_path"]
+
+_SYSTEM = ("/bin", "/sbin", "/usr")
+
+
+def tool_path() -> str:
+    """Return PATH with this interpreter's own folder, before the system's programs and behind what the user put there.
+
+    A package's own environment (conda, a module, a folder of programs) wins; what has none finds ``python`` here. The
+    Python that this environment was made from, and choosers of Python versions (pyenv's ``shims``), are no package's.
+    """
+    own = str(Path(sys.executable).parent)
+    found = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry]
+    if own not in found:
+        place = next((number for number, entry in enumerate(found) if _is_systems(entry)), len(found))
+        found.insert(place, own)
+    return os.pathsep.join(found)
+
+
+def _is_systems(entry: str) -> bool:
+    folder = Path(entry)
+    base = Path(sys.base_prefix, "bin")
+    return folder.name == "shims" or entry == str(base) or any(folder.is_relative_to(top) for top in _SYSTEM)
+
+
+def own_program(name: str) -> str | None:
+    """Return the path of a program that belongs to this installation; else of one on PATH; None if there is neither."""
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name, path=tool_path())
 
 
 def own_environment() -> dict[str, str]:
-    """Return the environment in which programs of our own installation are found first, activated or not."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    """Return the environment in which this installation's programs are found, activated or not."""
+    return {**os.environ, "PATH": tool_path()}
 
 
 def run_in_front(
@@ -29,7 +56,7 @@ def run_in_front(
     SIGTERM and SIGINT are its to handle: it may have much to finish, and is never killed for being slow.
     """
     environment = own_environment() if environment is None else environment
-    program = shutil.which(command[0], path=environment.get("PATH"))
+    program = own_program(command[0])
     if program is None:
         raise UpscalingError(f"{command[0]} is not installed beside {sys.executable}")
     process = subprocess.Popen([program, *command[1:]], env=environment, cwd=folder)

@@ -287,7 +287,8 @@ def test_what_is_missing_is_said_before_the_first_tile(
 ) -> None:
     job = make_job(PACKAGES / "kinds.cwl", {"folder": str(tmp_path), "names": []})
     CwlBackend().check(job.algorithm)
-    monkeypatch.setattr("upscaling.algorithms.cwl.tool_path", lambda: str(tmp_path))
+    monkeypatch.setattr("upscaling.backends.cwl.backend.tool_path", lambda: str(tmp_path))
+    monkeypatch.setattr("upscaling.backends.cwl.backend.own_program", lambda name: shutil.which(name, path=tmp_path))
     with pytest.raises(ConfigError, match=r"backend\.engine: there is no toil-cwl-runner beside this Python"):
         CwlBackend().check(job.algorithm)
     for program in ("toil-cwl-runner", "cwltool"):

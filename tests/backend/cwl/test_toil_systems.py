@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from upscaling.algorithms.cwl import tool_path
 from upscaling.backends.cwl.toil.systems import JobStore, check, environment_of
 from upscaling.config import Config
 from upscaling.errors import ConfigError, TileFailedError
 from upscaling.model import Outcome, TileJob
+from upscaling.util.process import tool_path
 
 from .conftest import PACKAGES
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +19,9 @@ from upscaling.algorithms.cwl.vendor import files_in, vendor, vendored_schemas
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Parameter
 from upscaling.util.files import sha256_file, write_json
+from upscaling.util.process import tool_path
 
-__all__ = ["images", "pin_package", "processes", "tool_path", "uses_javascript"]
+__all__ = ["images", "pin_package", "processes", "uses_javascript"]
 
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SOFTWARE_VERSION = ("s:softwareVersion", "https://schema.org/softwareVersion", "http://schema.org/softwareVersion")
@@ -122,16 +121,6 @@ def uses_javascript(document: Any) -> bool:
         for requirement in [*process.get("requirements", []), *process.get("hints", [])]
     )
     return asked and any(_is_javascript(text) for text in _strings(document))
-
-
-def tool_path() -> str:
-    """Return PATH with this interpreter's own folder first.
-
-    Toil calls its helpers by name, tools without a container find ``python``, and expressions find ``node`` there.
-    """
-    own = str(Path(sys.executable).parent)
-    rest = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry and entry != own]
-    return os.pathsep.join([own, *rest])
 
 
 @contextmanager

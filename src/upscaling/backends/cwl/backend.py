@@ -30,6 +30,7 @@ from upscaling.model import Outcome
 from upscaling.planning.plan import load_plan
 from upscaling.stage_in.stage import stage_of
 from upscaling.util.files import digest, read_json, sha256_file, write_json
+from upscaling.util.process import own_program, tool_path
 
 if TYPE_CHECKING:
     from upscaling.jobs.receipts import Receipt
@@ -66,7 +67,8 @@ class CwlBackend:
     batch_system
         Where Toil runs the package's steps.
     container
-        How tools run that name an image; ``none`` uses the programs on PATH, this interpreter's folder first.
+        How tools run that name an image; ``none`` uses the programs on PATH; this interpreter's folder is
+        before the system's, behind what the user put there.
     engine
         ``cwltool`` starts in a second less than Toil needs for its own work, but keeps nothing of a killed tile.
     cores, memory_mb
@@ -120,14 +122,14 @@ class CwlBackend:
         ConfigError
             One line.
         """
-        from upscaling.algorithms.cwl import images, tool_path, uses_javascript
+        from upscaling.algorithms.cwl import images, uses_javascript
 
         if algorithm.kind != "cwl":
             raise ConfigError(f"{algorithm.id} is no application package", key="backend.kind")
         if self.engine == "cwltool" and self.batch_system != "single_machine":
             raise ConfigError("cwltool runs on this machine only; use engine toil", key="backend.engine")
         path = tool_path()
-        if shutil.which(PROGRAMS[self.engine], path=path) is None:
+        if own_program(PROGRAMS[self.engine]) is None:
             raise ConfigError(
                 f"there is no {PROGRAMS[self.engine]} beside this Python or on PATH", key="backend.engine"
             )
@@ -305,7 +307,7 @@ class CwlBackend:
             ]
         files = [str(job.algorithm.path.absolute()), str(place.inputs)]
         modules = ["bash", "-c", LOAD_MODULES, "modules", *self.site.modules, "--"] if self.site.modules else []
-        return [*modules, PROGRAMS[self.engine], *options, *self.options, *files]
+        return [*modules, own_program(PROGRAMS[self.engine]) or PROGRAMS[self.engine], *options, *self.options, *files]
 
     def _of_batch_system(self, place: _Place, needs: Needs) -> list[str]:
         if self.batch_system == "single_machine":
@@ -326,12 +328,10 @@ class CwlBackend:
         return options
 
     def _environment(self) -> dict[str, str]:
-        from upscaling.algorithms.cwl import tool_path
-
         # Toil's history is one SQLite file in $HOME, which many leaders on a network file system would wait for.
         found = containers.image_environment(self.container, self.site.container_cache, tool_path())
         arguments = toil_systems.environment_of(self.batch_system, self.site.extra)
-        return {**os.environ, **found, **arguments, "TOIL_HISTORY": "False"}
+        return {**os.environ, **found, **arguments, "TOIL_HISTORY": "False", "TOIL_CHECK_ENV": "True"}
 
     def _outcome(self, job: TileJob, place: _Place, *, seconds: float | None) -> Outcome:
         try:

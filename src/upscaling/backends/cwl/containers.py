@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.util.files import read_json, sha256_file, write_json, written_whole
+from upscaling.util.process import tool_path
 
 if TYPE_CHECKING:
     from upscaling.config import CwlBackendConfig
@@ -88,7 +89,7 @@ def digests_of(container: Container, cached: str | None, package: Path, *, here:
     here
         Whether the tools ran on this machine.
     """
-    from upscaling.algorithms.cwl import images, tool_path
+    from upscaling.algorithms.cwl import images
 
     if container == "none":
         return {}

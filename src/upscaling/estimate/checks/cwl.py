@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from upscaling.errors import ConfigError
 from upscaling.estimate.model import Check
+from upscaling.util.process import own_program
 
 if TYPE_CHECKING:
     from upscaling.config import CwlBackendConfig
@@ -27,10 +28,8 @@ def checks(known: Known, estimate: Estimate, *, ask: bool) -> list[Check]:
 
 
 def _engine(config: CwlBackendConfig) -> Check:
-    from upscaling.algorithms.cwl import tool_path
-
     program = _PROGRAMS[config.engine]
-    if shutil.which(program, path=tool_path()) is None:
+    if own_program(program) is None:
         return Check(name="platform", answer="no", text=f"{program} is not installed", key="backend.engine")
     if config.container not in {"none"} and shutil.which(config.container) is None:
         return Check(name="platform", answer="no", text=f"{config.container} is not installed", key="backend.container")
