@@ -27,11 +27,12 @@ UDP: dict[str, Any] = {
     },
 }
 HOSTILE = "no memory </script><script>throw new Error('hostile')</script> & \"quotes\""
+NO_DATA = "j-empty"
 FACTS = {"costs": 4.0, "usage": {"duration": {"value": 95.0, "unit": "seconds"}}}
 # What becomes of tiles, by turns; None: nothing was submitted.
 ENDS: list[dict[str, Any] | None] = [
     {"state": "done", "job_id": "j-done", "facts": FACTS},
-    {"state": "done", "job_id": "j-done2", "facts": {"costs": 6.5, "usage": {"duration": {"value": 140.5}}}},
+    {"state": "done", "job_id": NO_DATA, "facts": {"costs": 6.5, "usage": {"duration": {"value": 140.5}}}},
     {"state": "failed", "job_id": "j-bad", "error": {"class": "out-of-memory", "message": HOSTILE}},
     {"state": "started", "job_id": "j-run"},
     {"state": "started", "job_id": "j-wait", "facts": {"status": "queued"}},
@@ -69,5 +70,6 @@ def planned_run(folder: Path, aoi: list[float], grid: str) -> tuple[Path, Plan]:
         (run / "receipts" / f"{tile}.json").write_text(json.dumps(receipt))
         if end["state"] == "done":
             (run / "tiles" / tile).mkdir(parents=True)
-            (run / "tiles" / tile / "item.json").write_text("{}")
+            item = {"properties": {"upscaling:nodata": True}} if end["job_id"] == NO_DATA else {}
+            (run / "tiles" / tile / "item.json").write_text(json.dumps(item))
     return run, plan

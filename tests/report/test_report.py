@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.report.browser import Page, opened
 from tests.report.runs import ENDS, HOSTILE, planned_run
 from upscaling.monitor.progress import TileState
 from upscaling.monitor.report import write_report
-from upscaling.monitor.report.facts import COLOURS
+from upscaling.monitor.report.facts import COLOURS, WITHOUT_DATA, colour_of
 from upscaling.monitor.report.map import tile_indices, worst_states
 from upscaling.planning.plan import load_plan
 
@@ -31,6 +32,13 @@ CENTRE = """(() => {
     const box = view.canvas_view.el.getBoundingClientRect();
     return [box.x + view.frame.x_scale.compute(middle(source.data.xs[n])),
             box.y + view.frame.y_scale.compute(middle(source.data.ys[n]))];
+})()"""
+# Width over height, on the screen, of what is square on the ground; and how much of the map's frame the tiles fill.
+STRETCH = """(() => {
+    const view = Bokeh.index.roots.find(v => v.model.renderers), {x_scale: x, y_scale: y, bbox} = view.frame;
+    const [west, east, south, north] = view.model.tags, across = x.compute(east) - x.compute(west);
+    const up = y.compute(south) - y.compute(north);
+    return [(across / (east - west)) / (up / (north - south)), Math.max(across / bbox.width, up / bbox.height)];
 })()"""
 AOI = [5.3, 47.0, 6.7, 47.8]  # both sides of the border of zones 31 and 32
 AREA = np.array([0xB3, 0x00, 0x7A])
@@ -80,6 +88,11 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
             second = await facts_of(page, bad)
             href = await page.evaluate("document.querySelector('#facts a').getAttribute('href')")
             await page.picture(shot)
+            for width, height, mobile in ((1400, 900, False), (1920, 600, False), (390, 844, True), (700, 1400, False)):
+                screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+                await page.call("Emulation.setDeviceMetricsOverride", **screen)
+                await page.until(f"innerWidth === {width} && ({STRETCH}).every(one => Math.abs(one - 1) < 0.01)", 10)
+                assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, height)
             return first, second, str(href), page.complaints, page.requests
 
     first, second, href, complaints, requests = asyncio.run(look())
@@ -91,12 +104,15 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
         assert fact in second
     assert href == f"logs/{bad}.log"
 
+    text = report.read_text()
     number = len(plan.tiles) // len(ENDS)
+    assert f"of the finished without data <b>{number}</b>" in text
+    assert "reload the page" in text
     assert f"canceled <b>{number}</b>" in report.read_text()
     pixels, before = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (shot, without))
     lines = [(np.abs(seen - AREA).sum(axis=2) < 6).sum() for seen in (before, pixels)]
     assert lines[0] < 200 < 1500 < lines[1], "the outline of the area"
-    for state, colour in COLOURS.items():
+    for state, colour in {**COLOURS, WITHOUT_DATA: colour_of(WITHOUT_DATA)}.items():
         if state != "not started":
             near = (np.abs(pixels - blended(colour)) <= 2).all(axis=2)
             assert near.sum() > 300, f"no tile has the colour of {state}"
@@ -157,3 +173,39 @@ def test_of_several_time_steps_the_one_that_needs_attention_shows(states: list[s
     indices = tile_indices(targets, ["utm_b", "utm_a"])
     assert indices == [1, 1]
     assert worst_states(targets, indices, 2) == ["not started", shown]
+
+
+def test_a_tile_is_without_data_if_all_its_time_steps_are() -> None:
+    targets = [TileState(f"utm_{tile}_{year}", "finished") for tile in "ab" for year in (2020, 2021)]
+    indices = tile_indices(targets, ["utm_a", "utm_b"])
+    empty = {"utm_a_2020", "utm_a_2021", "utm_b_2020"}
+    assert worst_states(targets, indices, 2, empty) == [WITHOUT_DATA, "finished"]
+
+
+@pytest.mark.parametrize(
+    ("mosaic", "words"),
+    [
+        ({"scale": [-0.25, 0.75]}, ("-0.25</span>", "0.75</span>", "linear-gradient(to right, rgb(68, 1, 84)")),
+        ({"classes": [{"name": "forest", "colour": "#00ff00"}]}, ("background:#00ff00", "forest</span>")),
+        ({}, ()),  # of an older run
+    ],
+)
+def test_the_colours_of_a_picture_are_explained_and_a_finished_run_is_not_to_be_loaded_again(
+    tmp_path: Path, mosaic: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    run, plan = planned_run(tmp_path, [5.3, 47.0, 5.5, 47.1], "utm-20km")
+    for tile, row in plan.tiles.items():
+        (run / "receipts" / f"{tile}.json").write_text(json.dumps({"tile": tile, "key": row.key, "state": "done"}))
+        (run / "tiles" / tile).mkdir(parents=True, exist_ok=True)
+        (run / "tiles" / tile / "item.json").write_text("{}")
+    place = {"asset": "ndvi", "step": "", "tiles": 1, "index": "ndvi.gti.gpkg", "quicklook": "ndvi.png", "cog": None}
+    place |= {"band_cogs": [], "crs": "EPSG:4326", "bounds": [5, 47, 6, 48], "bbox": [5, 47, 6, 48], "notices": []}
+    (run / "mosaic").mkdir()
+    (run / "mosaic" / "mosaics.json").write_text(json.dumps([{**place, **mosaic}]))
+    quality = {"problems": [], "assets": {"ndvi": {"coverage": 1.0, "data_coverage": 0.5, "tiles": 1, "seam": None}}}
+    (run / "quality.json").write_text(json.dumps(quality))
+    text = write_report(run).read_text()
+    assert "reload the page" not in text
+    assert "tiles cover 100 % of the area, those with data 50 %;" in text
+    assert [word for word in words if word not in text] == []
+    assert ('class="scale"' in text) == bool(words)

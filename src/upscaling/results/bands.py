@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from upscaling.util.files import written_whole
 
-__all__ = ["bands_of", "class_colours", "say_of_bands", "stac_number"]
+__all__ = ["bands_of", "class_colours", "class_legend", "say_of_bands", "stac_number"]
 
 
 def say_of_bands(raster: Path, bands: Sequence[Mapping[str, Any]]) -> None:
@@ -50,6 +50,19 @@ def class_colours(bands: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, in
     """Return value -> red, green, blue and opacity of the first band's classes; nothing if it has none."""
     classes = next(iter(bands), {}).get("classification:classes") or ()
     return {int(entry["value"]): _colour(entry) for entry in classes}
+
+
+def class_legend(bands: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return name and colour (``#rrggbb``) of the first band's classes, without those of no data."""
+    classes = next(iter(bands), {}).get("classification:classes") or ()
+    return [
+        {
+            "name": str(entry.get("title") or entry.get("name") or entry["value"]),
+            "colour": f"#{str(entry.get('color_hint', '808080')).lower()}",
+        }
+        for entry in classes
+        if not entry.get("nodata")
+    ]
 
 
 def _colour(entry: Mapping[str, Any]) -> tuple[int, int, int, int]:

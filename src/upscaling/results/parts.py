@@ -65,11 +65,14 @@ class Rasters:
         Asset -> its rasters.
     outlines, names
         GeoJSON geometries (or None) and ids of all items, with or without a raster.
+    empty
+        Ids of the items without any asset: tiles without data.
     """
 
     parts: dict[str, list[Part]] = field(default_factory=dict)
     outlines: list[dict[str, Any] | None] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    empty: set[str] = field(default_factory=set)
 
 
 def read_rasters(collection: Path) -> Rasters:
@@ -78,6 +81,8 @@ def read_rasters(collection: Path) -> Rasters:
     for item, folder in _items(collection):
         found.names.append(item["id"])
         found.outlines.append(item["geometry"])
+        if not item["assets"]:
+            found.empty.add(item["id"])
         for key, described in (item["assets"] or {}).items():
             facts = {**item["properties"], **_given(described or {})}
             if not described or "proj:transform" not in facts or not _is_raster(described):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError, in_a_line
-from upscaling.results.bands import class_colours, say_of_bands
+from upscaling.results.bands import class_colours, class_legend, say_of_bands
 from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog
 from upscaling.results.parts import Part, read_rasters
 from upscaling.results.product_assets import mosaic_assets, put_assets, quality_assets
@@ -43,7 +43,8 @@ def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
     -------
     The content of ``mosaics.json``: ``asset``, ``step``, ``tiles``, ``index``, ``quicklook`` and ``cog`` (file names,
     or None), ``band_cogs`` (file names in the order of the bands), ``crs`` and ``bounds`` of the index, ``bbox`` in
-    degrees, ``notices``.
+    degrees, ``notices``; what the picture's colours mean: ``scale`` (values at the two ends of the ramp, or None) and
+    ``classes`` (name and colour).
     """
     import rasterio
 
@@ -113,7 +114,9 @@ def _mosaic(
     say_of_bands(index, bands)
     cogs = _cogs(settings, parts, index, owners) if settings.cog else []
     stacked = len(cogs) == 1
-    picture = write_quicklook(cogs[0] if stacked else index, folder / f"{name}.png", colours=class_colours(bands))
+    picture = folder / f"{name}.png"
+    colours = class_colours(bands)
+    scale = write_quicklook(cogs[0] if stacked else index, picture, colours=colours)
     with rasterio.open(index) as dataset:
         crs, bounds, bbox = dataset.crs.to_string(), list(dataset.bounds), _bbox(dataset)
     return {
@@ -122,6 +125,8 @@ def _mosaic(
         "tiles": len(parts),
         "index": index.name,
         "quicklook": picture.name,
+        "scale": list(scale) if scale else None,
+        "classes": class_legend(bands),
         "cog": cogs[0].name if stacked else None,
         "band_cogs": [] if stacked else [path.name for path in cogs],
         "crs": crs,

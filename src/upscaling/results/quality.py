@@ -59,6 +59,8 @@ class Quality:
         Neighbours in one CRS whose edges do not meet.
     coverage
         Share, 0 to 1, of the AOI's area (in degrees squared) under tiles; None where no AOI was given.
+    data_coverage
+        The same, under tiles that are not without data.
     seam
         None where no two tiles share an edge with valid pixels on both sides.
     mosaic_differences
@@ -72,6 +74,7 @@ class Quality:
     gaps: tuple[Pair, ...] = ()
     overlaps: tuple[Pair, ...] = ()
     coverage: float | None = None
+    data_coverage: float | None = None
     seam: Seam | None = None
     mosaic_differences: tuple[MosaicDifference, ...] = ()
 
@@ -150,6 +153,7 @@ def check_whole(
         gaps=tuple(gaps),
         overlaps=tuple(overlaps),
         coverage=None if aoi is None else _coverage(aoi, rasters.outlines),
+        data_coverage=None if aoi is None else _coverage(aoi, _with_data(rasters)),
         seam=_seam(edges, seam_pairs) if seam_pairs else None,
         mosaic_differences=tuple(compare_mosaics(parts, mosaics or {})),
     )
@@ -194,6 +198,11 @@ def _face(a: Part, b: Part) -> bool:
     across = min(a.bounds.east, b.bounds.east) - max(a.bounds.west, b.bounds.west)
     along = min(a.bounds.north, b.bounds.north) - max(a.bounds.south, b.bounds.south)
     return max(across, along) > min(a.pixel)
+
+
+def _with_data(rasters: Rasters) -> list[dict[str, Any] | None]:
+    """Return the outlines of the items that have any file."""
+    return [outline for name, outline in zip(rasters.names, rasters.outlines, strict=True) if name not in rasters.empty]
 
 
 def _coverage(aoi: Any, footprints: list[dict[str, Any] | None]) -> float:

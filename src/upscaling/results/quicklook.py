@@ -12,7 +12,7 @@ from upscaling.util.files import written_whole
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["write_quicklook"]
+__all__ = ["RAMP", "write_quicklook"]
 
 # Anchors of a colour ramp from dark blue over green to yellow, even in lightness (after viridis).
 RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
@@ -20,8 +20,10 @@ RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37
 
 def write_quicklook(
     raster: Path, target: Path, *, size: int = 1024, colours: Mapping[int, tuple[int, int, int, int]] | None = None
-) -> Path:
+) -> tuple[float, float] | None:
     """Write a PNG of a raster, no-data transparent: three bands or more as red, green, blue, else one in colours.
+
+    Returns the values at the two ends of the colours; None for classes, for red, green and blue, and without any value.
 
     Parameters
     ----------
@@ -48,11 +50,14 @@ def write_quicklook(
     values = values.astype("float64")
     valid = ~np.ma.getmaskarray(values).any(axis=0) & np.isfinite(values.data).all(axis=0)
     picture = np.zeros((4, *shape), "uint8")
+    scale_of = None
     if colours:
         for value, colour in colours.items():
             picture[:, valid & (values[0].data == value)] = np.array(colour, "uint8")[:, np.newaxis]
     else:
-        stretched = [_stretched(band.data, valid) for band in values]
+        ranges = [_range(band.data, valid) for band in values]
+        scale_of = ranges[0] if len(bands) == 1 and valid.any() else None
+        stretched = [_stretched(band.data, valid, *ends) for band, ends in zip(values, ranges, strict=True)]
         picture[:3] = np.array(stretched) * 255 if len(bands) == 3 else _coloured(stretched[0])
         picture[3] = valid * 255
     picture[:3, ~valid] = 0
@@ -62,16 +67,25 @@ def write_quicklook(
         with memory.open(**profile) as png:
             png.write(picture)
         temporary.write_bytes(memory.read())
-    return target
+    return scale_of
 
 
-def _stretched(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Scale the range between the 2nd and the 98th percentile to 0…1."""
+def _range(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Return the 2nd and the 98th percentile."""
     import numpy as np
 
     if not valid.any():
-        return np.zeros(values.shape)
-    low, high = np.percentile(values[valid], [2, 98])
+        return 0.0, 0.0
+    low, high = np.percentile(values[valid], [2, 98]).tolist()
+    return float(low), float(high)
+
+
+def _stretched(
+    values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any], low: float, high: float
+) -> np.ndarray[Any, Any]:
+    """Scale a range to 0…1."""
+    import numpy as np
+
     stretched: np.ndarray[Any, Any] = np.clip((np.where(valid, values, low) - low) / ((high - low) or 1.0), 0, 1)
     return stretched
 

@@ -61,7 +61,9 @@ def test_mosaic_equals_the_scene_also_from_another_place(real: Path, scene: Path
     assert cog_validate(cog, strict=True, quiet=True)[0]
     with rasterio.open(cog) as dataset:
         assert np.array_equal(dataset.read(1), expected, equal_nan=True)
-    picture = write_quicklook(mosaic, tmp_path / "quick.png", size=400)
+    picture = tmp_path / "quick.png"
+    scale = write_quicklook(mosaic, picture, size=400)
+    assert scale is not None and scale[0] <= scale[1]
     with rasterio.open(picture) as dataset:
         red, green, blue, alpha = dataset.read()
         assert dataset.shape == (300, 400)
@@ -75,7 +77,8 @@ def test_a_missing_tile_is_no_data(real: Path, tmp_path: Path) -> None:
     mosaic = write_mosaic(real, real.parent / "data.gti.gpkg", asset="data")
     with rasterio.open(mosaic) as dataset:
         assert np.isnan(dataset.read(1, window=dataset.window(*TILES[5].bounds))).all()
-    with rasterio.open(write_quicklook(mosaic, tmp_path / "quick.png", size=80)) as dataset:
+    assert write_quicklook(mosaic, tmp_path / "quick.png", size=80) is None
+    with rasterio.open(tmp_path / "quick.png") as dataset:
         assert dataset.read(4)[20:40, 20:40].max() == 0 and dataset.read(4).max() == 255
 
 

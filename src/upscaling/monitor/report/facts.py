@@ -12,7 +12,7 @@ from upscaling.monitor.progress import STATES, TileState, count_states
 from upscaling.planning.plan import Plan
 from upscaling.util.files import read_json
 
-__all__ = ["COLOURS", "Failure", "Numbers", "failures", "numbers", "page_facts", "slowest"]
+__all__ = ["COLOURS", "WITHOUT_DATA", "Failure", "Numbers", "colour_of", "failures", "numbers", "page_facts", "slowest"]
 
 # The colours of APEx's upscaling notebooks; what was not started is drawn as an outline.
 COLOURS = {
@@ -24,6 +24,9 @@ COLOURS = {
     "canceled": "#8a8f98",
     "failed": "#d62728",
 }
+WITHOUT_DATA = "finished, without data"
+_COLOUR_WITHOUT_DATA = "#b08d57"
+_GOING_ON = ("not started", "created", "queued", "running")
 _TILES_NAMED = 12
 _ROWS = 10
 
@@ -77,14 +80,21 @@ def slowest(states: Iterable[TileState]) -> list[TileState]:
     return sorted(timed, key=lambda state: -(state.seconds or 0.0))[:_ROWS]
 
 
-def page_facts(run_folder: Path, plan: Plan, states: Sequence[TileState]) -> dict[str, Any]:
-    """Return what the page's template shows besides the map."""
+def colour_of(state: str) -> str:
+    """Return the colour that the map gives a state."""
+    return _COLOUR_WITHOUT_DATA if state == WITHOUT_DATA else COLOURS[state]
+
+
+def page_facts(run_folder: Path, plan: Plan, states: Sequence[TileState], empty: int = 0) -> dict[str, Any]:
+    """Return what the page's template shows besides the map; ``empty`` of the finished targets are without data."""
     counts = count_states(states)
     return {
         "run": plan.facts["run"],
         "made": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "targets": len(states),
         "states": [{"name": name, "count": counts[name], "colour": COLOURS[name]} for name in STATES],
+        "empty": {"name": "without data", "count": empty, "colour": _COLOUR_WITHOUT_DATA},
+        "going_on": any(counts[name] for name in _GOING_ON),
         "costs": numbers(state.spent for state in states),
         "seconds": numbers(state.seconds for state in states),
         "failures": failures(states),

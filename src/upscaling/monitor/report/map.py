@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.monitor.progress import TileState
-from upscaling.monitor.report.facts import COLOURS
+from upscaling.monitor.report.facts import WITHOUT_DATA, colour_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,14 +130,20 @@ def tile_indices(states: Sequence[TileState], ids: Sequence[str]) -> list[int]:
     return found
 
 
-def worst_states(states: Sequence[TileState], tiles: Sequence[int], number: int) -> list[str]:
-    """Return the state to show of each of ``number`` tiles."""
+def worst_states(
+    states: Sequence[TileState], tiles: Sequence[int], number: int, empty: Collection[str] = ()
+) -> list[str]:
+    """Return the state to show of each of ``number`` tiles; ``empty`` are the targets that are without data."""
     rank = {name: position for position, name in enumerate(_ATTENTION)}
     shown = [len(_ATTENTION)] * number
     for state, tile in zip(states, tiles, strict=True):
         if tile >= 0:
             shown[tile] = min(shown[tile], rank[state.state])
-    return [_ATTENTION[position] if position < len(_ATTENTION) else "not started" for position in shown]
+    found = [_ATTENTION[position] if position < len(_ATTENTION) else "not started" for position in shown]
+    with_data = {tile for state, tile in zip(states, tiles, strict=True) if state.tile not in empty}
+    return [
+        WITHOUT_DATA if state == "finished" and tile not in with_data else state for tile, state in enumerate(found)
+    ]
 
 
 def draw_map(
@@ -170,20 +176,22 @@ def draw_map(
             "ys": outlines.ys,
             "tile": outlines.ids,
             "state": list(states),
-            "colour": [COLOURS[state] for state in states],
+            "colour": [colour_of(state) for state in states],
             # told apart without red and green, too; a hatch would take a minute to draw for 20,000 tiles
             "edge": ["#5c0000" if state == "failed" else "#3d4650" for state in states],
             "width": [2.0 if state == "failed" else 0.5 for state in states],
             "fill": [_FILL[picture].get(state, 0.6) for state in states],
         }
     )
-    west, east, south, north = _extent(outlines)
+    extent = _extent(outlines)
+    west, east, south, north = extent
     plot = figure(
+        tags=list(extent),
+        min_border_left=60,  # or wider labels would change the width, and so the scale, and so the labels
         x_axis_type="mercator",
         y_axis_type="mercator",
         x_range=bokeh.Range1d(west, east),
         y_range=bokeh.Range1d(south, north),
-        match_aspect=True,
         sizing_mode="stretch_both",
         tools="pan,reset,tap",
         active_tap="tap",
@@ -223,6 +231,8 @@ def draw_map(
     plot.add_tools(bokeh.HoverTool(renderers=[tiles], tooltips=[("tile", "@tile"), ("state", "@state")]))
     tapped = bokeh.CustomJS(code="if (cb_obj.indices.length) showTile(cb_obj.indices[0])")
     source.selected.js_on_change("indices", tapped)
+    for side in ("inner_width", "inner_height"):  # a square on the ground is one on the screen, whatever its size
+        plot.js_on_change(side, bokeh.CustomJS(code="fitMap(cb_obj)"))
     return plot
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from upscaling.monitor.progress import STATES, TileState, read_states
 from upscaling.planning.plan import load_plan
-from upscaling.util.files import written_whole
+from upscaling.util.files import read_json, written_whole
 
 __all__ = ["write_report"]
 
@@ -33,19 +33,21 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
     from bokeh.resources import Resources
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from upscaling.monitor.report.facts import page_facts
+    from upscaling.monitor.report.facts import WITHOUT_DATA, page_facts
     from upscaling.monitor.report.map import draw_map, read_area, read_outlines, tile_indices, worst_states
     from upscaling.results.products import read_mosaics
+    from upscaling.results.quicklook import RAMP
 
     plan = load_plan(run_folder)
     states = read_states(run_folder, plan)
+    empty = _without_data(run_folder, states)
     outlines, mosaics = read_outlines(run_folder), read_mosaics(run_folder)
     tiles = tile_indices(states, outlines.ids)
     script = place = library = ""
     picture, area = False, []
     if outlines.ids:
-        shown = worst_states(states, tiles, len(outlines.ids))
-        picture = bool(mosaics) and set(shown) == {"finished"}
+        shown = worst_states(states, tiles, len(outlines.ids), empty)
+        picture = bool(mosaics) and set(shown) <= {"finished", WITHOUT_DATA}
         area = read_area(run_folder)
         figure = draw_map(outlines, shown, run_folder, mosaics[:_PICTURES], picture=picture, area=area)
         script, place = components(figure)
@@ -55,16 +57,17 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
     environment.filters["number"] = _number
     environment.filters["duration"] = _duration
     page = environment.get_template("page.html").render(
-        **page_facts(run_folder, plan, states),
+        **page_facts(run_folder, plan, states, len(empty)),
         outlook=outlook,
         mosaics=mosaics,
         pictures=mosaics[:_PICTURES] if outlines.ids else [],
+        ramp=", ".join(f"rgb{colour}" for colour in RAMP),
         picture=picture,
         has_area=bool(area),
         library=library,
         script=script,
         place=place,
-        data=_island({"states": STATES, "tiles": outlines.ids, "targets": _columns(states, tiles)}),
+        data=_island({"states": STATES, "tiles": outlines.ids, "targets": _columns(states, tiles, empty)}),
     )
     target = run_folder / "report.html"
     with written_whole(target) as temporary:
@@ -72,7 +75,21 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
     return target
 
 
-def _columns(states: Sequence[TileState], tiles: Sequence[int]) -> dict[str, list[Any]]:
+def _without_data(run_folder: Path, states: Sequence[TileState]) -> set[str]:
+    """Return the finished targets of which the item says that there is no data."""
+    found = set()
+    for state in states:
+        if state.state == "finished":
+            try:
+                item = read_json(run_folder / "tiles" / state.tile / "item.json")
+                if item["properties"]["upscaling:nodata"]:
+                    found.add(state.tile)
+            except (OSError, ValueError, LookupError, TypeError):
+                continue  # quality and gathering say what is wrong with it
+    return found
+
+
+def _columns(states: Sequence[TileState], tiles: Sequence[int], empty: Collection[str]) -> dict[str, list[Any]]:
     """Return the targets column by column: a third of the size of one object each."""
     number = {name: position for position, name in enumerate(STATES)}
     return {
@@ -87,6 +104,7 @@ def _columns(states: Sequence[TileState], tiles: Sequence[int]) -> dict[str, lis
         "attempt": [state.attempt for state in states],
         "updated": [state.updated for state in states],
         "item": [int(state.item) for state in states],
+        "empty": [int(state.tile in empty) for state in states],
     }
 
 
