@@ -26,7 +26,7 @@ from upscaling.errors import ErrorClass
 from upscaling.jobs.costs import costs_of, stated_number
 from upscaling.planning.plan import Plan, load_plan
 
-__all__ = ["STATES", "TileState", "count_states", "read_states", "state_of"]
+__all__ = ["STATES", "StateName", "TileState", "count_states", "read_states", "state_of"]
 
 StateName = Literal["not started", "created", "queued", "running", "finished", "canceled", "failed"]
 STATES: tuple[StateName, ...] = ("not started", "created", "queued", "running", "finished", "canceled", "failed")

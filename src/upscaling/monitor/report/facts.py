@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from upscaling.monitor.progress import STATES, TileState, count_states
+from upscaling.monitor.progress import STATES, StateName, TileState, count_states
 from upscaling.planning.plan import Plan
 from upscaling.util.files import read_json
 
@@ -26,7 +26,7 @@ COLOURS = {
 }
 WITHOUT_DATA = "finished, without data"
 _COLOUR_WITHOUT_DATA = "#b08d57"
-_GOING_ON = ("not started", "created", "queued", "running")
+_GOING_ON: tuple[StateName, ...] = ("not started", "created", "queued", "running")
 _TILES_NAMED = 12
 _ROWS = 10
 
