@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, missing
-from tests.servers import free_port
+from tests.servers import bound_to_this_process, free_port, listening, stopped
 
 __all__ = ["NDVI_IMAGE", "Podman", "Registry"]
 
@@ -77,7 +77,9 @@ class Podman:
         socket = self.home / "docker.sock"
         socket.unlink(missing_ok=True)
         command = ["podman", "system", "service", "--time=0", f"unix://{socket}"]
-        server = subprocess.Popen(command, env={**os.environ, **self.environment}, stderr=subprocess.DEVNULL)
+        server = subprocess.Popen(
+            bound_to_this_process(command), env={**os.environ, **self.environment}, stderr=subprocess.DEVNULL
+        )
         try:
             while not socket.exists():
                 assert server.poll() is None, "podman's service did not start"
@@ -166,12 +168,11 @@ def image_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registr
         f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
         f"http: {{addr: '{address}'}}\n"
     )
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+    command = ["docker-registry", "serve", str(folder / "config.yml")]
+    server = listening(command, int(address.rpartition(":")[2]), folder / "log")
     _answers(address, folder / "log")
     yield Registry(address)
-    server.terminate()
-    server.wait(30)
+    stopped(server)
 
 
 def _answers(address: str, log: Path) -> None:

@@ -8,12 +8,13 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import missing
-from tests.servers import free_port
+from tests.servers import free_port, listening, stopped
 
 __all__ = ["Postgres"]
 
@@ -38,6 +39,7 @@ class Postgres:
     database: str
     port: int = field(default_factory=free_port)
     durable: bool = False
+    server: subprocess.Popen[bytes] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -54,7 +56,7 @@ class Postgres:
         programs = _programs()
         # PostgreSQL does not run as root; whoever else runs the tests is its owner.
         self._owner = "postgres" if os.geteuid() == 0 else getpass.getuser()
-        self._control = [str(programs / "pg_ctl"), "-D", str(self.folder / "data"), "-w", "-t", "60"]
+        self._programs = programs
         self.folder.mkdir()
         if os.geteuid() == 0:
             shutil.chown(self.folder, self._owner)
@@ -69,26 +71,40 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server, also after a kill."""
-        options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c timezone=UTC"
-        options += "" if self.durable else " -c fsync=off"
-        self._run(*self._control, "-l", str(self.folder / "postgres.log"), "-o", options, "start")
+        stopped(self.server, signal.SIGKILL)
+        command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
+        command += ["-h", "127.0.0.1", "-k", str(self.folder), "-c", "timezone=UTC"]
+        command += [] if self.durable else ["-c", "fsync=off"]
+        log = self.folder.parent / "database.log"
+        # SIGINT ends it though clients are connected
+        self.server = listening(
+            command, self.port, log, variables=self.environment, folder=self.folder, sign="INT", **self._as_owner()
+        )
+        self._run(str(self._programs / "pg_isready"), "-q", "-t", "60", again=60)
 
     def stop(self) -> None:
         """Stop the server."""
-        if (self.folder / "data" / "postmaster.pid").exists():
-            self._run(*self._control, "-m", "immediate", "stop")
+        stopped(self.server, signal.SIGQUIT)
+        self.server = None
 
     def kill(self) -> None:
         """Kill the server as a crash of the machine would."""
         pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
 
-    def _run(self, *command: str, **more: str) -> None:
-        as_owner: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            as_owner = {"user": self._owner, "group": pwd.getpwnam(self._owner).pw_gid, "extra_groups": []}
+    def _as_owner(self) -> dict[str, Any]:
+        if os.geteuid() != 0:
+            return {}
+        return {"user": self._owner, "group": pwd.getpwnam(self._owner).pw_gid, "extra_groups": []}
+
+    def _run(self, *command: str, again: float = 0, **more: str) -> None:
+        """Run a program of PostgreSQL's; for ``again`` seconds once more while it fails."""
+        deadline = time.monotonic() + again
         with (self.folder.parent / "database.log").open("ab") as log:
-            # into a file: the server keeps what it inherits open, and a pipe would never end
-            done = subprocess.run(command, env=self.environment | more, stdout=log, stderr=log, cwd=self.folder,
-                                  timeout=120, check=False, **as_owner)  # fmt: skip
+            while True:
+                done = subprocess.run(command, env=self.environment | more, stdout=log, stderr=log, cwd=self.folder,
+                                      timeout=120, check=False, **self._as_owner())  # fmt: skip
+                if done.returncode == 0 or time.monotonic() > deadline:
+                    break
+                time.sleep(0.1)
         assert done.returncode == 0, (self.folder.parent / "database.log").read_text()[-2000:]

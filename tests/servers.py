@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BIN", "EmbeddedBackend", "environment", "free_port", "scene_collections", "served"]
+__all__ = [
+    "BIN",
+    "EmbeddedBackend",
+    "bound_to_this_process",
+    "environment",
+    "free_port",
+    "listening",
+    "scene_collections",
+    "served",
+    "stopped",
+]
 
 BIN = Path(sys.executable).parent
 USER, PASSWORD = "tester", "correct-horse-battery"
@@ -50,6 +61,62 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def bound_to_this_process(command: Sequence[str], sign: str = "TERM") -> list[str]:
+    """Return a command that the kernel ends with the process that starts it, a killed one too.
+
+    A server in a session of its own outlives a killed test process otherwise. Linux only; elsewhere the command itself.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", sign, "--", *command] if setpriv else list(command)
+
+
+def listening(
+    command: Sequence[str],
+    port: int,
+    log: Path,
+    *,
+    variables: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    seconds: float = 120,
+    sign: str = "TERM",
+    **options: Any,
+) -> subprocess.Popen[bytes]:
+    """Start a server, bound to this process and in a session of its own; return it when its port is open."""
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            bound_to_this_process(command, sign),
+            env=variables,
+            cwd=folder,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            **options,
+        )
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        time.sleep(0.1)
+    stopped(process, signal.SIGKILL)
+    raise AssertionError(f"{command[0]} did not open port {port}: {log.read_text()[-2000:]}")
+
+
+def stopped(process: subprocess.Popen[bytes] | None, sign: int = signal.SIGTERM, *, group: bool = False) -> None:
+    """Stop a server, or with ``group`` all processes of its session; kill it if it has not ended after 30 s."""
+    if process is None:
+        return
+    send = os.killpg if group else os.kill
+    if process.poll() is None:
+        send(process.pid, sign)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        send(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def scene_collections(scene: Path, folder: Path) -> Path:
@@ -90,26 +157,12 @@ class EmbeddedBackend:
         command += ["--simulate", *map(str, self.simulate)] if self.simulate else []
         command += ["--simulate-costs", *map(str, self.costs)] if self.costs else []
         secrets = {**self.environment, "OPENEO_LOCAL_USER": USER, "OPENEO_LOCAL_PASSWORD": PASSWORD}
-        with (self.root.parent / "backend.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=secrets, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, (self.root.parent / "backend.log").read_text()
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return self
-            time.sleep(0.1)
-        raise AssertionError("the back-end did not start")
+        self.process = listening(command, self.port, self.root.parent / "backend.log", variables=secrets)
+        return self
 
     def stop(self, sign: int = signal.SIGTERM) -> None:
-        if self.process is not None:
-            self.process.send_signal(sign)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            self.process = None
+        stopped(self.process, sign)
+        self.process = None
 
     def jobs(self) -> list[dict[str, Any]]:
         """The platform's own job list."""

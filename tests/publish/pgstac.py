@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from tests.postgres import Postgres
-from tests.servers import BIN, free_port
+from tests.servers import BIN, free_port, listening, stopped
 
 __all__ = ["Pgstac"]
 
@@ -37,8 +37,8 @@ class Pgstac:
         environment = {**self.database.environment, "ENABLE_TRANSACTIONS_EXTENSIONS": "TRUE"}
         command = [sys.executable, "-m", "uvicorn", "--factory", "stac_fastapi.pgstac.app:create_app"]
         command += ["--port", str(self.port), "--log-level", "warning"]
-        with (self.folder / "api.log").open("wb") as log:
-            self.api = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.folder)
+        log = self.folder / "api.log"
+        self.api = listening(command, self.port, log, variables=environment, folder=self.folder)
         deadline = time.monotonic() + 60
         while not self._answers():
             assert self.api.poll() is None, (self.folder / "api.log").read_text()
@@ -47,9 +47,7 @@ class Pgstac:
         return self
 
     def stop(self) -> None:
-        if self.api is not None:
-            self.api.terminate()
-            self.api.wait(30)
+        stopped(self.api)
         self.database.stop()
 
     def collections(self) -> list[str]:

@@ -17,6 +17,7 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from tests.conftest import missing
+from tests.servers import bound_to_this_process
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -87,7 +88,9 @@ async def opened(url: str, folder: Path) -> AsyncIterator[Page]:
     profile = folder / "profile"
     with (folder / "chromium.log").open("wb") as log:
         process = subprocess.Popen(
-            [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"], stdout=log, stderr=log
+            bound_to_this_process([program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]),
+            stdout=log,
+            stderr=log,
         )
     try:
         port = await _port(profile / "DevToolsActivePort", process)

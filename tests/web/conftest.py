@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import missing
-from tests.servers import EmbeddedBackend
-from tests.service.conftest import ACCOUNT, ROOT, UDP, Service, platform_of
+from tests.service.conftest import ROOT, Service, backend, service
 
-__all__ = ["Browser", "service"]
+__all__ = ["Browser", "backend", "service"]  # the same fixtures, of this folder's own
 
 PAGE = ROOT / "src" / "upscaling" / "service" / "page"
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -62,24 +61,11 @@ class Browser:
         assert not found, found
 
 
-@pytest.fixture(scope="package")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBackend]:
-    from upscaling.demo.data import make_demo_data
-
-    folder = tmp_path_factory.mktemp("backend")
-    started = EmbeddedBackend(make_demo_data(folder / "data"), folder / "root").start()
-    yield started
-    started.stop()
-
-
-@pytest.fixture(scope="package")
-def service(backend: EmbeddedBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+@pytest.fixture(scope="package", autouse=True)
+def packages() -> None:
+    """The page is built, and axe is there."""
     if not (PAGE / "vendor" / "preact.js").is_file() or not AXE.is_file():
         missing("the page's packages (make page)")
-    settings = {"platforms": [platform_of(backend)], "sources": [str(UDP.parent)]}
-    started = Service(tmp_path_factory.mktemp("service"), settings, variables=ACCOUNT).start()
-    yield started
-    started.stop()
 
 
 @pytest.fixture(scope="package")

@@ -21,6 +21,7 @@ import openeo
 import pystac
 import pytest
 import rasterio
+from tests.servers import bound_to_this_process
 
 START = """
 import json, os
@@ -42,7 +43,7 @@ class Backend:
     def start(self) -> None:
         given = {"data": str(self.data), "root": str(self.root), "slots": self.slots, "users": self.users}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", START],
+            bound_to_this_process([sys.executable, "-c", START]),
             env={**os.environ, "TEST_BACKEND": json.dumps(given)},
             stdout=subprocess.PIPE,
             text=True,

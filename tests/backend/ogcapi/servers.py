@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 import yaml
-from tests.servers import environment, free_port
+from tests.servers import environment, free_port, listening, stopped
 
 HERE = Path(__file__).parent
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the server did not start")
 
 
 @dataclass
@@ -57,22 +43,12 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         command, own = self.command()
         log = self.folder / "server.log"
-        with log.open("ab") as stream:
-            self.process = subprocess.Popen(
-                command, env=environment(**own), cwd=self.folder, stdout=stream, stderr=stream, start_new_session=True
-            )
-        wait_for(self.port, self.process, log)
+        self.process = listening(command, self.port, log, variables=environment(**own), folder=self.folder)
         return self
 
     def stop(self, sign: int = signal.SIGTERM) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, sign)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-            self.process = None
+        stopped(self.process, sign, group=True)
+        self.process = None
 
     def jobs(self) -> list[dict[str, Any]]:
         found = requests.get(f"{self.url}/jobs", params={"limit": 1000, "f": "json"}, timeout=30).json()
