@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import logging
 import os
 import shutil
 import signal
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +27,7 @@ __all__ = [
     "environment",
     "free_port",
     "listening",
+    "object_storage",
     "scene_collections",
     "served",
     "stopped",
@@ -117,6 +120,36 @@ def stopped(process: subprocess.Popen[bytes] | None, sign: int = signal.SIGTERM,
     except subprocess.TimeoutExpired:
         send(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextmanager
+def object_storage(
+    bucket: str = "bucket", wrap: Callable[[Any], Any] = lambda application: application
+) -> Iterator[str]:
+    """Run a moto server with one bucket that everybody may read; gives its address.
+
+    ``wrap`` gets its WSGI application, to watch it or to let it fail.
+    """
+    import requests
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", 0, wrap(DomainDispatcherApplication(create_backend_app)), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    requests.post(f"{url}/moto-api/reset", timeout=10)
+    requests.put(f"{url}/{bucket}", timeout=10)
+    policy = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    answer = requests.put(
+        f"{url}/{bucket}?policy", data=json.dumps({"Version": "2012-10-17", "Statement": [policy]}), timeout=10
+    )
+    assert answer.ok
+    yield url
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def scene_collections(scene: Path, folder: Path) -> Path:

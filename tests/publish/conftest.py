@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import requests
-from werkzeug.serving import make_server
 
+from tests.servers import object_storage
 from tests.unit.results.results_helpers import cut, ndvi, outcome_of, write_raster
 from upscaling.config import Config
 from upscaling.model import FetchedAsset
@@ -56,31 +54,14 @@ class S3:
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    from moto.server import DomainDispatcherApplication, create_backend_app
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server_facts = S3()
-    application = server_facts(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    server_facts.url = f"http://127.0.0.1:{server.server_port}"
-    requests.post(f"{server_facts.url}/moto-api/reset", timeout=10)
-    requests.put(f"{server_facts.url}/{BUCKET}", timeout=10)
-    policy = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
-    answer = requests.put(
-        f"{server_facts.url}/{BUCKET}?policy",
-        data=json.dumps({"Version": "2012-10-17", "Statement": [policy]}),
-        timeout=10,
-    )
-    assert answer.ok
+    facts = S3()
     for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "very-secret"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-    yield server_facts
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with object_storage(BUCKET, facts) as facts.url:
+        facts.puts.clear()
+        facts.order.clear()
+        yield facts
 
 
 @pytest.fixture

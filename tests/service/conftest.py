@@ -16,7 +16,7 @@ import pytest
 import requests
 import yaml
 
-from tests.servers import PASSWORD, USER, EmbeddedBackend, environment, free_port, listening, stopped
+from tests.servers import PASSWORD, USER, EmbeddedBackend, environment, free_port, listening, object_storage, stopped
 
 ROOT = Path(__file__).resolve().parents[2]
 UDP = ROOT / "config" / "demo" / "ndvi_composite.json"
@@ -70,7 +70,7 @@ class Service:
 def platform_of(backend: EmbeddedBackend, **more: Any) -> dict[str, Any]:
     """The settings of a platform whose account is the embedded back-end's."""
     variables = {"OPENEO_AUTH_USERNAME": "TEST_PLATFORM_USER", "OPENEO_AUTH_PASSWORD": "TEST_PLATFORM_PASSWORD"}
-    options = {"poll_seconds": [0.2, 1.0]}
+    options = {"poll_seconds": [0.2, 1.0], "outage_hours": 0.1}  # a run that outlives its test ends soon
     return {"endpoint": backend.url, "auth": "basic", "slots": 2, "environment": variables, "options": options, **more}
 
 
@@ -89,11 +89,22 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBacken
 
 
 @pytest.fixture(scope="package")
-def service(backend: EmbeddedBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def storage() -> Iterator[str]:
+    """An object storage with a bucket."""
+    with object_storage() as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def service(backend: EmbeddedBackend, storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A local service without log-in."""
     folder = tmp_path_factory.mktemp("service")
-    settings = {"platforms": [platform_of(backend)], "sources": [str(UDP.parent)]}
-    started = Service(folder, settings, variables=ACCOUNT).start()
+    keys = {"AWS_ACCESS_KEY_ID": "TEST_S3_KEY", "AWS_SECRET_ACCESS_KEY": "TEST_S3_SECRET"}
+    products = {"name": "products", "s3": "s3://bucket/products", "endpoint": storage, "environment": keys}
+    products["public_url"] = f"{storage}/bucket/products"
+    settings = {"platforms": [platform_of(backend)], "sources": [str(UDP.parent)], "publish": [products]}
+    variables = {**ACCOUNT, "TEST_S3_KEY": "key", "TEST_S3_SECRET": "very-secret"}
+    started = Service(folder, settings, variables=variables).start()
     yield started
     started.stop()
 

@@ -182,6 +182,7 @@ def test_users_never_see_each_other(guarded: Service, provider: OidcProvider, ba
     assert guarded.call("GET", f"/upscale_tasks/{made}", headers=admin).status_code == 200
     # the same request of another user is another task: nobody is attached to somebody else's
     assert guarded.call("POST", "/upscale_tasks", json=body, headers=bob).json()["id"] != made
+    assert guarded.call("POST", "/v1/algorithms?name=a.json", data=b"{}", headers=bob).status_code == 403
     assert asyncio.run(_handshake(guarded, made, None)) == 403
     assert asyncio.run(_handshake(guarded, made, provider.token("alice"))) == 101
 

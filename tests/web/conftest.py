@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import missing
-from tests.service.conftest import ROOT, Service, backend, service
+from tests.service.conftest import ROOT, Service, backend, service, storage
 
-__all__ = ["Browser", "backend", "service"]  # the same fixtures, of this folder's own
+__all__ = ["Browser", "backend", "service", "storage"]  # the same fixtures, of this folder's own
 
 PAGE = ROOT / "src" / "upscaling" / "service" / "page"
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
-from tests.service.conftest import Service, upscaling_request
+from tests.service.conftest import UDP, Service, upscaling_request
 
 from .conftest import Browser
 
@@ -22,6 +23,11 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     browser.picture("1-empty")
     page.get_by_role("link", name="Make the first one").click()
 
+    page.get_by_label("Or a file").set_input_files({"name": "a.json", "mimeType": "application/json", "buffer": b"{"})
+    page.get_by_role("alert").filter(has_text="is not JSON").wait_for()
+    browser.problems[:] = [line for line in browser.problems if "422" not in line]
+    page.get_by_label("Or a file").set_input_files(str(UDP))
+    page.locator(".card.chosen").wait_for()
     page.get_by_label("Search algorithms").fill("ndvi")
     page.locator(".cards .card").first.click()
     page.locator(".card.chosen").wait_for()
@@ -64,6 +70,8 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_role("button", name="Yes").click()
     page.locator(".counts .finished b", has_text="1").wait_for()
     page.get_by_text("From 1 finished jobs").wait_for()
+    page.get_by_role("button", name="Compare the platforms").click()
+    page.get_by_role("rowheader", name="http://127.0.0.1").wait_for()
     browser.accessible()
     browser.picture("5-feasibility")
     page.locator(".pager").get_by_role("link", name="Next").click()
@@ -100,10 +108,18 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     assert set(page.evaluate(states)) == {"finished"}
     browser.accessible()
     browser.picture("8-result")
+    page.get_by_role("button", name="Show what would be sent").click()
+    page.locator("pre.published", has_text="to send").wait_for()
+    page.get_by_role("button", name="Publish", exact=True).click()
+    page.get_by_role("button", name="Yes").click()
+    published = page.locator(".notice.good", has_text="Published").text_content().split()[1]
+    assert requests.get(published, timeout=20).json()["type"] == "Collection"
+    browser.accessible()
+    browser.picture("9-published")
     page.get_by_role("link", name="Runs", exact=True).click()
     page.locator(".runs .card").first.wait_for()
     browser.accessible()
-    browser.picture("9-runs")
+    browser.picture("10-runs")
     jobs = service.call("GET", "/v1/runs").json()
     assert [run["counts"]["finished"] for run in jobs] == [tiles]
 

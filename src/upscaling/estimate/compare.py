@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from upscaling.config import Config
+    from upscaling.estimate.model import Estimate
 
-__all__ = ["PlatformRow", "compare_platforms", "offered_by", "render_platforms"]
+__all__ = ["PlatformRow", "compare_platforms", "offered_by", "render_platforms", "row_of"]
 
 
 class PlatformRow(BaseModel):
@@ -110,11 +111,16 @@ def _row(config: Config, address: str, source: str, *, results: Path | None, ben
     except UpscalingError as error:
         kind = "ogcapi" if ogc_process(address) else config.backend.kind
         return PlatformRow(platform=address, kind=kind, possible="no", refusals=[str(error)])
+    return row_of(found, settings.backend.kind)
+
+
+def row_of(found: Estimate, kind: str) -> PlatformRow:
+    """Return the row of a run's estimate on one platform."""
     slots = next((check.text for check in found.checks if check.name == "slots"), "unknown")
     where = next((check.text for check in found.checks if check.name == "workspace"), "on this machine")
     return PlatformRow(
         platform=found.platform,
-        kind=settings.backend.kind,
+        kind=kind,
         possible=found.possible,
         refusals=[f"{check.name}: {check.text}" for check in found.checks if check.answer == "no"],
         cost=found.cost,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from pathlib import Path
 from typing import Literal
 
 from upscaling.util.files import read_json, write_json
 
-__all__ = ["Phase", "alive", "read_phase", "write_phase"]
+__all__ = ["Phase", "alive", "read_phase", "run_folder", "start_of", "write_phase"]
 
 Name = Literal["draft", "queued", "running", "paused", "canceled", "ended", "stopped"]
 
@@ -64,6 +65,12 @@ def write_phase(folder: Path, phase: Phase) -> Phase:
     """Keep where a task stands; return it."""
     write_json(folder / "phase.json", dataclasses.asdict(phase))
     return phase
+
+
+@functools.lru_cache(maxsize=4096)
+def run_folder(folder: Path) -> Path:
+    """Return the run folder of a task: the one in its ``results`` that has a plan."""
+    return next((folder / "results").glob("*/plan")).parent
 
 
 def start_of(pid: int) -> int:

@@ -15,9 +15,8 @@ from typing import Any
 
 from upscaling.errors import ConfigError, UpscalingError
 
-__all__ = ["RUN", "begin", "plan_config", "plan_request"]
+__all__ = ["begin", "plan_config", "plan_request"]
 
-RUN = "run"  # the name of the run in every task's folder
 _FORMATS = {"gtiff": "GTiff", "netcdf": "netCDF", "geojson": "GeoJSON", "json": "JSON"}  # contract -> openEO
 _TABLE = "values.csv"
 
@@ -67,8 +66,8 @@ def plan_request(folder: str, request: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     request
-        ``kind`` (of the back-end), ``source``, ``url``, ``parameters``, ``format``, ``backend`` (further keys), and
-        ``dimension`` with ``name`` and ``values``, or None for a single job.
+        ``run`` (its name), ``kind`` (of the back-end), ``source``, ``url``, ``parameters``, ``format``,
+        ``backend`` (further keys), and ``dimension`` with ``name`` and ``values``, or None for a single job.
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
@@ -76,7 +75,12 @@ def plan_request(folder: str, request: Mapping[str, Any]) -> dict[str, Any]:
     algorithm: dict[str, Any] = {"source": request["source"], "parameters": dict(request["parameters"])}
     if request["format"] and request["kind"] == "openeo":
         algorithm["output_format"] = _FORMATS[request["format"]]
-    config = {"run": RUN, "algorithm": algorithm, "for_each": {"table": _TABLE, "id": "job"}, "backend": backend}
+    config = {
+        "run": request["run"],
+        "algorithm": algorithm,
+        "for_each": {"table": _TABLE, "id": "job"},
+        "backend": backend,
+    }
     try:
         schemas = _schemas(config)
     except UpscalingError as error:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from upscaling.service.phase import Phase, alive, read_phase, start_of, write_phase
+from upscaling.service.phase import Phase, alive, read_phase, run_folder, start_of, write_phase
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.states import FINAL, RunStates
 
@@ -75,18 +75,17 @@ class Runner:
 
     def states(self, folder: Path) -> RunStates:
         """Return the states of a task's tiles, up to date."""
-        run_folder = folder / "results" / "run"
         with self._lock:
-            states = self._states.get(run_folder)
+            states = self._states.get(folder)
             if states is None:
-                states = self._states[run_folder] = RunStates(run_folder)
+                states = self._states[folder] = RunStates(run_folder(folder))
         states.refresh()
         return states
 
     def forget(self, folder: Path) -> None:
         """Drop what is kept in memory of a task."""
         with self._lock:
-            self._states.pop(folder / "results" / "run", None)
+            self._states.pop(folder, None)
 
     def ask(self, task: int, folder: Path, name: str, *, target: tuple[str, ...] = ()) -> Phase:
         """Start (``queued``), pause (``paused``) or cancel (``canceled``) a task; return where it then stands."""
@@ -98,7 +97,7 @@ class Runner:
             write_phase(folder, changed)
             self._not_before.pop(task, None)
         if name == "canceled":
-            self._tool(folder, task, "cancel", "results/run")
+            self.tool(folder, task, "cancel", str(run_folder(folder).relative_to(folder)))
         self.watch(task, folder)
         return changed
 
@@ -134,12 +133,17 @@ class Runner:
             del self._children[task]
         return status
 
-    def tool(self, folder: Path, task: int, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-        """Run a command of ``upscaling`` in a task's folder, with the task's credentials; None without them."""
-        return self._tool(folder, task, *arguments)
+    def tool(
+        self, folder: Path, task: int, *arguments: str, secrets: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str] | None:
+        """Run a command of ``upscaling`` in a task's folder; None if its user must log in again.
 
-    def _tool(self, folder: Path, task: int, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-        secrets = self._environment(task)
+        Parameters
+        ----------
+        secrets
+            Variables with credentials; those of the task's platform when left out.
+        """
+        secrets = self._environment(task) if secrets is None else secrets
         if secrets is None:
             return None
         command = [sys.executable, "-m", "upscaling", *arguments]
@@ -201,7 +205,7 @@ class Runner:
             return write_phase(folder, Phase("queued" if phase.confirmed else "draft", reason=reason))
         if status == 0 or (done == len(states.states) and status is not None and status > 0):
             return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
-        if done == len(states.states) and status is None and (folder / "results" / "run" / "collection.json").is_file():
+        if done == len(states.states) and status is None and (states.run_folder / "collection.json").is_file():
             return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
         attempts = 1 if done > phase.ended_tiles else phase.attempts + 1
         reason = _last_words(folder)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from upscaling.errors import ConfigError
 
-__all__ = ["Oidc", "Platform", "Quota", "ServiceSettings", "load_settings"]
+__all__ = ["Oidc", "Platform", "Quota", "ServiceSettings", "Target", "lies_below", "load_settings"]
 
 
 class _Block(BaseModel):
@@ -35,6 +35,24 @@ class Platform(_Block):
     of variables of the service. The token goes to the run as `token_env` (default `OPENEO_AUTH_TOKEN`)."""
     options: dict[str, Any] = {}
     """Further keys of `backend` for the runs on it, e.g. `{job_options: {executor-memory: 4G}}`."""
+
+
+class Target(_Block):
+    """A place where users may publish results."""
+
+    name: str = Field(min_length=1, max_length=80)
+    """What users see."""
+    s3: str = Field(pattern=r"^s3://[^\s]+$")
+    """Bucket and prefix; each run gets a folder of its own below."""
+    endpoint: str | None = None
+    """Address of the object storage where it is not AWS's own."""
+    public_url: str | None = None
+    """Where the prefix can be read by everybody."""
+    stac_api: str | None = None
+    """STAC API in which collections and items are registered."""
+    environment: dict[str, str] = {}
+    """Variable of the publishing process -> variable of the service's that holds its value, e.g.
+    `{AWS_SECRET_ACCESS_KEY: PRODUCTS_SECRET}`. Values never stand here."""
 
 
 class Oidc(_Block):
@@ -78,6 +96,11 @@ class ServiceSettings(_Block):
     """Platforms that tasks may name; no other host is asked."""
     sources: list[str] = []
     """Beginnings of addresses (or folders) that algorithms and records may come from."""
+    uploads: bool | None = None
+    """Whether users may bring an algorithm as a file; with `auth: none` they may when left out. A package (CWL) runs
+    programs on this machine."""
+    publish: list[Target] = []
+    """Where results may be published."""
     catalogue: str | None = None
     """Catalogue that the page shows: a folder or an address in the APEx layout."""
     aliases: dict[str, str] = {}
@@ -115,6 +138,11 @@ class ServiceSettings(_Block):
         """Where the database is."""
         return self.database or f"sqlite:///{(self.folder / 'service.db').resolve()}"
 
+    @property
+    def takes_uploads(self) -> bool:
+        """Whether users may bring an algorithm as a file."""
+        return self.auth == "none" if self.uploads is None else self.uploads
+
     def mirrored(self, address: str) -> str:
         """Return what is asked in the place of an address: the mirror of the longest alias that it begins with."""
         for known in sorted(self.aliases, key=len, reverse=True):
@@ -137,10 +165,10 @@ class ServiceSettings(_Block):
             return True
         allowed = [*self.sources, *([self.catalogue] if self.catalogue else [])]
         allowed += [platform.endpoint for platform in self.platforms]
-        return any(_within(source, beginning) for beginning in allowed)
+        return any(lies_below(source, beginning) for beginning in allowed)
 
 
-def _within(source: str, beginning: str) -> bool:
+def lies_below(source: str, beginning: str) -> bool:
     """Whether an address or path lies below another; ``..`` and look-alike hosts do not help."""
     if any(part in {"..", "%2e%2e", ".%2e", "%2e."} for part in source.lower().replace("\\", "/").split("/")):
         return False

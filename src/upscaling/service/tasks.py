@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import multiprocessing
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -17,10 +18,10 @@ from sqlalchemy.exc import IntegrityError
 
 from upscaling.errors import UpscalingError
 from upscaling.service.auth import Authenticator, AuthError, User
-from upscaling.service.phase import Phase, read_phase, write_phase
+from upscaling.service.phase import Phase, read_phase, run_folder, write_phase
 from upscaling.service.prepare import begin, plan_config, plan_request
 from upscaling.service.runner import Runner
-from upscaling.service.settings import Platform, ServiceSettings
+from upscaling.service.settings import Platform, ServiceSettings, lies_below
 from upscaling.service.states import NAMES, RunStates
 from upscaling.service.store import Store, Task, now
 from upscaling.util.files import digest, read_json, write_json
@@ -103,7 +104,7 @@ class Tasks:
         label = str(body["label"])
         platform = self._platform(body["service"], _KINDS[label])
         application = str(body["service"]["application"])
-        if label == "openeo" and not self.settings.may_read(application):
+        if label == "openeo" and not self.may_read(user, application):
             raise RefusedError(f"service.application: this service reads no algorithms from {_host(application)}")
         dimension = body.get("dimension")
         self._check_quota(user, len(dimension["values"]) if dimension else 1)
@@ -132,7 +133,7 @@ class Tasks:
         RefusedError
             With what is wrong; nothing was kept or sent.
         """
-        values, label, source = self._checked(config)
+        values, label, source = self._checked(user, config)
         fingerprint = digest(["run", values])
         found = self._same(user, fingerprint, idempotency)
         if found is not None:
@@ -147,14 +148,15 @@ class Tasks:
             user, "run", body, plan_config, values, fingerprint=fingerprint, idempotency=idempotency, start=start
         )
 
-    def _checked(self, config: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
+    def _checked(self, user: User, config: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
         """Return a configuration as it is run here, its label, and its source; refuse what the service does not use."""
         values = {**config, "run": "run"}
         values.pop("pathvars", None)
+        values.pop("publish", None)  # where to is chosen when it is published
         backend = dict(values.get("backend") or {}) if isinstance(values.get("backend"), Mapping) else {}
         algorithm = dict(values.get("algorithm") or {}) if isinstance(values.get("algorithm"), Mapping) else {}
         source = str(algorithm.get("source") or "")
-        if not self.settings.may_read(source) and not self.settings.may_read(str(algorithm.get("catalogue") or "")):
+        if not self.may_read(user, source) and not self.may_read(user, str(algorithm.get("catalogue") or "")):
             raise RefusedError(f"algorithm.source: this service reads no algorithms from {_host(source)}")
         kind = str(backend.get("kind"))
         label = {"openeo": "openeo", "ogcapi": "ogc_api_process"}.get(kind, kind)
@@ -172,7 +174,7 @@ class Tasks:
                 algorithm[name] = self.settings.mirrored(str(algorithm[name]))
         return {**values, "backend": backend, "algorithm": algorithm}, label, source
 
-    def preview(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def preview(self, user: User, config: Mapping[str, Any]) -> dict[str, Any]:
         """Plan a configuration and forget it: ``targets``, ``notices`` and ``example``, the parameters of one tile.
 
         Raises
@@ -180,7 +182,7 @@ class Tasks:
         RefusedError
             With the key and what is wrong.
         """
-        values = self._checked(config)[0]
+        values = self._checked(user, config)[0]
         with tempfile.TemporaryDirectory() as scratch:
             planned = self._pool.submit(plan_config, scratch, values).result()
         if "error" in planned:
@@ -202,7 +204,8 @@ class Tasks:
     ) -> tuple[Task, bool]:
         name = uuid.uuid4().hex[:16]
         folder = self.settings.folder.resolve() / "tasks" / name
-        planned = self._pool.submit(planner, str(folder), dict(spec)).result()
+        given = {**spec, "run": _run_name(str(body["title"]), name)}
+        planned = self._pool.submit(planner, str(folder), given).result()
         if "error" in planned:
             shutil.rmtree(folder, ignore_errors=True)
             key = planned.get("key")
@@ -309,12 +312,20 @@ class Tasks:
         self.store.write_down(user.name, name, task.id)
         return phase
 
+    def may_read(self, user: User, source: str) -> bool:
+        """Whether a user's algorithm may come from ``source``: what the operator lists, and the user's own files."""
+        return self.settings.may_read(source) or lies_below(source, str(self.uploads(user)))
+
+    def uploads(self, user: User) -> Path:
+        """Return the folder of the files that a user brought."""
+        return self.settings.folder.resolve() / "uploads" / digest([user.name])[:16]
+
     def cancel_tile(self, user: User, task: Task, index: int) -> None:
         """Cancel the job of one tile on its platform, if it has one that has not ended."""
         states = self.states(task)
         state = states.states[index]
         if state.state in {"created", "queued", "running"} and state.job_id:
-            self.runner.tool(self.folder(task), task.id, "cancel", "results/run", "--tile", state.tile)
+            self.runner.tool(self.folder(task), task.id, "cancel", _within(self.folder(task)), "--tile", state.tile)
             self.store.write_down(user.name, "cancel tile", task.id, state.tile)
 
     def status(self, task: Task, states: RunStates, phase: Phase) -> str:
@@ -336,6 +347,17 @@ class Tasks:
         if phase.final and name in {"created", "queued", "running"}:
             return "canceled", phase.reason or "the run was ended before this tile was begun"
         return name, state.error if name in {"failed", "canceled"} else None
+
+
+def _within(folder: Path) -> str:
+    """Return the run folder of a task as seen from the task's folder, where its tools work."""
+    return str(run_folder(folder).relative_to(folder))
+
+
+def _run_name(title: str, task: str) -> str:
+    """Return a name for a run that no other has: a collection is published under it."""
+    words = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")[:60].strip("-").lower() or "run"
+    return f"{words}-{task[:8]}"
 
 
 def _address(service: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError
+from upscaling.service.auth import User
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks
 
@@ -101,7 +102,7 @@ def _cost(properties: Mapping[str, Any]) -> str:
     return f"{cost} {unit or ''}".strip() if cost is not None else ""
 
 
-def description(tasks: Tasks, source: str, kind: str, url: str | None) -> dict[str, Any]:
+def description(tasks: Tasks, user: User, source: str, kind: str, url: str | None) -> dict[str, Any]:
     """Return what an algorithm is and asks for.
 
     Returns
@@ -118,7 +119,7 @@ def description(tasks: Tasks, source: str, kind: str, url: str | None) -> dict[s
     from upscaling.config import Algorithm, Config
 
     settings = tasks.settings
-    if kind != "ogcapi" and not settings.may_read(source):
+    if kind != "ogcapi" and not tasks.may_read(user, source):
         raise RefusedError("source: this service reads no algorithms from there")
     place = settings.mirrored(source)
     try:

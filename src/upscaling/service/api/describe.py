@@ -15,9 +15,10 @@ from upscaling.service.tasks import RefusedError
 
 if TYPE_CHECKING:
     from upscaling.service.api.forms import ParamRequest, TileRequest
+    from upscaling.service.auth import User
     from upscaling.service.tasks import Tasks
 
-__all__ = ["parameters", "selection", "tiles"]
+__all__ = ["parameters", "selection", "steps", "tiles"]
 
 _SUBTYPES = {
     **dict.fromkeys(("date-time", "date", "datetime"), "datetime"),
@@ -69,6 +70,30 @@ def selection(aoi: Any, grid: str, most: int) -> Any:
     return table
 
 
+def steps(time: Mapping[str, str] | None) -> int | None:
+    """Return how many steps a time dimension has; None without one.
+
+    Raises
+    ------
+    RefusedError
+        If its dates or its step are wrong.
+    """
+    from pydantic import ValidationError
+
+    from upscaling.config import Time
+    from upscaling.planning.dimensions import time_steps
+
+    if time is None:
+        return None
+    try:
+        return len(time_steps(Time.model_validate(time)))
+    except ConfigError as error:
+        raise RefusedError(f"{error.key or 'time'}: {error.message}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RefusedError(f"time.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
 def tiles(body: TileRequest, most: int) -> Response:
     """Return the tiles of a grid over an area as a GeometryCollection; their names stand beside, in ``tile_ids``."""
     table = selection(body.aoi, body.grid, most)
@@ -84,7 +109,7 @@ def _geojson(geometries: Any) -> list[str]:
     return texts
 
 
-def parameters(tasks: Tasks, body: ParamRequest) -> list[dict[str, Any]]:
+def parameters(tasks: Tasks, user: User, body: ParamRequest) -> list[dict[str, Any]]:
     """Return the parameters of an algorithm in the contract's types.
 
     Raises
@@ -98,7 +123,7 @@ def parameters(tasks: Tasks, body: ParamRequest) -> list[dict[str, Any]]:
     kind = {"openeo": "openeo", "ogc_api_process": "ogcapi"}[str(body.label)]
     endpoint, application = body.service.endpoint, body.service.application
     settings = tasks.settings
-    if kind == "openeo" and not settings.may_read(application):
+    if kind == "openeo" and not tasks.may_read(user, application):
         raise RefusedError("service.application: this service reads no algorithms from there")
     if settings.platform(endpoint, kind) is None:
         raise RefusedError("service.endpoint: this service does not use that platform")

@@ -122,7 +122,7 @@ def create_sync_job(body: BaseJobRequest, request: Request, user: CurrentUser) -
     if status != "finished":
         words = reason or phase.reason or "it has not ended yet; it goes on as a job"
         raise RefusedError(f"job {task.first_job} is {status}: {words}", code="INTERNAL_ERROR", status=502)
-    path = first_file(tasks.folder(task) / "results" / "run" / "tiles" / states.states[0].tile)
+    path = first_file(states.run_folder / "tiles" / states.states[0].tile)
     if path is None:
         return Response(status_code=204)
     return Response(path.read_bytes(), media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream")
@@ -154,10 +154,10 @@ def get_jobs_status(
 
 
 @router.post("/params", response_model=list[Parameter])
-async def get_job_params(body: ParamRequest, request: Request, _user: CurrentUser) -> Any:
+async def get_job_params(body: ParamRequest, request: Request, user: CurrentUser) -> Any:
     """Return the parameters of an algorithm, from its definition or its service's description."""
     try:
-        return await run_in_threadpool(describe.parameters, tasks_of(request), body)
+        return await run_in_threadpool(describe.parameters, tasks_of(request), user, body)
     except ConfigError as error:
         raise RefusedError(error.message) from None
     except UpscalingError as error:

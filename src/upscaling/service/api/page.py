@@ -12,8 +12,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from upscaling.service.api import catalogue
+from upscaling.service import publishing
+from upscaling.service.api import catalogue, compare, uploads
 from upscaling.service.api.deps import CurrentUser, tasks_of, visible_task
+from upscaling.service.phase import run_folder
 from upscaling.service.tasks import RefusedError
 
 __all__ = ["files", "router"]
@@ -59,6 +61,19 @@ class PilotRequest(BaseModel):
     number: int = Field(12, ge=1, le=200)
 
 
+class PublishRequest(BaseModel):
+    """Where to publish: a target of the service, or with a local service an address."""
+
+    model_config = ConfigDict(extra="forbid")
+    target: str | None = Field(None, max_length=80)
+    s3: str | None = Field(None, max_length=500)
+    endpoint: str | None = Field(None, max_length=500)
+    public_url: str | None = Field(None, max_length=500)
+    stac_api: str | None = Field(None, max_length=500)
+    partial: bool = False
+    dry_run: bool = True
+
+
 @router.get("/me")
 def me(request: Request, user: CurrentUser) -> dict[str, Any]:
     """Return who asks, and what the page needs to know of the service."""
@@ -71,6 +86,10 @@ def me(request: Request, user: CurrentUser) -> dict[str, Any]:
         "platforms": platforms,
         "basemap": settings.basemap,
         "tiles": settings.quota.tiles,
+        "uploads": settings.takes_uploads,
+        "request_mb": settings.request_mb,
+        "any_source": settings.any_source,
+        "publish": [{"name": one.name, "s3": one.s3, "stac_api": one.stac_api} for one in settings.publish],
     }
 
 
@@ -81,15 +100,23 @@ def search_catalogue(request: Request, _user: CurrentUser, q: str = "") -> list[
 
 
 @router.post("/describe")
-def describe_algorithm(body: DescribeRequest, request: Request, _user: CurrentUser) -> dict[str, Any]:
+def describe_algorithm(body: DescribeRequest, request: Request, user: CurrentUser) -> dict[str, Any]:
     """Return what an algorithm is and asks for."""
-    return catalogue.description(tasks_of(request), body.source, body.kind, body.url)
+    return catalogue.description(tasks_of(request), user, body.source, body.kind, body.url)
+
+
+@router.post("/algorithms", status_code=201)
+async def bring_algorithm(request: Request, user: CurrentUser, name: str) -> dict[str, str]:
+    """Keep an algorithm that a user brings as a file (a process of openEO, or a package); return its source."""
+    content = await request.body()
+    path = await run_in_threadpool(uploads.keep_algorithm, tasks_of(request), user, name, content)
+    return {"source": str(path), "kind": "openeo" if path.suffix.lower() == ".json" else "cwl"}
 
 
 @router.post("/check")
-def check_config(body: CheckRequest, request: Request, _user: CurrentUser) -> dict[str, Any]:
+def check_config(body: CheckRequest, request: Request, user: CurrentUser) -> dict[str, Any]:
     """Plan a configuration without keeping it: number of tiles, notices, and what one tile is sent."""
-    return tasks_of(request).preview(body.config)
+    return tasks_of(request).preview(user, body.config)
 
 
 @router.post("/area", response_model=None)
@@ -123,12 +150,34 @@ def _area(content: bytes, name: str) -> Response:
 def estimate(run: int, request: Request, user: CurrentUser) -> Response:
     """Return the estimate of a run: rough without finished tiles, else with intervals and a verdict."""
     tasks, task = tasks_of(request), visible_task(request, user, run)
-    done = tasks.runner.tool(tasks.folder(task), task.id, "estimate", "config.yaml", "--json")
-    if done is None:
-        raise RefusedError("log in again: the platform is asked with your account", code="NOT_READY", status=409)
-    if done.returncode != 0:
-        raise RefusedError(done.stderr.strip().splitlines()[-1].removeprefix("error: ")[:500] or "no estimate")
-    return Response(done.stdout, media_type="application/json")
+    return Response(compare.estimate_of(tasks, task), media_type="application/json")
+
+
+@router.get("/runs/{run}/compare")
+def compare_platforms(run: int, request: Request, user: CurrentUser) -> list[dict[str, Any]]:
+    """Return what a run would be on each platform of this service that speaks the same protocol."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return compare.platforms(tasks, user, task)
+
+
+@router.post("/runs/{run}/publish")
+def publish_run(run: int, body: PublishRequest, request: Request, user: CurrentUser) -> dict[str, Any]:
+    """Publish the result to object storage and a STAC API; with ``dry_run`` only say what would be sent."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    target = publishing.target_of(
+        tasks.settings, body.target, body.model_dump(include={"s3", "endpoint", "public_url", "stac_api"})
+    )
+    if body.dry_run:
+        lines = publishing.dry_run(tasks, task, target, partial=body.partial)
+        return {"state": "none", "lines": lines, "record": None, "target": target.name}
+    return publishing.publish(tasks, user, task, target, partial=body.partial)
+
+
+@router.get("/runs/{run}/publication")
+def publication(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+    """Return how far the publication of a run is."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    return publishing.publication(tasks, task)
 
 
 @router.post("/runs/{run}/pilot")
@@ -142,8 +191,8 @@ def pilot(run: int, body: PilotRequest, request: Request, user: CurrentUser) -> 
     if phase.name in {"running", "queued"}:
         raise RefusedError("the run works already", code="CONFLICT", status=409)
     folder = tasks.folder(task)
-    targets = ensure_pilot(known_of(folder / "results" / "run", results=folder / "results"), body.number)
-    items = tuple(f"results/run/tiles/{target}/item.json" for target in targets)
+    targets = ensure_pilot(known_of(run_folder(folder), results=folder / "results"), body.number)
+    items = tuple(f"results/{run_folder(folder).name}/tiles/{target}/item.json" for target in targets)
     tasks.ask(user, task, "queued", target=items)
     return {"tiles": targets}
 

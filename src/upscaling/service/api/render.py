@@ -188,7 +188,7 @@ def collection_of(tasks: Tasks, task: Task, index: int, request: Request) -> dic
         words = f": {reason}" if reason else ""
         raise RefusedError(f"Job {job_id} is {status}{words}", code="JOB_NOT_FINISHED", status=409)
     tile = states.states[index].tile
-    item = read_json(tasks.folder(task) / "results" / "run" / "tiles" / tile / "item.json")
+    item = read_json(states.run_folder / "tiles" / tile / "item.json")
     properties = item["properties"]
     start = properties.get("start_datetime") or properties.get("datetime")
     end = properties.get("end_datetime") or properties.get("datetime")

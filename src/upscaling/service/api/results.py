@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from upscaling.service import phase
 from upscaling.service.states import NAMES, RunStates
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
@@ -34,7 +35,7 @@ _OPEN = ("tiles/", "mosaic/", "parts/", "collection.json", "items.parquet", "qua
 
 def run_folder(tasks: Tasks, task: Task) -> Path:
     """Return the run folder of a task."""
-    return tasks.folder(task) / "results" / "run"
+    return phase.run_folder(tasks.folder(task))
 
 
 def config_of(folder: Path) -> dict[str, Any]:

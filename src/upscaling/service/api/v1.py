@@ -55,6 +55,7 @@ class AreaRequest(BaseModel):
 
     aoi: dict[str, Any] | list[float]
     grid: str = Field("utm-20km", max_length=100)
+    time: dict[str, str] | None = None
 
 
 def run_facts(tasks: Tasks, task: Task) -> dict[str, Any]:
@@ -125,6 +126,14 @@ def clone_run(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
     """Return the configuration of a run, for a new one."""
     tasks, task = tasks_of(request), visible_task(request, user, run)
     return {"title": task.title, "config": results.config_of(tasks.folder(task))}
+
+
+@router.get("/runs/{run}/config", response_model=None)
+def get_config(run: int, request: Request, user: CurrentUser) -> Response:
+    """Return the configuration of a run, as the command line takes it."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    name = f"{results.run_folder(tasks, task).name}.yaml"
+    return FileResponse(tasks.folder(task) / "config.yaml", media_type="application/yaml", filename=name)
 
 
 @router.get("/runs/{run}/tiles", response_model=None)
@@ -209,7 +218,7 @@ def get_report(run: int, request: Request, user: CurrentUser) -> Response:
     from upscaling.monitor.report import write_report
 
     tasks, task = tasks_of(request), visible_task(request, user, run)
-    folder = tasks.folder(task) / "results" / "run"
+    folder = results.run_folder(tasks, task)
     page = folder / "report.html"
     if not page.is_file():
         page = write_report(folder)
@@ -320,12 +329,12 @@ def get_grids() -> list[dict[str, str]]:
 
 @router.post("/tiles", response_model=None)
 async def preview_tiles(body: AreaRequest, request: Request, user: CurrentUser) -> Response:  # noqa: ARG001
-    """Return the tiles of a grid over an area, for a map: names, outlines in degrees, and areas in km²."""
+    """Return the tiles of a grid over an area (names, outlines in degrees, km²) and the number of time steps."""
     most = tasks_of(request).settings.quota.tiles
 
     def answer() -> bytes:
         table = describe.selection(body.aoi, body.grid, most)
-        return orjson.dumps(results.outlines_of(table))
+        return orjson.dumps({**results.outlines_of(table), "steps": describe.steps(body.time)})
 
     return Response(await run_in_threadpool(answer), media_type="application/json")
 

@@ -39,5 +39,11 @@ export async function call(method, path, body, { raw = false, signal } = {}) {
   return content;
 }
 
+// A sentence if a file is too large to be sent: the service would end the connection in the middle of it.
+export function tooLarge(file, most) {
+  const size = file.size / 1e6;
+  return size > most ? t("upload.tooLarge", { name: file.name, size: Math.ceil(size), most }) : null;
+}
+
 export const get = (path, options) => call("GET", path, undefined, options);
 export const post = (path, body, options) => call("POST", path, body, options);

@@ -10,6 +10,7 @@ export const COLOURS = {
   canceled: "#5f6b76",
   failed: "#d03a3a",
 };
+const FILL = 0.55;
 const NO_DATA = { type: "FeatureCollection", features: [] };
 
 let land = null;
@@ -49,21 +50,23 @@ function hatch() {
   return { width: size, height: size, data };
 }
 
-const colour = ["match", ["feature-state", "state"]];
+// The state at the beginning lies in the feature itself, which is cheaper for many tiles; changes come as feature states.
+const state = ["coalesce", ["feature-state", "state"], ["get", "state"]];
+const colour = ["match", state];
 for (const [name, value] of Object.entries(COLOURS)) colour.push(name, value);
 colour.push(COLOURS.created);
 
 function addTileLayers(map) {
   map.addImage("hatch", hatch());
   map.addSource("tiles", { type: "geojson", data: NO_DATA, tolerance: 0.2 });
-  map.addLayer({ id: "tiles", type: "fill", source: "tiles", paint: { "fill-color": colour, "fill-opacity": 0.55 } });
+  map.addLayer({ id: "tiles", type: "fill", source: "tiles", paint: { "fill-color": colour, "fill-opacity": FILL } });
   map.addLayer({
     id: "tiles-failed",
     type: "fill",
     source: "tiles",
     paint: {
       "fill-pattern": "hatch",
-      "fill-opacity": ["case", ["==", ["feature-state", "state"], "failed"], 0.9, 0],
+      "fill-opacity": ["case", ["==", state, "failed"], 0.9, 0],
     },
   });
   map.addLayer({
@@ -76,7 +79,7 @@ function addTileLayers(map) {
         "case",
         ["boolean", ["feature-state", "chosen"], false],
         3,
-        ["==", ["feature-state", "state"], "running"],
+        ["==", state, "running"],
         2,
         0.5,
       ],
@@ -84,10 +87,10 @@ function addTileLayers(map) {
   });
 }
 
-export function featuresOf(outlines) {
+export function featuresOf(outlines, states = {}) {
   const features = [];
   outlines.forEach((rings, id) => {
-    if (rings) features.push({ type: "Feature", id, properties: {}, geometry: { type: "MultiPolygon", coordinates: rings.map((ring) => [ring]) } });
+    if (rings) features.push({ type: "Feature", id, properties: { state: states[id] ?? "created" }, geometry: { type: "MultiPolygon", coordinates: rings.map((ring) => [ring]) } });
   });
   return { type: "FeatureCollection", features };
 }
@@ -108,11 +111,12 @@ export function boundsOf(collection) {
 }
 
 // `outlines`: rings per tile, or null. `states`: [[number, state], …]; only these are changed.
-export function Map({ basemap, outlines, states, area, chosen, raster, drawing, onDrawn, onTile, onPointer }) {
+export function Map({ basemap, outlines, states, area, chosen, raster, drawing, caption, onDrawn, onTile, onPointer }) {
   const box = useRef(null);
   const map = useRef(null);
   const draw = useRef(null);
   const known = useRef({});
+  const shown = useRef(null);
   const [ready, setReady] = useState(false);
   const [failed, setFailed] = useState(null);
   const handlers = useRef({});
@@ -152,26 +156,22 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
     };
   }, []);
 
+  // Changes may come before the map is ready: all that is known is kept, and lies in the tiles when they are shown.
   useEffect(() => {
-    if (!ready) return;
-    const data = outlines ? featuresOf(outlines) : NO_DATA;
-    map.current.removeFeatureState({ source: "tiles" });
-    map.current.getSource("tiles").setData(data);
-    const bounds = boundsOf(data);
-    if (bounds && !area) map.current.fitBounds(bounds, { padding: 40, duration: 0, maxZoom: 13 });
-  }, [ready, outlines]);
-
-  // Changes may come before the map is ready: all that is known is kept, and shown when it is.
-  useEffect(() => {
-    for (const [id, state] of states ?? []) {
-      known.current[id] = state;
-      if (ready) map.current.setFeatureState({ source: "tiles", id }, { state });
+    for (const [id, name] of states ?? []) {
+      known.current[id] = name;
+      if (ready && shown.current === outlines) map.current.setFeatureState({ source: "tiles", id }, { state: name });
     }
   }, [states]);
 
   useEffect(() => {
     if (!ready) return;
-    for (const [id, state] of Object.entries(known.current)) map.current.setFeatureState({ source: "tiles", id }, { state });
+    const data = outlines ? featuresOf(outlines, known.current) : NO_DATA;
+    shown.current = outlines;
+    map.current.removeFeatureState({ source: "tiles" });
+    map.current.getSource("tiles").setData(data);
+    const bounds = boundsOf(data);
+    if (bounds && !area) map.current.fitBounds(bounds, { padding: 40, duration: 0, maxZoom: 13 });
   }, [ready, outlines]);
 
   useEffect(() => {
@@ -190,14 +190,16 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
 
   useEffect(() => {
     if (!ready) return;
-    const shown = map.current;
     if (!raster) return;
-    shown.addSource("raster", { type: "raster", tiles: [raster.url], tileSize: 256, bounds: raster.bounds });
-    shown.addLayer({ id: "raster", type: "raster", source: "raster", paint: { "raster-opacity": raster.opacity } }, "tiles-line");
+    const canvas = map.current;
+    canvas.addSource("raster", { type: "raster", tiles: [raster.url], tileSize: 256, bounds: raster.bounds });
+    canvas.addLayer({ id: "raster", type: "raster", source: "raster", paint: { "raster-opacity": raster.opacity } }, "tiles-line");
+    canvas.setPaintProperty("tiles", "fill-opacity", 0); // the colours of states would be taken for values
     return () => {
       if (map.current === null) return; // removed with all that is on it
-      if (shown.getLayer("raster")) shown.removeLayer("raster");
-      if (shown.getSource("raster")) shown.removeSource("raster");
+      canvas.setPaintProperty("tiles", "fill-opacity", FILL);
+      if (canvas.getLayer("raster")) canvas.removeLayer("raster");
+      if (canvas.getSource("raster")) canvas.removeSource("raster");
     };
   }, [ready, raster?.url]);
 
@@ -237,6 +239,7 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
 
   return html`<div class="map-frame">
     <div class="map" ref=${box} role="application" aria-label="Map" data-ready=${ready ? "yes" : "no"}></div>
+    ${caption && html`<p class="caption">${caption}</p>`}
     ${failed && html`<p class="notice error" role="alert">${failed}</p>`}
   </div>`;
 }

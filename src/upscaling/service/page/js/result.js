@@ -65,6 +65,7 @@ export function Result({ run, facts, pointer, onRaster }) {
     <ul>
       ${chosen.cog && html`<li><a href=${`${files}/${chosen.cog}`} download>${t("results.cog")}</a></li>`}
       <li><a href=${`${files}/${chosen.index}`} download>${t("results.index")}</a></li>
+      <li><a href=${`/v1/runs/${run}/config`} download>${t("results.config")}</a></li>
       <li><a href=${`/v1/runs/${run}/collection`}>${t("results.collection")}</a></li>
       <li><a href=${`/v1/runs/${run}/files/items.parquet`} download>${t("results.items")}</a></li>
     </ul>`;

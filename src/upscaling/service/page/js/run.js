@@ -3,6 +3,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
 import { Map } from "./map.js";
 import { Confirm, Counts, Failed, Notice, Skeleton, duration, number, useLoaded } from "./parts.js";
+import { Publish } from "./publish.js";
 import { Result } from "./result.js";
 import { EstimateView } from "./step_feasibility.js";
 import { change } from "./state.js";
@@ -103,6 +104,7 @@ export function RunView({ run, me }) {
         <${Failures} reasons=${facts.reasons} />
         <${TileFacts} run=${run} tiles=${tiles} chosen=${chosen} onChosen=${setChosen} version=${facts.version} />
         <${Result} run=${run} facts=${facts} pointer=${pointer} onRaster=${setRaster} />
+        ${facts.counts.finished > 0 && ["ended", "stopped", "canceled"].includes(phase) && html`<${Publish} run=${run} me=${me} />`}
         ${facts.counts.finished > 0 && facts.kind === "run" && html`<${RunningEstimate} run=${run} finished=${facts.counts.finished} />`}
       </div>
       <${Map} basemap=${me.basemap} outlines=${outlines} states=${changes} chosen=${chosen} raster=${raster}

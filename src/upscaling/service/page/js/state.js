@@ -51,11 +51,12 @@ export function useDraft() {
 // The configuration of a draft, as the command line has it.
 export function configOf(draft) {
   const chosen = draft.algorithm;
+  const kind = chosen?.kind ?? "openeo";
   const config = {
     run: "run",
     algorithm: { source: chosen?.source ?? "", parameters: draft.parameters },
     area: { aoi: draft.area ? JSON.stringify(draft.area) : "", grid: draft.grid },
-    backend: { kind: chosen?.kind === "ogcapi" ? "ogcapi" : "openeo", url: chosen?.platform ?? "" },
+    backend: kind === "cwl" ? { kind } : { kind, url: chosen?.platform ?? "" },
   };
   const { start, end, step } = draft.time;
   if (start && end) config.time = { start, end, step };

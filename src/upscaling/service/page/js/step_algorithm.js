@@ -1,6 +1,6 @@
 // Step 1: the algorithm.
 import { html, useState } from "../vendor/preact.js";
-import { get, post } from "./api.js";
+import { call, get, post, tooLarge } from "./api.js";
 import { Failed, Notice, Skeleton, useLoaded } from "./parts.js";
 import { change } from "./state.js";
 import { t } from "./texts.js";
@@ -18,12 +18,27 @@ export function AlgorithmStep({ me, draft }) {
     try {
       const described = await post("/v1/describe", { source: card.source, kind: card.kind });
       const platforms = me.platforms.filter((one) => one.kind === (card.kind === "ogcapi" ? "ogcapi" : "openeo"));
-      const platform = card.platform || described.service || platforms[0]?.endpoint || "";
+      const platform = card.kind === "cwl" ? "" : card.platform || described.service || platforms[0]?.endpoint || "";
       change({ algorithm: { ...card, ...described, kind: card.kind, source: card.source, platform }, parameters: {} });
     } catch (error) {
       setProblem(error.message);
     }
     setBusy(false);
+  }
+
+  async function upload(event) {
+    const file = event.target.files[0];
+    if (!file) return;
+    const refusal = tooLarge(file, me.request_mb);
+    setProblem(refusal);
+    if (refusal) return;
+    try {
+      const kept = await call("POST", `/v1/algorithms?name=${encodeURIComponent(file.name)}`, file, { raw: true });
+      await choose({ ...kept, title: file.name, platform: "" });
+    } catch (error) {
+      setProblem(error.message);
+    }
+    event.target.value = "";
   }
 
   return html`<section>
@@ -33,10 +48,10 @@ export function AlgorithmStep({ me, draft }) {
     html`<article class="card chosen">
       <h2>${t("algorithm.chosen")}: ${draft.algorithm.title}</h2>
       <p>${draft.algorithm.description}</p>
-      <label>${t("algorithm.platform")}
+      ${draft.algorithm.kind === "cwl" ? html`<p>${t("algorithm.platform")}: ${t("algorithm.here")}</p>` : html`<label>${t("algorithm.platform")}
         <input list="platforms" value=${draft.algorithm.platform}
           onChange=${(event) => change({ algorithm: { ...draft.algorithm, platform: event.target.value } })} />
-      </label>
+      </label>`}
       <datalist id="platforms">${me.platforms.map((one) => html`<option value=${one.endpoint} />`)}</datalist>
     </article>`}
     ${problem && html`<${Notice}>${problem}<//>`}
@@ -50,6 +65,7 @@ export function AlgorithmStep({ me, draft }) {
       ${found.value?.map(
         (card) => html`<li key=${card.source}>
           <button class="card" disabled=${busy} aria-pressed=${draft.algorithm?.source === card.source} onClick=${() => choose(card)}>
+            ${card.picture && html`<img class="preview" alt="" src=${card.picture} loading="lazy" />`}
             <b>${card.title}</b>
             <span class="clipped">${card.description}</span>
             <small>${card.provider} · ${card.kind} · ${t("algorithm.cost")}: ${card.cost || t("algorithm.unknownCost")}</small>
@@ -63,5 +79,6 @@ export function AlgorithmStep({ me, draft }) {
       </label>
       <button disabled=${busy}>${t("algorithm.use")}</button>
     </form>
+    ${me.uploads && html`<label>${t("algorithm.upload")} <input type="file" accept=".json,.cwl,.yaml,.yml" onChange=${upload} /></label>`}
   </section>`;
 }

@@ -1,6 +1,6 @@
 // Step 2: area, grid and time.
 import { html, useEffect, useState } from "../vendor/preact.js";
-import { call, get, post } from "./api.js";
+import { call, get, post, tooLarge } from "./api.js";
 import { Map } from "./map.js";
 import { Notice, number, useLoaded } from "./parts.js";
 import { change } from "./state.js";
@@ -42,9 +42,11 @@ export function AreaStep({ me, draft }) {
       setTiles(null);
       return;
     }
+    const { start, end, step } = draft.time;
+    const time = start && end ? { start, end, step } : null;
     const stop = new AbortController();
     const wait = setTimeout(() => {
-      post("/v1/tiles", { aoi: draft.area, grid: draft.grid }, { signal: stop.signal }).then(setTiles, (error) => {
+      post("/v1/tiles", { aoi: draft.area, grid: draft.grid, time }, { signal: stop.signal }).then(setTiles, (error) => {
         if (error.name !== "AbortError") {
           setTiles(null);
           setProblem(error.message);
@@ -55,12 +57,14 @@ export function AreaStep({ me, draft }) {
       clearTimeout(wait);
       stop.abort();
     };
-  }, [draft.area, draft.grid]);
+  }, [draft.area, draft.grid, draft.time]);
 
   async function upload(event) {
     const file = event.target.files[0];
     if (!file) return;
-    setProblem(null);
+    const refusal = tooLarge(file, me.request_mb);
+    setProblem(refusal);
+    if (refusal) return;
     try {
       const read = await call("POST", `/v1/area?name=${encodeURIComponent(file.name)}`, file, { raw: true });
       change({ area: read.geometry });
@@ -87,6 +91,12 @@ export function AreaStep({ me, draft }) {
           <button aria-pressed=${drawing} onClick=${() => setDrawing(!drawing)}>${t("area.draw")}</button>
           <button onClick=${() => change({ area: null })} disabled=${!draft.area}>${t("area.clear")}</button>
         </div>
+        <p class="count" role="status">
+          ${tiles ? t("area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : t("area.none")}
+          ${tiles?.steps && html`<br />${t("area.steps", { steps: number(tiles.steps), jobs: number(tiles.steps * tiles.tiles.length) })}`}
+        </p>
+        ${problem && html`<${Notice}>${problem}<//>`}
+        ${tiles?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
         <label>${t("area.upload")} <input type="file" onChange=${upload} /></label>
         <form onSubmit=${applyBox}>
           <label>${t("area.box")} <input value=${box} onInput=${(event) => setBox(event.target.value)} inputmode="text" /></label>
@@ -107,16 +117,11 @@ export function AreaStep({ me, draft }) {
           <label>${t("area.end")} <input type="date" value=${draft.time.end} onChange=${time("end")} /></label>
           <label>${t("area.step")}
             <select onChange=${time("step")}>
-              ${["day", "dekad", "month", "year"].map((step) => html`<option value=${step} selected=${step === draft.time.step}>${step}</option>`)}
+              ${["day", "week", "dekad", "month", "quarter", "season", "year"].map((step) => html`<option value=${step} selected=${step === draft.time.step}>${step}</option>`)}
             </select>
           </label>
           <small>${!(draft.time.start && draft.time.end) && t("area.noTime")}</small>
         </fieldset>
-        <p class="count" role="status">
-          ${tiles ? t("area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : t("area.none")}
-        </p>
-        ${tiles?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
-        ${problem && html`<${Notice}>${problem}<//>`}
       </div>
       <${Map} basemap=${me.basemap} outlines=${tiles?.outlines} area=${draft.area} drawing=${drawing}
         onDrawn=${(geometry) => { setDrawing(false); change({ area: geometry }); }} />

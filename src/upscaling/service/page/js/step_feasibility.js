@@ -35,6 +35,25 @@ export function EstimateView({ estimate }) {
   </div>`;
 }
 
+function Platforms({ rows }) {
+  const range = (value, show) => (value ? `${show(value.p50)} (${show(value.p10)} – ${show(value.p90)})` : t("feasibility.unknown"));
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("compare.title")}><table>
+    <thead><tr>
+      ${["compare.platform", "compare.possible", "feasibility.cost", "feasibility.time", "compare.slots", "compare.against"].map((name) => html`<th scope="col">${t(name)}</th>`)}
+    </tr></thead>
+    <tbody>${rows.map(
+      (row) => html`<tr>
+        <th scope="row">${row.platform}</th>
+        <td class=${row.possible}><b>${row.possible}</b></td>
+        <td>${range(row.cost, number)} ${row.cost ? row.currency : ""}</td>
+        <td>${range(row.seconds, duration)}</td>
+        <td>${row.slots}</td>
+        <td>${row.refusals.join("; ")}</td>
+      </tr>`,
+    )}</tbody>
+  </table></div>`;
+}
+
 export function FeasibilityStep({ draft }) {
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -65,6 +84,7 @@ export function FeasibilityStep({ draft }) {
 function Planned({ run, draft }) {
   const [asking, setAsking] = useState(false);
   const [pilot, setPilot] = useState(12);
+  const [rows, setRows] = useState(null);
   const [problem, setProblem] = useState(null);
   const facts = useLoaded((signal) => get(`/v1/runs/${run}`, { signal }), [run]);
   const working = facts.value && ["queued", "running"].includes(facts.value.phase);
@@ -85,6 +105,18 @@ function Planned({ run, draft }) {
     }
   }
 
+  useEffect(() => setRows(null), [run]);
+
+  async function compare() {
+    setRows("asked");
+    try {
+      setRows(await get(`/v1/runs/${run}/compare`));
+    } catch (error) {
+      setRows(null);
+      setProblem(error.message);
+    }
+  }
+
   if (facts.error?.status === 404) return html`<${Notice}>${facts.error.message} <button class="link" onClick=${() => change({ run: null })}>${t("feasibility.make")}</button><//>`;
   if (facts.error) return html`<${Failed} error=${facts.error} retry=${facts.retry} />`;
   if (!facts.value) return html`<${Skeleton} lines=${5} />`;
@@ -101,5 +133,10 @@ function Planned({ run, draft }) {
     </div>
     ${problem && html`<${Notice}>${problem}<//>`}
     ${asking && html`<${Confirm} text=${t("feasibility.pilotAsk", { number: pilot, platform: draft.algorithm?.platform ?? "" })} onYes=${start} onNo=${() => setAsking(false)} />`}
+    <h2>${t("compare.title")}</h2>
+    <p>${t("compare.lead")}</p>
+    ${rows === null && html`<button onClick=${compare}>${t("compare.ask")}</button>`}
+    ${rows === "asked" && html`<${Skeleton} lines=${3} />`}
+    ${Array.isArray(rows) && html`<${Platforms} rows=${rows} />`}
   </div>`;
 }
