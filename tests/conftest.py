@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest_plugins = ["tests.containers"]
+# Slots of accounts are counted over all runs of a machine: those of tests are no matter to anybody else.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="upscaling-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 ROOT = Path(__file__).resolve().parents[1]
 # Of these parts there is one on a machine: where `pytest -n` shares files out, the tests of these follow each other.
 ONE_OF = {"slurm", "podman", "image_registry"}

@@ -119,6 +119,7 @@ class Authenticator:
             token = self._tokens.get(user)
         if token is None:
             return None
+        found["UPSCALING_ACCOUNT"] = user  # tokens change, and slots are counted for each account
         found[platform.exchange.get("token_env", "OPENEO_AUTH_TOKEN")] = _exchanged(token, platform.exchange)
         return found
 

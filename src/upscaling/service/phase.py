@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from upscaling.util.files import read_json, write_json
+from upscaling.util.process import start_of
 
-__all__ = ["Phase", "alive", "read_phase", "run_folder", "start_of", "write_phase"]
+__all__ = ["Phase", "alive", "read_phase", "run_folder", "write_phase"]
 
 Name = Literal["draft", "queued", "running", "paused", "canceled", "ended", "stopped"]
 
@@ -71,15 +72,6 @@ def write_phase(folder: Path, phase: Phase) -> Phase:
 def run_folder(folder: Path) -> Path:
     """Return the run folder of a task: the one in its ``results`` that has a plan."""
     return next((folder / "results").glob("*/plan")).parent
-
-
-def start_of(pid: int) -> int:
-    """Return when a process began, in the kernel's ticks; 0 if there is no such process, or it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] == "Z" else int(fields[19])
 
 
 def alive(phase: Phase) -> bool:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.service.auth import User
-from upscaling.service.phase import run_folder, start_of
+from upscaling.service.phase import run_folder
 from upscaling.service.settings import ServiceSettings, Target
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 from upscaling.util.files import read_json, write_json
-from upscaling.util.process import own_environment
+from upscaling.util.process import own_environment, start_of
 
 __all__ = ["dry_run", "publication", "publish", "target_of"]
 

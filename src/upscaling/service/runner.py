@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from upscaling.service.phase import Phase, alive, read_phase, run_folder, start_of, write_phase
+from upscaling.service.phase import Phase, alive, read_phase, run_folder, write_phase
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.states import FINAL, RunStates
+from upscaling.util.process import start_of
 
 __all__ = ["Runner"]
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 from upscaling.errors import UpscalingError
 
-__all__ = ["own_environment", "own_program", "run_in_front", "tool_path"]
+__all__ = ["own_environment", "own_program", "run_in_front", "start_of", "tool_path"]
 
 _SYSTEM = ("/bin", "/sbin", "/usr")
 
@@ -46,6 +46,15 @@ def own_program(name: str) -> str | None:
 def own_environment() -> dict[str, str]:
     """Return the environment in which this installation's programs are found, activated or not."""
     return {**os.environ, "PATH": tool_path()}
+
+
+def start_of(pid: int) -> int:
+    """Return when a process began, in the kernel's ticks; 0 if there is no such process, or it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] == "Z" else int(fields[19])
 
 
 def run_in_front(

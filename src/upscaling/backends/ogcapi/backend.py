@@ -17,6 +17,7 @@ from upscaling.backends.ogcapi.same_inputs import canonical
 from upscaling.binding.secret_values import revealed
 from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient
 from upscaling.errors import ConfigError, ErrorClass, PlatformError, UpscalingError
+from upscaling.jobs.account_slots import AccountSlots
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt
 from upscaling.jobs.remote_job import run_remote
@@ -52,7 +53,7 @@ class OgcApiBackend:
     def __init__(self, config: OgcApiBackendConfig, *, url: str, run_folder: Path) -> None:
         self.config, self.url, self.run_folder = config, url, run_folder
         self._registry = Registry(run_folder, url)
-        self.places = SlotPool(config.slots)
+        self.places = SlotPool(config.slots, AccountSlots(self.url, config.slots))
         self.durations = Durations(shortest=config.poll_seconds[0])
 
     @cached_property

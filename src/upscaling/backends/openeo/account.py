@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from upscaling.backends.openeo.jobs import JobWatch, StartGate
 from upscaling.backends.openeo.session import Session
 from upscaling.errors import ErrorClass
+from upscaling.jobs.account_slots import AccountSlots
 from upscaling.jobs.remote_job import PlatformError
 from upscaling.util.files import digest
 from upscaling.util.text import plain_text
@@ -41,7 +42,7 @@ class Account:
     def __init__(self, config: OpenEOBackendConfig, url: str) -> None:
         self.session = Session(url, config.auth, seconds=config.request_seconds)
         longest = config.outage_hours * 3600
-        self.gate = StartGate(config.slots, longest)
+        self.gate = StartGate(config.slots, longest, AccountSlots(url, config.slots))
         self.watch = JobWatch(self._news_of, config.poll_seconds[0], longest)
         self._accepted = frozenset(config.federation_without)
         self._limited = True  # whether the platform takes ``limit``

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from upscaling.errors import ErrorClass
+from upscaling.jobs.account_slots import AccountSlots
 from upscaling.jobs.remote_job import PlatformError
 
 __all__ = ["JobWatch", "StartGate"]
@@ -20,6 +21,7 @@ _LIMIT = re.compile(r"limit\D{0,20}\((\d+)\)", re.IGNORECASE)
 _LIMIT_HOLDS = 600.0  # s; then a larger one may have been granted
 _FIRST_REFUSAL, _LONGEST_REFUSAL = 2.0, 60.0  # s
 _NO_PLACE = 15.0  # s; the end of this run's jobs is noticed at once, this is for the jobs of others
+_OTHER_RUNS = 2.0  # s; their jobs have the account's slots, and nobody tells when one ends
 _STARTS_AT_ONCE = 4
 
 
@@ -104,12 +106,14 @@ class StartGate:
     ----------
     slots
         Jobs that may be under way at the same time, whatever the platform allows; None for no such bound.
+    shared
+        Slots of the account, which other runs of this machine use too.
     longest
         Seconds that the platform may ask to wait.
     """
 
-    def __init__(self, slots: int | None = None, longest: float = 3600.0) -> None:
-        self._slots, self._longest = slots, longest
+    def __init__(self, slots: int | None = None, longest: float = 3600.0, shared: AccountSlots | None = None) -> None:
+        self._slots, self._longest, self._shared = slots, longest, shared
         self._shut: str | None = None
         self._lock = threading.Condition()
         self._starting = threading.BoundedSemaphore(_STARTS_AT_ONCE)
@@ -172,6 +176,8 @@ class StartGate:
                 self._limit = None
             if len(self._active) >= self._places:
                 return _NO_PLACE
+            if self._shared is not None and not self._shared.take(job_id):
+                return _OTHER_RUNS
             self._active.add(job_id)
             return None
 
@@ -203,6 +209,8 @@ class StartGate:
     def taken(self, job_id: str) -> None:
         """Note that a job has a place: it was started by an earlier process, say."""
         with self._lock:
+            if job_id not in self._active and self._shared is not None:
+                self._shared.hold(job_id)
             self._active.add(job_id)
 
     def left(self, job_id: str, *, freed: bool = True) -> None:
@@ -210,6 +218,8 @@ class StartGate:
         with self._lock:
             if job_id in self._active:
                 self._active.discard(job_id)
+                if self._shared is not None:
+                    self._shared.leave(job_id)
                 if freed:
                     self._closed_until, self._refusals = 0.0, 0
                     self._tickets = min(self._tickets + 1, self._limit or self._slots or 1)

@@ -1,0 +1,137 @@
+"""Slots of a platform account that all runs of this machine share: one small file per job that is under way."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from upscaling.util.files import digest
+from upscaling.util.process import start_of
+
+__all__ = ["AccountSlots"]
+
+log = logging.getLogger(__name__)
+
+_ABANDONED = 900.0  # s that a job of a process that is gone keeps its slot: it may still run on the platform
+_WISH = 30.0  # s that a run counts as waiting after it was refused a slot
+# variables that tell who logs in; no secrets are among them
+_WHO = re.compile(r"UPSCALING_ACCOUNT|(OPENEO_AUTH|OGCAPI)_(USERNAME|USER|CLIENT_ID)")
+_JOB, _WAITS = "job-", "waits-"
+
+
+class AccountSlots:
+    """How many jobs all runs of this machine may have on one account; safe to use from many processes and threads.
+
+    A slot belongs to a job until its run gives it back. Where several runs wait, none takes more than its share while
+    another has less. Jobs of a killed run keep their slots until the run is continued, for 15 minutes at most.
+
+    Parameters
+    ----------
+    platform
+        Address of the platform.
+    limit
+        Jobs at the same time.
+    """
+
+    def __init__(self, platform: str, limit: int) -> None:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        who = [value for name, value in sorted(os.environ.items()) if _WHO.fullmatch(name)]
+        self._folder = state / "upscaling" / "slots" / digest([socket.gethostname(), platform, who])[:24]
+        self._limit = limit
+        self._owner = [os.getpid(), start_of(os.getpid())]
+        self._usable = True
+
+    def take(self, job: str) -> bool:
+        """Take a slot for a job; return whether there was one. A job that has one keeps it."""
+        with self._locked() as usable:
+            if not usable:
+                return True
+            jobs = self._jobs()
+            name = _file(job)
+            waits = self._folder / f"{_WAITS}{os.getpid()}"
+            if name not in jobs and not self._may_take(jobs):
+                waits.touch()
+                return False
+            waits.unlink(missing_ok=True)
+            self._write(name)
+            return True
+
+    def hold(self, job: str) -> None:
+        """Note a job that is under way already, though there may be no slot."""
+        with self._locked() as usable:
+            if usable:
+                self._write(_file(job))
+
+    def leave(self, job: str) -> None:
+        """Give a job's slot back."""
+        with suppress(OSError):
+            (self._folder / _file(job)).unlink()
+
+    def _may_take(self, jobs: dict[str, Any]) -> bool:
+        if len(jobs) >= self._limit:
+            return False
+        mine = sum(owner == self._owner for owner in jobs.values())
+        others = self._waiting()
+        return not others or mine < max(1, self._limit // (others + 1))
+
+    def _waiting(self) -> int:
+        """Return how many other runs were refused a slot a moment ago."""
+        count = 0
+        for path in self._folder.glob(f"{_WAITS}*"):
+            pid = int(path.name.removeprefix(_WAITS))
+            if pid != os.getpid() and start_of(pid) and time.time() - path.stat().st_mtime < _WISH:
+                count += 1
+            elif not start_of(pid):
+                path.unlink(missing_ok=True)
+        return count
+
+    def _jobs(self) -> dict[str, Any]:
+        """Return file -> owner of the jobs that have a slot."""
+        found: dict[str, Any] = {}
+        for path in self._folder.glob(f"{_JOB}*"):
+            try:
+                owner = json.loads(path.read_text())
+                age = time.time() - path.stat().st_mtime
+            except (OSError, ValueError):
+                continue
+            if start_of(owner[0]) != owner[1] and age > _ABANDONED:
+                path.unlink(missing_ok=True)
+            else:
+                found[path.name] = owner
+        return found
+
+    def _write(self, name: str) -> None:
+        (self._folder / name).write_text(json.dumps(self._owner))
+
+    @contextmanager
+    def _locked(self) -> Iterator[bool]:
+        """Hold the folder's lock; yield False where it cannot be written: slots are then those of this run alone."""
+        if not self._usable:
+            yield False
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            self._usable = False
+            log.warning("%s; other runs on this account are not counted", error)
+            yield False
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield True
+        finally:
+            os.close(descriptor)
+
+
+def _file(job: str) -> str:
+    return f"{_JOB}{digest([job])[:24]}"
