@@ -103,7 +103,8 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     shown = page.evaluate("() => document.querySelector('.map').map.queryRenderedFeatures({layers: ['tiles']}).length")
     assert shown >= tiles
     states = (
-        "() => document.querySelector('.map').map.queryRenderedFeatures({layers: ['tiles']}).map(f => f.state.state)"
+        "() => document.querySelector('.map').map.queryRenderedFeatures({layers: ['tiles']})"
+        ".map(f => f.state.state ?? f.properties.state)"
     )
     assert set(page.evaluate(states)) == {"finished"}
     browser.accessible()
