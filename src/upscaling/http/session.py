@@ -39,7 +39,7 @@ def new_session(
     import requests.adapters
 
     session: Any = _session_class()()
-    session.silence, session.largest = seconds, largest
+    session.silence, session.largest, session.settings = seconds, largest, {}
     session.auth = _no_netrc
     session.max_redirects = MOST_REDIRECTS
     for scheme in ("http://", "https://"):
@@ -54,6 +54,16 @@ def _session_class() -> Any:
 
     class Session(requests.Session):
         silence, largest = ANSWER_SECONDS, LARGEST_ANSWER
+        settings: dict[Any, Any]
+
+        def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+            """Return requests' own settings, once for an origin: it reads the whole environment for every request."""
+            if proxies or verify is not None or cert is not None:
+                return super().merge_environment_settings(url, proxies, stream, verify, cert)
+            known = (origin(str(url)), stream, self.verify, self.cert)
+            if known not in self.settings:
+                self.settings[known] = super().merge_environment_settings(url, {}, stream, verify, cert)
+            return dict(self.settings[known])
 
         def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
             """Send as requests does, but read a whole body only up to the limits of a Reply."""
