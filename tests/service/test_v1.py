@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
+import zipfile
+from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from tests.servers import EmbeddedBackend
@@ -76,6 +80,72 @@ def test_a_result_is_published_and_platforms_are_compared(service: Service, back
     assert done["record"]["collection"] == f"{_products(service)}/{collection['id']}/collection.json"
     config = service.call("GET", f"/v1/runs/{run}/config").text
     assert "very-secret" not in config + (service.folder / "service.log").read_text()
+
+
+SQUARE = [[11, 46], [11.1, 46], [11.1, 46.1], [11, 46.1], [11, 46]]
+CROSSED = [[11, 46], [11.1, 46.1], [11.1, 46], [11, 46.1], [11, 46]]
+
+
+def _shapefile(folder: Path, *, whole: bool) -> bytes:
+    """A shapefile without its .prj: all other parts as a zip, or the .shp alone."""
+    import geopandas
+    import shapely
+
+    geopandas.GeoDataFrame(geometry=[shapely.Polygon(SQUARE)], crs=4326).to_file(folder / "a.shp")
+    if not whole:
+        return (folder / "a.shp").read_bytes()
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        for ending in ("shp", "shx", "dbf"):
+            archive.write(folder / f"a.{ending}", f"a.{ending}")
+    return (folder / "a.zip").read_bytes()
+
+
+def test_areas_as_people_give_them(service: Service, tmp_path: Path) -> None:
+    """One sentence that names the file and what would be right, and no path of the service's."""
+    for name, content, words in (
+        ("fields.zip", _shapefile(tmp_path, whole=True), "fields.zip: has no CRS (a shapefile needs its .prj)"),
+        ("fields.shp", _shapefile(tmp_path, whole=False), "fields.shp: a shapefile is several files"),
+        ("fields.geojson", b"{nonsense", "fields.geojson: cannot be read as a vector file"),
+        ("fields.geojson", b'{"type": "FeatureCollection", "features": []}', "fields.geojson is empty"),
+        ("fields.geojson", b"", "the file is empty"),
+        ("fields.geojson", b" " * 33_000_000, "32 MB"),
+    ):
+        answer = service.call("POST", f"/v1/area?name={name}", data=content)
+        assert answer.status_code in {413, 422}, name
+        message = answer.json()["message"]
+        assert words in message, message
+        assert "/tmp" not in message, message
+    crossed = json.dumps({"type": "Polygon", "coordinates": [CROSSED]})
+    repaired = service.call("POST", "/v1/area?name=fields.geojson", data=crossed).json()
+    assert repaired["geometry"]["type"] == "MultiPolygon"
+    assert repaired["notices"]
+    area = {"type": "Polygon", "coordinates": [SQUARE]}
+    for change, words in (
+        ({"grid": "none-such"}, "grid: there is no grid"),
+        ({"aoi": {"type": "Polygon", "coordinates": [[[100, 95], [101, 95], [101, 96], [100, 95]]]}}, "aoi: "),
+        ({"time": {"start": "2023-07-01", "end": "2023-06-01", "step": "month"}}, "time.end: must lie after"),
+        ({"time": {"start": "2023-06-01", "end": "2023-07-01", "step": "fortnight"}}, "time.step: "),
+    ):
+        answer = service.call("POST", "/v1/tiles", json={"aoi": area, "grid": "utm-5km", **change})
+        assert (answer.status_code, words in answer.json()["message"]) == (422, True), answer.text
+
+
+def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastapi.testclient import TestClient
+
+    from upscaling.service.app import make_app
+    from upscaling.service.settings import ServiceSettings
+    from upscaling.service.tasks import Tasks
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Tasks, "from_config", full)
+    client = TestClient(make_app(ServiceSettings(folder=tmp_path)), raise_server_exceptions=False)
+    answer = client.post("/v1/runs", json={"config": {}})
+    assert (answer.status_code, answer.json()["error_code"]) == (507, "INSUFFICIENT_STORAGE")
+    assert "disk of the service is full" in answer.json()["message"]
+    client.close()
 
 
 def _products(service: Service) -> str:

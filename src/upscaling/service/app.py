@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import time
@@ -69,6 +70,7 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(UpscalingError, _failed)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OSError, _of_the_system)
     app.add_exception_handler(Exception, _unforeseen)
     app.get("/health", tags=["operation"], responses={503: {}})(health)
     app.get("/metrics", tags=["operation"], include_in_schema=False)(metrics.answer)
@@ -196,6 +198,15 @@ def _failed(request: Request, error: Exception) -> Response:
 def _http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)
+
+
+def _of_the_system(request: Request, error: Exception) -> Response:
+    """Say that the disk is full, which an operator can change; anything else is not foreseen."""
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        log.error("request %s: the disk is full", getattr(request.state, "correlation", "-"))
+        words = "the disk of the service is full: nothing was kept or sent; please tell its operator and try again"
+        return _error(request, 507, "INSUFFICIENT_STORAGE", words)
+    return _unforeseen(request, error)
 
 
 def _unforeseen(request: Request, error: Exception) -> Response:

@@ -29,6 +29,33 @@ NAMES = {
 FINAL = frozenset({"finished", "canceled", "failed"})
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """What all tiles of a run come to, at one version of their states."""
+
+    version: int
+    counts: dict[str, int]
+    costs: float | None
+    reasons: dict[str, int]
+    latest: str
+
+
+def _summed(states: list[TileState], version: int) -> _Sums:
+    from upscaling.jobs.failures import without_particulars
+
+    counts = dict.fromkeys(("created", "queued", "running", "finished", "canceled", "failed"), 0)
+    reasons: dict[str, int] = {}
+    words: dict[str, str] = {}
+    for state in states:
+        counts[NAMES[state.state]] += 1
+        if state.state == "failed":
+            reason = words.setdefault(without_particulars(state.error or ""), state.error or "no reason was given")
+            reasons[reason] = reasons.get(reason, 0) + 1
+    costs = [state.spent for state in states if state.spent is not None]
+    latest = max((state.updated for state in states), default="")
+    return _Sums(version, counts, sum(costs) if costs else None, reasons, latest)
+
+
 @dataclass
 class RunStates:
     """What is known of the tiles of one run; safe to use from many threads.
@@ -51,7 +78,7 @@ class RunStates:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._rendered: tuple[int, bytes] | None = None
+        self._kept: _Sums | None = None
         self._load()
 
     def _load(self) -> None:
@@ -118,27 +145,26 @@ class RunStates:
 
     def counts(self) -> dict[str, int]:
         """Return how many tiles are in each state of the contract."""
-        counted = dict.fromkeys(("created", "queued", "running", "finished", "canceled", "failed"), 0)
-        for state in self.states:
-            counted[NAMES[state.state]] += 1
-        return counted
+        return dict(self._sums().counts)
 
     def costs(self) -> float | None:
         """Return what the tiles have cost so far, in the platform's unit; None if it told no costs."""
-        known = [state.spent for state in self.states if state.spent is not None]
-        return sum(known) if known else None
+        return self._sums().costs
 
     def reasons(self) -> dict[str, int]:
         """Return why tiles failed, and how many for each reason."""
-        from upscaling.jobs.failures import without_particulars
+        return dict(self._sums().reasons)
 
-        counted: dict[str, int] = {}
-        words: dict[str, str] = {}
-        for state in self.states:
-            if state.state == "failed":
-                reason = words.setdefault(without_particulars(state.error or ""), state.error or "no reason was given")
-                counted[reason] = counted.get(reason, 0) + 1
-        return counted
+    def latest(self) -> str:
+        """Return when a tile last changed, RFC 3339; empty if none ever did."""
+        return self._sums().latest
+
+    def _sums(self) -> _Sums:
+        """Return sums over all tiles, made once for each version: status requests come far more often than changes."""
+        version, kept = self.version, self._kept
+        if kept is None or kept.version != version:
+            kept = self._kept = _summed(self.states, version)
+        return kept
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return the planned work of every tile: ``parameters``, ``tile`` and ``time``, in the order of the plan."""

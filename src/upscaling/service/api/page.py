@@ -130,7 +130,7 @@ def _area(content: bytes, name: str) -> Response:
     import shapely
 
     from upscaling.area.aoi import read_aoi
-    from upscaling.errors import UpscalingError
+    from upscaling.errors import ConfigError, UpscalingError
 
     suffix = "".join(Path(Path(name).name).suffixes[-2:])[:20]
     if not content:
@@ -141,9 +141,18 @@ def _area(content: bytes, name: str) -> Response:
         try:
             area = read_aoi(str(path))
         except UpscalingError as error:
-            raise RefusedError(str(error).replace(str(path), Path(name).name)) from None
+            words = error.message if isinstance(error, ConfigError) else str(error)
+            raise RefusedError(_of_the_file(words, path, Path(name).name)) from None
     geometry = orjson.loads(shapely.to_geojson(area.geometry))
     return Response(orjson.dumps({"geometry": geometry, "notices": list(area.notices)}), media_type="application/json")
+
+
+def _of_the_file(words: str, path: Path, name: str) -> str:
+    """Return a message about an uploaded file with its own name in place of where it lies here."""
+    if path.suffix.lower() == ".shp":
+        return f"{name}: a shapefile is several files (.shp, .shx, .dbf, .prj): put them into one .zip"
+    told = words.replace(f"{path.parent}/", "").replace(path.name, name)
+    return told if told.startswith(name) else f"{name}: {told}"
 
 
 @router.get("/runs/{run}/estimate", response_model=None)

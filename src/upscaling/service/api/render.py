@@ -79,9 +79,10 @@ def _time(moment: dt.datetime) -> str:
 
 
 def _updated(task: Task, states: RunStates) -> dt.datetime:
-    latest = max((state.updated for state in states.states), default="")
     try:
-        changed = dt.datetime.fromisoformat(latest.replace("Z", "+00:00")).astimezone(dt.UTC).replace(tzinfo=None)
+        changed = (
+            dt.datetime.fromisoformat(states.latest().replace("Z", "+00:00")).astimezone(dt.UTC).replace(tzinfo=None)
+        )
     except ValueError:
         return task.updated
     return max(task.updated, changed)

@@ -33,6 +33,7 @@ export function AreaStep({ me, draft }) {
   const [box, setBox] = useState("");
   const [problem, setProblem] = useState(null);
   const [tiles, setTiles] = useState(null);
+  const [notices, setNotices] = useState([]);
   const grids = useLoaded((signal) => get("/v1/grids", { signal }), []);
   const names = useLoaded(loadCountries, []);
 
@@ -62,12 +63,14 @@ export function AreaStep({ me, draft }) {
   async function upload(event) {
     const file = event.target.files[0];
     if (!file) return;
+    setNotices([]);
     const refusal = tooLarge(file, me.request_mb);
     setProblem(refusal);
     if (refusal) return;
     try {
       const read = await call("POST", `/v1/area?name=${encodeURIComponent(file.name)}`, file, { raw: true });
       change({ area: read.geometry });
+      setNotices(read.notices);
     } catch (error) {
       setProblem(error.message);
     }
@@ -96,7 +99,7 @@ export function AreaStep({ me, draft }) {
           ${tiles?.steps && html`<br />${t("area.steps", { steps: number(tiles.steps), jobs: number(tiles.steps * tiles.tiles.length) })}`}
         </p>
         ${problem && html`<${Notice}>${problem}<//>`}
-        ${tiles?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
+        ${[...notices, ...(tiles?.notices ?? [])].map((line) => html`<${Notice} kind="note">${line}<//>`)}
         <label>${t("area.upload")} <input type="file" onChange=${upload} /></label>
         <form onSubmit=${applyBox}>
           <label>${t("area.box")} <input value=${box} onInput=${(event) => setBox(event.target.value)} inputmode="text" /></label>
