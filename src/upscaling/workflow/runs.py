@@ -129,13 +129,23 @@ class Runs:
         if run is not None:
             run.job_ended()
         if failed and job.restart_times > job.attempt - 1:
-            return  # Snakemake runs it again
+            if run is None or not self._failed_for_good(job, run):
+                return  # Snakemake runs it again
+            # Not by the property, which would count the job's resources anew while they are given back.
+            job._attempt = job.restart_times + 1
         if failed and run is not None:
             run.failed = True
         if failed and not self.workflow.execution_settings.keep_going:
             for other in self.runs.values():
                 if other.queue.open:
                     other.queue.stop("a job failed, and --keep-going was not asked for")
+
+    def _failed_for_good(self, job: Any, run: Run) -> bool:
+        if self._kind(job.rule) != "cwl":
+            return False
+        from upscaling.backends.cwl.attempts import failed_for_good  # needed after a failure only
+
+        return failed_for_good(run.folder, [Path(str(output)).parent.name for output in job.output])
 
     def end(self) -> None:
         """After the last job: end the processes; say what is missing of each run that is not complete."""

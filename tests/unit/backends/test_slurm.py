@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from upscaling.backends.cwl.attempts import final
+from upscaling.backends.cwl.attempts import failed_for_good, final
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,33 @@ def test_a_job_that_begins_anew_leaves_failed_tiles_alone(
     assert final(receipt, attempt) is ends
     receipt.error = {"class": "out-of-memory"}
     assert not final(receipt, attempt), "a tile that ran out of memory is to be tried with more"
+
+
+NOW, BEFORE = "2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
+
+
+def _said(state: str, error_class: str | None = None, updated: str = NOW) -> dict[str, object]:
+    return {"state": state, "updated": updated, "error": error_class and {"class": error_class, "message": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("receipts", "expected"),
+    [
+        ([_said("failed", "permanent")], True),
+        ([_said("done", updated=BEFORE), _said("failed", "bad-output")], True),
+        ([_said("failed", "permanent"), _said("failed", "out-of-memory")], False),
+        ([_said("failed", "transient")], False),
+        ([_said("failed", "permanent", BEFORE)], False),  # of an earlier run: this job never came to it
+        ([_said("failed", "permanent"), _said("started")], False),  # its job was ended by SLURM
+        ([_said("failed", "permanent"), None], False),
+        ([_said("done"), _said("done")], False),  # what failed is no tile
+    ],
+)
+def test_a_job_is_not_submitted_again_if_no_try_would_help(
+    tmp_path: Path, receipts: list[dict[str, object] | None], expected: bool
+) -> None:
+    (tmp_path / "receipts").mkdir()
+    for number, receipt in enumerate(receipts):
+        if receipt is not None:
+            (tmp_path / "receipts" / f"t{number}.json").write_text(json.dumps(receipt))
+    assert failed_for_good(tmp_path, [f"t{number}" for number in range(len(receipts))]) is expected

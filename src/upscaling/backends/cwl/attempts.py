@@ -20,7 +20,7 @@ from upscaling.util.files import read_json
 if TYPE_CHECKING:
     from upscaling.config.cwl import CwlBackendConfig
 
-__all__ = ["Needs", "failures_of", "final", "grown", "needs", "restore", "settle", "slurm_facts"]
+__all__ = ["Needs", "failed_for_good", "failures_of", "final", "grown", "needs", "restore", "settle", "slurm_facts"]
 
 RETRIED = (ErrorClass.MEMORY, ErrorClass.TIME, ErrorClass.LOST, ErrorClass.TRANSIENT)
 _BEGAN = time.time()
@@ -82,6 +82,22 @@ def final(receipt: Receipt, attempt: int) -> bool:
     job = slurm_facts().get("slurm_job")
     # SLURM runs a job anew whose node is lost while it ends, with all its tiles, and knows nothing of attempts.
     return job is not None and job == receipt.facts.get("slurm_job") and slurm.began(job) > receipt.updated
+
+
+def failed_for_good(run_folder: Path, tiles: Iterable[str]) -> bool:
+    """Whether every tile of a job that failed is done, or failed since this process began so that no try helps."""
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(_BEGAN))
+    failed = False
+    for tile in tiles:
+        try:
+            said = read_json(run_folder / "receipts" / f"{tile}.json")
+            known = said["state"] == "failed" and said["updated"] >= since
+            if said["state"] != "done" and not (known and said["error"]["class"] not in RETRIED):
+                return False
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
+        failed = failed or said["state"] == "failed"
+    return failed
 
 
 def settle(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) -> None:
