@@ -164,6 +164,8 @@ class LogHandler(LogHandlerBase):
             self._usual.emit(record)
             return
         self._running.discard(job["jobid"])
+        if _interrupted():  # it did not fail
+            return
         self._failed.add(job["jobid"])
         if not self._jobs.get(job["jobid"], {}).get("local"):
             self._say_reasons(tiles, job)
@@ -207,6 +209,14 @@ class LogHandler(LogHandlerBase):
 
         runs = current_runs()
         return (runs and runs.running()) or len(self._running & set(self._jobs))
+
+
+def _interrupted() -> bool:
+    """Return whether this Snakemake was told to end: its jobs end, and none of that is a failure."""
+    from upscaling.workflow.runs import current_runs
+
+    runs = current_runs()
+    return runs is not None and runs.interrupted
 
 
 def _tile_rules() -> set[str]:

@@ -203,7 +203,7 @@ def logged(log: str | None, what: str) -> Iterator[None]:
         _say(f"error: {what}: {error}")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        _say(f"{what}: detached; a remote job goes on and is found again by the next run")
+        _say(f"{what}: interrupted; the next run goes on with it, and with its remote job if there is one")
         raise SystemExit(130) from None
     except Exception as error:
         with suppress(OSError):  # the log's disk may be the full one

@@ -161,8 +161,10 @@ class Run:
                 "their remote jobs go on and are found again by the next run"
                 f" (`upscaling cancel {self.name}` cancels them)"
             )
-            after = remote if self.config.backend.kind != "cwl" else "the next run goes on with them"
-            self._snakemake.say(f"interrupted: {running} tiles of {self.name} were running; {after}")
+            after = remote if self.config.backend.kind != "cwl" else "the next run goes on there"
+            what = "job" if getattr(self.config.backend, "chunk", 1) > 1 else "tile"  # of several tiles
+            what, were = (what, "was") if running == 1 else (f"{what}s", "were")
+            self._snakemake.say(f"interrupted: {running} {what} of {self.name} {were} running; {after}")
 
     def _leave(self, *, at_once: bool) -> int:
         in_hand = self.queue.close()

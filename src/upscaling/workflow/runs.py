@@ -59,6 +59,7 @@ class Runs:
         self._ending: threading.Thread | None = None
         self._over = self._cost_told = False
         self._handles_sigterm = False
+        self.interrupted = False
 
     def register(self, config: Config, folder: str) -> None:
         """Add a run that the workflow includes; nothing is done for it before its first tile."""
@@ -155,7 +156,7 @@ class Runs:
 
     def interrupt(self) -> None:
         """After Ctrl-C, SIGTERM or a crash of Snakemake: leave the remote jobs alone, start nothing, end soon."""
-        self._over = True
+        self._over = self.interrupted = True
         for run in self.runs.values():
             run.interrupt()
         if self.runs:
