@@ -56,7 +56,7 @@ class SlotPool:
     def leave(self, name: str) -> None:
         """Give a place back, if one was taken."""
         with self._change:
-            if name in self._taken and self._shared is not None:
+            if self._shared is not None:
                 self._shared.leave(name)
             self._taken.discard(name)
             self._change.notify_all()

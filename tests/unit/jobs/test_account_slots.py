@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from upscaling.backends.openeo.jobs import StartGate
 from upscaling.jobs import account_slots
 from upscaling.jobs.account_slots import AccountSlots
 from upscaling.jobs.slots import SlotPool
@@ -78,6 +79,17 @@ def test_jobs_of_a_killed_run_keep_their_slots_for_a_while(monkeypatch: pytest.M
     assert not mine.take("a1")
     monkeypatch.setattr(account_slots, "_ABANDONED", -1.0)
     assert mine.take("a1")
+
+
+def test_a_job_of_an_earlier_process_that_has_ended_gives_its_slot_back() -> None:
+    mine, other = AccountSlots(URL, 4), Run()
+    for number in range(4):
+        other("take", f"b{number}")
+    other.end()
+    gate = StartGate(4, shared=mine)
+    assert gate.start("a0", lambda: None) is not None
+    gate.left("b0")  # the platform tells that it is finished
+    assert gate.start("a0", lambda: None) is None
 
 
 def test_accounts_and_platforms_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:

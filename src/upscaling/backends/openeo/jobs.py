@@ -215,11 +215,11 @@ class StartGate:
 
     def left(self, job_id: str, *, freed: bool = True) -> None:
         """Note that a job has none, or none any more."""
+        if self._shared is not None:  # also a job of an earlier process, which ended while nobody looked
+            self._shared.leave(job_id)
         with self._lock:
             if job_id in self._active:
                 self._active.discard(job_id)
-                if self._shared is not None:
-                    self._shared.leave(job_id)
                 if freed:
                     self._closed_until, self._refusals = 0.0, 0
                     self._tickets = min(self._tickets + 1, self._limit or self._slots or 1)

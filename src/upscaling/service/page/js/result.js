@@ -6,6 +6,8 @@ import { t } from "./texts.js";
 
 const RAMPS = ["viridis", "magma", "ylgn", "rdylgn", "blues", "greys"];
 
+const shortened = (value) => (Number.isFinite(value) ? Number(value.toPrecision(5)) : value);
+
 export function Result({ run, facts, pointer, onRaster }) {
   const mosaics = useLoaded((signal) => get(`/v1/runs/${run}/mosaics`, { signal }), [run, facts.phase, facts.counts.finished === facts.tiles]);
   const [layer, setLayer] = useState(0);
@@ -56,9 +58,9 @@ export function Result({ run, facts, pointer, onRaster }) {
     ${mosaics.value.length > 1 && html`<input type="range" aria-label=${t("results.layer")} min="0" max=${mosaics.value.length - 1} value=${layer} onInput=${(event) => setLayer(Number(event.target.value))} />`}
     <label>${t("results.colours")} <select onChange=${(event) => setColours(event.target.value)}>${RAMPS.map((one) => html`<option value=${one} selected=${one === colours}>${one}</option>`)}</select></label>
     <div class=${`ramp ${colours}`} role="img" aria-label=${`${number(low)} – ${number(high)}`}></div>
-    <div class="row between">
-      <label>${t("results.low")} <input type="number" step="any" value=${low} onChange=${set(0)} /></label>
-      <label>${t("results.high")} <input type="number" step="any" value=${high} onChange=${set(1)} /></label>
+    <div class="row pair">
+      <label>${t("results.low")} <input type="number" step="any" value=${shortened(low)} onChange=${set(0)} /></label>
+      <label>${t("results.high")} <input type="number" step="any" value=${shortened(high)} onChange=${set(1)} /></label>
     </div>
     <label>${t("results.opacity")} <input type="range" min="0" max="1" step="0.05" value=${opacity} onInput=${(event) => setOpacity(Number(event.target.value))} /></label>
     <p>${t("results.value")}: <output>${value?.values ? Object.values(value.values).map((one) => number(one, 4)).join(", ") : "–"}</output></p>
