@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 # Tests wait for servers and clusters more than they compute.
 TEST_PROCESSES ?= 3
 
-.PHONY: demo serve page test check venv wheel lock clean slurm-up slurm-down
+.PHONY: demo serve page docs test check venv wheel lock clean slurm-up slurm-down
 .DELETE_ON_ERROR:
 
 demo: venv
@@ -31,6 +31,7 @@ check: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict src
+	@$(BIN)/python tools/check_examples.py
 	@$(BIN)/lint-imports --no-logo >.imports.log 2>&1 || { cat .imports.log; exit 1; }; rm -f .imports.log; echo "layers hold, no import cycles"
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
@@ -55,6 +56,11 @@ page: $(VENDOR)/LICENCES.txt
 $(VENDOR)/LICENCES.txt: web/package-lock.json tools/build_web.py | venv
 	@$(BIN)/python tools/build_web.py
 
+# The documentation site in site/index.html; no network. Warnings (a broken link, a page in no menu) are errors.
+docs: venv
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 # What `pip install` takes, with the workflow in it.
 wheel: venv page
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
@@ -67,4 +73,4 @@ lock:
 	  --python-version 3.11 --prerelease if-necessary --no-header --no-annotate --quiet -o requirements-core.lock
 
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) site .demo .mypy_cache .ruff_cache .pytest_cache

@@ -23,7 +23,8 @@ def recipe() -> str:
     for entry in project["dependencies"]:
         name, bounds = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?(.*)", entry).groups()  # type: ignore[union-attr]
         names.append(f"    - {NAMES.get(name, name)} {bounds}".rstrip())
-    return f"""# Written by tools/conda_recipe.py from pyproject.toml; conda build conda.recipe -c conda-forge
+    return f"""# Written by tools/conda_recipe.py from pyproject.toml
+# conda build conda.recipe -c conda-forge -c bioconda   (bioconda has Snakemake and its plugins)
 {{% set version = "{project["version"]}" %}}
 
 package:

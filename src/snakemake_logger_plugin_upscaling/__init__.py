@@ -27,6 +27,7 @@ _NOISE = (
     "Select jobs to execute",
     "Shutting down, this might take",
     "Using shell: ",
+    "Warning: the following output files of rule",  # the report is refreshed while the tiles run
 )
 _CHUNK = re.compile(r"(^|_)tiles_\d{5}")  # rule of a job of several tiles
 _ONCE = ("Will exit after finishing currently running jobs",)

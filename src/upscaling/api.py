@@ -1,5 +1,7 @@
 """The Python interface: what command line, service and notebooks use.
 
+Examples
+--------
 >>> from upscaling.api import Run, load_config, open_mosaic, plan, run
 >>> finished = run("my-area.yaml")          # doctest: +SKIP
 >>> finished.tiles().plot("state")          # doctest: +SKIP

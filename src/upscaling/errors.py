@@ -71,7 +71,7 @@ class ConfigError(UpscalingError):
 
 
 class ErrorClass(StrEnum):
-    """Why a tile failed; the policy for each class is in ``upscaling.jobs.failures``."""
+    """Why a tile failed; what is done about each is in ``upscaling.jobs.remedies``."""
 
     TRANSIENT = "transient"
     AUTH = "authentication"

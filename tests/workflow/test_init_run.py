@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,11 @@ def test_ogc_process(server: Pygeoapi, tmp_path: Path) -> None:
             "error: --parameter mask, line 1: 0: YAML reads on",
         ),
         (("new", "--algorithm", "{ndvi}", "--time", "2022"), "error: --time: '2022' is no START/END"),
+        (("new", "--algorithm", "{ndvi}", "--time", "2022-01-01/2023-01-01"), "error: --time: ndvi takes no dates"),
+        (("new", "--algorithm", "{ndvi}", "--step", "month"), "error: --step: it belongs to --time START/END"),
+        (("new", "--algorithm", "{ndvi}", "--platform", "http://127.0.0.1"), "error: --platform: a package runs here"),
+        (("new", "--algorithm", "{ndvi}", "--area", "gone.gpkg"), "error: --area: gone.gpkg: no such file"),
+        (("new", "--algorithm", "{ndvi}", "--grid", "utm-2"), "error: --grid: there is no grid 'utm-2'; did you mean"),
         (("full", "--algorithm", "{ndvi}"), "error: full is there already, and not empty"),
     ],
 )
@@ -92,3 +98,24 @@ def test_what_cannot_be_made_is_one_line(tmp_path: Path, words: tuple[str, ...],
     assert done.stderr.startswith(line)
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "new").exists()
+
+
+def test_on_a_terminal_it_asks_and_a_wrong_answer_is_asked_for_again(tmp_path: Path) -> None:
+    answers = [str(ROOT / "config/demo/ndvi_composite.json"), "gone.gpkg", "11.3,46.4,11.4,46.5", "utm-3", "utm-5km"]
+    answers += ["2023", "2023-06-01/2023-09-01", "fortnight", "month", "http://127.0.0.1:8787/openeo/1.2"]
+    terminal, end = os.openpty()
+    os.write(terminal, "".join(f"{answer}\n" for answer in answers).encode())
+    done = subprocess.run(
+        ["upscaling", "init", "new"], cwd=tmp_path, env=environment(), stdin=end, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    os.close(end)
+    os.close(terminal)
+    assert done.returncode == 0, done.stderr
+    for line in ("no such file", "there is no grid 'utm-3'", "'2023' is no START/END", "found 'fortnight'"):
+        assert line in done.stdout
+    assert "to fill in" not in done.stdout
+    config = load_config(tmp_path / "new" / "config.yaml")
+    assert (config.area.grid, config.time.step, config.backend.url) == (  # type: ignore[union-attr]
+        "utm-5km", "month", answers[-1],
+    )  # fmt: skip

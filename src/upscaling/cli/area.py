@@ -19,23 +19,25 @@ _DRIVERS = {".fgb": "FlatGeobuf", ".geojson": "GeoJSON", ".gpkg": "GPKG"}
 
 
 def grid_table() -> RenderableType:
-    """Return the list of grids, with what each is, who defines it, its cells and its CRS."""
-    from rich.table import Table
+    """Return the list of grids: the name of each, its cells and CRS, and below them what it is and who defines it."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
 
     from upscaling.grids import get_grid, list_grids
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("grid", "what it is", "cells", "CRS"):
-        table.add_column(heading, overflow="fold")
+    lines: list[RenderableType] = []
     for family in list_grids():
         try:
             options = {"path": "tiles.gpkg"} if family.example == "file" else {}
             grid = get_grid(family.example, **options)
         except ConfigError as error:
-            table.add_row(family.pattern, error.message, "", "")
-            continue
-        table.add_row(family.pattern, f"{grid.title}. {grid.definition} ({grid.authority})", grid.cell_size, grid.crs)
-    return table
+            heading, text = "", error.message
+        else:
+            heading = "  ".join(part for part in (grid.cell_size, grid.crs) if part)
+            text = f"{grid.title}. {grid.definition} ({grid.authority})"
+        lines += [Text.assemble((family.pattern, "bold"), "  ", heading), Padding(Text(text), (0, 0, 0, 4))]
+    return Group(*lines)
 
 
 def tiles_of(area: str, grid: str, *, min_overlap: float = 0.0) -> tuple[Any, Any]:

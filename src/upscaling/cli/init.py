@@ -12,7 +12,7 @@ import typer
 from upscaling.errors import ConfigError, UpscalingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from upscaling.cli.scaffold import Wishes
 
@@ -57,10 +57,18 @@ def add_init(app: typer.Typer) -> None:
             raise UpscalingError(f"{algorithm}: {facts['problem']}")
         if facts["kind"] == "scenarios":
             raise UpscalingError(f"{algorithm} holds benchmark scenarios, no algorithm")
+        for option, value, check in (("--area", area, _check_area), ("--grid", grid, _check_grid)):
+            if value is not None:
+                try:
+                    check(value)
+                except ConfigError as error:
+                    where = f"{error.file}: " if error.file else ""
+                    raise ConfigError(where + error.message, file=option) from None
         wishes = Wishes(
             name, algorithm, catalogue, area, grid or "utm-20km", _span(time, step), platform, auth, container
         )
         wishes.parameters = dict(_assignment(word) for word in parameter or [])
+        _refuse_unused(wishes, facts, step=step, grid=grid)
         if asked:
             _ask(wishes, facts, grid=grid)
         blanks = write_project(Path(name), wishes, facts)
@@ -70,19 +78,42 @@ def add_init(app: typer.Typer) -> None:
         typer.echo(f"next:\n  cd {name}\n  upscaling plan config.yaml\n  upscaling run config.yaml")
 
 
+def _refuse_unused(wishes: Wishes, facts: Mapping[str, Any], *, step: str | None, grid: str | None) -> None:
+    """Raise if an option is given that the algorithm has no use for."""
+    from upscaling.cli.scaffold import wants_area, wants_time
+
+    package, name = "package" in facts, facts["id"]
+    area, time = wants_area(facts), wants_time(facts)
+    for option, given, used, why in (
+        ("--step", step and wishes.time is None, False, "it belongs to --time START/END"),
+        ("--time", wishes.time, time, f"{name} takes no dates; leave it out"),
+        ("--area", wishes.area, area, f"{name} takes no area; leave it out"),
+        ("--grid", grid, area, f"{name} takes no area; leave it out"),
+        ("--platform", wishes.platform, not package, "a package runs here or on a cluster; leave it out"),
+        ("--auth", wishes.auth, not package, "a package runs here or on a cluster; leave it out"),
+        ("--container", wishes.container, package, "it is for application packages; leave it out"),
+    ):
+        if given and not used:
+            raise ConfigError(why, file=option)
+
+
 def _ask(wishes: Wishes, facts: Mapping[str, Any], *, grid: str | None) -> None:
     """Ask for what was not given; an empty answer leaves it to be filled in."""
     from upscaling.cli.scaffold import inputs_of, wants_area, wants_time
 
     if wants_area(facts):
-        wishes.area = wishes.area or _asked("Area (vector file, or w,s,e,n in degrees)")
+        wishes.area = wishes.area or _asked("Area (vector file, or w,s,e,n in degrees)", _check_area)
         if grid is None:
-            wishes.grid = typer.prompt("Grid (`upscaling grids` lists them)", default=wishes.grid)
+            wishes.grid = _asked("Grid (`upscaling grids` lists them)", _check_grid, wishes.grid) or wishes.grid
     if wants_time(facts) and wishes.time is None:
-        wishes.time = _span(_asked("Time, START/END"), _asked("Step (empty: one job over all of it)"))
+        time = _asked("Time, START/END", _span)
+        if time is not None:
+            step = _asked("Step, e.g. month (empty: one job over all of it)", lambda step: _span(time, step))
+            wishes.time = _span(time, step)
     for entry in inputs_of(facts):
         if entry.filled_by in {"parameters", "stage_in"} and entry.name not in wishes.parameters:
-            answer = _asked(f"{entry.name} ({entry.type})")
+            prefix = f"{entry.name}="
+            answer = _asked(f"{entry.name} ({entry.type})", lambda answer: _assignment(prefix + answer))  # noqa: B023 -- at once
             if answer is not None:
                 wishes.parameters[entry.name] = _assignment(f"{entry.name}={answer}")[1]
     named = (facts.get("record") or {}).get("service")
@@ -90,16 +121,47 @@ def _ask(wishes: Wishes, facts: Mapping[str, Any], *, grid: str | None) -> None:
         wishes.platform = _asked("Address of the platform")
 
 
-def _asked(question: str) -> str | None:
-    return typer.prompt(question, default="", show_default=False) or None
+def _asked(question: str, check: Callable[[str], object] = str, default: str = "") -> str | None:
+    """Return the answer, None for an empty one; ask again as long as ``check`` refuses it."""
+    while True:
+        answer = typer.prompt(question, default=default, show_default=bool(default))
+        try:
+            if answer:
+                check(answer)
+        except ConfigError as error:
+            typer.echo(f"  {error.message}")
+            continue
+        return answer or None
 
 
-def _span(time: str | None, step: str | None) -> tuple[str, str, str | None] | None:
+def _check_area(area: str) -> None:
+    from upscaling.area.aoi import read_aoi
+    from upscaling.cli.scaffold import area_value
+
+    read_aoi(area_value(area, Path()))
+
+
+def _check_grid(grid: str) -> None:
+    from upscaling.grids import get_grid
+
+    if grid not in {"file", "none"}:
+        get_grid(grid)
+
+
+def _span(time: str | None, step: str | None = None) -> tuple[str, str, str | None] | None:
+    from upscaling.config import Time
+    from upscaling.planning.dimensions import time_steps
+
     if time is None:
         return None
     start, slash, end = time.partition("/")
     if not slash or not start or not end:
         raise ConfigError(f"{time!r} is no START/END, e.g. 2024-01-01/2025-01-01", file="--time")
+    wanted = {"intervals": [(start, end)]} if step is None else {"start": start, "end": end, "step": step}
+    try:
+        time_steps(Time.model_validate(wanted))
+    except ConfigError as error:
+        raise ConfigError(error.message, file="--step" if error.key == "time.step" else "--time") from None
     return start, end, step
 
 

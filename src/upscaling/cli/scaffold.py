@@ -14,7 +14,7 @@ import yaml
 
 from upscaling.errors import ConfigError, UpscalingError
 
-__all__ = ["Wishes", "inputs_of", "wants_area", "wants_time", "write_project"]
+__all__ = ["Wishes", "area_value", "inputs_of", "wants_area", "wants_time", "write_project"]
 
 _SNAKEFILE = """from upscaling.workflow import SNAKEFILE
 
@@ -113,9 +113,10 @@ def write_project(folder: Path, wishes: Wishes, facts: Mapping[str, Any]) -> lis
     UpscalingError
         The folder is there and not empty.
     ConfigError
-        A parameter is given that the algorithm does not have.
+        A parameter is given that the algorithm does not have, or a value is wrong. Nothing was written then.
     """
-    from upscaling.config import load_config
+    from upscaling.config import Config
+    from upscaling.config.values import parse_values
 
     if folder.exists() and any(folder.iterdir()):
         raise UpscalingError(f"{folder} is there already, and not empty")
@@ -125,6 +126,8 @@ def write_project(folder: Path, wishes: Wishes, facts: Mapping[str, Any]) -> lis
         raise ConfigError(f"{facts['id']} has no parameter {unknown[0]!r}; it has: {', '.join(known)}")
     blanks: list[str] = []
     text = "\n".join(_configuration(folder, wishes, facts, blanks)) + "\n"
+    if not blanks:
+        Config.parse(parse_values(text, "config.yaml"))
     folder.mkdir(parents=True, exist_ok=True)
     title = " ".join(str(facts.get("title") or facts["id"]).split())
     (folder / "config.yaml").write_text(text, encoding="utf-8")
@@ -132,8 +135,6 @@ def write_project(folder: Path, wishes: Wishes, facts: Mapping[str, Any]) -> lis
     (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
     readme = _README.format(name=wishes.name, title=title, source=wishes.source, area=wishes.area or "…")
     (folder / "README.md").write_text(readme, encoding="utf-8")
-    if not blanks:
-        load_config(folder / "config.yaml")
     return blanks
 
 
@@ -151,7 +152,7 @@ def _configuration(folder: Path, wishes: Wishes, facts: Mapping[str, Any], blank
         yield ""
         yield "area:"
         yield "  # A vector file, WKT in degrees, or [west, south, east, north] in degrees."
-        yield f"  aoi: {_yaml(_area(wishes.area, folder))}" if wishes.area else "  aoi:"
+        yield f"  aoi: {_yaml(area_value(wishes.area, folder))}" if wishes.area else "  aoi:"
         yield f"  grid: {wishes.grid} # `upscaling grids` lists them"
         blanks += [] if wishes.area else ["area.aoi"]
     if wishes.time:
@@ -250,7 +251,8 @@ def _near(value: Any, folder: Path) -> Any:
     return (os.path.abspath(path) if far else near) + mark + part  # noqa: PTH100 -- links stay
 
 
-def _area(value: str, folder: Path) -> Any:
+def area_value(value: str, folder: Path) -> Any:
+    """Return an area as the configuration of a project in ``folder`` has it: four numbers, or a text or path."""
     try:
         numbers = [float(part) for part in value.split(",")]
     except ValueError:

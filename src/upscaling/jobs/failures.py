@@ -1,23 +1,7 @@
-"""Which class a platform's complaint belongs to, and what is done about each class.
+"""Which class a platform's complaint belongs to.
 
-| class          | examples                                          | policy                                        |
-|----------------|---------------------------------------------------|-----------------------------------------------|
-| transient      | no connection, 408, 429, 5xx, too many jobs       | wait and ask again; never a tile's failure,   |
-|                |                                                   | but after `outage_hours` the job is left alone|
-| authentication | 401, 403, token refused                           | log in again, once; then stop with one line,  |
-|                |                                                   | the job is left alone                         |
-| quota          | payment required, no credits left                 | stop with one line; the job is left alone     |
-| out-of-memory  | the platform's log names memory                   | the next level of `memory_ladder`, as another  |
-|                |                                                   | job; at its end the tile fails                |
-| lost           | the platform's log names a lost node, preemption, | submitted again, `resubmit_lost` times in one |
-|                | eviction, its own death                           | run; then the tile fails                      |
-| canceled       | by somebody on the platform, `upscaling cancel`   | the tile fails; the next run submits it again |
-| permanent      | wrong graph, unknown collection, other job errors | the tile fails with the platform's own words  |
-|                | job vanished after its start, or never starts     | the tile fails; the next run submits it again |
-| bad-output     | no raster, wrong extent, too large, hostile links,| the tile fails; the job is paid, so the next  |
-|                | results that are not there after `lag_seconds`    | run fetches and checks its results again; only|
-|                |                                                   | `upscaling retry --resubmit` makes another    |
-| no data        | the platform's log says that nothing was found    | a success without assets                      |
+What is done about each class stands in `upscaling.jobs.remedies`. No data, where the platform's log says that nothing
+was found, is a success without assets.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upscaling.errors import UpscalingError
+from upscaling.errors import ErrorClass, UpscalingError
 from upscaling.jobs.failures import without_particulars
+from upscaling.jobs.remedies import REMEDIES
 from upscaling.monitor.earlier import OPEN, earlier_jobs
 from upscaling.monitor.progress import STATES, TileState, count_states, read_states
 from upscaling.planning.plan import Plan, load_plan
@@ -212,6 +213,8 @@ def logs_of(run_folder: Path, tile: str, plan: Plan | None = None) -> Sequence[s
         lines.append(f"job {state.job_id}" + (f", cost {state.costs:g}" if state.costs is not None else ""))
     if state.error:
         lines.append(f"{state.error_class}: {state.error}")
+    if state.error_class in REMEDIES:
+        lines.append(f"what helps: {REMEDIES[ErrorClass(state.error_class)].remedy.replace('`', '')}")
     found = sorted((run_folder / "logs").glob(f"{tile}.*log")) + sorted((run_folder / "logs").glob(f"{tile}.log"))
     for log in dict.fromkeys(found):
         content = log.read_text(errors="replace").splitlines()

@@ -224,7 +224,10 @@ def load_plan_from(folder: Path) -> Plan:
         if len(tiles) != facts["targets"]:  # older plans hold no hashes
             raise _damaged(folder, "tiles.csv")
     except FileNotFoundError as error:
-        raise UpscalingError(f"no plan in {folder.parent} ({Path(error.filename).name} is missing)") from None
+        name = Path(error.filename).name
+        raise UpscalingError(
+            f"no plan in {folder.parent} ({name} is missing): name a run's folder, or make it with `upscaling plan`"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
         raise _damaged(folder, "plan.json or tiles.csv") from None
     return Plan(folder, facts, tiles)

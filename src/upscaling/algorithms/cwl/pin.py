@@ -136,7 +136,7 @@ def _document_uri(location: str) -> Iterator[str]:
         return
     path = Path(unquote(urlsplit(location).path) if scheme == "file" else location).expanduser().absolute()
     if not path.is_file():
-        raise ConfigError("no such file", key=KEY, file=location)
+        raise ConfigError(f"no such file: {location} (looked in {Path.cwd()})", key=KEY)
     yield path.as_uri()
 
 

@@ -150,7 +150,7 @@ def _disk(known: Known, estimate: Estimate) -> Check:
         answer: Answer = "yes" if needed <= free else "no"
     elif known.config.algorithm.output_format.lower() in _RASTERS:
         raster = _GB_PER_KM2 * estimate.processed_km2
-        text = f"a band of bytes at 10 m takes {raster:,.3g} GB, {raster * _COMPRESSED:,.3g} compressed; {has}"
+        text = f"a band of bytes at 10 m takes {_size(raster)}, {_size(raster * _COMPRESSED)} compressed; {has}"
         answer = "no" if raster * _COMPRESSED > free else "unknown"
     else:
         text, answer = f"the size of the results is not known; {has}", "unknown"
@@ -187,3 +187,7 @@ def _licence(known: Known) -> Check:
             name="licence", answer="unknown", text=f"{words}{where}; ask the provider whether upscaling is covered"
         )
     return Check(name="licence", answer="yes", text=f"{licence}{where}")
+
+
+def _size(gigabytes: float) -> str:
+    return f"{gigabytes:,.3g} GB" if gigabytes >= 0.1 else f"{gigabytes * 1000:,.2g} MB"
