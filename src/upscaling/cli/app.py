@@ -162,7 +162,7 @@ def collect(
 
 @app.command()
 def validate(
-    collection: Annotated[Path, typer.Argument(help="A collection.json.", show_default=False)],
+    collection: Annotated[Path, typer.Argument(help="A collection.json, or the folder of a run.", show_default=False)],
     schemas: Annotated[Path | None, typer.Option(help="Folder of JSON schemas of STAC extensions.")] = None,
     prr: Annotated[bool, typer.Option("--prr", help="Ask for all that ESA's PRR requires.")] = False,
 ) -> None:
@@ -172,6 +172,8 @@ def validate(
     """
     from upscaling.results.validate import validate_collection
 
+    if collection.is_dir():
+        collection /= "collection.json"
     problems = validate_collection(collection, schemas, prr=prr)
     for problem in problems:
         typer.echo(problem)

@@ -71,7 +71,7 @@ def write_tiles(table: Any, path: Path) -> None:
             plain.to_parquet(temporary)
         else:
             temporary.unlink()  # GDAL makes files, it does not fill them
-            plain.to_file(temporary, driver=_DRIVERS[suffix])
+            plain.to_file(temporary, driver=_DRIVERS[suffix], layer="tiles")
 
 
 def plan_in_words(plan: Plan) -> str:

@@ -19,3 +19,22 @@ def test_of_a_long_log_both_ends_are_read(size: int, tmp_path: Path, monkeypatch
     text = text_of(tmp_path / "log", 6)
     expected = written if size <= 20 else written[:8] + b"\n" + written[-12:]
     assert text == expected.decode()
+
+
+STAMPED = "[2026-01-01T00:00:00+0000] [MainThread] "
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            f"\tTraceback (most recent call last):\n\t  File x\n\tschema_salad.ValidationException: no file 'a.txt'\n"
+            f"\t{STAMPED}[E] [toil.worker] Exiting the worker because of a failed job on host vm\n<=========\n",
+            "schema_salad.ValidationException: no file 'a.txt'",
+        ),
+        (f"{STAMPED}[E] [toil.x] the disk is gone\n{STAMPED}[I] bye\n", "the disk is gone"),
+        (f"{STAMPED}[E] [toil.worker] Exiting the worker because of a failed job on host vm\n", "Exiting the worker"),
+    ],
+)
+def test_the_runners_own_failure_is_told_by_what_happened(text: str, reason: str) -> None:
+    assert str(log.failure(1, text, Path("x.log"))).startswith(reason)

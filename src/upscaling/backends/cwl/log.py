@@ -55,6 +55,8 @@ RUNNER_FAILURES = (
 )
 STDERR = "Failed command standard error:"
 STAMP = re.compile(r"^\s*\[\d{4}-\d\d-\d\dT[\d:+]+\] (\[[^\]]*\] )*")
+EMPTY_WORDS = re.compile(r"Exiting the worker because of a failed job|Log from job .* follows|Failed job at")
+EXCEPTION = re.compile(r"\s*[\w.]*(?:Error|Exception)\b: \S")  # the last line of a traceback
 LEVEL = re.compile(r"\[[EC]\] |^(ERROR|CRITICAL) ")
 
 
@@ -157,6 +159,7 @@ def _clean(lines: Sequence[str]) -> list[str]:
 
 def _last_words(lines: Sequence[str]) -> str:
     """Return the runner's last error, else its last line, without the time stamp."""
-    told = [line for line in lines if LEVEL.search(line)]
+    told = [line for line in lines if LEVEL.search(line) and not EMPTY_WORDS.search(line)]
+    told = told or [line for line in lines if EXCEPTION.match(line)]
     last = (told or _clean(lines) or ["the runner ended without a word"])[-1]
     return STAMP.sub("", last).strip()
