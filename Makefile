@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 # Tests wait for servers and clusters more than they compute.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 
 .PHONY: demo serve page docs test check venv wheel lock clean slurm-up slurm-down
 .DELETE_ON_ERROR:
