@@ -21,7 +21,8 @@ __all__ = ["AccountSlots"]
 
 log = logging.getLogger(__name__)
 
-_ABANDONED = 900.0  # s that a job of a process that is gone keeps its slot: it may still run on the platform
+_ABANDONED = 300.0  # s that a job of a process that is gone keeps its slot: it may still run on the platform
+_ASK = 10.0  # s between two questions for such jobs
 _WISH = 30.0  # s that a run counts as waiting after it was refused a slot
 # variables that tell who logs in; no secrets are among them
 _WHO = re.compile(r"UPSCALING_ACCOUNT|(OPENEO_AUTH|OGCAPI)_(USERNAME|USER|CLIENT_ID)")
@@ -32,7 +33,7 @@ class AccountSlots:
     """How many jobs all runs of this machine may have on one account; safe to use from many processes and threads.
 
     A slot belongs to a job until its run gives it back. Where several runs wait, none takes more than its share while
-    another has less. Jobs of a killed run keep their slots until the run is continued, for 15 minutes at most.
+    another has less. Jobs of a killed run keep their slots until the run is continued, for five minutes at most.
 
     Parameters
     ----------
@@ -49,6 +50,7 @@ class AccountSlots:
         self._limit = limit
         self._owner = [os.getpid(), start_of(os.getpid())]
         self._usable = True
+        self._asked = -_ASK
 
     def take(self, job: str) -> bool:
         """Take a slot for a job; return whether there was one. A job that has one keeps it."""
@@ -62,24 +64,33 @@ class AccountSlots:
                 waits.touch()
                 return False
             waits.unlink(missing_ok=True)
-            self._write(name)
+            self._write(job)
             return True
 
     def hold(self, job: str) -> None:
-        """Note a job that is under way already, though there may be no slot."""
+        """Note a job that is under way already, though there may be no slot; a living process that has it keeps it."""
         with self._locked() as usable:
-            if usable:
-                self._write(_file(job))
+            entry = self._jobs().get(_file(job)) if usable else None
+            if usable and (entry is None or start_of(entry[0]) != entry[1]):
+                self._write(job)
 
     def leave(self, job: str) -> None:
         """Give a job's slot back."""
         with suppress(OSError):
             (self._folder / _file(job)).unlink()
 
+    def abandoned(self) -> list[str]:
+        """Return jobs with a slot whose process is gone, every ten seconds at most: the platform may know their end."""
+        now = time.monotonic()
+        if now < self._asked + _ASK or not self._usable:
+            return []
+        self._asked = now
+        return [str(entry[2]) for entry in self._jobs().values() if start_of(entry[0]) != entry[1]]
+
     def _may_take(self, jobs: dict[str, Any]) -> bool:
         if len(jobs) >= self._limit:
             return False
-        mine = sum(owner == self._owner for owner in jobs.values())
+        mine = sum(entry[:2] == self._owner for entry in jobs.values())
         others = self._waiting()
         return not others or mine < max(1, self._limit // (others + 1))
 
@@ -95,22 +106,22 @@ class AccountSlots:
         return count
 
     def _jobs(self) -> dict[str, Any]:
-        """Return file -> owner of the jobs that have a slot."""
+        """Return file -> process id, its start, and the job, of all that have a slot."""
         found: dict[str, Any] = {}
         for path in self._folder.glob(f"{_JOB}*"):
             try:
-                owner = json.loads(path.read_text())
+                entry = json.loads(path.read_text())
                 age = time.time() - path.stat().st_mtime
             except (OSError, ValueError):
                 continue
-            if start_of(owner[0]) != owner[1] and age > _ABANDONED:
+            if start_of(entry[0]) != entry[1] and age > _ABANDONED:
                 path.unlink(missing_ok=True)
             else:
-                found[path.name] = owner
+                found[path.name] = entry
         return found
 
-    def _write(self, name: str) -> None:
-        (self._folder / name).write_text(json.dumps(self._owner))
+    def _write(self, job: str) -> None:
+        (self._folder / _file(job)).write_text(json.dumps([*self._owner, job]))
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:

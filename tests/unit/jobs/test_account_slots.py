@@ -88,6 +88,8 @@ def test_a_job_of_an_earlier_process_that_has_ended_gives_its_slot_back() -> Non
     other.end()
     gate = StartGate(4, shared=mine)
     assert gate.start("a0", lambda: None) is not None
+    assert sorted(mine.abandoned()) == ["b0", "b1", "b2", "b3"]
+    assert mine.abandoned() == []  # not asked for at every question
     gate.left("b0")  # the platform tells that it is finished
     assert gate.start("a0", lambda: None) is None
 

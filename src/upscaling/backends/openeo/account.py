@@ -42,7 +42,8 @@ class Account:
     def __init__(self, config: OpenEOBackendConfig, url: str) -> None:
         self.session = Session(url, config.auth, seconds=config.request_seconds)
         longest = config.outage_hours * 3600
-        self.gate = StartGate(config.slots, longest, AccountSlots(url, config.slots))
+        self.shared = AccountSlots(url, config.slots)
+        self.gate = StartGate(config.slots, longest, self.shared)
         self.watch = JobWatch(self._news_of, config.poll_seconds[0], longest)
         self._accepted = frozenset(config.federation_without)
         self._limited = True  # whether the platform takes ``limit``

@@ -236,9 +236,20 @@ class OpenEOBackend:
 
         wait = self._account.gate.start(job_id, send)
         if wait is not None:
+            self._free_abandoned()
             raise PlatformError(
                 f"{self._url} has no place for another job", error_class=ErrorClass.TRANSIENT, retry_after=wait
             )
+
+    def _free_abandoned(self) -> None:
+        """Give back the slots of jobs that have ended and whose runs were killed: only the platform knows."""
+        for job_id in self._account.shared.abandoned():
+            try:
+                status = self._session.get(f"/jobs/{job_id}").get("status")
+            except PlatformError as error:
+                status = "canceled" if error.code == "JobNotFound" else None
+            if status in ENDED:
+                self._account.gate.left(job_id)
 
     def state(self, job_id: str) -> JobState | None:
         """Ask for a job's status, costs and usage."""
@@ -298,10 +309,12 @@ class OpenEOBackend:
     def cancel(self, job_id: str) -> None:
         """Stop a job on the platform; what it has cost by then is paid."""
         self._session.ask("delete", f"/jobs/{job_id}/results", expected={200, 202, 204})
+        self._account.gate.left(job_id)
 
     def remove(self, job_id: str) -> None:
         """Delete a job and its results from the platform."""
         self._session.ask("delete", f"/jobs/{job_id}", expected={200, 204})
+        self._account.gate.left(job_id)
 
     def jobs_of_run(self, run: str) -> list[dict[str, Any]]:
         """Return the platform's entries of all jobs that carry a run's name and a key in their title."""
