@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import logging
 import logging.handlers
@@ -10,12 +9,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.util.locks import exclusive
 
 __all__ = ["driver_config", "serve"]
 
@@ -94,22 +95,15 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-class _locked:  # noqa: N801 (reads as a verb)
-    """Holds the folder for this process alone; the system lets go of it however the process ends."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def __enter__(self) -> None:
-        self._stream = (self._root / "lock").open("w")
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Hold the folder for this process alone; the system lets go of it however the process ends."""
+    with ExitStack() as held:
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._stream.close()
-            raise ConfigError("another back-end is running in this folder", key="root", file=self._root) from error
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
+            held.enter_context(exclusive(root / "lock", wait=False))
+        except BlockingIOError as error:
+            raise ConfigError("another back-end is running in this folder", key="root", file=root) from error
+        yield
 
 
 def _log_to(path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from upscaling.results.cog import COG_MEDIA_TYPE
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.projection import metres_per_unit, proj_code
 from upscaling.util.files import SHA256_MULTIHASH, rewrite, sha256_file
+from upscaling.util.locks import exclusive
 
 __all__ = ["mosaic_assets", "put_assets", "quality_assets"]
 
@@ -29,17 +28,8 @@ def put_assets(run_folder: Path, below: str, assets: Mapping[str, Mapping[str, A
         The collection cannot be read.
     """
     path = run_folder / "collection.json"
-    with _alone(run_folder):
+    with exclusive(run_folder / ".collection.lock"):  # mosaic and quality report are made at the same time
         _put(path, below, assets)
-
-
-@contextmanager
-def _alone(run_folder: Path) -> Iterator[None]:
-    """Let mosaic and verdict, which are made at the same time, write one after the other."""
-    with (run_folder / ".collection.lock").open("w") as lock:
-        with suppress(OSError):  # a file system without locks
-            fcntl.lockf(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _put(path: Path, below: str, assets: Mapping[str, Mapping[str, Any]]) -> None:

@@ -6,14 +6,12 @@ into the catalogues of the tiles that use it. Whoever comes first downloads it; 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from upscaling.stage_in.choose import SOURCE
 from upscaling.stage_in.inputs import ITEMS
 from upscaling.stage_in.web import FetchError, Web, is_remote
 from upscaling.util.files import digest, read_json, write_json, written_whole
+from upscaling.util.locks import exclusive
 from upscaling.util.stac_assets import unsigned
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ class Stage:
         if place.is_file():
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(place.with_suffix(".lock")):
+        with exclusive(place.with_suffix(".lock")):
             if not place.is_file():
                 _again_and_again(lambda: self._download(href, place, asset, size))
         place.with_suffix(".lock").unlink(missing_ok=True)
@@ -271,25 +270,6 @@ def download_all(plan: Path, *, say: Callable[[str], None]) -> int:
 def _safe(name: str, otherwise: str) -> str:
     """Return a name that chooses no place: letters, digits, ``._-``, not hidden, not too long."""
     return _NAME.sub("_", name).strip("._")[-120:].lstrip("._-") or otherwise
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock; wait for it. On a file system without locks two may download, each of them for nothing."""
-    while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            try:
-                same = os.fstat(descriptor).st_ino == lock.stat().st_ino
-            except FileNotFoundError:
-                same = False  # its last holder removed it
-            if same:
-                yield
-                return
-        finally:
-            os.close(descriptor)
 
 
 def _again_and_again(act: Callable[[], None]) -> None:

@@ -1,7 +1,12 @@
-"""Only one Snakemake works on a run's folder at a time: two would fight over the same tiles and slots."""
+"""Locks between processes: of a run, which tells who holds it, and of a file that several write.
+
+The lock of a run is a POSIX record lock of its own and none of ``filelock``'s, which are ``flock``: who holds it can be
+asked without taking it, and no process that its holder forks or starts keeps it alive.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import getpass
 import json
@@ -12,15 +17,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from upscaling.errors import UpscalingError
 
-__all__ = ["holder_of", "leave_run", "run_lock", "take_run"]
+__all__ = ["exclusive", "holder_of", "leave_run", "run_lock", "take_run"]
 
 _FLOCK = "hhqqi4x"  # struct flock of Linux, 64 bit
+_LONGEST = 4096  # bytes of who holds a run
 
-_held: dict[Path, IO[str]] = {}  # open files hold the locks until this process ends, however it ends
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP}  # of a file system without them: Lustre, NFS mounted so
+_POLL_S = 0.1
+
+_held: dict[Path, int] = {}  # open descriptors hold the locks until this process ends, however it ends
 
 
 def take_run(run_folder: Path) -> None:
@@ -37,26 +46,25 @@ def take_run(run_folder: Path) -> None:
     if path in _held:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    stream = path.open("a+", encoding="utf-8")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        stream.seek(0)
-        holder = stream.read().strip()
-        stream.close()
-        raise UpscalingError(f"{run_folder} is being worked on by {_in_words(holder)}") from None
-    stream.truncate(0)
+        held_by = _in_words(os.pread(descriptor, _LONGEST, 0))
+        os.close(descriptor)
+        raise UpscalingError(f"{run_folder} is being worked on by {held_by}") from None
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    json.dump({"user": getpass.getuser(), "host": socket.gethostname(), "pid": os.getpid(), "since": since}, stream)
-    stream.flush()
-    _held[path] = stream
+    holder = {"user": getpass.getuser(), "host": socket.gethostname(), "pid": os.getpid(), "since": since}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    _held[path] = descriptor
 
 
 def leave_run(run_folder: Path) -> None:
     """Give the lock back before this process ends: another one that it starts is to have it."""
-    stream = _held.pop((run_folder / ".lock").resolve(), None)
-    if stream is not None:
-        stream.close()
+    descriptor = _held.pop((run_folder / ".lock").resolve(), None)
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -82,11 +90,11 @@ def holder_of(run_folder: Path) -> dict[str, Any] | None:
     path = (run_folder / ".lock").resolve()
     try:
         if path in _held:  # to open and close it would give up the lock
-            return _read(os.pread(_held[path].fileno(), 4096, 0))
+            return _read(os.pread(_held[path], _LONGEST, 0))
         with path.open("rb") as stream:
             asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
             answer = struct.unpack(_FLOCK, fcntl.fcntl(stream, fcntl.F_GETLK, asked))
-            return None if answer[0] == fcntl.F_UNLCK else _read(stream.read(4096))
+            return None if answer[0] == fcntl.F_UNLCK else _read(stream.read(_LONGEST))
     except OSError:
         return None
 
@@ -99,9 +107,36 @@ def _read(content: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _in_words(holder: str) -> str:
+def _in_words(content: bytes) -> str:
+    holder = _read(content)
     try:
-        said = json.loads(holder)
-        return f"{said['user']} on {said['host']}, process {said['pid']}, since {said['since']}"
-    except (ValueError, KeyError, TypeError):
+        return f"{holder['user']} on {holder['host']}, process {holder['pid']}, since {holder['since']}"
+    except KeyError:
         return "another process"
+
+
+@contextmanager
+def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file for a block, against other processes and threads; the file stays.
+
+    On a file system without locks the block runs without one: what it guards is written whole, at the worst twice.
+
+    Raises
+    ------
+    BlockingIOError
+        Another holds it, and ``wait`` is false.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path, poll_interval=_POLL_S, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=wait)
+    except filelock.Timeout:
+        raise BlockingIOError(errno.EAGAIN, "is held by another process", str(path)) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()

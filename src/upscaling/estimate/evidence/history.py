@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from upscaling.errors import UpscalingError
 from upscaling.util.files import digest
+from upscaling.util.locks import exclusive
 from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ def add_run(path: Path, plan: Plan, work: Work, jobs: Jobs, *, ended: str) -> No
     UpscalingError
         If the file cannot be written.
     """
-    import filelock
     import numpy as np
 
     from upscaling.util.files import written_whole
@@ -115,7 +115,7 @@ def add_run(path: Path, plan: Plan, work: Work, jobs: Jobs, *, ended: str) -> No
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+        with exclusive(path.with_name(f".{path.name}.lock")):
             lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
             kept = [line for line in lines if entry.id not in line[:60]]
             with written_whole(path) as temporary:
