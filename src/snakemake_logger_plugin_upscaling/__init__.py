@@ -18,7 +18,32 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-__all__ = ["LogHandler"]
+from upscaling.errors import UpscalingError
+from upscaling.util.upstream import Patch
+
+__all__ = ["CONFIG_FILES", "OUTPUT", "LogHandler"]
+
+CONFIG_FILES = Patch(
+    "snakemake",
+    ">=9.27,<9.28",
+    ("snakemake.settings.types:load_configfile(configpath)", "snakemake.exceptions:CliException"),
+    "a configuration file that cannot be read may end in a traceback",
+)
+OUTPUT = Patch(
+    "snakemake",
+    ">=9.27,<9.28",
+    (
+        "snakemake.logging:ColorizingTextHandler.is_tty",
+        *(
+            f"snakemake_interface_logger_plugins.common:LogEvent.{name}"
+            for name in (
+                "ERROR", "JOB_ERROR", "JOB_FINISHED", "JOB_INFO",
+                "JOB_STARTED", "PROGRESS", "RESOURCES_INFO", "RUN_INFO",
+            )
+        ),
+    ),
+    "run with --logger '' or another profile",
+)  # fmt: skip
 
 _NOISE = (
     "Assuming unrestricted shared filesystem",
@@ -41,23 +66,25 @@ def _explain_config_files() -> None:
 
     It reads ``--configfile`` before it reads the Snakefile, and imports its plugins before that.
     """
+    if not CONFIG_FILES.applies():
+        return
     import snakemake.settings.types as settings
     from snakemake.exceptions import CliException
 
     load = settings.load_configfile
 
-    def load_configfile(path: Any) -> Any:
+    def load_configfile(configpath: Any) -> Any:
         try:
-            return load(path)
+            return load(configpath)
         except Exception as error:
             from upscaling.config.values import labels_of, read_values
             from upscaling.errors import ConfigError
 
-            if not Path(path).exists():
+            if not Path(configpath).exists():
                 hint = "a target must stand before --configfile, or after --"
-                raise CliException(f"{path}: no such file ({hint})") from None
+                raise CliException(f"{configpath}: no such file ({hint})") from None
             try:
-                read_values(Path(*labels_of([path])))
+                read_values(Path(*labels_of([configpath])))
             except ConfigError as explained:
                 raise CliException(str(explained)) from None
             raise error from None
@@ -73,6 +100,12 @@ class LogHandler(LogHandlerBase):
 
     def __post_init__(self) -> None:
         """Set up Snakemake's own handler, for all that is not ours to say better."""
+        try:
+            OUTPUT.insist()
+        except UpscalingError as error:
+            from snakemake.exceptions import CliException
+
+            raise CliException(str(error)) from None
         from snakemake.logging import ColorizingTextHandler
 
         stream = sys.stdout if self.common_settings.stdout else sys.stderr

@@ -13,11 +13,25 @@ from urllib.parse import urlsplit
 from upscaling.errors import PlatformError
 from upscaling.http.address import is_private, origin, shown
 from upscaling.http.reply import LARGEST_ANSWER, MOST_REDIRECTS, Reply
+from upscaling.util.upstream import Patch
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["ANSWER_SECONDS", "CONNECT_SECONDS", "new_session"]
+__all__ = ["ANSWER_SECONDS", "CONNECT_SECONDS", "REQUESTS", "new_session"]
+
+REQUESTS = Patch(
+    "requests",
+    ">=2.32,<3",
+    (
+        "requests:Response._content",
+        "requests:Response._content_consumed",
+        "requests:Session.send(self, request)",
+        "requests:Session.get_redirect_target(self, resp)",
+        "requests:Session.rebuild_auth(self, prepared_request, response)",
+    ),
+    "answers, redirects and passwords must be kept within bounds",
+)
 
 CONNECT_SECONDS, ANSWER_SECONDS = 30.0, 120.0
 
@@ -51,6 +65,8 @@ def new_session(
 def _session_class() -> Any:
     """Return the class of every HTTP session of this package; requests is imported when it is needed."""
     import requests
+
+    REQUESTS.insist()
 
     class Session(requests.Session):
         silence, largest = ANSWER_SECONDS, LARGEST_ANSWER

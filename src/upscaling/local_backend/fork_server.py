@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from upscaling.errors import ConfigError
+from upscaling.errors import UpscalingError
 
 __all__ = ["ENVIRONMENT", "main"]
 
@@ -44,7 +44,7 @@ def main(channel: socket.socket, data: Path) -> None:
     logging.getLogger("openeo_processes_dask").setLevel(logging.ERROR)  # warns of machine learning not installed
     try:
         fork_server = ForkServer(channel, data)
-    except ConfigError as error:
+    except UpscalingError as error:
         _send(channel, {"event": "failed", "message": str(error)})
         return
     try:

@@ -15,9 +15,16 @@ from typing import Any
 
 from upscaling.local_backend import arrays, cloud_masks, cube_processes, spatial, temporal
 from upscaling.util.files import read_json
+from upscaling.util.upstream import Patch
 
-__all__ = ["base_registry", "specifications"]
+__all__ = ["PROCESSES", "base_registry", "specifications"]
 
+PROCESSES = Patch(
+    "openeo-processes-dask",
+    ">=2026.9,<2027",
+    ("openeo_processes_dask.process_implementations.core:standard_processes", "openeo_processes_dask.specs:"),
+    "the embedded back-end needs it",
+)
 
 # Upstream's that read from elsewhere, run code, are not openEO processes, or make arrays of another kind.
 LEFT_OUT = (
@@ -43,7 +50,14 @@ def _e() -> float:
 
 
 def base_registry() -> dict[str, Callable[..., Any]]:
-    """Return implementations by process id, without those that read or write data."""
+    """Return implementations by process id, without those that read or write data.
+
+    Raises
+    ------
+    UpscalingError
+        They are not where openeo-processes-dask had them.
+    """
+    PROCESSES.insist()
     from openeo_processes_dask.process_implementations import core
 
     found: dict[str, Callable[..., Any]] = {f.__name__.strip("_"): f for f in core.standard_processes}

@@ -16,9 +16,29 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.util.extras import OPENEO_DRIVER
 from upscaling.util.locks import exclusive
+from upscaling.util.upstream import Patch
 
-__all__ = ["driver_config", "serve"]
+__all__ = ["DRIVER", "driver_config", "serve"]
+
+_AUTH = "openeo_driver.users.auth:HttpAuthHandler"
+# Were one of these another thing, anybody could make up a token, or let the back-end ask other hosts.
+DRIVER = Patch(
+    "openeo_driver",
+    ">=0.136.0a4,<0.137",
+    (
+        "openeo_driver.views:HttpAuthHandler",
+        "openeo_driver.processgraph:get_process_definition_from_url(process_id, url)",
+        f"{_AUTH}.build_basic_access_token(user_id)",
+        f"{_AUTH}.resolve_basic_access_token(self, access_token)",
+        f"{_AUTH}.parse_basic_auth_header(self, request)",
+        f"{_AUTH}.get_auth_token(self, request, type)",
+        "openeo_driver.urlsigning:UrlSigner._sign_with_secret(self)",
+    ),
+    "the embedded back-end needs it",
+)
+_VIEWS = {"modify_job", "list_job_results", "list_job_results_signed"}
 
 _config: dict[str, Any] = {}
 
@@ -80,6 +100,7 @@ def serve(
     listening = _listen(host, port)
     with listening, _locked(root):
         _log_to(root / "backend.log")
+        DRIVER.insist()
         app, supervisor = _build(data, root, slots, users, simulate)
         _run(app, supervisor, listening, threads)
 
@@ -209,10 +230,12 @@ def _add_views(app: Any, jobs: Any) -> None:
 
         return results
 
+    if absent := _VIEWS - {endpoint.rpartition(".")[2] for endpoint in app.view_functions}:
+        raise UpscalingError(f"openeo_driver has no view {min(absent)} any more; pip install '{OPENEO_DRIVER}'")
     for endpoint, view in list(app.view_functions.items()):
         if endpoint.endswith(".modify_job"):
             app.view_functions[endpoint] = modify_job
-        elif endpoint.endswith((".list_job_results", ".list_job_results_signed")):
+        elif endpoint.rpartition(".")[2] in _VIEWS:
             app.view_functions[endpoint] = with_reason(view)
 
 

@@ -10,12 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import UpscalingError
+from upscaling.util.upstream import Patch
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["item_rows", "write_rows"]
+__all__ = ["GEOPARQUET", "item_rows", "write_rows"]
 
+_MODULE = "stac_geoparquet.arrow._batch"
+GEOPARQUET = Patch(
+    "stac-geoparquet",
+    ">=0.8,<0.9",
+    (
+        f"{_MODULE}:StacJsonBatch(batch)",
+        f"{_MODULE}:StacJsonBatch.to_arrow_batch(self)",
+        f"{_MODULE}:StacArrowBatch.inner",
+    ),
+    "items.parquet cannot be written",
+)
 # Rows that are turned into GeoParquet at a time.
 BATCH = 2_000
 # Maps whose keys are data: as columns they would be another schema in every tile.
@@ -126,6 +138,8 @@ def _without_empty(schema: pa.Schema) -> pa.Schema:
 def _final(batches: Iterator[bytes], schema: pa.Schema) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """Return the batches as stac-geoparquet has them, all with the same columns, and their schema."""
     import pyarrow as pa
+
+    GEOPARQUET.insist()
     from stac_geoparquet.arrow._batch import StacJsonBatch
 
     def converted(raw: pa.Table) -> pa.RecordBatch:

@@ -15,12 +15,19 @@ from upscaling.errors import ConfigError
 from upscaling.http.session import new_session
 from upscaling.stage_in.web import FetchError, Web, is_remote, shown
 from upscaling.util.text import plain_text
+from upscaling.util.upstream import Patch
 
-__all__ = ["Box", "Said", "Span", "conditions", "found", "is_local", "joined"]
+__all__ = ["CLIENT", "Box", "Said", "Span", "conditions", "found", "is_local", "joined"]
 
 Box = tuple[float, float, float, float]
 Span = tuple[str, str]
 Say = Callable[[str], None]
+CLIENT = Patch(
+    "pystac-client",
+    ">=0.9,<0.10",
+    ("pystac_client.stac_api_io:StacApiIO.session",),
+    "requests to STAC APIs must follow this package's rules for redirects and passwords",
+)
 _PAGE = 200  # items asked for at once; every public API allows that
 _MOST_DOCUMENTS = 200_000
 _RETRIES, _BACKOFF = 6, 1.0
@@ -152,6 +159,7 @@ def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Say) -> Itera
         raise_on_status=False,
     )
     io = StacApiIO(timeout=_TIMES_OUT, request_modifier=identified)
+    CLIENT.insist()
     io.session = new_session(_TIMES_OUT[1], retries=retry)
     try:
         with warnings.catch_warnings():  # of what an API leaves out and the client knows anyway

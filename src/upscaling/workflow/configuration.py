@@ -15,10 +15,17 @@ from typing import Any
 
 from upscaling.config import Config
 from upscaling.config.values import Keys, Sources, labels_of, merge, parse_value, plain, read_values
+from upscaling.util.upstream import Patch
 
-__all__ = ["hand_on", "hand_on_replacement", "merged_config"]
+__all__ = ["HANDS_ON", "hand_on", "hand_on_replacement", "merged_config"]
 
 _OPTIONS = "--config"
+HANDS_ON = Patch(
+    "snakemake",
+    ">=9.27,<9.28",
+    ("snakemake.spawn_jobs:SpawnedJobArgsFactory.get_configfiles_arg(self)",),
+    "jobs on a cluster may not know of --replace-workflow-config",
+)
 _DEPTH = 4  # blocks in which the configuration of an imported workflow is looked for
 
 
@@ -124,7 +131,7 @@ def hand_on_replacement() -> None:
     """Let jobs elsewhere know of ``--replace-workflow-config``, which Snakemake (9.27) does not pass on to them."""
     from snakemake.spawn_jobs import SpawnedJobArgsFactory as Factory
 
-    if getattr(Factory, "hands_on_replacement", False):
+    if getattr(Factory, "hands_on_replacement", False) or not HANDS_ON.applies():
         return
     arguments = Factory.get_configfiles_arg
 

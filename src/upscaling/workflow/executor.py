@@ -5,9 +5,46 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from upscaling.util.upstream import Patch
 from upscaling.workflow.runs import runs_of
 
-__all__ = ["extend_executors", "with_tiles"]
+__all__ = ["SNAKEMAKE", "extend_executors", "with_tiles"]
+
+_BASE = "snakemake_interface_executor_plugins.executors"
+# What Snakefile hooks, executors and runs use of Snakemake; without it tiles would run without lock, check and budget.
+SNAKEMAKE = Patch(
+    "snakemake",
+    ">=9.27,<9.28",
+    (
+        "snakemake.cli:parse_config(entries)",
+        "snakemake.exceptions:CliException",
+        *(
+            f"snakemake.workflow:Workflow.{name}"
+            for name in (
+                "config_settings", "configfiles", "execution_settings", "executor_plugin", "is_main_process",
+                "modifier", "modifier_stack", "output_settings", "rules", "scheduler",
+            )
+        ),
+        *(
+            f"snakemake.settings.types:ConfigSettings.{name}"
+            for name in ("config", "config_args", "configfiles", "overwrite_config", "replace_workflow_config")
+        ),
+        "snakemake.modules:WorkflowModifier.skip_configfile",
+        "snakemake.scheduling.job_scheduler:JobScheduler.executor_error_callback(self, exception)",
+        "snakemake_interface_executor_plugins.registry:ExecutorPluginRegistry.plugins",
+        f"{_BASE}.base:SubmittedJobInfo(job)",
+        f"{_BASE}.base:AbstractExecutor.run_jobs(self, jobs)",
+        f"{_BASE}.base:AbstractExecutor.run_job_pre(self, job)",
+        f"{_BASE}.base:AbstractExecutor.report_job_success(self, job_info)",
+        f"{_BASE}.base:AbstractExecutor.report_job_error(self, job_info)",
+        f"{_BASE}.base:AbstractExecutor.shutdown(self)",
+        f"{_BASE}.base:AbstractExecutor.cancel(self)",
+        f"{_BASE}.real:RealExecutor.report_job_submission(self, job_info, register_job)",
+        f"{_BASE}.real:RealExecutor.handle_job_success(self, job)",
+        f"{_BASE}.real:RealExecutor.handle_job_error(self, job)",
+    ),
+    "the workflow needs it",
+)  # fmt: skip
 
 _NO_EXECUTION = {"dryrun", "touch"}
 

@@ -20,7 +20,7 @@ from upscaling.planning.plan import Plan, keep_config, kept_config, load_plan
 from upscaling.util.files import digest
 from upscaling.util.locks import run_lock
 from upscaling.util.text import redact
-from upscaling.workflow.executor import extend_executors
+from upscaling.workflow.executor import SNAKEMAKE, extend_executors
 from upscaling.workflow.runs import runs_of
 
 __all__ = [
@@ -65,7 +65,14 @@ def read_config(config: Any, workflow: Any) -> Config:
 
 
 def names_nothing(config: Any, workflow: Any) -> bool:
-    """Return whether the user named no configuration at all; ``--config`` alone may change a key of the default."""
+    """Return whether the user named no configuration at all; ``--config`` alone may change a key of the default.
+
+    The Snakefile asks this before all else: a Snakemake that this workflow cannot run with is refused here.
+    """
+    try:
+        SNAKEMAKE.insist()
+    except UpscalingError as error:
+        _stop(error)
     imported = workflow.modifier.skip_configfile  # with a configuration of the importing workflow
     return not (imported or workflow.config_settings.configfiles or "algorithm" in config)
 

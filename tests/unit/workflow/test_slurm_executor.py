@@ -22,7 +22,7 @@ def patched(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "next_seconds_between_status_checks"
     monkeypatch.setattr(plugin.Executor, name, getattr(plugin.Executor, name))
     added = plugin.Executor.additional_general_args
-    monkeypatch.setattr(plugin.Executor, "format_job_exec", lambda executor, _: f"-m snakemake {added(executor)} -x")
+    monkeypatch.setattr(plugin.Executor, "format_job_exec", lambda self, job: f"-m snakemake {added(self)} -x")
     monkeypatch.setattr(plugin, "patched", False, raising=False)
     patch_slurm_executor()
     patch_slurm_executor()  # every parse of the workflow does

@@ -13,9 +13,22 @@ from upscaling.algorithms.cwl.load import KEY
 from upscaling.errors import ConfigError, PlatformError
 from upscaling.http.reply import Reply, translated
 from upscaling.http.session import new_session
+from upscaling.util.upstream import Patch
 
-__all__ = ["fetch_artifact"]
+__all__ = ["RETRIES", "SESSION", "fetch_artifact"]
 
+RETRIES = Patch(
+    "oras",
+    ">=0.2.43,<0.3",
+    ("oras.provider:Registry.do_request.__wrapped__(self, url, method, data, headers, json, stream)",),
+    "a registry that does not answer is asked for two minutes",
+)
+SESSION = Patch(
+    "oras",
+    ">=0.2.43,<0.3",
+    ("oras.provider:Registry.session", "oras.provider:Registry.auth", "oras.auth.base:AuthBackend.session"),
+    "requests to registries must follow this package's rules for redirects and passwords",
+)
 TIMEOUT_S = 60.0
 LARGEST, MOST = 20_000_000, 100  # bytes of a file, and files: a package is text
 TITLE = "org.opencontainers.image.title"
@@ -78,6 +91,7 @@ def _client(reference: str) -> tuple[Any, Any]:
         container = Container(place, registry=host)
     except ValueError:
         raise ConfigError("must be oci://HOST/NAME:TAG", key=KEY, file=reference) from None
+    SESSION.insist()
     client = Registry(insecure=host.partition(":")[0] in {"localhost", "127.0.0.1"})
     client.session = client.auth.session = new_session(TIMEOUT_S)
     client.auth.load_configs(container)
@@ -107,7 +121,8 @@ def _manifest(client: Any, container: Any, reference: str) -> dict[str, Any]:
 def _get(client: Any, url: str, reference: str, *, headers: dict[str, str] | None = None, digest: str = "") -> bytes:
     """Return what is at a URL of the registry; it must have the digest, if one is known."""
     # Without the library's retries, which keep a person waiting for two minutes.
-    request: Callable[..., Any] = type(client).do_request.__wrapped__
+    asked = type(client).do_request
+    request: Callable[..., Any] = asked.__wrapped__ if RETRIES.applies() else asked
     try:
         with translated("the registry"):
             answer = request(client, f"{client.prefix}://{url}", "GET", headers=headers or {}, stream=True)

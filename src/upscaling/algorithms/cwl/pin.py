@@ -20,9 +20,16 @@ from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Parameter
 from upscaling.util.files import sha256_file, write_json
 from upscaling.util.process import tool_path
+from upscaling.util.upstream import Patch
 
-__all__ = ["images", "pin_package", "processes", "uses_javascript"]
+__all__ = ["NUMBERS", "images", "pin_package", "processes", "uses_javascript"]
 
+NUMBERS = Patch(
+    "ruamel.yaml",
+    ">=0.18,<0.20",
+    ("ruamel.yaml.scalarfloat:ScalarFloat._exp",),
+    "numbers with an exponent cannot be pinned as they are written",
+)
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SOFTWARE_VERSION = ("s:softwareVersion", "https://schema.org/softwareVersion", "http://schema.org/softwareVersion")
 
@@ -174,8 +181,10 @@ def _as_spelt(value: Any) -> Any:
         return {key: _as_spelt(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_as_spelt(entry) for entry in value]
-    if isinstance(value, ScalarFloat) and getattr(value, "_exp", None) and value.is_integer():
-        return int(value)
+    if isinstance(value, ScalarFloat):
+        NUMBERS.insist()
+        exponent: str | None = value._exp  # type: ignore[attr-defined]
+        return int(value) if exponent and value.is_integer() else value
     return value
 
 

@@ -110,9 +110,7 @@ class CwlBackend:
         self.cores, self.memory_mb, self.options = cores, memory_mb, tuple(options)
         self.job_store = job_store
         self.growth, self.site, self.run_folder, self.attempt = growth, site or Site(), run_folder, attempt
-        self.warm = warm is not None and not self.site.modules
-        if warm is not None and self.warm:
-            preload(engine, str(read_json(warm)["cwlVersion"]))
+        self.warm = warm is not None and not self.site.modules and preload(engine, str(read_json(warm)["cwlVersion"]))
 
     def check(self, algorithm: Algorithm) -> None:
         """See that the runner, the containers and ``node`` are there, and that the pinned package is what it was.

@@ -15,25 +15,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upscaling.backends.cwl.process import MARK, STOP_TIMEOUT_S, die_with_parent, kill_survivors
+from upscaling.util.upstream import Patch
 
 if TYPE_CHECKING:
     from upscaling.config.cwl import Engine
 
-__all__ = ["preload", "run_forked"]
+__all__ = ["CWLTOOL", "preload", "run_forked"]
+
+CWLTOOL = Patch(
+    "cwltool",
+    ">=3.3,<3.4",
+    (
+        "cwltool.main:setup_schema(args, custom_schema_callback)",
+        "cwltool.main:main(argsl)",
+        "cwltool.process:get_schema(version)",
+    ),
+    "each tile starts an interpreter of its own",
+)
 
 
-def preload(engine: Engine, cwl_version: str) -> None:
-    """Load the engine and the schemas that every tile of a package of this version needs, before the first fork."""
+def preload(engine: Engine, cwl_version: str) -> bool:
+    """Load the engine and the schemas that every tile of a package of this version needs, before the first fork.
+
+    Return False, and load nothing, if the engine is a version that cannot be used so.
+    """
+    from upscaling.backends.cwl.toil import warm as toil_warm
+
+    if not CWLTOOL.applies() or (engine == "toil" and not toil_warm.TOIL.applies()):
+        return False
     import cwltool.main
     import cwltool.process
 
     for version in {cwl_version, "v1.0"}:  # cwltool's own types are v1.0's
         cwltool.process.get_schema(version)
     if engine == "toil":
-        from upscaling.backends.cwl.toil import warm as toil_warm
-
         toil_warm.preload()
     gc.freeze()  # what is loaded stays shared between the forks
+    return True
 
 
 def run_forked(

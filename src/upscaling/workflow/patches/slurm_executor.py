@@ -1,4 +1,4 @@
-"""Repairs of Snakemake's SLURM executor (2.8.0), without which a canceled job or a lost node spoils the whole run."""
+"""Repairs of Snakemake's SLURM executor, without which a canceled job or a lost node spoils the whole run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["patch_slurm_executor"]
+from upscaling.util.upstream import Patch
+
+__all__ = ["PATCH", "patch_slurm_executor"]
 
 PLUGIN = "snakemake_executor_plugin_slurm"
+PATCH = Patch(
+    "snakemake-executor-plugin-slurm",
+    ">=2.8,<2.9",
+    (
+        f"{PLUGIN}:query_job_status(command, logger)",
+        f"{PLUGIN}:get_submit_command(job, params, settings, failed_nodes)",
+        f"{PLUGIN}:Executor.format_job_exec(self, job)",
+        f"{PLUGIN}:Executor.next_seconds_between_status_checks.fset(self, value)",
+    ),
+    "canceled jobs may be waited for without end, a lost node may stop later jobs, and a tile costs one more Snakemake",
+)
 OURS = "toil_leaders"  # a resource that only the tiles of a package have
 LONGEST = 3  # times the first wait
 
@@ -29,7 +42,7 @@ def patch_slurm_executor() -> None:
     node from all jobs to come, and ``sbatch`` refuses every one of them.
     """
     plugin: Any = sys.modules.get(PLUGIN)
-    if plugin is None or getattr(plugin, "patched", False):
+    if plugin is None or getattr(plugin, "patched", False) or not PATCH.applies():
         return
     ask, submit = plugin.query_job_status, plugin.get_submit_command
 

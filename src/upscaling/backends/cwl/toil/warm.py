@@ -1,8 +1,8 @@
 """Toil as a function of this process: what it has loaded is not loaded again, and it waits for nothing needlessly.
 
-Patches of Toil 9.6, for a leader that is a fork of a process in which ``preload`` was called; what Toil does stays:
+Patches of Toil, for a leader that is a fork of a process in which ``preload`` was called; what Toil does stays:
 
-* its workers on this machine are forks too (``toil_fork_server``);
+* its workers on this machine are forks too (``fork_server``);
 * jobs of its own that end are heard of at once; beside another batch system it looks for them every two seconds;
 * leaders of one process ask SLURM together (``SharedStates``): one ``squeue`` a second of our own jobs, instead of one
   ``scontrol show job`` of the whole cluster for every leader;
@@ -27,8 +27,38 @@ from types import SimpleNamespace
 from typing import Any
 
 from upscaling.backends.cwl.toil.fork_server import ForkServer
+from upscaling.util.upstream import Patch
 
-__all__ = ["SharedStates", "lead", "preload"]
+__all__ = ["TOIL", "SharedStates", "lead", "preload"]
+
+_SYSTEMS = "toil.batchSystems"
+_GRID = f"{_SYSTEMS}.abstractGridEngineBatchSystem:AbstractGridEngineBatchSystem"
+TOIL = Patch(
+    "toil",
+    ">=9.6,<9.7",
+    (
+        "toil.cwl.cwltoil:get_options(args)",
+        "toil.cwl.cwltoil:main(args)",
+        "toil.worker:main(argv)",
+        "toil.lib.threading:destroy_all_process_names",
+        "toil.lib.misc:CalledProcessErrorStderr",
+        f"{_SYSTEMS}.singleMachine:subprocess.Popen",
+        f"{_SYSTEMS}.singleMachine:time.sleep",
+        f"{_SYSTEMS}.singleMachine:SingleMachineBatchSystem.jobs",
+        f"{_SYSTEMS}.singleMachine:SingleMachineBatchSystem._pollForDoneChildrenIn(self, pid_to_popen)",
+        f"{_SYSTEMS}.singleMachine:SingleMachineBatchSystem.getUpdatedBatchJob(self, maxWait)",
+        f"{_GRID}.getUpdatedBatchJob(self, maxWait)",
+        f"{_GRID}.getUpdatedLocalJob(self, maxWait)",
+        f"{_GRID}.getIssuedBatchJobIDs(self)",
+        *(f"{_GRID}.{name}" for name in ("background_thread", "currentJobs", "updatedJobsQueue")),
+        f"{_GRID}.GridEngineThreadException",
+        f"{_SYSTEMS}.slurm:SlurmBatchSystem.GridEngineThread._getJobDetailsFromScontrol(self, job_id_list)",
+        f"{_SYSTEMS}.slurm:SlurmBatchSystem.GridEngineThread._canonicalize_state(self, state)",
+        *(f"toil.realtimeLogger:RealtimeLogger.{name}" for name in ("__enter__", "__exit__")),
+        *(f"toil.serviceManager:ServiceManager.{name}(self)" for name in ("start", "check", "shutdown")),
+    ),
+    "each tile, and each of its steps, starts an interpreter of its own",
+)
 
 STEP_S = 0.05  # between two looks at the workers here
 FAR_STEP_S = 0.3  # where they only do what is between the steps; many such leaders are on a login node
@@ -72,7 +102,6 @@ def lead(arguments: Sequence[str]) -> int:
 
 def _patch(owner: Any, **names: Any) -> None:
     for name, better in names.items():
-        getattr(owner, name)  # a Toil that has it no more is another one than this is for
         setattr(owner, name, better)
 
 
