@@ -26,8 +26,7 @@ from upscaling.backends.ogcapi.results import read_reply
 from upscaling.backends.ogcapi.stage import stage
 from upscaling.backends.openeo.results import fetch_results
 from upscaling.clients.ogcapi.client import OgcApiClient
-from upscaling.errors import TileFailedError
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.errors import PlatformError, TileFailedError
 from upscaling.model import Outcome
 from upscaling.results.item import build_item
 from upscaling.util.files import write_json

@@ -12,8 +12,7 @@ import pytest
 from upscaling.backends.openeo.account import Account
 from upscaling.backends.openeo.jobs import JobWatch, StartGate
 from upscaling.config import OpenEOBackendConfig
-from upscaling.errors import ErrorClass
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.errors import ErrorClass, PlatformError
 from upscaling.jobs.slots import SlotPool
 
 LIMIT = PlatformError(

@@ -13,7 +13,7 @@ from upscaling.http.address import shown
 from upscaling.util.extras import require
 from upscaling.util.text import plain_text
 
-__all__ = ["bucket_store", "open_object", "read_object", "store_errors"]
+__all__ = ["bucket_store", "open_object", "read_object", "store_errors", "store_words"]
 
 _BLOCK = 8 << 20  # bytes
 
@@ -112,7 +112,12 @@ def store_errors(href: str, prefix: str = "AWS") -> Iterator[None]:
     except (NotFoundError, FileNotFoundError):
         raise PlatformError(f"{shown(href)} is not there", error_class=ErrorClass.OUTPUT, status=404) from None
     except BaseError as error:
-        words = plain_text(str(error).partition("\n")[0], 300)
         raise PlatformError(
-            f"{shown(href)} cannot be reached in object storage ({words})", error_class=ErrorClass.TRANSIENT
+            f"{shown(href)} cannot be reached in object storage ({store_words(error)})",
+            error_class=ErrorClass.TRANSIENT,
         ) from None
+
+
+def store_words(error: BaseException) -> str:
+    """Return the first line of an error of obstore, without its debugging tail."""
+    return plain_text(str(error).partition("\n")[0], 300)

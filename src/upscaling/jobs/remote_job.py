@@ -20,11 +20,11 @@ from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.jobs.failures import classify_log, is_no_data
 from upscaling.jobs.platform import JobState, Patience, Platform, patiently
 from upscaling.jobs.receipts import Receipt
-from upscaling.jobs.results_wait import RESULTS_GONE, Expected, complete_results
+from upscaling.jobs.results_wait import Expected, complete_results
 from upscaling.jobs.waits import WAITS
 from upscaling.model import Outcome, TileJob
 
-__all__ = ["RESULTS_GONE", "JobState", "Patience", "Platform", "PlatformError", "patiently", "run_remote"]
+__all__ = ["run_remote"]
 
 _MOST_CREATES = 5  # creations of one tile's job whose outcome was unknown and that left no job
 _MOST_STARTS = 5  # starts of one job that were not refused and after which it was still `created`

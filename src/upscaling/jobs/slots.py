@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from upscaling.errors import ErrorClass
+from upscaling.errors import ErrorClass, PlatformError
 from upscaling.jobs.account_slots import AccountSlots
-from upscaling.jobs.remote_job import PlatformError
 
 __all__ = ["SlotPool"]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from upscaling.errors import UpscalingError
+from upscaling.http.s3 import store_words
 from upscaling.publish.objects import Published
 from upscaling.util.extras import require
 
@@ -97,7 +98,7 @@ class Store:
             try:
                 await obstore.put_async(self._store, published.key, published.content, attributes=attributes)
             except (obstore.exceptions.BaseError, OSError) as error:
-                raise UpscalingError(f"{self._name}/{published.key}: {_words(error)}") from None
+                raise UpscalingError(f"{self._name}/{published.key}: {store_words(error)}") from None
         sent.objects += 1
         sent.bytes += published.size
 
@@ -109,7 +110,7 @@ class Store:
             async for page in obstore.list(self._store, chunk_size=1000):
                 found |= {str(entry["path"]): int(entry["size"]) for entry in page}
         except (obstore.exceptions.BaseError, OSError) as error:
-            raise UpscalingError(f"{self._name}: {_words(error)}") from None
+            raise UpscalingError(f"{self._name}: {store_words(error)}") from None
         return found
 
     async def _same(self, published: Published) -> bool:
@@ -122,11 +123,6 @@ class Store:
         try:
             answer = await obstore.get_async(self._store, published.key, options={"range": (0, 1)})
         except (obstore.exceptions.BaseError, OSError) as error:
-            raise UpscalingError(f"{self._name}/{published.key}: {_words(error)}") from None
+            raise UpscalingError(f"{self._name}/{published.key}: {store_words(error)}") from None
         attributes: dict[str, Any] = dict(answer.attributes)
         return attributes.get(_CHECKSUM) == published.sha256 and attributes.get("Content-Type") == published.media_type
-
-
-def _words(error: BaseException) -> str:
-    """Return the first line of an error, without its debugging tail."""
-    return str(error).partition("\n")[0][:300]

@@ -15,8 +15,7 @@ from tests.backend.ogcapi.replay import Replay
 from upscaling.backends.ogcapi.results import Found
 from upscaling.backends.ogcapi.stage import stage
 from upscaling.clients.ogcapi.client import OgcApiClient
-from upscaling.errors import ConfigError
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.errors import ConfigError, PlatformError
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from tests.backend.ogcapi.replay import Replay
 from upscaling.backends.ogcapi.backend import _state_of
 from upscaling.backends.ogcapi.results import read_reply
 from upscaling.clients.ogcapi.client import OgcApiClient
-from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.util.files import write_json
 
 SHAPES = Path(__file__).parent / "shapes"

@@ -15,8 +15,7 @@ from tests.servers import free_port
 from upscaling.backends.ogcapi.results import Found
 from upscaling.backends.ogcapi.stage import stage
 from upscaling.clients.ogcapi.client import OgcApiClient
-from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 
 PIXELS = b"II*\0" + bytes(range(256)) * 20
 

@@ -219,7 +219,7 @@ class Durations:
 
 
 class _Work:
-    """One tile's work on a server (``backends.remote.Platform``)."""
+    """One tile's work on a server (``jobs.platform.Platform``)."""
 
     memory_levels = 0  # the standard has no way to ask for memory
 

@@ -11,8 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.clients.ogcapi.http import loaded
-from upscaling.errors import ConfigError, ErrorClass
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.errors import ConfigError, ErrorClass, PlatformError
 from upscaling.model import Algorithm
 from upscaling.util.files import read_json, write_json
 

@@ -28,9 +28,8 @@ from upscaling.backends.ogcapi.same_inputs import Match, as_mapping, same_inputs
 from upscaling.binding.secret_values import revealed
 from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient
 from upscaling.clients.ogcapi.http import JSON
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.jobs.receipts import Receipt, read_receipts
-from upscaling.jobs.remote_job import PlatformError
 from upscaling.model import TileJob
 from upscaling.util.files import write_json
 from upscaling.util.text import plain_text

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from upscaling.errors import ErrorClass, TileFailedError
-from upscaling.jobs.remote_job import PlatformError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.util.files import read_json
 from upscaling.util.stac_walk import kind_of
 from upscaling.util.text import plain_text

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.backends.openeo.jobs import JobWatch, StartGate
 from upscaling.backends.openeo.session import Session
-from upscaling.errors import ErrorClass
+from upscaling.errors import ErrorClass, PlatformError
 from upscaling.jobs.account_slots import AccountSlots
-from upscaling.jobs.remote_job import PlatformError
 from upscaling.util.files import digest
 from upscaling.util.text import plain_text
 

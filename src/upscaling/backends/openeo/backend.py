@@ -129,7 +129,7 @@ class OpenEOBackend:
     def _snapshot(self, session: str) -> Path:
         return self._run_folder / "receipts" / f".platform-jobs-{session}.json"
 
-    # --- what the life of a job needs (backends.remote.Platform) ---
+    # --- what the life of a job needs (jobs.platform.Platform) ---
 
     @property
     def memory_levels(self) -> int:

@@ -7,9 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from upscaling.errors import ErrorClass
+from upscaling.errors import ErrorClass, PlatformError
 from upscaling.jobs.account_slots import AccountSlots
-from upscaling.jobs.remote_job import PlatformError
 
 __all__ = ["JobWatch", "StartGate"]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upscaling.errors import ConfigError
+from upscaling.errors import ConfigError, PlatformError
 from upscaling.estimate.checks.common import unasked
 from upscaling.estimate.model import Check
-from upscaling.jobs.remote_job import PlatformError
 
 if TYPE_CHECKING:
     from upscaling.estimate.model import Estimate

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from upscaling.algorithms.graph import nodes_of
-from upscaling.errors import ConfigError
+from upscaling.errors import ConfigError, PlatformError
 from upscaling.estimate.checks.common import unasked
 from upscaling.estimate.model import Answer, Check
-from upscaling.jobs.remote_job import PlatformError
 from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
