@@ -37,6 +37,7 @@ check: venv
 	$(BIN)/snakemake --lint
 	$(BIN)/upscaling config-files --check
 	$(BIN)/python tools/conda_recipe.py --check
+	$(BIN)/python tools/check_sizes.py
 
 venv: $(VENV)/.package
 

@@ -154,7 +154,7 @@ def _build(
     import pyproj
     import shapely
 
-    from upscaling.area.lonlat import cut_at_antimeridian, jumps, polygons_of, valid_polygons
+    from upscaling.area.lonlat import polygons_of, valid_polygons
 
     found = list(notices)
     given = [g for g in geometries if g is not None and not g.is_empty]
@@ -182,27 +182,35 @@ def _build(
                 "name its CRS (GeoJSON without crs is EPSG:4326)",
                 key=_KEY,
             )
-        pieces: list[Any] = []
-        crossing = 0
-        for polygon in polygons:
-            short_way = not as_it_stands and jumps(polygon)
-            crossing += short_way
-            outside = polygon.bounds[0] < -180 or polygon.bounds[2] > 180
-            try:
-                cut = cut_at_antimeridian(polygon, short_way=short_way) if short_way or outside else [polygon]
-            except ConfigError as error:
-                raise ConfigError(f"{name}: {error.message}", key=_KEY) from None
-            pieces += cut
+        polygons, crossing = _within_180(polygons, name, as_it_stands=as_it_stands)
         if crossing:
             found.append(
                 f"{name}: {crossing} polygon(s) with edges over more than 180 degrees of longitude were read as "
                 "crossing the antimeridian (add vertices to the edge if the long way was meant)"
             )
-        polygons = np.asarray(pieces, dtype=object)
     if patched := int((~shapely.is_valid(polygons)).sum()) if len(polygons) else 0:
         found.append(f"{name}: {patched} invalid polygon(s) were patched (rings that cross or touch themselves)")
         polygons = valid_polygons(polygons)
     return aoi_from_polygons(polygons, crs, name, tuple(found))
+
+
+def _within_180(polygons: Any, name: str, *, as_it_stands: bool) -> tuple[Any, int]:
+    """Return polygons cut at the antimeridian, and how many were read as crossing it the short way."""
+    import numpy as np
+
+    from upscaling.area.lonlat import cut_at_antimeridian, jumps
+
+    pieces: list[Any] = []
+    crossing = 0
+    for polygon in polygons:
+        short_way = not as_it_stands and jumps(polygon)
+        crossing += short_way
+        outside = polygon.bounds[0] < -180 or polygon.bounds[2] > 180
+        try:
+            pieces += cut_at_antimeridian(polygon, short_way=short_way) if short_way or outside else [polygon]
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error.message}", key=_KEY) from None
+    return np.asarray(pieces, dtype=object), crossing
 
 
 def _count_others(geometries: NDArray[Any]) -> int:

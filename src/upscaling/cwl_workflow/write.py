@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from upscaling.util.files import read_json, write_json, written_whole
 if TYPE_CHECKING:
     from upscaling.config import Config
     from upscaling.config.cwl import CwlBackendConfig
+    from upscaling.model import Algorithm
 
 __all__ = ["AREA", "PLAN", "TILE", "write_workflow"]
 
@@ -113,50 +114,11 @@ def _document(
     outputs = {short_name(entry["id"]): _entry(plain_type(entry["type"], named)) for entry in main["outputs"]}
     each = {TILE: "string", **{name: inputs[name] for name in varying}}
     whole = {PLAN: "Directory", **{name: inputs[name] for name in fixed}}
-    title = f"{algorithm.title or algorithm.id} over {len(plan.tiles)} tiles"
     return {
         "cwlVersion": "v1.2",
         "$graph": [
-            {
-                "class": "Workflow",
-                "id": "main",
-                "label": title,
-                "doc": f"Run {plan.facts['run']} of eo-upscaling: every tile through the package, checked and described"
-                " as a STAC item, and all of them gathered into one STAC collection.",
-                "requirements": {"ScatterFeatureRequirement": {}, "SubworkflowFeatureRequirement": {}},
-                "inputs": {**whole, **{name: _array(kind) for name, kind in each.items()}},
-                "steps": {
-                    "tiles": {
-                        "run": "#tile",
-                        "scatter": list(each),
-                        "scatterMethod": "dotproduct",
-                        "in": {name: name for name in {**whole, **each}},
-                        "out": ["tile"],
-                    },
-                    "gather": {"run": "#gather", "in": {PLAN: PLAN, "tiles": "tiles/tile"}, "out": ["collection"]},
-                },
-                "outputs": {"collection": {"type": "Directory", "outputSource": "gather/collection"}},
-            },
-            {
-                "class": "Workflow",
-                "id": "tile",
-                "label": "One tile",
-                "requirements": {"SubworkflowFeatureRequirement": {}},
-                "inputs": {**whole, **each},
-                "steps": {
-                    "package": {
-                        "run": f"plan/{algorithm.path.name}#main",
-                        "in": {name: name for name in inputs},
-                        "out": list(outputs),
-                    },
-                    "item": {
-                        "run": "#item",
-                        "in": {PLAN: PLAN, TILE: TILE, **{name: f"package/{name}" for name in outputs}},
-                        "out": ["tile"],
-                    },
-                },
-                "outputs": {"tile": {"type": "Directory", "outputSource": "item/tile"}},
-            },
+            _whole_run(plan, whole, each),
+            _one_tile(algorithm, {**whole, **each}, list(inputs), list(outputs)),
             _tool(
                 "item",
                 "Check what the package gave, make COGs of it, and describe it as a STAC item",
@@ -170,6 +132,55 @@ def _document(
                 {"collection": {"type": "Directory", "outputBinding": {"glob": plan.facts["run"]}}},
             ),
         ],
+    }
+
+
+def _whole_run(plan: Plan, whole: Types, each: Types) -> dict[str, Any]:
+    """Return the workflow of the run: inputs for all tiles (``whole``), and lists with an entry for each tile."""
+    title = f"{plan.algorithm.title or plan.algorithm.id} over {len(plan.tiles)} tiles"
+    return {
+        "class": "Workflow",
+        "id": "main",
+        "label": title,
+        "doc": f"Run {plan.facts['run']} of eo-upscaling: every tile through the package, checked and described"
+        " as a STAC item, and all of them gathered into one STAC collection.",
+        "requirements": {"ScatterFeatureRequirement": {}, "SubworkflowFeatureRequirement": {}},
+        "inputs": {**whole, **{name: _array(kind) for name, kind in each.items()}},
+        "steps": {
+            "tiles": {
+                "run": "#tile",
+                "scatter": list(each),
+                "scatterMethod": "dotproduct",
+                "in": {name: name for name in {**whole, **each}},
+                "out": ["tile"],
+            },
+            "gather": {"run": "#gather", "in": {PLAN: PLAN, "tiles": "tiles/tile"}, "out": ["collection"]},
+        },
+        "outputs": {"collection": {"type": "Directory", "outputSource": "gather/collection"}},
+    }
+
+
+def _one_tile(algorithm: Algorithm, taken: Types, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, Any]:
+    """Return the workflow of one tile: the package, then the check of what it gave."""
+    return {
+        "class": "Workflow",
+        "id": "tile",
+        "label": "One tile",
+        "requirements": {"SubworkflowFeatureRequirement": {}},
+        "inputs": dict(taken),
+        "steps": {
+            "package": {
+                "run": f"plan/{algorithm.path.name}#main",
+                "in": {name: name for name in inputs},
+                "out": list(outputs),
+            },
+            "item": {
+                "run": "#item",
+                "in": {PLAN: PLAN, TILE: TILE, **{name: f"package/{name}" for name in outputs}},
+                "out": ["tile"],
+            },
+        },
+        "outputs": {"tile": {"type": "Directory", "outputSource": "item/tile"}},
     }
 
 

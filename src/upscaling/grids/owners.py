@@ -92,6 +92,31 @@ def sorted_cells(cells: Cells) -> tuple[Ints, Cells]:
     return key[order], Cells(cells.polygon[order], cells.i[order], cells.j[order], cells.area[order], piece)
 
 
+def _shares(
+    cells: Cells, row_zone: Ints, key: Ints, cell_area: float, region: Callable[[int], tuple[Ints, Cells]] | None
+) -> tuple[Floats, Floats, Any, Floats]:
+    """Return of each overlap its area and length within what its cell owns, that part (None: all), and its area."""
+    overlap, length = cells.area.copy(), np.full(len(cells.area), 4 * np.sqrt(cell_area))
+    partial = cells.piece != np.array(None)
+    length[partial] = shapely.length(cells.piece[partial])
+    owner, owned_area = np.full(len(overlap), None, dtype=object), np.full(len(overlap), cell_area)
+    if region is None:
+        return overlap, length, owner, owned_area
+    for index in np.unique(row_zone).tolist():
+        rows = np.flatnonzero(row_zone == index)
+        known, theirs = region(index)
+        at = np.minimum(np.searchsorted(known, key[rows]), len(known) - 1)
+        there = known[at] == key[rows]
+        overlap[rows[~there]] = 0
+        rows, at = rows[there], at[there]
+        owner[rows], owned_area[rows] = theirs.piece[at], theirs.area[at]
+    shared = np.flatnonzero((owner != np.array(None)) & (overlap > 0))
+    inner, cut = owner[shared], partial[shared]
+    inner[cut] = shapely.intersection(cells.piece[shared[cut]], inner[cut])
+    overlap[shared], length[shared] = shapely.area(inner), shapely.length(inner)
+    return overlap, length, owner, owned_area
+
+
 def owned(
     cells: Cells,
     zone: Ints,
@@ -128,23 +153,7 @@ def owned(
         Of the lattice, where its areas are not those on the ground (Mercator): what is dropped is measured there.
     """
     row_zone, key = zone[cells.polygon], key_of(cells.i, cells.j)
-    overlap, length = cells.area.copy(), np.full(len(cells.area), 4 * np.sqrt(cell_area))
-    partial = cells.piece != np.array(None)
-    length[partial] = shapely.length(cells.piece[partial])
-    owner, owned_area = np.full(len(overlap), None, dtype=object), np.full(len(overlap), cell_area)
-    if region is not None:
-        for index in np.unique(row_zone).tolist():
-            rows = np.flatnonzero(row_zone == index)
-            known, theirs = region(index)
-            at = np.minimum(np.searchsorted(known, key[rows]), len(known) - 1)
-            there = known[at] == key[rows]
-            overlap[rows[~there]] = 0
-            rows, at = rows[there], at[there]
-            owner[rows], owned_area[rows] = theirs.piece[at], theirs.area[at]
-        shared = np.flatnonzero((owner != np.array(None)) & (overlap > 0))
-        inner, cut = owner[shared], partial[shared]
-        inner[cut] = shapely.intersection(cells.piece[shared[cut]], inner[cut])
-        overlap[shared], length[shared] = shapely.area(inner), shapely.length(inner)
+    overlap, length, owner, owned_area = _shares(cells, row_zone, key, cell_area, region)
     unit = np.ones(len(overlap)) if metres is None else metres
     good = least.passed(cells.polygon, overlap * unit**2, length * unit)
 

@@ -80,25 +80,11 @@ def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str
     known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
     check_secrets(config.algorithm.parameters, known)
     steps = time_steps(config.time) if config.time else None
-    area: dict[str, Any] = {"grid": None}
-    table, notices = None, [*pinned.notices]
-    if config.area is not None:
-        aoi, table = tile_table(config.area)
-        area = {**config.area.model_dump(), "sha256": aoi.sha256}
-        notices += [*aoi.notices, *table.attrs.get("notices", [])]
+    area, table, noted = _area_of(config)
+    notices = [*pinned.notices, *noted]
 
-    staging: Staging | None = None
-    with item_store(folder) as store:
-        rows = None
-        if config.for_each and config.for_each.search:
-            rows = item_rows(config, pinned.algorithm, table, steps, store=store, say=tell)
-        elif config.for_each:
-            rows = each_row(config.for_each, known)
-        each = list(rows[0].values) if rows else []
-        check_secrets({}, known, each)
-        if config.stage_in:
-            staging = Staging(config, pinned.algorithm, table, steps, each=each, store=store, say=tell)
-            tell(f"plan: {staging.said}")
+    rows, staging = _searched(config, pinned.algorithm, (table, steps), folder, tell)
+    each = list(rows[0].values) if rows else []
     binder = _binder(config, pinned.algorithm, [*each, *([staging.input] if staging else [])])
     filled = [*config.algorithm.parameters, *each, *binder.forms]
     notices += notices_of(config, pinned.algorithm, table, filled)
@@ -114,33 +100,64 @@ def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str
     if table is not None:
         with written_whole(folder / "tiles.parquet") as temporary:
             table.to_parquet(temporary)
-
-    write_json(
-        folder / "plan.json",
-        {
-            "key": plan_key(config),
-            "run": config.run,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "software": {"eo-upscaling": __version__},
-            "algorithm": _facts_of(pinned.algorithm),
-            "backend": backend,
-            "service": pinned.service,
-            "output_format": config.algorithm.output_format,
-            "area": area,
-            "bbox": [-180.0, -90.0, 180.0, 90.0] if table is None else _bbox(table),
-            "tiles": 0 if table is None else len(table),
-            "steps": len(steps or []),
-            "rows": len(rows or []),
-            "targets": targets,
-            "files": files.stamps,
-            "in_parts": targets > config.collection.parts_from,
-            "dropped_slivers": 0 if table is None else int(table.attrs.get("dropped_slivers", 0)),
-            "notices": notices,
-            "contents": contents_of(folder),
-        },
-    )
+    facts = {
+        "key": plan_key(config),
+        "run": config.run,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "software": {"eo-upscaling": __version__},
+        "algorithm": _facts_of(pinned.algorithm),
+        "backend": backend,
+        "service": pinned.service,
+        "output_format": config.algorithm.output_format,
+        **_extent_facts(area, table),
+        "steps": len(steps or []),
+        "rows": len(rows or []),
+        "targets": targets,
+        "files": files.stamps,
+        "in_parts": targets > config.collection.parts_from,
+        "notices": notices,
+        "contents": contents_of(folder),
+    }
+    write_json(folder / "plan.json", facts)
     keep_private(folder.rglob("*"), [*_local_sources(config), *pinned.algorithm.files])
     return notices
+
+
+def _searched(
+    config: Config, algorithm: Algorithm, dimensions: tuple[Any, Any], folder: Path, tell: Callable[[str], None]
+) -> tuple[Any, Staging | None]:
+    """Return the rows of ``for_each``, and what is staged; the items that were found are kept in the plan's folder."""
+    known = {parameter.name: parameter for parameter in algorithm.parameters}
+    table, steps = dimensions
+    rows, staging = None, None
+    with item_store(folder) as store:
+        if config.for_each and config.for_each.search:
+            rows = item_rows(config, algorithm, table, steps, store=store, say=tell)
+        elif config.for_each:
+            rows = each_row(config.for_each, known)
+        each = list(rows[0].values) if rows else []
+        check_secrets({}, known, each)
+        if config.stage_in:
+            staging = Staging(config, algorithm, table, steps, each=each, store=store, say=tell)
+            tell(f"plan: {staging.said}")
+    return rows, staging
+
+
+def _area_of(config: Config) -> tuple[dict[str, Any], Any, list[str]]:
+    """Return what a plan says of the area, the table of tiles (None: no area), and what the user should know."""
+    if config.area is None:
+        return {"grid": None}, None, []
+    aoi, table = tile_table(config.area)
+    area = {**config.area.model_dump(), "sha256": aoi.sha256}
+    return area, table, [*aoi.notices, *table.attrs.get("notices", [])]
+
+
+def _extent_facts(area: dict[str, Any], table: Any) -> dict[str, Any]:
+    """Return what a plan says of area and tiles; a run without an area is of the whole globe."""
+    if table is None:
+        return {"area": area, "bbox": [-180.0, -90.0, 180.0, 90.0], "tiles": 0, "dropped_slivers": 0}
+    dropped = int(table.attrs.get("dropped_slivers", 0))
+    return {"area": area, "bbox": _bbox(table), "tiles": len(table), "dropped_slivers": dropped}
 
 
 def _local_sources(config: Config) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -99,27 +100,14 @@ def build_item(
         "upscaling:algorithm": _algorithm_facts(job.algorithm),
         "upscaling:nodata": not placed and not outcome.values,
     }
-    if outcome.values:
-        properties["upscaling:outputs"] = json_value(dict(outcome.values))
-    left_out = [*outcome.left_out, *(line for asset in placed for line in asset.left_out)]
-    if left_out:
-        properties["upscaling:left_out"] = [plain_text(line, 300) for line in left_out[:MOST_LEFT_OUT]]
-    extensions = [EXTENSIONS["processing"], EXTENSIONS["projection"]]
-    if placed:
-        extensions.append(EXTENSIONS["file"])
-    if rasters:
-        extensions.append(EXTENSIONS["raster"])
-        if not any(math.isnan(cog.valid) for cog in rasters):
-            properties["upscaling:valid_fraction"] = round(min(cog.valid for cog in rasters), 6)
-    unchecked = [line for asset in placed for line in asset.unchecked]
-    if unchecked:
-        properties["upscaling:unchecked"] = unchecked
+    properties |= _named(outcome, placed)
+    names = ["processing", "projection", *(["file"] if placed else []), *(["raster"] if rasters else [])]
     if GRID_CODE.fullmatch(job.tile.grid_code):
-        extensions.append(EXTENSIONS["grid"])
+        names.append("grid")
         properties["grid:code"] = job.tile.grid_code
     _differing_grids(placed, properties)
     _nodata_once(placed, properties)
-    extensions += _contents(placed, properties, job.tile)
+    extensions = [*(EXTENSIONS[name] for name in names), *_contents(placed, properties, job.tile)]
     geometry = _geometry(job, rasters, exact=exact)
     return {
         "type": "Feature",
@@ -133,6 +121,21 @@ def build_item(
         "assets": {asset.key: asset.asset for asset in placed},
         "collection": collection_id(job.run, job.part),
     }
+
+
+def _named(outcome: Outcome, placed: Sequence[PlacedAsset]) -> dict[str, Any]:
+    """Return the properties that tell of values, of what came back and is no asset, of checks, and of valid pixels."""
+    found: dict[str, Any] = {}
+    if outcome.values:
+        found["upscaling:outputs"] = json_value(dict(outcome.values))
+    if left_out := [*outcome.left_out, *(line for asset in placed for line in asset.left_out)]:
+        found["upscaling:left_out"] = [plain_text(line, 300) for line in left_out[:MOST_LEFT_OUT]]
+    if unchecked := [line for asset in placed for line in asset.unchecked]:
+        found["upscaling:unchecked"] = unchecked
+    shares = [asset.cog.valid for asset in placed if asset.cog]
+    if shares and not any(map(math.isnan, shares)):
+        found["upscaling:valid_fraction"] = round(min(shares), 6)
+    return found
 
 
 def collection_id(run: str, part: str = "") -> str:

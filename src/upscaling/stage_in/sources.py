@@ -140,7 +140,7 @@ def _parsed(text: bytes, place: str) -> dict[str, Any]:
 
 
 def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Say) -> Iterator[Said]:
-    from pystac_client import Client, ConformanceClasses
+    from pystac_client import Client
     from pystac_client.exceptions import APIError
     from pystac_client.stac_api_io import StacApiIO
     from pystac_client.warnings import PystacClientWarning
@@ -166,17 +166,7 @@ def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Say) -> Itera
             warnings.simplefilter("ignore", PystacClientWarning)
             # said twice: what is not said here is forgotten
             client = Client.open(search.catalogue, stac_io=io, request_modifier=identified, timeout=_TIMES_OUT)
-        wanted = conditions(search)
-        filters: dict[str, Any] = {}
-        if wanted and client.conforms_to(ConformanceClasses.FILTER):
-            filters = {"filter": _cql2(wanted), "filter_lang": "cql2-json"}
-        elif wanted and client.conforms_to(ConformanceClasses.QUERY):
-            # `in` is of the extension, but servers refuse it; everything is compared here again
-            query: dict[str, dict[str, Any]] = {}
-            for name, word, value in wanted:
-                if word != "in":
-                    query.setdefault(name, {})[word] = value
-            filters = {"query": query or None}
+        filters = _filters(client, search)
         requests = [(box, span) for box in boxes or [None] for span in spans or [None]]
         for number, (box, span) in enumerate(requests, 1):
             if len(requests) > 1:
@@ -201,6 +191,23 @@ def _of_api(search: Search, web: Web, boxes: Any, spans: Any, say: Say) -> Itera
         raise FetchError(
             f"{shown(search.catalogue)} does not answer as a STAC API: {type(error).__name__} {plain_text(error, 300)}"
         ) from None
+
+
+def _filters(client: Any, search: Search) -> dict[str, Any]:
+    """Return the search's conditions as an API takes them; one that takes none gives more, which is compared here."""
+    from pystac_client import ConformanceClasses
+
+    wanted = conditions(search)
+    if wanted and client.conforms_to(ConformanceClasses.FILTER):
+        return {"filter": _cql2(wanted), "filter_lang": "cql2-json"}
+    if wanted and client.conforms_to(ConformanceClasses.QUERY):
+        # `in` is of the extension, but servers refuse it; everything is compared here again
+        query: dict[str, dict[str, Any]] = {}
+        for name, word, value in wanted:
+            if word != "in":
+                query.setdefault(name, {})[word] = value
+        return {"query": query or None}
+    return {}
 
 
 def _moment(text: str) -> str:

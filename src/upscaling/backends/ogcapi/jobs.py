@@ -97,13 +97,8 @@ def find_job(
     decided = receipt.facts.pop(DECIDED, None) == "resubmit"
     reason = "its job list names jobs of this process that no receipt knows"
     for pause in (*_OTHERS, 0.0):
-        try:
-            listed = _listed(client, process_id)
-        except PlatformError as error:
-            if error.error_class is ErrorClass.TRANSIENT and not _lists_nothing(error):
-                raise
-            if error.error_class in {ErrorClass.AUTH, ErrorClass.QUOTA}:
-                raise
+        listed = _listed_if_it_lists(client, process_id)
+        if listed is None:
             reason = "it lists no jobs"
             break
         known, active = registry.known()
@@ -135,6 +130,18 @@ def find_job(
         " backend.on_unknown to resubmit for one run to submit it (again)",
         error_class=ErrorClass.TRANSIENT,
     )
+
+
+def _listed_if_it_lists(client: OgcApiClient, process_id: str) -> list[dict[str, Any]] | None:
+    """Return the server's job list; None if it has none. Raises PlatformError if it cannot be asked now."""
+    try:
+        return _listed(client, process_id)
+    except PlatformError as error:
+        if error.error_class is ErrorClass.TRANSIENT and not _lists_nothing(error):
+            raise
+        if error.error_class in {ErrorClass.AUTH, ErrorClass.QUOTA}:
+            raise
+        return None
 
 
 def _lists_nothing(error: PlatformError) -> bool:

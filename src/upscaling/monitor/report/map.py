@@ -146,43 +146,29 @@ def worst_states(
     ]
 
 
-def draw_map(
-    outlines: Outlines,
-    states: Sequence[str],
-    run_folder: Path,
-    mosaics: Sequence[dict[str, Any]],
-    *,
-    picture: bool,
-    area: Sequence[tuple[list[float], list[float]]] = (),
-) -> Any:
-    """Return the map as a bokeh figure; a tap on a tile calls ``showTile(index)`` of the page.
+_TILE_STYLE: dict[str, Any] = {
+    "fill_color": "colour",
+    "fill_alpha": "fill",
+    "line_color": "edge",
+    "line_width": "width",
+    "line_alpha": 0.6,
+    "selection_line_color": "#111111",
+    "selection_line_width": 3,
+    "selection_line_alpha": 1.0,
+    "nonselection_fill_alpha": "fill",
+    "nonselection_line_alpha": 0.6,
+    "hover_line_color": "#111111",
+    "hover_line_width": 2,
+    "hover_line_alpha": 1.0,
+}
 
-    Parameters
-    ----------
-    mosaics
-        As `upscaling.results.products.read_mosaics` gives them; their pictures are on the map.
-    picture
-        Show the first of them, and so no colour on finished tiles; the page's switch does the same.
-    area
-        Rings that are drawn above the tiles: the area of interest.
-    """
+
+def _empty_plot(outlines: Outlines) -> Any:
+    """Return a figure of the tiles' extent, with the tools of the map."""
     from bokeh import models, plotting
 
     bokeh: Any = models  # its type stubs lag behind what it accepts
     figure: Any = plotting.figure
-    source = bokeh.ColumnDataSource(
-        {
-            "xs": outlines.xs,
-            "ys": outlines.ys,
-            "tile": outlines.ids,
-            "state": list(states),
-            "colour": [colour_of(state) for state in states],
-            # told apart without red and green, too; a hatch would take a minute to draw for 20,000 tiles
-            "edge": ["#5c0000" if state == "failed" else "#3d4650" for state in states],
-            "width": [2.0 if state == "failed" else 0.5 for state in states],
-            "fill": [_FILL[picture].get(state, 0.6) for state in states],
-        }
-    )
     extent = _extent(outlines)
     west, east, south, north = extent
     plot = figure(
@@ -203,27 +189,49 @@ def draw_map(
     plot.add_tools(wheel, bokeh.BoxZoomTool(match_aspect=True))
     plot.toolbar.active_scroll = wheel
     plot.toolbar.logo = None
+    return plot
+
+
+def draw_map(
+    outlines: Outlines,
+    states: Sequence[str],
+    run_folder: Path,
+    mosaics: Sequence[dict[str, Any]],
+    *,
+    picture: bool,
+    area: Sequence[tuple[list[float], list[float]]] = (),
+) -> Any:
+    """Return the map as a bokeh figure; a tap on a tile calls ``showTile(index)`` of the page.
+
+    Parameters
+    ----------
+    mosaics
+        As `upscaling.results.products.read_mosaics` gives them; their pictures are on the map.
+    picture
+        Show the first of them, and so no colour on finished tiles; the page's switch does the same.
+    area
+        Rings that are drawn above the tiles: the area of interest.
+    """
+    from bokeh import models
+
+    bokeh: Any = models  # its type stubs lag behind what it accepts
+    source = bokeh.ColumnDataSource(
+        {
+            "xs": outlines.xs,
+            "ys": outlines.ys,
+            "tile": outlines.ids,
+            "state": list(states),
+            "colour": [colour_of(state) for state in states],
+            # told apart without red and green, too; a hatch would take a minute to draw for 20,000 tiles
+            "edge": ["#5c0000" if state == "failed" else "#3d4650" for state in states],
+            "width": [2.0 if state == "failed" else 0.5 for state in states],
+            "fill": [_FILL[picture].get(state, 0.6) for state in states],
+        }
+    )
+    plot = _empty_plot(outlines)
     for number, mosaic in enumerate(mosaics):
         _add_picture(plot, run_folder, mosaic, name=f"picture{number}", visible=picture and number == 0)
-    tiles = plot.patches(
-        "xs",
-        "ys",
-        source=source,
-        name="tiles",
-        fill_color="colour",
-        fill_alpha="fill",
-        line_color="edge",
-        line_width="width",
-        line_alpha=0.6,
-        selection_line_color="#111111",
-        selection_line_width=3,
-        selection_line_alpha=1.0,
-        nonselection_fill_alpha="fill",
-        nonselection_line_alpha=0.6,
-        hover_line_color="#111111",
-        hover_line_width=2,
-        hover_line_alpha=1.0,
-    )
+    tiles = plot.patches("xs", "ys", source=source, name="tiles", **_TILE_STYLE)
     if area:
         lines = [[ring[axis] for ring in area] for axis in (0, 1)]
         plot.multi_line(*lines, name="area-edge", line_color="#ffffff", line_width=5, line_alpha=0.7)
