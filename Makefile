@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 # Tests wait for servers and clusters more than they compute.
 TEST_PROCESSES ?= 4
 
-.PHONY: demo serve page docs test check venv wheel lock clean slurm-up slurm-down
+.PHONY: demo serve page docs test check mutants venv wheel lock clean slurm-up slurm-down
 .DELETE_ON_ERROR:
 
 demo: venv
@@ -38,6 +38,10 @@ check: venv
 	$(BIN)/upscaling config-files --check
 	$(BIN)/python tools/conda_recipe.py --check
 	$(BIN)/python tools/check_sizes.py
+
+# Do the tests of the core notice changes in it? Takes a quarter of an hour, so it is not in CI.
+mutants: venv
+	@$(BIN)/python tools/mutants.py
 
 venv: $(VENV)/.package
 

@@ -21,9 +21,9 @@ from upscaling.execution.tile import run_tile
 Make = Callable[..., Tiles]
 
 
-def test_the_memory_ladder_is_climbed_and_every_rung_is_in_the_history(tiles: Make, proxy: FaultyProxy) -> None:
-    ladder = [{"executor-memory": "1k"}, {"executor-memory": "4g"}]
-    run = tiles(1, job_options={"executor-memory": "1k"}, memory_ladder=ladder)
+def test_a_job_out_of_memory_gets_the_next_level_and_each_is_in_the_history(tiles: Make, proxy: FaultyProxy) -> None:
+    levels = [{"executor-memory": "1k"}, {"executor-memory": "4g"}]
+    run = tiles(1, job_options={"executor-memory": "1k"}, memory_levels=levels)
     assert set(run.run().values()) == {None}
     assert sorted(job["status"] for job in run.jobs()) == ["error", "error", "finished"]
     receipt = run.receipt()
@@ -32,7 +32,7 @@ def test_the_memory_ladder_is_climbed_and_every_rung_is_in_the_history(tiles: Ma
     assert all("costs" in entry for entry in receipt["history"])
 
 
-def test_without_a_ladder_a_job_out_of_memory_fails_and_says_so(tiles: Make, proxy: FaultyProxy) -> None:
+def test_without_levels_a_job_out_of_memory_fails_and_says_so(tiles: Make, proxy: FaultyProxy) -> None:
     run = tiles(1, job_options={"executor-memory": "1k"})
     ends = run.run()
     assert only_class(ends) == {ErrorClass.MEMORY}

@@ -35,6 +35,8 @@ def _load(paths: list[Path]) -> Config:
     from upscaling.config import load_config
 
     _loaded.append(load_config(*paths))
+    for notice in _loaded[-1].notices:
+        typer.echo(f"note: {notice}", err=True)
     return _loaded[-1]
 
 

@@ -19,7 +19,7 @@ from upscaling.config.openeo import ExportWorkspace
 from upscaling.config.products import Mosaic, Publish
 from upscaling.config.secrets import refuse_secrets
 from upscaling.config.stage_in import ItemSearch, StageIn
-from upscaling.config.values import Sources, merge, plain, read_values
+from upscaling.config.values import Sources, merge, plain, read_values, with_new_names
 from upscaling.errors import ConfigError
 
 __all__ = [
@@ -162,7 +162,7 @@ class OpenEOBackendConfig(_Block):
     platform fetches it, so it floats if the URL does)."""
     job_options: dict[str, Any] = {}
     """Passed on as `job_options`, e.g. `{executor-memory: 4G}`. Not part of a tile's identity."""
-    memory_ladder: list[dict[str, Any]] = []
+    memory_levels: list[dict[str, Any]] = []
     """Job options that are laid over `job_options`, one after another, when a job runs out of memory, e.g.
     `[{executor-memory: 4G}, {executor-memory: 8G}]`. Each try is a job of its own, and costs as one."""
     resubmit_lost: int = Field(2, ge=0, le=10)
@@ -233,11 +233,17 @@ class Config(_Block):
     pathvars: dict[str, str] = {}
     """Snakemake's own: other places for `results` and so on."""
     _sources: Sources = PrivateAttr(Sources(()))
+    _notices: list[str] = PrivateAttr([])
 
     @property
     def sources(self) -> Sources:
         """Where the values came from, for messages."""
         return self._sources
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know of the keys that were read: those that have another name now."""
+        return self._notices
 
     def folder(self, results: Path | None = None) -> Path:
         """Return the run's folder: below ``results``, else where Snakemake would put it (``pathvars.results``)."""
@@ -284,12 +290,13 @@ class Config(_Block):
             raise sources.named(ConfigError("must be a mapping of run, algorithm, area and backend"))
         try:
             refuse_secrets(values)
-            config = cls.model_validate(plain(values))
+            renamed, notices = with_new_names(plain(values))
+            config = cls.model_validate(renamed)
         except ValidationError as error:
             raise sources.named(ConfigError(_explain(error), key=_key(error))) from None
         except ConfigError as error:
             raise sources.named(error) from None
-        config._sources = sources
+        config._sources, config._notices = sources, notices
         return config
 
 

@@ -21,13 +21,22 @@ from upscaling.errors import ConfigError
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["Sources", "labels_of", "merge", "parse_value", "parse_values", "plain", "read_values"]
+__all__ = ["Sources", "labels_of", "merge", "parse_value", "parse_values", "plain", "read_values", "with_new_names"]
 
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = {_CORE + name for name in ("bool", "int", "float", "null", "str", "timestamp")}
 _BOOLEANS = {"true", "True", "TRUE", "false", "False", "FALSE"}
 _NUMBER_AS_TEXT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")  # YAML 1.1 wants a dot and a sign
-_FREE = {"parameters", "job_options", "memory_ladder", "where", "extra"}  # no model says which type is meant there
+# Block, old name, new name. The old ones work for one version.
+RENAMED = [("backend", "memory_ladder", "memory_levels")]
+_FREE = {
+    "parameters",
+    "job_options",
+    "memory_ladder",
+    "memory_levels",
+    "where",
+    "extra",
+}  # no model says which type is meant there
 _MOST_NODES = 1_000_000  # aliases of aliases grow without bounds
 _TEMPLATES = "__use_yte__"
 
@@ -318,3 +327,22 @@ def labels_of(files: Iterable[object]) -> Iterator[str]:
     for file in files:
         near = os.path.relpath(str(file))
         yield str(file) if near.startswith(os.pardir) else near
+
+
+def with_new_names(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return a configuration in which every key has its name of today, and a line on each that had not.
+
+    Raises
+    ------
+    ConfigError
+        A key stands there under both names.
+    """
+    found, notices = dict(values), []
+    for name, old, new in RENAMED:
+        block = found.get(name)
+        if isinstance(block, Mapping) and old in block:
+            if new in block:
+                raise ConfigError(f"is the old name of {new}, which is there too; leave it out", key=f"{name}.{old}")
+            found[name] = {new if key == old else key: value for key, value in block.items()}
+            notices.append(f"{name}.{old} is called {name}.{new} now; the old name works until version 0.2")
+    return found, notices

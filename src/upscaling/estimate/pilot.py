@@ -97,7 +97,7 @@ def most_cost(known: Known, targets: Sequence[str]) -> tuple[float | None, str]:
     if not left:
         return 0.0, "all of them are done"
     if backend.kind == "openeo":
-        tries = 1 + len(backend.memory_ladder) + backend.resubmit_lost
+        tries = 1 + len(backend.memory_levels) + backend.resubmit_lost
         if backend.job_budget is not None:
             return len(left) * backend.job_budget * tries, f"{tries} tries at the job budget of {backend.job_budget:g}"
     costs = [job.cost for job in known.past if job.cost is not None]

@@ -296,7 +296,7 @@ class _Life:
         if climbs or again:
             log.info("%s; another job is made", reason)
             if climbs:
-                return f"ran out of memory; tried again with memory_ladder[{receipt.memory_level - 1}]"
+                return f"ran out of memory; tried again with memory_levels[{receipt.memory_level - 1}]"
             return f"the platform lost the job; submitted again ({receipt.lost} of {self.patience.lost})"
         raise TileFailedError(f"{reason} (job {job_id}; platform log: {platform_log})", error_class=error_class)
 

@@ -59,9 +59,12 @@ def read_config(config: Any, workflow: Any) -> Config:
 
     hand_on_replacement()
     try:
-        return merged_config(config, workflow)
+        read = merged_config(config, workflow)
     except UpscalingError as error:
         _stop(error)
+    for notice in read.notices if workflow.is_main_process else ():
+        _say(f"note: {notice}")
+    return read
 
 
 def names_nothing(config: Any, workflow: Any) -> bool:

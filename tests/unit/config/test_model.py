@@ -94,3 +94,19 @@ def test_the_default_configuration_is_right_by_model_and_by_schema() -> None:
     Config.parse(values)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(values | {"colour": "red"}, schema)
+
+
+def test_a_key_with_another_name_now_still_works_with_a_note(tmp_path: Path) -> None:
+    levels = [{"executor-memory": "8G"}]
+    old = changed("backend.memory_ladder", levels)
+    read = Config.parse(old)
+    assert read.backend.memory_levels == levels
+    assert read.notices == [
+        "backend.memory_ladder is called backend.memory_levels now; the old name works until version 0.2"
+    ]
+    again = Config.parse(read.model_dump(mode="json"))
+    assert (again.model_dump(), again.notices) == (read.model_dump(), []), "what is kept has the names of today"
+    old["backend"]["memory_levels"] = []
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(old))
+    with pytest.raises(ConfigError, match=r"c\.yaml: backend\.memory_ladder: is the old name of memory_levels"):
+        load_config(tmp_path / "c.yaml")

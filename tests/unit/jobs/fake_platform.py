@@ -25,7 +25,7 @@ class FakeFaultyPlatform:
         self.after: dict[str, list[Exception | None]] = {}
         self.calls: list[str] = []
         self.ends, self.log, self.memory_levels = ends, log, memory_levels
-        self.asked_rungs: list[int] = []
+        self.asked_levels: list[int] = []
 
     def _do(self, action: str, effect: Callable[[], Any]) -> Any:
         self.calls.append(action)
@@ -49,7 +49,7 @@ class FakeFaultyPlatform:
         return self._do("find", effect)
 
     def create(self, job: TileJob, memory_level: int) -> str:
-        self.asked_rungs.append(memory_level)
+        self.asked_levels.append(memory_level)
 
         def effect() -> str:
             identifier = f"j{len(self.jobs) + 1}"

@@ -134,7 +134,7 @@ class OpenEOBackend:
     @property
     def memory_levels(self) -> int:
         """How many larger job options there are."""
-        return len(self._config.memory_ladder)
+        return len(self._config.memory_levels)
 
     def find(self, job: TileJob, *, fresh: bool, without: frozenset[str] = frozenset()) -> str | None:
         """Look for a usable job with the work's key in its title: the furthest, of those the oldest."""
@@ -153,7 +153,7 @@ class OpenEOBackend:
         """Send the graph of one tile; never repeated here, as the platform may have acted before a line broke."""
         definition, config = read_json(job.algorithm.path), self._config
         options = {**definition.get("default_job_options", {}), **config.job_options}
-        for climbed in config.memory_ladder[:memory_level]:
+        for climbed in config.memory_levels[:memory_level]:
             options |= climbed
         body = {
             "process": {"process_graph": self._graph(definition, job)},
