@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -15,15 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "BaseGrid", "Grid", "Selection", "check_ids"]
+__all__ = ["COLUMNS", "BaseGrid", "Grid", "Selection"]
 
 COLUMNS = (
     "tile_id", "grid", "grid_code", "crs", "xmin", "ymin", "xmax", "ymax", "i", "j",
     "west", "south", "east", "north", "aoi_fraction", "owner_wkt", "geometry",
 )  # fmt: skip
 """Columns of the tile table, in order."""
-
-_ID = re.compile(r"^[a-z0-9_-]{1,120}$")
 
 
 @runtime_checkable
@@ -181,12 +178,3 @@ class BaseGrid(ABC):
             notices=[*(mask.notices if mask else ()), *found.notices],
         )
         return frame
-
-
-def check_ids(ids: list[str]) -> None:
-    """Raise ValueError unless ids are unique and fit for folder names and wildcards."""
-    bad = [tile for tile in ids if not _ID.match(tile)]
-    if bad:
-        raise ValueError(f"{bad[0]!r} is not of [a-z0-9_-]")
-    if len(set(ids)) < len(ids):
-        raise ValueError("ids repeat")

@@ -16,10 +16,10 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 from stac_geoparquet.arrow import stac_table_to_items
 
+from tests.unit.results.read_mosaic import read_mosaic
 from tests.unit.results.results_helpers import RUN, TEMPORAL, TILES, cut, ndvi, outcome_of, write_raster
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.model import FetchedAsset, Tile, TileJob
-from upscaling.results.assemble import read_mosaic
 from upscaling.results.collection import CollectionMetadata, collect
 from upscaling.results.item import build_item
 from upscaling.results.validate import validate_collection

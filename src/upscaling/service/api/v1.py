@@ -25,7 +25,6 @@ __all__ = ["REFUSALS", "router"]
 
 _EVENT_SECONDS = 0.5
 _BEAT_SECONDS = 15.0
-_MOST_EVENTS = 5_000  # tiles in one event; more go into several
 REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorResponse} for code in (401, 404, 409, 413, 422, 429, 500)
 }

@@ -1,4 +1,4 @@
-"""Put the tiles of a collection together into one array, for tests and small areas."""
+"""Put the tiles of a collection together into one array, without this package."""
 
 from __future__ import annotations
 
