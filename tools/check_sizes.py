@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
-LONGEST_FUNCTION, LONGEST_TEST = 50, 100  # lines; a test of a whole run tells one story
+LONGEST_FUNCTION, LONGEST_TEST = 50, 120  # lines; a test of a whole run tells one story
 LONGEST = {  # lines of a file
     "Snakefile": 60,
     "workflow/scripts/*.py": 40,
