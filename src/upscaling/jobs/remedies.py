@@ -36,9 +36,9 @@ REMEDIES = {
     ),
     ErrorClass.MEMORY: Remedy(
         "The platform's log, or the cluster, says that the memory did not suffice.",
-        "The tile is run again on the next level of `backend.memory_ladder`, or with twice the memory on a cluster; "
+        "The tile is run again on the next level of `backend.memory_levels`, or with twice the memory on a cluster; "
         "after the last level it fails.",
-        "add a level to `backend.memory_ladder`, raise `backend.memory_mb`, or take a grid of smaller tiles",
+        "add a level to `backend.memory_levels`, raise `backend.memory_mb`, or take a grid of smaller tiles",
     ),
     ErrorClass.TIME: Remedy(
         "The cluster ended the job at its time limit.",
