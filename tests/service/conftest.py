@@ -54,7 +54,7 @@ class Service:
         self.process = None
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        return requests.request(method, f"{self.url}{path}", timeout=60, **options)
+        return requests.request(method, f"{self.url}{path}", **{"timeout": 60, **options})
 
     def ended(self, task: int, seconds: float = 480) -> dict[str, Any]:
         """The task, when it has come to its end."""
