@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT / "benchmarks" / "service"), str(ROOT)]
 
-from benchmarks.service.run import config_of  # noqa: E402
+from run import config_of  # noqa: E402
 from tests.service.conftest import Service  # noqa: E402
 
 ARRIVED = "() => performance.getEntriesByType('resource').find(e => e.name.endsWith('/tiles'))?.responseEnd ?? 0"
