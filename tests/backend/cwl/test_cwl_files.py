@@ -14,6 +14,7 @@ import yaml
 from tests.servers import BIN
 
 from upscaling.config import Config
+from upscaling.errors import TileFailedError
 from upscaling.model import Outcome, TileJob
 from upscaling.planning.ensure import ensure_plan
 from upscaling.planning.local_files import _HASHED
@@ -172,3 +173,22 @@ def test_what_is_optional_may_be_given_or_not(
         found = {asset.key: asset.path.read_text().strip() for asset in outcome.assets}
         assert found.keys() == {"text", "text_secondary_0", *keys_of}
         assert (found["text"], found["text_secondary_0"]) == (words, str(number))
+
+
+def test_a_pipe_that_a_tool_leaves_in_its_output_is_told_and_waited_for_by_nobody(
+    make_job: Callable[..., TileJob], run_job: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upscaling.backends.cwl.process.LOOK_S", 0.5)
+    job = make_job(PACKAGES / "tool.cwl", {"command": "mkdir out; echo 1 > out/a.txt; mkfifo out/p"})
+    with pytest.raises(TileFailedError, match=r"holds a named pipe \(p\), which is no file") as caught:
+        run_job(job, engine="cwltool")
+    assert caught.value.error_class == "bad-output"
+
+
+def test_a_tool_may_wait_for_a_pipe_of_its_own(
+    make_job: Callable[..., TileJob], run_job: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upscaling.backends.cwl.process.LOOK_S", 0.3)
+    script = "mkdir out; mkfifo p; (sleep 2; echo 1 > p) & cat p > out/a.txt; rm p"
+    outcome = run_job(make_job(PACKAGES / "tool.cwl", {"command": script}), engine="cwltool")
+    assert [asset.key for asset in outcome.assets] == ["a"]

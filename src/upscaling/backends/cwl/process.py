@@ -5,22 +5,34 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from upscaling.backends.cwl.guard import PR_SET_PDEATHSIG
 from upscaling.errors import ErrorClass, TileFailedError
 
-__all__ = ["MARK", "STOP_TIMEOUT_S", "alone", "die_with_parent", "kill_survivors", "run_alone", "survivors"]
+__all__ = [
+    "MARK",
+    "STOP_TIMEOUT_S",
+    "alone",
+    "die_with_parent",
+    "kill_survivors",
+    "run_alone",
+    "survivors",
+    "wait_watching",
+]
 
 MARK = "UPSCALING_CWL_RUN"
 GUARD = Path(__file__).with_name("guard.py")
 STOP_TIMEOUT_S = 30
+LOOK_S = 10.0  # between two looks at a runner
+_RUNNERS = {"cwltool", "toil-cwl-runner", "_toil_worker"}
 
 
 def die_with_parent(number: int) -> None:
@@ -71,6 +83,7 @@ def run_alone(command: Sequence[str], *, folder: Path, environment: Mapping[str,
             guarded, cwd=folder, env=marked, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
         )
         try:
+            wait_watching(process.pid, folder)
             return process.wait()
         finally:
             if process.poll() is None:
@@ -81,6 +94,53 @@ def run_alone(command: Sequence[str], *, folder: Path, environment: Mapping[str,
                     process.kill()
                     process.wait()
             kill_survivors(folder)
+
+
+def wait_watching(runner: int, folder: Path) -> None:
+    """Wait for the end of a runner, a child of this process, which is left to be reaped.
+
+    Raises
+    ------
+    TileFailedError
+        It waits for ever for the other end of a named pipe that a tool left in its output.
+    """
+    if not hasattr(os, "pidfd_open"):  # pragma: no cover -- not Linux
+        return
+    try:
+        descriptor = os.pidfd_open(runner)
+    except OSError:
+        return  # a kernel without it: the runner is waited for without being watched
+    try:
+        stuck = 0
+        while not select.select([descriptor], [], [], LOOK_S)[0]:
+            stuck = stuck + 1 if _opens_pipe(runner) else 0
+            if stuck > 1:
+                names = [str(path.name) for path in folder.rglob("*") if path.is_fifo()]
+                raise TileFailedError(
+                    f"an output of the package holds a named pipe ({', '.join(names[:3]) or 'not found'}), which is no"
+                    " file: let the tool remove it",
+                    error_class=ErrorClass.OUTPUT,
+                )
+    finally:
+        os.close(descriptor)
+
+
+def _opens_pipe(runner: int) -> bool:
+    """Return whether the runner, or a worker of it, waits for the other end of a pipe; tools of a package may."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        first = psutil.Process(runner)
+        command = first.cmdline()
+        for process in (first, *first.children(recursive=True)):
+            words = process.cmdline()
+            if words != command and not _RUNNERS & {Path(word).name for word in words[:3]}:
+                continue
+            if any(
+                task.read_text() == "wait_for_partner" for task in Path(f"/proc/{process.pid}/task").glob("*/wchan")
+            ):
+                return True
+    return False
 
 
 def survivors(folder: Path) -> list[int]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upscaling.backends.cwl.process import MARK, STOP_TIMEOUT_S, die_with_parent, kill_survivors
+from upscaling.backends.cwl.process import MARK, STOP_TIMEOUT_S, die_with_parent, kill_survivors, wait_watching
 from upscaling.util.upstream import Patch
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def run_forked(
             _become(command, folder, {**environment, MARK: f"{folder}/"}, (out.fileno(), err.fileno()))
         ended = None
         try:
+            wait_watching(pid, folder)
             ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             return ended
         finally:
