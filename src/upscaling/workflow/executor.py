@@ -30,6 +30,7 @@ SNAKEMAKE = Patch(
             for name in ("config", "config_args", "configfiles", "overwrite_config", "replace_workflow_config")
         ),
         "snakemake.modules:WorkflowModifier.skip_configfile",
+        "snakemake.jobs:Job._attempt",
         "snakemake.scheduling.job_scheduler:JobScheduler.executor_error_callback(self, exception)",
         "snakemake_interface_executor_plugins.registry:ExecutorPluginRegistry.plugins",
         f"{_BASE}.base:SubmittedJobInfo(job)",

@@ -291,11 +291,13 @@ def internals(path: Path) -> Iterator[str]:
 
 
 def test_the_list_of_patches_is_complete() -> None:
+    named = {re.split(r"[.:(]", name.partition("(")[0])[-1] for patch in ALL.values() for name in patch.names}
     bound = {Path(*name.split(".")[:-1]) for name in ALL}
     without = {}
     for path in sorted(SRC.rglob("*.py")):
         relative = path.relative_to(SRC).with_suffix("")
-        if relative not in bound and relative.parent not in bound and (found := set(internals(path))):
-            without[str(relative)] = found
+        if relative not in bound and relative.parent not in bound:
+            if found := {use for use in internals(path) if use.rpartition(".")[2] not in named}:
+                without[str(relative)] = found
     own = {"upscaling/config/model": {"config._notices", "config._sources"}}
     assert without == own, "bind them to versions by a Patch"
