@@ -296,8 +296,8 @@ def test_the_list_of_patches_is_complete() -> None:
     without = {}
     for path in sorted(SRC.rglob("*.py")):
         relative = path.relative_to(SRC).with_suffix("")
-        if relative not in bound and relative.parent not in bound:
-            if found := {use for use in internals(path) if use.rpartition(".")[2] not in named}:
-                without[str(relative)] = found
+        found = {use for use in internals(path) if use.rpartition(".")[2] not in named}
+        if found and relative not in bound and relative.parent not in bound:
+            without[str(relative)] = found
     own = {"upscaling/config/model": {"config._notices", "config._sources"}}
     assert without == own, "bind them to versions by a Patch"
