@@ -11,9 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["SEED", "MutationError", "guarded", "mutated", "sent_as_json"]
+__all__ = ["SEED", "MutationError", "guarded", "how_many", "mutated", "sent_as_json"]
 
 SEED = int(os.environ.get("UPSCALING_SEED", "11"))
+
+
+def how_many(parts: int, usual: int) -> int:
+    """Return how many documents each of a file's tests damages: ``UPSCALING_MUTATIONS`` in all, else a usual number."""
+    given = os.environ.get("UPSCALING_MUTATIONS")
+    return max(1, int(given) // parts) if given else usual
 
 
 def _deep() -> Any:

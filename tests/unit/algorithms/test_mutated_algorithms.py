@@ -1,4 +1,7 @@
-"""Damaged process definitions: bound and described, or one line. Other seeds: ``UPSCALING_SEED=7 pytest``."""
+"""Damaged process definitions: bound and described, or one line.
+
+More, and others: ``UPSCALING_MUTATIONS=5000 UPSCALING_SEED=7 pytest <this file>``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.mutate import SEED, guarded, mutated, sent_as_json
+from tests.mutate import SEED, guarded, how_many, mutated, sent_as_json
 from tests.unit.udp_helpers import TILE, TIME, node
 from upscaling.algorithms.catalogue import parse, pin_udp
 from upscaling.algorithms.nested import with_nested
@@ -22,7 +25,7 @@ from upscaling.cli.describe.process import process_facts
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Coordinates, Step
 
-EACH = 1250
+EACH = how_many(4, 400)
 UDPS = {
     "max_ndvi": "vito/max_ndvi/openeo_udp/max_ndvi.json",
     "barren_soil": "developmentseed/barren_soil/openeo_udp/barren_soil.json",

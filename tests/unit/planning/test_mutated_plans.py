@@ -1,4 +1,7 @@
-"""Damaged configurations: a plan, or one line. Another seed: ``UPSCALING_SEED=7 pytest <this file>``."""
+"""Damaged configurations: a plan, or one line.
+
+More, and others: ``UPSCALING_MUTATIONS=5000 UPSCALING_SEED=7 pytest <this file>``.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.mutate import SEED, guarded, mutated
+from tests.mutate import SEED, guarded, how_many, mutated
 from tests.unit.udp_helpers import BOX, node
 from upscaling.config import Config
 from upscaling.planning.make import make_plan
 
-EACH = 1000
+EACH = how_many(5, 300)
 PACKAGE = {
     "cwlVersion": "v1.2",
     "class": "CommandLineTool",
