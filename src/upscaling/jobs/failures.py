@@ -111,14 +111,12 @@ def is_no_data(text: str) -> bool:
 def _says_no_data(entry: str) -> bool:
     if re.search(r"\bUDFs?\b|user[- ]defined", entry, re.IGNORECASE):
         return False
-    words, *trace = _TRACE.split(entry, maxsplit=1)
+    words = _TRACE.split(entry, maxsplit=1)[0]  # a trace is a program's own
     raised = _RAISED.findall(entry)
     if any(_NO_DATA_CODE.fullmatch(name) for name in raised) or _NO_DATA_CODE.fullmatch(
         entry.strip().partition(" ")[0]
     ):
         return not re.search(r"\bskip\w*|\bignor\w*|\bcontinu\w*", words, re.IGNORECASE)
-    if not words.strip() and trace:
-        return False  # a program's own error
     return bool(_NO_DATA.search(words)) and not _NOT_THE_REASON.search(words)
 
 

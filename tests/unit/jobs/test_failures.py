@@ -66,6 +66,7 @@ NO_DATA = (
     'Traceback (most recent call last): File "x.py", line 3 openeo_driver.errors.NoDataAvailable: nothing',
     "There is no data available for the given extents. | Batch job failed with exit code 1",
     "no tiles intersect the area",
+    "NoFeaturesFound in this place",
 )
 A_FAULT = (
     "no data available for S2A_20230101 … skipped",
@@ -73,6 +74,7 @@ A_FAULT = (
     "UDF error: ValueError: got an empty cube",
     "UDF exception while evaluating processing graph: there is no data available",
     "NoDataAvailable in one of the inputs, skipping it",
+    "NoDataAvailable: so says the user-defined function",
     "no data value is set for band B05",
     'Traceback (most recent call last): File "model.py", line 3 ValueError: no features found',
     "found no training data; expected 100 samples",
@@ -106,7 +108,10 @@ def test_no_data_is_what_the_platform_says_last(words: str) -> None:
         (402, None, ErrorClass.QUOTA),
         (400, "PaymentRequired", ErrorClass.QUOTA),
         (403, None, ErrorClass.AUTH),
+        (None, "Timeout", ErrorClass.TRANSIENT),
+        (None, "JobNotFound", ErrorClass.PERMANENT),
+        (501, "Internal", ErrorClass.TRANSIENT),
     ],
 )
-def test_a_refusal_is_permanent_whatever_its_code(status: int, code: str | None, expected: ErrorClass) -> None:
+def test_a_refusal_is_permanent_whatever_its_code(status: int | None, code: str | None, expected: ErrorClass) -> None:
     assert classify_http(status, code) is expected
