@@ -1,4 +1,4 @@
-"""Issue 5, Shows 2 and 7 on a real SLURM: tiles in the image built here; a whole run as one plain CWL workflow."""
+"""On a real SLURM: tiles in the image built here; a whole run as one plain CWL workflow."""
 
 from __future__ import annotations
 

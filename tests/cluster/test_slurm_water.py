@@ -1,4 +1,4 @@
-"""Issue 5, Show 3 on a real SLURM: four tools, scatters over staged items and their bands, over twelve tiles."""
+"""On a real SLURM: four tools, scatters over staged items and their bands, over twelve tiles."""
 
 from __future__ import annotations
 

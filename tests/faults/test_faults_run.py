@@ -118,7 +118,6 @@ def test_a_platform_that_goes_away_in_the_middle_leaves_a_run_that_goes_on_later
 def test_three_of_forty_tiles_fail_and_the_next_run_completes_the_collection(
     make: Callable[..., Run], proxy: FaultyProxy, platform: EmbeddedBackend, scene: Path
 ) -> None:
-    """Issue 6, Show 4."""
     run = make("three")
     ring = [[676100, 5148100], [683900, 5148100], [683900, 5152900], [676100, 5152900], [676100, 5148100]]
     (run.folder / "block.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": CRS}))

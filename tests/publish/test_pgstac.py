@@ -1,4 +1,4 @@
-"""Issue 6, Show 6: registered in a real STAC API, stac-fastapi-pgstac on PostgreSQL with PostGIS."""
+"""Registered in a real STAC API, stac-fastapi-pgstac on PostgreSQL with PostGIS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 6, Show 6: to S3 and to a STAC API, whole, once, and in an order that never points to nothing."""
+"""To S3 and to a STAC API, whole, once, and in an order that never points to nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 6: from the configuration to the store through real Snakemake, as a target of its own."""
+"""From the configuration to the store through real Snakemake, as a target of its own."""
 
 from __future__ import annotations
 

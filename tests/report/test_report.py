@@ -1,4 +1,4 @@
-"""Issue 6, Show 5: the report in a real browser, without network."""
+"""The report in a real browser, without network."""
 
 from __future__ import annotations
 

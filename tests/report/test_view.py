@@ -1,4 +1,4 @@
-"""Issue 6: a run served on this machine, as a browser sees it from here and from a page of somebody else."""
+"""A run served on this machine, as a browser sees it from here and from a page of somebody else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 2, Shows 7: bad input is one clear line that names file and key; the exit status is not 0; nothing is sent."""
+"""Bad input is one clear line that names file and key; the exit status is not 0; nothing is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 2, Shows 4: the demo package over the real scene, one toil-cwl-runner per tile, through real Snakemake."""
+"""The demo package over the real scene, one toil-cwl-runner per tile, through real Snakemake."""
 
 from __future__ import annotations
 

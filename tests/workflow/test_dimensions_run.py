@@ -1,4 +1,4 @@
-"""Issue 3, Shows 7 and 8: time steps and tables of values, halos, on real pixels through real Snakemake."""
+"""Time steps and tables of values, halos, on real pixels through real Snakemake."""
 
 from __future__ import annotations
 

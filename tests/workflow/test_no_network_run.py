@@ -1,4 +1,4 @@
-"""Issue 5, Show 6: after `upscaling plan` and `pull` a whole run needs no network, not even the loopback of before."""
+"""After `upscaling plan` and `pull` a whole run needs no network, not even the loopback of before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 7, Shows 1: the real scene on a real pygeoapi, through real Snakemake."""
+"""The real scene on a real pygeoapi, through real Snakemake."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def dru(scene: Path, tmp_path: Path) -> Iterator[DruServer]:
 
 @pytest.mark.parametrize("form", ["cwl", "execution-unit"])
 def test_a_deployed_package_over_the_scene(dru: DruServer, scene: Path, ogc_run: Callable[..., Run], form: str) -> None:
-    """Issue 7, Shows 2: deploy, run for every tile, undeploy; each form of the package once."""
+    """Deploy, run for every tile, undeploy; each form of the package once."""
     area = {} if form == "cwl" else {"area": SMALL}
     run = ogc_run(
         dru,

@@ -1,4 +1,4 @@
-"""Issue 2, Shows 3, 5 and 6: the real scene on the embedded back-end, through real Snakemake."""
+"""The real scene on the embedded back-end, through real Snakemake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 3: a large run is made of parts, each of which can be run and gathered by itself, through real Snakemake."""
+"""A large run is made of parts, each of which can be run and gathered by itself, through real Snakemake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 5, Show 7: what `upscaling cwl` writes, run by cwltool, gives the collection of a Snakemake run."""
+"""What `upscaling cwl` writes, run by cwltool, gives the collection of a Snakemake run."""
 
 from __future__ import annotations
 

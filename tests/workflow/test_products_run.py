@@ -1,4 +1,4 @@
-"""Issue 6, Shows 2 and 5: from a real run's tiles to the mosaic, the verdict on the whole, and the report."""
+"""From a real run's tiles to the mosaic, the verdict on the whole, and the report."""
 
 from __future__ import annotations
 

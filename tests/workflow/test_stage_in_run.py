@@ -1,4 +1,4 @@
-"""Issue 5, Show 3 on this machine: a package of four tools with nested scatters over staged items; products by item."""
+"""On this machine: a package of four tools with nested scatters over staged items; products by item."""
 
 from __future__ import annotations
 

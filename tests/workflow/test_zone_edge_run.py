@@ -1,4 +1,4 @@
-"""Issue 3, Shows 5: a tile at the edge of its UTM zone is processed as it is, not as the lon/lat box around it."""
+"""A tile at the edge of its UTM zone is processed as it is, not as the lon/lat box around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 7, Shows 3: recorded shapes of the standard, pygeoapi, ZOO/EOEPCA and Weaver, replayed."""
+"""Recorded shapes of the standard, pygeoapi, ZOO/EOEPCA and Weaver, replayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 7, Shows 5: every OGC record of the catalogue resolves to a process's address, or says why not in one line."""
+"""Every OGC record of the catalogue resolves to a process's address, or says why not in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 6, Show 2: mosaics stacked and per band, to the bit; and the collection says what was made of it."""
+"""Mosaics stacked and per band, to the bit; and the collection says what was made of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 6, Shows 1: one deliberate fault per recommendation of APEx, each caught by its name; and what config says."""
+"""One deliberate fault per recommendation of APEx, each caught by its name; and what config says."""
 
 from __future__ import annotations
 
