@@ -288,6 +288,7 @@ def local_backend(
     root: Annotated[Path, typer.Option(help="Folder for jobs and their results.")],
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8787,
     slots: Annotated[int, typer.Option(min=1, help="Jobs at the same time.")] = 2,
+    udf: Annotated[bool, typer.Option("--udf", help="Run the Python UDFs of jobs, with my rights.")] = False,
     simulate: Annotated[
         tuple[float, float] | None,
         typer.Option(metavar="MIN MAX", help="For load tests: jobs take MIN to MAX seconds and give rasters of ones."),
@@ -309,7 +310,7 @@ def local_backend(
     if simulate_costs is not None and simulate is None:
         raise UpscalingError("--simulate-costs belongs to --simulate")
     simulated = None if simulate is None else (*simulate, *(simulate_costs or ()))
-    serve(data=data, root=root, port=port, slots=slots, users={user: password}, simulate=simulated)
+    serve(data=data, root=root, port=port, slots=slots, users={user: password}, simulate=simulated, udf=udf)
 
 
 @app.command()

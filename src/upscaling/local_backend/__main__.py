@@ -26,6 +26,7 @@ def main() -> int:
         metavar=("MIN", "MAX"),
         help="for load tests: jobs take MIN to MAX seconds, evaluate nothing, and give rasters of ones",
     )
+    parser.add_argument("--udf", action="store_true", help="run Python UDFs, with the rights of this process")
     given = parser.parse_args()
     user, password = os.environ.get("OPENEO_LOCAL_USER", ""), os.environ.pop("OPENEO_LOCAL_PASSWORD", "")
     if not user or not password:

@@ -16,9 +16,9 @@ __all__ = ["PROCESSES", "call", "replace_axis", "require", "rewrap"]
 Process = Callable[..., Any]
 
 
-def call(process: Process, labels: Any = None, **named: Any) -> Any:
-    """Run a callback: arrays lie along the first axis, whose labels are ``labels``."""
-    return process(named_parameters=named, axis=0, keepdims=False, dim_labels=labels)
+def call(process: Process, labels: Any = None, labelled: Any = None, **named: Any) -> Any:
+    """Run a callback: arrays lie along the first axis, whose labels are ``labels``; as a cube they are ``labelled``."""
+    return process(named_parameters=named, axis=0, keepdims=False, dim_labels=labels, labelled=labelled)
 
 
 def require(data: xr.DataArray, dimension: str) -> None:
@@ -41,9 +41,13 @@ def rewrap(data: xr.DataArray, values: Any, dims: Sequence[Any], **labels: Any) 
 
 def reduce_dimension(data: xr.DataArray, reducer: Process, dimension: str, context: Any = None) -> xr.DataArray:
     """Reduce one dimension away."""
+    import numpy as np
+
     require(data, dimension)
     leading = data.transpose(dimension, ...)
-    values = call(reducer, data[dimension].values, data=leading.values, context=context)
+    values = call(reducer, data[dimension].values, leading, data=leading.values, context=context)
+    if np.ndim(values) == leading.ndim and len(values) == 1:  # a UDF that keeps the dimension, with one label
+        values = values[0]
     return rewrap(data, values, leading.dims[1:])
 
 
@@ -58,7 +62,7 @@ def reduce_spatial(data: xr.DataArray, reducer: Process, context: Any = None) ->
 
 def apply(data: xr.DataArray, process: Process, context: Any = None) -> xr.DataArray:
     """Apply a process to every pixel."""
-    return rewrap(data, call(process, x=data.values, context=context), data.dims)
+    return rewrap(data, call(process, labelled=data, x=data.values, context=context), data.dims)
 
 
 def replace_axis(values: np.ndarray, result: Any) -> np.ndarray:
@@ -89,8 +93,11 @@ def apply_dimension(
     require(data, dimension)
     leading = data.transpose(dimension, ...)
     labels = data[dimension].values
-    values = replace_axis(leading.values, call(process, labels, data=leading.values, context=context))
+    made = call(process, labels, leading, data=leading.values, context=context)
+    values = replace_axis(leading.values, made)
     size = len(values)
+    if hasattr(made, "coords") and dimension in made.coords:  # of a UDF, which names its labels
+        labels = made[dimension].values
     if target_dimension in (None, dimension):
         kept = labels if size == len(labels) else range(size)
         return rewrap(leading, values, leading.dims, **{dimension: kept}).transpose(*data.dims)

@@ -37,13 +37,13 @@ ENVIRONMENT = {
 PR_SET_PDEATHSIG = 1
 
 
-def main(channel: socket.socket, data: Path) -> None:
+def main(channel: socket.socket, data: Path, *, udf: bool = False) -> None:
     """Serve the front until its end of ``channel`` closes."""
     for number in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group: the front decides
         signal.signal(number, signal.SIG_IGN)
     logging.getLogger("openeo_processes_dask").setLevel(logging.ERROR)  # warns of machine learning not installed
     try:
-        fork_server = ForkServer(channel, data)
+        fork_server = ForkServer(channel, data, udf=udf)
     except UpscalingError as error:
         _send(channel, {"event": "failed", "message": str(error)})
         return
@@ -66,7 +66,7 @@ def _send(channel: socket.socket, message: Mapping[str, Any]) -> None:
 class ForkServer:
     """Forks a process per job, kills it when asked, and reports how it ended."""
 
-    def __init__(self, channel: socket.socket, data: Path) -> None:
+    def __init__(self, channel: socket.socket, data: Path, *, udf: bool) -> None:
         import dask
 
         from upscaling.local_backend.collections import load_data
@@ -75,7 +75,7 @@ class ForkServer:
         dask.config.set(scheduler="synchronous")  # threads of a pool do not survive a fork
         self._channel = channel
         self._collections = load_data(data)
-        self._processes: Mapping[str, Callable[..., Any]] = base_registry()
+        self._processes: Mapping[str, Callable[..., Any]] = base_registry(udf=udf)
         self._running: dict[int, tuple[str, float]] = {}
         _send(
             channel,
@@ -185,4 +185,4 @@ def _kill_group(pid: int) -> None:
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    main(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]))
+    main(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]), udf="udf" in sys.argv[3:])

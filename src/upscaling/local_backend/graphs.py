@@ -23,7 +23,7 @@ Graph = Mapping[str, Mapping[str, Any]]
 Definitions = Callable[[str, str | None], Mapping[str, Any] | None]
 
 # Arguments that a cube process hands to every process of its callback, where the graph does not set them.
-AMBIENT = ("axis", "keepdims", "dim_labels")
+AMBIENT = ("axis", "keepdims", "dim_labels", "labelled")
 MAX_DEPTH = 20
 
 

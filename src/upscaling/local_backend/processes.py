@@ -13,7 +13,8 @@ from functools import wraps
 from inspect import signature
 from typing import Any
 
-from upscaling.local_backend import arrays, cloud_masks, cube_processes, spatial, temporal
+from upscaling.local_backend import arrays, cloud_masks, cube_processes, neighborhoods, spatial, temporal, vectors
+from upscaling.local_backend import udf as user_code
 from upscaling.util.files import read_json
 from upscaling.util.upstream import Patch
 
@@ -49,8 +50,13 @@ def _e() -> float:
     return math.e
 
 
-def base_registry() -> dict[str, Callable[..., Any]]:
+def base_registry(*, udf: bool = False) -> dict[str, Callable[..., Any]]:
     """Return implementations by process id, without those that read or write data.
+
+    Parameters
+    ----------
+    udf
+        With ``run_udf``, which runs the code of whoever may submit jobs.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def base_registry() -> dict[str, Callable[..., Any]]:
     found = {name: _with_arrays(f) for name, f in found.items()}
     found |= {name: _with_booleans(found[name]) for name in COMPARISONS if name in found}
     found["e"] = _e
-    found |= cloud_masks.PROCESSES
+    found |= cloud_masks.PROCESSES | neighborhoods.PROCESSES | vectors.PROCESSES | (user_code.PROCESSES if udf else {})
     return found | arrays.PROCESSES | cube_processes.PROCESSES | spatial.PROCESSES | temporal.PROCESSES
 
 

@@ -60,6 +60,7 @@ def serve(
     users: Mapping[str, str],
     threads: int = 8,
     simulate: Sequence[float] | None = None,
+    udf: bool = False,
 ) -> None:
     """Serve openEO until SIGTERM or SIGINT; print the URL on one line when ready.
 
@@ -78,6 +79,8 @@ def serve(
     simulate
         For load tests: jobs take this long, shortest and longest in seconds, and give rasters of ones
         (`upscaling.local_backend.simulate`).
+    udf
+        Run Python UDFs: users can then do what the user of this process can.
 
     Raises
     ------
@@ -101,7 +104,7 @@ def serve(
     with listening, _locked(root):
         _log_to(root / "backend.log")
         DRIVER.insist()
-        app, supervisor = _build(data, root, slots, users, simulate)
+        app, supervisor = _build(data, root, slots, users, simulate, udf=udf)
         _run(app, supervisor, listening, threads)
 
 
@@ -135,7 +138,7 @@ def _log_to(path: Path) -> None:
 
 
 def _build(
-    data: Path, root: Path, slots: int, users: Mapping[str, str], simulate: Sequence[float] | None
+    data: Path, root: Path, slots: int, users: Mapping[str, str], simulate: Sequence[float] | None, *, udf: bool
 ) -> tuple[Any, Any]:
     os.environ["OPENEO_BACKEND_CONFIG"] = str(Path(__file__).with_name("driver_config.py"))
     from upscaling.local_backend.auth import Passwords, Signer, auth_handler_class, read_secret
@@ -162,19 +165,25 @@ def _build(
     from upscaling.local_backend.guard import guard_requests
     from upscaling.local_backend.jobs import JobStore
     from upscaling.local_backend.supervisor import Supervisor
+    from upscaling.local_backend.udf import RUNTIMES
 
     # openeo_driver has no setting for these: tokens that cannot be forged, and no request to other hosts.
     views.HttpAuthHandler = auth_handler_class(passwords)
     processgraph.get_process_definition_from_url = _definition_of_this_host
+
+    class Runtimes(UdfRuntimes):  # type: ignore[misc]
+        def get_udf_runtimes(self) -> dict[str, Any]:
+            return RUNTIMES if udf else {}
+
     store = JobStore(root / "jobs.sqlite")
-    supervisor = Supervisor(store, data, root, slots, simulate)
+    supervisor = Supervisor(store, data, root, slots, simulate, udf=udf)
     jobs = BatchJobs(store, supervisor, slots)
     implementation = Implementation(
         catalog=CollectionCatalog(supervisor.collections),
         batch_jobs=jobs,
         user_defined_processes=Processes(store),
         processing=Processing(supervisor, jobs, store),
-        udf_runtimes=UdfRuntimes(),
+        udf_runtimes=Runtimes(),
     )
     app = views.build_app(implementation)
     guard_requests(app)

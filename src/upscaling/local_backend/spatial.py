@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
-__all__ = ["PROCESSES"]
+__all__ = ["PROCESSES", "inside_of", "outlines_of"]
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ def filter_spatial(data: xr.DataArray, geometries: Any) -> xr.DataArray:
     """Cut the cube to the geometries' bounds; pixels whose centres lie outside are no-data."""
     import numpy as np
 
-    outlines = _geometries(geometries, _crs(data))
-    inside = np.any([_inside(outline, data) for outline in outlines], axis=0)
+    outlines = outlines_of(geometries, data)
+    inside = np.any([inside_of(outline, data) for outline in outlines], axis=0)
     masked = rewrap(
         data, np.where(inside, data.transpose(..., "y", "x").values, np.nan), data.transpose(..., "y", "x").dims
     )
@@ -45,7 +45,7 @@ def mask_polygon(data: xr.DataArray, mask: Any, replacement: float | None = None
     """Replace the pixels outside (``inside``: within) polygons."""
     import numpy as np
 
-    within = np.any([_inside(outline, data) for outline in _geometries(mask, _crs(data))], axis=0)
+    within = np.any([inside_of(outline, data) for outline in outlines_of(mask, data)], axis=0)
     leading = data.transpose(..., "y", "x")
     kept = ~within if inside else within
     return rewrap(leading, np.where(kept, leading.values, _number(replacement)), leading.dims).transpose(*data.dims)
@@ -165,13 +165,13 @@ def aggregate_spatial(
     import numpy as np
 
     del target_dimension
-    outlines = _geometries(geometries, _crs(data))
+    outlines = outlines_of(geometries, data)
     leading = data.transpose("y", "x", ...)
     results = []
     for outline in outlines:
-        inside = _inside(outline, data)
+        inside = inside_of(outline, data)
         if not inside.any():
-            inside = _inside(outline, data, touched=True)
+            inside = inside_of(outline, data, touched=True)
         values = leading.values[inside] if inside.any() else np.full((1, *leading.shape[2:]), np.nan, leading.dtype)
         results.append(np.broadcast_to(call(reducer, data=values, context=context), leading.shape[2:]))
     labels = np.empty(len(outlines), object)
@@ -189,7 +189,7 @@ def vector_to_raster(data: xr.DataArray, target: xr.DataArray) -> xr.DataArray:
     shape = (target.sizes["y"], target.sizes["x"])
     values = np.full((*leading.shape[1:], *shape), np.nan, np.result_type(data.dtype, np.float32))
     for outline, content in zip(data["geometry"].values, leading.values, strict=True):
-        np.copyto(values, content[..., np.newaxis, np.newaxis], where=_inside(outline, target))
+        np.copyto(values, content[..., np.newaxis, np.newaxis], where=inside_of(outline, target))
     like = target.isel({d: 0 for d in target.dims if d not in {"y", "x"}}, drop=True)
     labels = {str(d): leading[d].values for d in leading.dims[1:]}
     return rewrap(like, values, (*leading.dims[1:], "y", "x"), **labels)
@@ -223,10 +223,11 @@ def _clipped(data: xr.DataArray, columns: np.ndarray, rows: np.ndarray) -> xr.Da
     return located
 
 
-def _geometries(value: Any, crs: str) -> list[Any]:
-    """Return the geometries of GeoJSON, or of a vector cube, in ``crs``."""
+def outlines_of(value: Any, data: xr.DataArray) -> list[Any]:
+    """Return the geometries of GeoJSON, or of a vector cube, in the CRS of ``data``."""
     import xarray as xr
 
+    crs = _crs(data)
     if isinstance(value, xr.DataArray):
         require(value, "geometry")
         return list(value["geometry"].values)
@@ -236,7 +237,8 @@ def _geometries(value: Any, crs: str) -> list[Any]:
     return [spatial_bounds({**part, "crs": value.get("crs")}, crs)[1].geoms[0] for part in parts]
 
 
-def _inside(outline: Any, data: xr.DataArray, *, touched: bool = False) -> np.ndarray:
+def inside_of(outline: Any, data: xr.DataArray, *, touched: bool = False) -> np.ndarray:
+    """Tell which pixels of a cube have their centre in an outline, or are touched by it."""
     from rasterio.features import geometry_mask
 
     shape = (data.sizes["y"], data.sizes["x"])

@@ -51,15 +51,24 @@ class Supervisor:
     simulate
         Shortest and longest duration, in seconds, of jobs that are not run but simulated; then what they cost, as
         `upscaling.local_backend.simulate.Costs` has it.
+    udf
+        Run Python code that jobs bring with them.
     """
 
     def __init__(
-        self, store: JobStore, data: Path, root: Path, slots: int, simulate: Sequence[float] | None = None
+        self,
+        store: JobStore,
+        data: Path,
+        root: Path,
+        slots: int,
+        simulate: Sequence[float] | None = None,
+        *,
+        udf: bool = False,
     ) -> None:
         self.store = store
         self.collections: list[dict[str, Any]] = []
         self.processes: list[dict[str, Any]] = []
-        self._data, self._root, self._slots, self._simulate = data, root, slots, simulate
+        self._data, self._root, self._slots, self._simulate, self._udf = data, root, slots, simulate, udf
         self._lock = threading.RLock()
         self._active: set[str] = set()
         self._waiters: dict[str, threading.Event] = {}
@@ -164,7 +173,7 @@ class Supervisor:
         with theirs:
             module = "fork_server" if self._simulate is None else "simulate"
             command = [sys.executable, "-m", f"upscaling.local_backend.{module}", str(theirs.fileno()), str(self._data)]
-            command += map(str, self._simulate or ())
+            command += [*map(str, self._simulate or ()), *(["udf"] if self._udf and not self._simulate else [])]
             environment = {**os.environ, **ENVIRONMENT}
             environment.pop("OPENEO_LOCAL_PASSWORD", None)
             self._fork_server = subprocess.Popen(

@@ -140,21 +140,18 @@ def _all_starts(first: pd.Timestamp, last: pd.Timestamp, period: str) -> list[pd
 def apply_neighborhood(
     data: xr.DataArray, process: Process, size: list[dict[str, Any]], overlap: Any = None, context: Any = None
 ) -> xr.DataArray:
-    """Apply a process to single pixels over stretches of one dimension: a period of time, or a number of labels.
+    """Apply a process to windows of pixels, or to single pixels over stretches of one dimension.
 
-    Raises
-    ------
-    ProcessError
-        ``FeatureUnsupported`` for neighbourhoods of several pixels: their processes are UDFs, which are not run here.
+    Such a stretch is a period of time, or a number of labels.
     """
     import numpy as np
+
+    from upscaling.local_backend.neighborhoods import apply_windows
 
     sizes = {part["dimension"]: part.get("value") for part in size}
     spans = {name: value for name, value in sizes.items() if name not in {"x", "y"}}
     if any(sizes.get(name, 1) != 1 for name in ("x", "y")) or overlap or len(spans) != 1:
-        raise ProcessError(
-            "FeatureUnsupported", "only neighbourhoods of 1 x 1 pixels along one other dimension are supported"
-        )
+        return apply_windows(data, process, size, overlap, context)
     dimension, span = next(iter(spans.items()))
     require(data, dimension)
     leading = data.transpose(dimension, ...)
@@ -167,7 +164,7 @@ def apply_neighborhood(
     for key in dict.fromkeys(keys):
         group = [n for n, other in enumerate(keys) if other == key]
         values = leading.values[group]
-        result = replace_axis(values, call(process, labels[group], data=values, context=context))
+        result = replace_axis(values, call(process, labels[group], leading[group], data=values, context=context))
         if len(result) != len(group):
             raise ProcessError("ProcessFailed", f"the process returned {len(result)} values for {len(group)} labels")
         parts.append((group, result))

@@ -28,20 +28,21 @@ import json, os
 from pathlib import Path
 from upscaling.local_backend.server import serve
 given = json.loads(os.environ["TEST_BACKEND"])
-serve(data=Path(given["data"]), root=Path(given["root"]), slots=given["slots"], users=given["users"])
+serve(**{**given, "data": Path(given["data"]), "root": Path(given["root"])})
 """
 
 
 class Backend:
     """One back-end process, which can be killed and started again in the same folder."""
 
-    def __init__(self, data: Path, root: Path, slots: int) -> None:
-        self.data, self.root, self.slots = data, root, slots
+    def __init__(self, data: Path, root: Path, slots: int, *, udf: bool = False) -> None:
+        self.data, self.root, self.slots, self.udf = data, root, slots, udf
         self.users = {"anna": "secret:word", "bert": "another"}
         self.start()
 
     def start(self) -> None:
         given = {"data": str(self.data), "root": str(self.root), "slots": self.slots, "users": self.users}
+        given["udf"] = self.udf
         self.process = subprocess.Popen(
             bound_to_this_process([sys.executable, "-c", START]),
             env={**os.environ, "TEST_BACKEND": json.dumps(given)},
