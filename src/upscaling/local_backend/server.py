@@ -159,22 +159,16 @@ def _build(
         url_signer=Signer(secret),
     )
     from openeo_driver import processgraph, views
-    from openeo_driver.backend import CollectionCatalog, UdfRuntimes
+    from openeo_driver.backend import CollectionCatalog
 
     from upscaling.local_backend.front import BatchJobs, Implementation, Processes, Processing
     from upscaling.local_backend.guard import guard_requests
     from upscaling.local_backend.jobs import JobStore
     from upscaling.local_backend.supervisor import Supervisor
-    from upscaling.local_backend.udf import RUNTIMES
 
     # openeo_driver has no setting for these: tokens that cannot be forged, and no request to other hosts.
     views.HttpAuthHandler = auth_handler_class(passwords)
     processgraph.get_process_definition_from_url = _definition_of_this_host
-
-    class Runtimes(UdfRuntimes):  # type: ignore[misc]
-        def get_udf_runtimes(self) -> dict[str, Any]:
-            return RUNTIMES if udf else {}
-
     store = JobStore(root / "jobs.sqlite")
     supervisor = Supervisor(store, data, root, slots, simulate, udf=udf)
     jobs = BatchJobs(store, supervisor, slots)
@@ -183,7 +177,7 @@ def _build(
         batch_jobs=jobs,
         user_defined_processes=Processes(store),
         processing=Processing(supervisor, jobs, store),
-        udf_runtimes=Runtimes(),
+        udf_runtimes=_runtimes(udf=udf),
     )
     app = views.build_app(implementation)
     guard_requests(app)
@@ -191,6 +185,18 @@ def _build(
     _add_workspaces(app, supervisor.workspaces)
     supervisor.recover()
     return app, supervisor
+
+
+def _runtimes(*, udf: bool) -> Any:
+    from openeo_driver.backend import UdfRuntimes
+
+    from upscaling.local_backend.udf import RUNTIMES
+
+    class Runtimes(UdfRuntimes):  # type: ignore[misc]
+        def get_udf_runtimes(self) -> dict[str, Any]:
+            return RUNTIMES if udf else {}
+
+    return Runtimes()
 
 
 def _definition_of_this_host(process_id: str, url: str) -> Any:
