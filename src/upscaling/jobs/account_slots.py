@@ -41,13 +41,16 @@ class AccountSlots:
         Address of the platform.
     limit
         Jobs at the same time.
+    run
+        Folder of the run, where nobody asks for the jobs that an earlier process of it has left (``abandoned``): they
+        do not hold up this one, which takes them on tile by tile.
     """
 
-    def __init__(self, platform: str, limit: int) -> None:
+    def __init__(self, platform: str, limit: int, run: Path | None = None) -> None:
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         who = [value for name, value in sorted(os.environ.items()) if _WHO.fullmatch(name)]
         self._folder = state / "upscaling" / "slots" / digest([socket.gethostname(), platform, who])[:24]
-        self._limit = limit
+        self._limit, self._run = limit, str(run.resolve()) if run else None
         self._owner = [os.getpid(), start_of(os.getpid())]
         self._usable = True
         self._asked = -_ASK
@@ -88,11 +91,14 @@ class AccountSlots:
         return [str(entry[2]) for entry in self._jobs().values() if start_of(entry[0]) != entry[1]]
 
     def _may_take(self, jobs: dict[str, Any]) -> bool:
-        if len(jobs) >= self._limit:
+        if sum(not self._is_left_behind(entry) for entry in jobs.values()) >= self._limit:
             return False
         mine = sum(entry[:2] == self._owner for entry in jobs.values())
         others = self._waiting()
         return not others or mine < max(1, self._limit // (others + 1))
+
+    def _is_left_behind(self, entry: list[Any]) -> bool:
+        return self._run is not None and entry[3:] == [self._run] and start_of(entry[0]) != entry[1]
 
     def _waiting(self) -> int:
         """Return how many other runs were refused a slot a moment ago."""
@@ -106,7 +112,7 @@ class AccountSlots:
         return count
 
     def _jobs(self) -> dict[str, Any]:
-        """Return file -> process id, its start, and the job, of all that have a slot."""
+        """Return file -> process id, its start, the job and its run, of all that have a slot."""
         found: dict[str, Any] = {}
         for path in self._folder.glob(f"{_JOB}*"):
             try:
@@ -121,7 +127,7 @@ class AccountSlots:
         return found
 
     def _write(self, job: str) -> None:
-        (self._folder / _file(job)).write_text(json.dumps([*self._owner, job]))
+        (self._folder / _file(job)).write_text(json.dumps([*self._owner, job, self._run]))
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:

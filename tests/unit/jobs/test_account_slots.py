@@ -18,8 +18,9 @@ from upscaling.jobs.slots import SlotPool
 URL = "https://openeo.example/openeo"
 OTHER = """
 import sys
+from pathlib import Path
 from upscaling.jobs.account_slots import AccountSlots
-slots = AccountSlots(sys.argv[1], 4)
+slots = AccountSlots(sys.argv[1], 4, Path(sys.argv[2]) if len(sys.argv) > 2 else None)
 for line in sys.stdin:
     word, job = line.split()
     print(getattr(slots, word)(job), flush=True)
@@ -35,8 +36,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Run:
     """Another process with jobs of its own."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-c", OTHER, URL]
+    def __init__(self, *folder: str) -> None:
+        command = [sys.executable, "-c", OTHER, URL, *folder]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self, word: str, job: str) -> str:
@@ -79,6 +80,17 @@ def test_jobs_of_a_killed_run_keep_their_slots_for_a_while(monkeypatch: pytest.M
     assert not mine.take("a1")
     monkeypatch.setattr(account_slots, "_ABANDONED", -1.0)
     assert mine.take("a1")
+
+
+def test_a_run_that_is_continued_does_not_wait_for_the_jobs_that_it_left(tmp_path: Path) -> None:
+    killed = Run(str(tmp_path / "run"))
+    assert [killed("take", f"b{number}") for number in range(4)] == ["True"] * 4
+    killed.end()
+    assert not AccountSlots(URL, 4, tmp_path / "other").take("a0")
+    again = AccountSlots(URL, 4, tmp_path / "run")
+    assert again.take("a0"), "tiles are begun in any order"
+    again.hold("b0")
+    assert [again.take(name) for name in ("a1", "a2", "a3")] == [True, True, False]
 
 
 def test_a_job_of_an_earlier_process_that_has_ended_gives_its_slot_back() -> None:

@@ -53,7 +53,7 @@ class OgcApiBackend:
     def __init__(self, config: OgcApiBackendConfig, *, url: str, run_folder: Path) -> None:
         self.config, self.url, self.run_folder = config, url, run_folder
         self._registry = Registry(run_folder, url)
-        self.places = SlotPool(config.slots, AccountSlots(self.url, config.slots))
+        self.places = SlotPool(config.slots, AccountSlots(self.url, config.slots, run_folder))
         self.durations = Durations(shortest=config.poll_seconds[0])
 
     @cached_property
