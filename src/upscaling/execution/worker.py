@@ -48,6 +48,7 @@ _LIBRARIES = {  # what tiles import, beside the backend's own module
 }
 _FOR_ALL = (
     "orjson",
+    "packaging.specifiers",
     "pyproj",
     "rasterio.shutil",
     "rasterio.warp",
