@@ -53,6 +53,7 @@ class AccountSlots:
         self._limit, self._run = limit, str(run.resolve()) if run else None
         self._owner = [os.getpid(), start_of(os.getpid())]
         self._usable = True
+        self._read: dict[str, tuple[int, Any]] = {}
         self._asked = -_ASK
 
     def take(self, job: str) -> bool:
@@ -91,7 +92,7 @@ class AccountSlots:
         return [str(entry[2]) for entry in self._jobs().values() if start_of(entry[0]) != entry[1]]
 
     def _may_take(self, jobs: dict[str, Any]) -> bool:
-        if sum(not self._is_left_behind(entry) for entry in jobs.values()) >= self._limit:
+        if len(jobs) >= self._limit and sum(not self._is_left_behind(entry) for entry in jobs.values()) >= self._limit:
             return False
         mine = sum(entry[:2] == self._owner for entry in jobs.values())
         others = self._waiting()
@@ -114,16 +115,23 @@ class AccountSlots:
     def _jobs(self) -> dict[str, Any]:
         """Return file -> process id, its start, the job and its run, of all that have a slot."""
         found: dict[str, Any] = {}
-        for path in self._folder.glob(f"{_JOB}*"):
+        read: dict[str, tuple[int, Any]] = {}  # a file is read again when it was written again
+        for file in os.scandir(self._folder) if self._folder.is_dir() else ():
+            if not file.name.startswith(_JOB):
+                continue
             try:
-                entry = json.loads(path.read_text())
-                age = time.time() - path.stat().st_mtime
+                written = file.stat().st_mtime_ns
+                at, entry = self._read.get(file.name, (0, None))
+                if at != written:
+                    entry = json.loads(Path(file).read_text())
             except (OSError, ValueError):
                 continue
-            if start_of(entry[0]) != entry[1] and age > _ABANDONED:
-                path.unlink(missing_ok=True)
-            else:
-                found[path.name] = entry
+            if time.time() - written / 1e9 > _ABANDONED and start_of(entry[0]) != entry[1]:
+                Path(file).unlink(missing_ok=True)
+                continue
+            found[file.name] = entry
+            read[file.name] = (written, entry)
+        self._read = read
         return found
 
     def _write(self, job: str) -> None:
