@@ -113,7 +113,7 @@ def tiles(
     monkeypatch.setenv("OPENEO_AUTH_PASSWORD", PASSWORD)
     monkeypatch.delenv("UPSCALING_SESSION", raising=False)
 
-    def make(columns: int = 2, source: Path | None = None, **backend: Any) -> Tiles:
+    def make(columns: int = 2, source: Path | None = None, grid: str = "utm-1km", **backend: Any) -> Tiles:
         east = 676_000 + 1000 * columns
         ring = [[676100, 5150100], [east - 100, 5150100], [east - 100, 5150900], [676100, 5150900], [676100, 5150100]]
         area = tmp_path / "area.geojson"
@@ -126,7 +126,7 @@ def tiles(
                     "source": str(source or shared_data / MAX_NDVI),
                     "parameters": {"temporal_extent": ["2022-06-01", "2022-07-01"]},
                 },
-                "area": {"aoi": str(area), "grid": "utm-1km"},
+                "area": {"aoi": str(area), "grid": grid},
                 "backend": {
                     "kind": "openeo",
                     "url": proxy.url,

@@ -23,7 +23,7 @@ Make = Callable[..., Tiles]
 
 def test_a_job_out_of_memory_gets_the_next_level_and_each_is_in_the_history(tiles: Make, proxy: FaultyProxy) -> None:
     levels = [{"executor-memory": "1k"}, {"executor-memory": "4g"}]
-    run = tiles(1, job_options={"executor-memory": "1k"}, memory_levels=levels)
+    run = tiles(1, grid="utm-4km", job_options={"executor-memory": "1k"}, memory_levels=levels)
     assert set(run.run().values()) == {None}
     assert sorted(job["status"] for job in run.jobs()) == ["error", "error", "finished"]
     receipt = run.receipt()
@@ -33,7 +33,7 @@ def test_a_job_out_of_memory_gets_the_next_level_and_each_is_in_the_history(tile
 
 
 def test_without_levels_a_job_out_of_memory_fails_and_says_so(tiles: Make, proxy: FaultyProxy) -> None:
-    run = tiles(1, job_options={"executor-memory": "1k"})
+    run = tiles(1, grid="utm-4km", job_options={"executor-memory": "1k"})
     ends = run.run()
     assert only_class(ends) == {ErrorClass.MEMORY}
     assert len(run.jobs()) == 1

@@ -28,8 +28,6 @@ RESULT_FILE = "result.json"
 OUTPUT = "output"
 
 log = logging.getLogger(__name__)
-_BLOCK, _MOST_BLOCKS = 16 << 10, 16384  # bytes, and how many: more than a worker's heap ever has free
-_BALLAST: list[bytes] = []  # of the job that this process runs
 
 
 def log_entry(folder: Path, level: str, message: str, code: str | None = None) -> None:
@@ -148,18 +146,8 @@ def _limit_memory(options: Mapping[str, Any]) -> None:
         sizes.append(int(match[1]) << {"k": 10, "m": 20, "g": 30, "t": 40}[match[2]])
     statistics = Path("/proc/self/statm")
     if sizes and statistics.exists():
-        _BALLAST.extend(_fill_heap(statistics))
         taken = int(statistics.read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + sum(sizes),) * 2)
-
-
-def _fill_heap(statistics: Path) -> list[bytes]:
-    """Return blocks that fill what the heap has free, which a limit of address space would not count."""
-    blocks: list[bytes] = []
-    size = statistics.read_text().split()[0]
-    while statistics.read_text().split()[0] == size and len(blocks) < _MOST_BLOCKS:
-        blocks += [bytes(_BLOCK) for _ in range(8)]
-    return blocks
 
 
 def data_sources(
