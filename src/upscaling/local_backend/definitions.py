@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from upscaling.local_backend.errors import ProcessError
 
 _SECONDS = 10.0
 
-__all__ = ["Definitions", "check_local", "fetch_definition"]
+__all__ = ["Definitions", "check_local", "fetch_definition", "fetch_local"]
 
 
 def check_local(url: str) -> None:
@@ -21,7 +22,8 @@ def check_local(url: str) -> None:
 
     Raises
     ------
-    ConfigError
+    ProcessError
+        ``UrlNotAllowed``.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -35,6 +37,14 @@ def check_local(url: str) -> None:
         )
 
 
+def fetch_local(url: str) -> bytes:
+    """Return what is at an address of this host; raise ProcessError for another host, else requests' own errors."""
+    check_local(url)
+    answer = new_session(_SECONDS).get(url, allow_redirects=False)
+    answer.raise_for_status()
+    return bytes(answer.content)
+
+
 def fetch_definition(process_id: str, url: str) -> dict[str, Any]:
     """Fetch a process definition, or find it in a listing (the "remote process definition" extension).
 
@@ -46,10 +56,7 @@ def fetch_definition(process_id: str, url: str) -> dict[str, Any]:
     import requests
 
     try:
-        check_local(url)
-        response = new_session(_SECONDS).get(url, allow_redirects=False)
-        response.raise_for_status()
-        document = response.json()
+        document = json.loads(fetch_local(url))
         found = (
             [document]
             if "process_graph" in document

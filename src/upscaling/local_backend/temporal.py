@@ -10,6 +10,7 @@ from upscaling.local_backend.arrays import stacked
 from upscaling.local_backend.cube_processes import call, replace_axis, require, rewrap
 from upscaling.local_backend.cubes import temporal_bounds
 from upscaling.local_backend.errors import ProcessError
+from upscaling.local_backend.neighborhoods import apply_windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,8 +146,6 @@ def apply_neighborhood(
     Such a stretch is a period of time, or a number of labels.
     """
     import numpy as np
-
-    from upscaling.local_backend.neighborhoods import apply_windows
 
     sizes = {part["dimension"]: part.get("value") for part in size}
     spans = {name: value for name, value in sizes.items() if name not in {"x", "y"}}

@@ -123,7 +123,8 @@ def _called(code: str, given: Any) -> Any:
         line = next((frame.lineno for frame in reversed(frames) if frame.filename == "<string>"), None)
         line = line or getattr(error, "lineno", None)
         where = f"line {line} of the UDF: " if line else ""
-        raise ProcessError("UdfFailed", f"{where}{type(error).__name__}: {error}") from error
+        said = " ".join(str(error).split())
+        raise ProcessError("UdfFailed", f"{where}{type(error).__name__}: {said}") from error
 
 
 def _result(found: Any) -> Any:

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-from upscaling.http.session import new_session
-from upscaling.local_backend.definitions import check_local
+from upscaling.local_backend.definitions import fetch_local
 from upscaling.local_backend.errors import ProcessError
 
 __all__ = ["PROCESSES", "fetched", "load_url"]
 
-_SECONDS = 30.0  # of silence
 _FORMATS = ("GeoJSON", "Parquet")
 
 
@@ -26,13 +24,10 @@ def fetched(url: str, what: str) -> bytes:
     """
     import requests
 
-    check_local(url)
     try:
-        answer = new_session(_SECONDS).get(url, allow_redirects=False)
-        answer.raise_for_status()
+        return fetch_local(url)
     except requests.RequestException as error:
         raise ProcessError("UrlNotFound", f"{what} cannot be had: {error}") from error
-    return bytes(answer.content)
 
 
 def load_url(url: str, format: str, options: Any = None) -> dict[str, Any]:  # noqa: A002, ARG001 (openEO's names)

@@ -122,11 +122,13 @@ def _look_after(run_folder: Path, plan: Plan, config: Config) -> None:
 
     Here a person may be at the terminal; the process that runs the tiles has none.
     """
-    from upscaling.backends.ogcapi.jobs import settle_unknown
     from upscaling.results.kept import drop_damaged
 
     with suppress(UpscalingError), run_lock(run_folder):  # not under a live run
-        settle_unknown(getattr(config.backend, "on_unknown", "fail"), run_folder)
+        if getattr(config.backend, "on_unknown", "fail") == "ask":
+            from upscaling.backends.ogcapi.jobs import settle_unknown
+
+            settle_unknown("ask", run_folder)
         damaged = drop_damaged(run_folder, plan.tiles)
         if damaged:
             names = f"{', '.join(damaged[:3])}{' …' if len(damaged) > 3 else ''}"
