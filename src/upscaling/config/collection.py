@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -42,6 +43,17 @@ def _ordered(value: list[float]) -> list[float]:
     return value
 
 
+def _types(annotation: object) -> set[object]:
+    """Return the types in an annotation, at any depth."""
+    return {annotation}.union(*(_types(inner) for inner in get_args(annotation)))
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, list):
+        return [_as_text(part) for part in value]
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 ServerUrl = Annotated[str, AfterValidator(_of_a_server)]
 PollSeconds = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
@@ -50,6 +62,16 @@ class Block(BaseModel):
     """A block of the configuration: unknown keys are errors, values never change after reading."""
 
     model_config = ConfigDict(allow_inf_nan=False, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, values: object) -> object:
+        """Return the values with true and false as text where a number is meant: pydantic takes them for 1 and 0."""
+        if not isinstance(values, Mapping):
+            return values
+        types = {key: _types(field.annotation) for key, field in cls.model_fields.items()}
+        numbers = {key for key, of in types.items() if of & {int, float} and not of & {bool, str, Any}}
+        return {key: _as_text(value) if key in numbers else value for key, value in values.items()}
 
 
 class ClassValue(Block):

@@ -10,8 +10,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from upscaling.config import collection as of_collection
-from upscaling.config.collection import Collection, PollSeconds, ServerUrl
+from upscaling.config.collection import (
+    AssetDescription,
+    Band,
+    Block,
+    ClassValue,
+    Collection,
+    Expect,
+    PollSeconds,
+    Prr,
+    Render,
+    ServerUrl,
+)
 from upscaling.config.cwl import CwlBackendConfig, Site
 from upscaling.config.deadline import seconds_left
 from upscaling.config.ogcapi import OgcApiBackendConfig
@@ -37,13 +47,7 @@ __all__ = [
 _MISSING_AREA = "missing_area"
 
 
-class _Block(BaseModel):
-    """A block of the configuration: unknown keys are errors, values never change after reading."""
-
-    model_config = of_collection.Block.model_config
-
-
-class Algorithm(_Block):
+class Algorithm(Block):
     """What to run. Everything here is part of a tile's identity: a change re-runs the tiles that it touches."""
 
     source: str = Field(min_length=1, examples=["config/demo/ndvi_composite.json"])
@@ -52,20 +56,20 @@ class Algorithm(_Block):
     catalogue: str | None = None
     """Folder or base URL of an algorithm catalogue in the APEx layout (`<provider>/<id>/records/<id>.json`), where
     `source` is a record's id. With a URL write the id as `<provider>/<id>`."""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field({})
     """Values for the algorithm's own parameters. Those that the tile fills (its area) must not stand here. Files are
     looked up from the working directory."""
-    bind: dict[str, str] = {}
+    bind: dict[str, str] = Field({})
     """Parameter -> form of the tile or the time step, where type, name and use leave it open; `upscaling describe` says
     which form is chosen, and why. `config/README.md` lists the forms."""
-    files_from: list[str] = []
+    files_from: list[str] = Field([])
     """Folders whose files a local application package may name, besides its own folder. A package from the web never
     reads files of this machine."""
     output_format: str = "GTiff"
     """File format asked for where an openEO process has no `save_result` of its own."""
 
 
-class Area(_Block):
+class Area(Block):
     """Where to run it. The tiles come from the grid; the area only chooses among them."""
 
     aoi: str | Annotated[list[float], Field(min_length=4, max_length=6)] = Field(
@@ -95,13 +99,13 @@ class Area(_Block):
     @field_validator("aoi", mode="before")
     @classmethod
     def _file_or_bbox(cls, value: object) -> object:
-        numbers = isinstance(value, list) and len(value) in {4, 6} and all(isinstance(n, int | float) for n in value)
+        numbers = isinstance(value, list) and len(value) in {4, 6} and {type(n) for n in value} <= {int, float}
         if not (numbers or (isinstance(value, str) and value.strip())):
             raise ValueError("must be a vector file, a WKT string, or [west, south, east, north] in degrees")
         return value
 
 
-class Time(_Block):
+class Time(Block):
     """The time dimension: one job per tile and step. Fills the algorithm's temporal interval or its two dates."""
 
     start: str | None = None
@@ -121,16 +125,16 @@ class Time(_Block):
         return self
 
 
-class ForEach(_Block):
+class ForEach(Block):
     """A dimension of parameter values: one job per tile, time step and row."""
 
-    parameters: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    parameters: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field({})
     """Parameter -> list of values; of several parameters every combination is run."""
     table: str | None = None
     """Instead: a table (CSV or Parquet) with one row per job and one column per parameter."""
     id: str | None = None
     """Column of the table that names its rows; the values make the name when left out."""
-    ignore: list[str] = []
+    ignore: list[str] = Field([])
     """Columns of the table that are not parameters."""
     search: ItemSearch | None = None
     """Or the items of a STAC catalogue: products as the dimension."""
@@ -144,7 +148,7 @@ class ForEach(_Block):
         return self
 
 
-class OpenEOBackendConfig(_Block):
+class OpenEOBackendConfig(Block):
     """An openEO platform: one batch job per tile."""
 
     kind: Literal["openeo"]
@@ -160,9 +164,9 @@ class OpenEOBackendConfig(_Block):
     process: Literal["inline", "namespace"] = "inline"
     """`inline`: send the pinned graph with its parameters filled in. `namespace`: refer to the UDP by its URL (the
     platform fetches it, so it floats if the URL does)."""
-    job_options: dict[str, Any] = {}
+    job_options: dict[str, Any] = Field({})
     """Passed on as `job_options`, e.g. `{executor-memory: 4G}`. Not part of a tile's identity."""
-    memory_levels: list[dict[str, Any]] = []
+    memory_levels: list[dict[str, Any]] = Field([])
     """Job options that are laid over `job_options`, one after another, when a job runs out of memory, e.g.
     `[{executor-memory: 4G}, {executor-memory: 8G}]`. Each try is a job of its own, and costs as one."""
     resubmit_lost: int = Field(2, ge=0, le=10)
@@ -188,7 +192,7 @@ class OpenEOBackendConfig(_Block):
     """Launch no more tiles when this many failed for the same reason before any succeeded; 0 for never."""
     timeout_hours: float = Field(24.0, gt=0, le=87_600)
     """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
-    poll_seconds: PollSeconds = [1.0, 60.0]
+    poll_seconds: PollSeconds = Field([1.0, 60.0])
     """Shortest and longest time between two questions about a job's state; it grows with the job's age."""
     outage_hours: float = Field(12.0, gt=0, le=87_600)
     """Wait this long for a platform that is out of reach, overloaded or down before a tile is given up; its job is
@@ -205,7 +209,7 @@ class OpenEOBackendConfig(_Block):
     """The most that is downloaded for one tile, in GB."""
 
 
-class Config(_Block):
+class Config(Block):
     """Configuration of a run."""
 
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80, examples=["bolzano-ndvi"])
@@ -230,7 +234,7 @@ class Config(_Block):
     mosaic: Mosaic = Mosaic()
     publish: Publish | None = None
     """Where to publish the result."""
-    pathvars: dict[str, str] = {}
+    pathvars: dict[str, str] = Field({})
     """Snakemake's own: other places for `results` and so on."""
     _sources: Sources = PrivateAttr(Sources(()))
     _notices: list[str] = PrivateAttr([])
@@ -353,8 +357,8 @@ def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
         "stage_in": StageIn,
         "search": ItemSearch,
     }
-    blocks |= {"assets": of_collection.AssetDescription, "bands": of_collection.Band, "renders": of_collection.Render}
-    blocks |= {"classes": of_collection.ClassValue, "expect": of_collection.Expect, "prr": of_collection.Prr}
+    blocks |= {"assets": AssetDescription, "bands": Band, "renders": Render}
+    blocks |= {"classes": ClassValue, "expect": Expect, "prr": Prr}
     block = next((blocks[str(part)] for part in reversed(location[:-1]) if str(part) in blocks), Config)
     yield from block.model_fields
 
@@ -368,7 +372,7 @@ def load_config(*paths: Path) -> Config:
         If a file is missing, no YAML, or does not fit the model.
     """
     read = [(str(path), read_values(path)) for path in paths]
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = Field({})
     for _, more in read:
         merge(values, more)
     return Config.parse(values, sources=Sources(tuple(read)))

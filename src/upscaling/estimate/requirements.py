@@ -7,8 +7,9 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from upscaling.config.collection import Block
 from upscaling.config.deadline import seconds_left
 from upscaling.errors import ConfigError
 
@@ -20,11 +21,7 @@ __all__ = ["Requirements", "form", "load_requirements", "to_config"]
 ADVISE = "advise"
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(allow_inf_nan=False, extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Contact(_Block):
+class Contact(Block):
     """Who asks, and who is to be asked."""
 
     name: str = Field(min_length=1, examples=["A. Person"])
@@ -35,7 +32,7 @@ class Contact(_Block):
     """Project or organisation."""
 
 
-class WantedAlgorithm(_Block):
+class WantedAlgorithm(Block):
     """What is to run."""
 
     source: str = Field(min_length=1, examples=["max_ndvi_composite"])
@@ -44,13 +41,13 @@ class WantedAlgorithm(_Block):
     """Folder or URL of an algorithm catalogue that has the id."""
     version: str = ""
     """Version that is wanted, in words; what runs is pinned and named by its sha256."""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field({})
     """Values for its own parameters; not its area and not its period."""
-    bind: dict[str, str] = {}
+    bind: dict[str, str] = Field({})
     """As `algorithm.bind` of a configuration, where it is needed."""
 
 
-class Period(_Block):
+class Period(Block):
     """When."""
 
     start: str = Field(examples=["2023-06-01"])
@@ -61,7 +58,7 @@ class Period(_Block):
     """One result each `day`, `dekad`, `month`, `year` or `<n> days`; one for the whole period when left out."""
 
 
-class Output(_Block):
+class Output(Block):
     """What the results should be, and where."""
 
     format: str = "GTiff"
@@ -85,7 +82,7 @@ class Output(_Block):
         return value
 
 
-class Requirements(_Block):
+class Requirements(Block):
     """Requirements of an upscaling, as a project hands them to a platform operator."""
 
     title: str = Field(min_length=1, max_length=120, examples=["Maximum NDVI of Kenya, summer 2023"])
@@ -104,7 +101,7 @@ class Requirements(_Block):
     """Address of a platform, or `advise`: each that the catalogue offers is compared."""
     slots: int = Field(2, ge=1, le=1000)
     """Jobs at the same time that the account may run."""
-    quality: list[str] = []
+    quality: list[str] = Field([])
     """What is wanted of the results, a line each: completeness, seams, accuracy, validation."""
     deadline: str = "3 days"
     """`3 days`, `36 hours`, or a date."""

@@ -48,6 +48,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("backend.slots", 0, "backend.slots", "greater than or equal to 1"),
         ("backend.poll_seconds", [5, 1], "backend.poll_seconds", "shortest <= longest"),
         ("backend.url", "ftp://x", "backend.url", "https://"),
+        ("backend.slots", True, "backend.slots", "valid integer"),
+        ("backend.poll_seconds", [True, 5], "backend.poll_seconds", "valid number"),
+        ("area.aoi", [True, 1, 2, 3], "area.aoi", "[west, south, east, north]"),
+        ("collection.title", True, "collection.title", "valid string"),
     ],
 )
 def test_a_fault_is_one_line_with_file_and_key(path: str, value: Any, key: str, words: str) -> None:
