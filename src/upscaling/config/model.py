@@ -372,7 +372,7 @@ def load_config(*paths: Path) -> Config:
         If a file is missing, no YAML, or does not fit the model.
     """
     read = [(str(path), read_values(path)) for path in paths]
-    values: dict[str, Any] = Field({})
+    values: dict[str, Any] = {}
     for _, more in read:
         merge(values, more)
     return Config.parse(values, sources=Sources(tuple(read)))

@@ -49,7 +49,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("backend.poll_seconds", [5, 1], "backend.poll_seconds", "shortest <= longest"),
         ("backend.url", "ftp://x", "backend.url", "https://"),
         ("backend.slots", True, "backend.slots", "valid integer"),
-        ("backend.poll_seconds", [True, 5], "backend.poll_seconds", "valid number"),
+        ("backend.poll_seconds", [True, 5], "backend.poll_seconds.0", "valid number"),
         ("area.aoi", [True, 1, 2, 3], "area.aoi", "[west, south, east, north]"),
         ("collection.title", True, "collection.title", "valid string"),
     ],
