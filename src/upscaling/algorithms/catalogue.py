@@ -159,17 +159,12 @@ def pin_udp(
 
 
 def pin_package_of(source: str, into: Path, files_from: Iterable[str] = ()) -> Algorithm:
-    """Pin an application package; what the loader says of an address out of reach is cut to what helps."""
+    """Pin an application package, if what reads it is installed."""
     from upscaling.algorithms.cwl import pin_package
     from upscaling.util.extras import require
 
     require("toil", "cwl")
-    try:
-        return pin_package(source, into, files_from=files_from)
-    except ConfigError as error:
-        if "Error fetching" not in error.message:
-            raise
-        raise ConfigError("cannot be fetched", key=_KEY, file=source) from None
+    return pin_package(source, into, files_from=files_from)
 
 
 def is_package(source: str) -> bool:

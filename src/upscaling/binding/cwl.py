@@ -82,8 +82,10 @@ class CwlBinder(Binder):
     def left_out(self, parameter: Parameter, *, space: bool) -> None:  # noqa: ARG002 -- as the base has it
         """Refuse a required input without a value."""
         if parameter.required:
+            kind = describe(parameter.schema)
+            hint = ", or a block of stage_in that fills it" if "Directory" in kind else ""
             raise ConfigError(
-                f"{self.algorithm.id} needs a value of type {describe(parameter.schema)}",
+                f"{self.algorithm.id} needs a value of type {kind}{hint}",
                 key=f"algorithm.parameters.{parameter.name}",
             )
 

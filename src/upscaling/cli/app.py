@@ -195,15 +195,19 @@ def describe(
 
     from rich.console import Console
 
+    from upscaling.cli.describe import configuration, render
     from upscaling.cli.describe import describe as describe_source
-    from upscaling.cli.describe import render
     from upscaling.config import Algorithm
 
     facts = describe_source(Algorithm(source=source, catalogue=catalogue))
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        Console(highlight=False).print(render(facts))
+        console = Console(highlight=False)
+        console.print(render(facts))
+        if lines := configuration(facts):
+            console.print("\n[bold]To run it[/bold]")
+            typer.echo(lines)  # to be copied: whole, however narrow the console is
 
 
 @app.command()

@@ -28,7 +28,7 @@ from upscaling.config.ogcapi import OgcApiBackendConfig
 from upscaling.config.openeo import ExportWorkspace
 from upscaling.config.products import Mosaic, Publish
 from upscaling.config.secrets import refuse_secrets
-from upscaling.config.stage_in import ItemSearch, StageIn
+from upscaling.config.stage_in import ItemSearch, StageIn, StageInBlocks
 from upscaling.config.values import Sources, merge, plain, read_values, with_new_names
 from upscaling.errors import ConfigError
 
@@ -221,8 +221,8 @@ class Config(Block):
     """A time dimension."""
     for_each: ForEach | None = None
     """A dimension of parameter values."""
-    stage_in: StageIn | None = None
-    """Items of a STAC catalogue as input of each tile."""
+    stage_in: StageInBlocks | None = None
+    """Items of a STAC catalogue as input of each tile; a list of such blocks where several inputs take items."""
     backend: Annotated[OpenEOBackendConfig | CwlBackendConfig | OgcApiBackendConfig, Field(discriminator="kind")]
     deadline: str = "3 days"
     """When the run should be done: `3 days`, `36 hours`, or a date (`2026-12-24`). `upscaling estimate` says how likely
@@ -248,6 +248,13 @@ class Config(Block):
     def notices(self) -> list[str]:
         """What the user should know of the keys that were read: those that have another name now."""
         return self._notices
+
+    @property
+    def stagings(self) -> dict[str, StageIn]:
+        """The blocks of ``stage_in``, by their keys."""
+        if isinstance(self.stage_in, list):
+            return {f"stage_in.{number}": block for number, block in enumerate(self.stage_in)}
+        return {"stage_in": self.stage_in} if self.stage_in else {}
 
     def folder(self, results: Path | None = None) -> Path:
         """Return the run's folder: below ``results``, else where Snakemake would put it (``pathvars.results``)."""
@@ -307,7 +314,7 @@ class Config(Block):
 def _location(error: ValidationError) -> list[str]:
     if error.errors()[0]["type"] == _MISSING_AREA:
         return ["area"]
-    tags = {"openeo", "cwl", "ogcapi"}  # pydantic names the chosen union member; a user never wrote it
+    tags = {"openeo", "cwl", "ogcapi", "block", "list"}  # pydantic names the chosen union member; a user never wrote it
     branches = ("str", "list[", "constrained-")
     return [
         str(part)

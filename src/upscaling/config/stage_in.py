@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from upscaling.config.collection import Block
 
-__all__ = ["COMPARISONS", "ItemSearch", "Search", "StageIn"]
+__all__ = ["COMPARISONS", "ItemSearch", "Search", "StageIn", "StageInBlocks"]
 
 COMPARISONS = ("eq", "neq", "lt", "lte", "gt", "gte", "in")
 
@@ -67,6 +67,17 @@ class StageIn(Search):
     input: str | None = None
     """Which input takes them; may be left out where only one can. `Directory` and `Directory[]` get a local catalogue
     with the files (one for all items, or one per item), `string` and `string[]` the addresses of the items."""
+
+
+def _tag(value: Any) -> str:
+    return "list" if isinstance(value, list) else "block"
+
+
+StageInBlocks = Annotated[
+    Annotated[StageIn, Tag("block")] | Annotated[list[StageIn], Field(min_length=1), Tag("list")],
+    Discriminator(_tag),
+]
+"""One block, or a list of them: each fills an input of its own."""
 
 
 class ItemSearch(Search):

@@ -14,7 +14,7 @@ from upscaling.util.text import plain_text
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["LONGEST_WORDS", "MOST_REDIRECTS", "Reply", "translated"]
+__all__ = ["LONGEST_WORDS", "MOST_REDIRECTS", "Reply", "cause_of", "translated"]
 
 LONGEST_WORDS = 500  # characters of a server's message that are passed on
 MOST_REDIRECTS = 5
@@ -107,7 +107,7 @@ def translated(name: str, *, acted: bool = True) -> Iterator[None]:
         ) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise PlatformError(
-            f"{name} cannot be reached ({_cause(error)})",
+            f"{name} cannot be reached ({cause_of(error)})",
             error_class=ErrorClass.TRANSIENT,
             outcome_unknown=acted and not _never_sent(error),
         ) from None
@@ -132,7 +132,7 @@ def _never_sent(error: BaseException) -> bool:
     return any(isinstance(cause, (*kinds, urllib3.exceptions.NameResolutionError)) for cause in _causes(error))
 
 
-def _cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """Return the innermost reason: ``Connection refused``, not four layers of urllib3."""
     *_, last = _causes(error)
     return plain_text(getattr(last, "strerror", None) or str(last) or type(last).__name__, LONGEST_WORDS)

@@ -12,7 +12,16 @@ from upscaling.local_backend.definitions import check_local
 if TYPE_CHECKING:
     import pystac
 
-__all__ = ["load_catalogue", "read_stac", "stac_scenes"]
+__all__ = ["UNREADABLE", "load_catalogue", "read_stac", "reason_of", "stac_scenes"]
+
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError)
+"""What pystac raises, beside its own errors, for documents that are not as STAC has them."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what is wrong with a document: pystac hides it behind the link that led there."""
+    words = f"has no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+    return f"{words} ({reason_of(error.__cause__)})" if error.__cause__ is not None else words
 
 
 def load_catalogue(path: Path) -> dict[str, Collection]:
@@ -27,11 +36,11 @@ def load_catalogue(path: Path) -> dict[str, Collection]:
 
     try:
         top = read_stac(str(path))
-    except (pystac.STACError, ValueError, KeyError, OSError) as error:
-        raise ConfigError(f"not a readable STAC document: {error}", file=path) from error
-    if not isinstance(top, pystac.Catalog):
-        raise ConfigError("must be a STAC Catalog or Collection", file=path)
-    found = [top] if isinstance(top, pystac.Collection) else list(top.get_all_collections())
+        if not isinstance(top, pystac.Catalog):
+            raise ConfigError("must be a STAC Catalog or Collection", file=path)
+        found = [top] if isinstance(top, pystac.Collection) else list(top.get_all_collections())
+    except (pystac.STACError, *UNREADABLE) as error:
+        raise ConfigError(f"not a readable STAC document: {reason_of(error)}", file=path) from error
     collections = {}
     for entry in found:
         scenes = stac_scenes(entry)
@@ -75,8 +84,10 @@ def stac_scenes(entry: pystac.Catalog | pystac.Item) -> list[Scene]:
 
     try:
         items = [entry] if isinstance(entry, pystac.Item) else list(entry.get_items(recursive=True))
-    except (pystac.STACError, ValueError, KeyError, OSError) as error:
-        raise ConfigError(f"an item of {entry.id} cannot be read: {error}", file=entry.get_self_href()) from error
+    except (pystac.STACError, *UNREADABLE) as error:
+        raise ConfigError(
+            f"an item of {entry.id} cannot be read: {reason_of(error)}", file=entry.get_self_href()
+        ) from error
     return [scene for item in items if (scene := _stac_scene(item)) is not None]
 
 

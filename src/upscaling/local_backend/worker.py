@@ -191,7 +191,7 @@ def stac_collection(url: str) -> Collection:
     import pystac
 
     from upscaling.errors import ConfigError
-    from upscaling.local_backend.stac import read_stac, stac_scenes
+    from upscaling.local_backend.stac import UNREADABLE, read_stac, reason_of, stac_scenes
 
     try:
         entry = read_stac(url.removeprefix("file://"))
@@ -200,8 +200,8 @@ def stac_collection(url: str) -> Collection:
         scenes = stac_scenes(entry)
     except ConfigError as error:
         raise ProcessError("StacInvalid", str(error)) from error
-    except (pystac.STACError, pystac.STACTypeError, ValueError, KeyError, OSError) as error:
-        raise ProcessError("StacInvalid", f"{url} cannot be read: {error}") from error
+    except (pystac.STACError, pystac.STACTypeError, *UNREADABLE) as error:
+        raise ProcessError("StacInvalid", f"{url} cannot be read: {reason_of(error)}") from error
     if not scenes:
         raise ProcessError("NoDataAvailable", f"{url} has no item with a raster asset and a time")
     return Collection(entry.id, "", "", "other", tuple(scenes))

@@ -85,9 +85,8 @@ def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str
 
     rows, staging = _searched(config, pinned.algorithm, (table, steps), folder, tell)
     each = list(rows[0].values) if rows else []
-    binder = _binder(config, pinned.algorithm, [*each, *([staging.input] if staging else [])])
-    filled = [*config.algorithm.parameters, *each, *binder.forms]
-    notices += notices_of(config, pinned.algorithm, table, filled)
+    binder = _binder(config, pinned.algorithm, [*each, *(staging.inputs if staging else [])])
+    notices += notices_of(config, pinned.algorithm, table, [*config.algorithm.parameters, *each, *binder.forms])
     every = _targets(table, steps, rows, halo=config.area.buffer if config.area else 0.0, staging=staging)
     identity = {"backend": backend, "algorithm": pinned.algorithm.sha256, "format": config.algorithm.output_format}
     files = LocalFiles()
@@ -114,6 +113,7 @@ def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str
         "rows": len(rows or []),
         "targets": targets,
         "files": files.stamps,
+        "staged": staging.inputs if staging else [],
         "in_parts": targets > config.collection.parts_from,
         "notices": notices,
         "contents": contents_of(folder),
@@ -139,7 +139,6 @@ def _searched(
         check_secrets({}, known, each)
         if config.stage_in:
             staging = Staging(config, algorithm, table, steps, each=each, store=store, say=tell)
-            tell(f"plan: {staging.said}")
     return rows, staging
 
 

@@ -60,7 +60,7 @@ _ROOTS, _DOCUMENTS = {"catalog.json", "collection.json"}, 5_000  # of a static c
 
 # where items are brought to says nothing of what they are
 _PLACES = {"cache": True, "largest_gb": True}
-_ELSEWHERE: Any = {"algorithm": {"files_from"}, "stage_in": _PLACES, "for_each": {"search": _PLACES}}
+_ELSEWHERE: Any = {"algorithm": {"files_from"}, "for_each": {"search": _PLACES}}
 
 
 class PlanRow(NamedTuple):
@@ -122,11 +122,12 @@ def plan_key(config: Config) -> str:
     files.append(each.table if each else None)
     if each and each.search and isinstance(each.search.aoi, str):
         files.append(each.search.aoi)
-    searches = [config.stage_in, each.search if each else None]
+    searches = [*config.stagings.values(), each.search if each else None]
+    without = {**_ELSEWHERE, "stage_in": {"__all__": _PLACES} if isinstance(config.stage_in, list) else _PLACES}
     return digest(
         [
             _FORMAT,
-            config.model_dump(include={"run", "algorithm", "area", "time", "for_each", "stage_in"}, exclude=_ELSEWHERE),
+            config.model_dump(include={"run", "algorithm", "area", "time", "for_each", "stage_in"}, exclude=without),
             [_version(search.catalogue) for search in searches if search],
             config.collection.parts_from,
             source_fingerprint(config.algorithm),

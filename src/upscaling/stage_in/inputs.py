@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from upscaling.algorithms.cwl import images
 from upscaling.algorithms.cwl.types import describe, members
 from upscaling.errors import ConfigError
+from upscaling.http.address import is_private, is_web
 from upscaling.model import Algorithm, Parameter
 from upscaling.stage_in.choose import Pinned
 from upscaling.stage_in.web import is_remote
+from upscaling.util.files import read_json
 
-__all__ = ["ITEMS", "Form", "form_of", "input_of", "staged_words", "written"]
+if TYPE_CHECKING:
+    from upscaling.config import Config
+
+__all__ = ["ITEMS", "Form", "form_of", "input_of", "staged_words", "unreachable", "written"]
 
 Form = Literal["folder", "folders", "address", "addresses", "reference", "references"]
 ITEMS = "upscaling:items"
@@ -132,19 +138,37 @@ def input_of(algorithm: Algorithm, wanted: str | None, taken: Collection[str], *
         if len(fits) == 1:
             return fits[0], forms[fits[0]]
         if fits:
-            raise ConfigError(f"name the one of {', '.join(fits)} that takes the items", key=key)
+            raise ConfigError(
+                f"name the one of {', '.join(fits)} that takes the items; a list of blocks fills several", key=key
+            )
     raise ConfigError(
         f"no input of {algorithm.id} seems to take items; name one of {', '.join(forms) or 'none'}", key=key
     )
 
 
-def written(items: Sequence[Pinned], form: Form, parameter: Parameter, *, key: str) -> Any:
+def unreachable(config: Config, algorithm: Algorithm) -> str:
+    """Return why the algorithm cannot read files of this machine by their paths; empty if it can."""
+    backend = config.backend
+    if backend.kind != "cwl":
+        url = backend.url or str((algorithm.record or {}).get("service") or "")
+        return "which the platform cannot read" if is_web(url) and not is_private(url) else ""
+    if backend.container != "none" and images(read_json(algorithm.path)):
+        return "which a container does not see"
+    return ""
+
+
+def written(items: Sequence[Pinned], form: Form, parameter: Parameter, *, key: str, closed: str = "") -> Any:
     """Return the value of an input that takes these items.
+
+    Parameters
+    ----------
+    closed
+        Why paths of this machine are of no use, or empty.
 
     Raises
     ------
     ConfigError
-        If they are several and it takes one, or one has no address and it takes addresses.
+        If they are several and it takes one, or one has no address, or none of use, and it takes addresses.
     """
     if form == "folder":
         return _folder("items", items)
@@ -155,20 +179,20 @@ def written(items: Sequence[Pinned], form: Form, parameter: Parameter, *, key: s
             f"{parameter.name} takes one item, and a tile has {len(items)}; set limit: 1, and sort to choose which",
             key=f"{key}.limit",
         )
-    addresses = [_address(item, parameter, key) for item in items]
+    addresses = [_address(item, parameter, key, closed) for item in items]
     values: list[Any] = list(addresses)
     if form in {"reference", "references"}:
         values = [{"href": address, "type": "application/geo+json"} for address in addresses]
     if form in {"addresses", "references"}:
         return values
-    return values[0] if values else ""
+    return values[0] if values else "" if parameter.required else None
 
 
 def _folder(name: str, items: Sequence[Pinned]) -> dict[str, Any]:
     return {"class": "Directory", "basename": name, "listing": [], ITEMS: [item.digest for item in items]}
 
 
-def _address(item: Pinned, parameter: Parameter, key: str) -> str:
+def _address(item: Pinned, parameter: Parameter, key: str, closed: str) -> str:
     if item.href is None:
         raise ConfigError(
             f"item {item.id} has no address (self link), which {parameter.name} takes; only a Directory can be filled"
@@ -177,5 +201,11 @@ def _address(item: Pinned, parameter: Parameter, key: str) -> str:
         )
     if is_remote(item.href):
         return item.href
+    if closed:
+        raise ConfigError(
+            f"{parameter.name} takes addresses, and item {item.id} is a file of this machine, {closed}; only a"
+            " Directory can be filled from this catalogue",
+            key=f"{key}.catalogue",
+        )
     as_uri = "record" in str(parameter.schema)
     return Path(item.href).as_uri() if as_uri else item.href

@@ -14,9 +14,9 @@ from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.config.stage_in import Search
+from upscaling.config.stage_in import Search, StageIn
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Row, Step, Tile
+from upscaling.model import Algorithm, Parameter, Row, Step, Tile
 from upscaling.stage_in.choose import (
     Choice,
     Pinned,
@@ -29,9 +29,9 @@ from upscaling.stage_in.choose import (
     spans_merged,
     within,
 )
-from upscaling.stage_in.inputs import Form, form_of, input_of, written
+from upscaling.stage_in.inputs import Form, form_of, input_of, unreachable, written
 from upscaling.stage_in.sources import Box, Span, found
-from upscaling.stage_in.web import FetchError, shown
+from upscaling.stage_in.web import TOKEN, FetchError, is_remote, shown, token_names
 from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
@@ -89,11 +89,12 @@ def _searched(
     assets: bool = True,
     key: str,
     say: Say,
+    token: str = TOKEN,
 ) -> Iterator[tuple[Pinned, dict[str, Any]]]:
     """Yield what fits the filters, with its document; without ``assets`` nobody looks at those."""
     odd: list[str] = []
     try:
-        for said in found(search, boxes, spans, key=key, say=say):
+        for said in found(search, boxes, spans, key=key, say=say, token=token):
             try:
                 if not fits(said, search, boxes, spans):
                     continue
@@ -115,12 +116,19 @@ def _searched(
 
 
 class Staging:
-    """The items of each tile and time step.
+    """The items of each tile and time step, for every block of ``stage_in``.
+
+    Attributes
+    ----------
+    inputs
+        The input that each block fills.
+    time
+        When is searched, if all blocks say the same and there is no time dimension.
 
     Raises
     ------
     ConfigError
-        If no input takes them, or the catalogue cannot be read.
+        If no input takes them, or a catalogue cannot be read.
     """
 
     def __init__(
@@ -134,42 +142,81 @@ class Staging:
         store: Store,
         say: Say,
     ) -> None:
-        search = config.stage_in
-        assert search is not None  # noqa: S101 -- the caller saw that there is one
         if table is None:
             raise ConfigError("stage_in takes the items of each tile: give an area, or use for_each.search", key="area")
-        if steps and search.time:
-            raise ConfigError("the time dimension says when; keep one", key="stage_in.time")
+        blocks = config.stagings
         taken = {*config.algorithm.parameters, *config.algorithm.bind, *each, *_of_tile(algorithm)}
-        self.input, self.form = input_of(algorithm, search.input, taken, key="stage_in.input")
-        self._parameter = next(p for p in algorithm.parameters if p.name == self.input)
+        chosen: dict[str, Form] = {}
+        for key, block in blocks.items():
+            if steps and block.time:
+                raise ConfigError("the time dimension says when; keep one", key=f"{key}.time")
+            others = {other.input for other in blocks.values() if other is not block and other.input}
+            name, form = input_of(algorithm, block.input, {*taken, *chosen, *others}, key=f"{key}.input")
+            chosen[name] = form
+        self.inputs = list(chosen)
+        known = {parameter.name: parameter for parameter in algorithm.parameters}
+        tokens = token_names([block.catalogue for block in blocks.values()])
+        closed = unreachable(config, algorithm)
+        self._blocks = []
+        for (key, block), (name, form), token in zip(blocks.items(), chosen.items(), tokens, strict=True):
+            staged = _Block(key, block, known[name], form, closed)
+            staged.search(table, steps, store=store, say=say, token=token)
+            self._blocks.append(staged)
+        times = {(block.time[0], block.time[1]) if block.time else None for block in blocks.values()}
+        self.time = times.pop() if len(times) == 1 else None
+
+    def at(self, tile: Tile, step: Step | None) -> tuple[dict[str, Any], bool]:
+        """Return the values of the inputs for a tile and step, and whether there is anything to process.
+
+        There is not if a required input has no item, or no input has one.
+        """
+        values: dict[str, Any] = {}
+        counts = []
+        for block in self._blocks:
+            values[block.parameter.name], number = block.at(tile, step)
+            counts.append((number, block.parameter.required))
+        there = any(number for number, _ in counts) and all(number for number, required in counts if required)
+        return values, there
+
+
+class _Block:
+    """The items of one block of ``stage_in``."""
+
+    def __init__(self, key: str, block: StageIn, parameter: Parameter, form: Form, closed: str) -> None:
+        self.parameter = parameter
+        self._key, self._block, self._form, self._closed = key, block, form, closed
+        self._always = span_of(block.time, f"{key}.time") if block.time else None
+        self._shapes: dict[str, Any] = {}
+        self._choice = Choice([], limit=None, descending=False)
+
+    def search(self, table: Any, steps: Sequence[Step] | None, *, store: Store, say: Say, token: str) -> None:
+        """Find the items of all tiles, and keep those whose files are needed."""
+        search, key = self._block, self._key
         spans: list[Span] | None = [(step.start, step.end) for step in steps] if steps else None
-        self._always = span_of(search.time, "stage_in.time") if search.time else None
-        self.time = (search.time[0], search.time[1]) if search.time else None
         if search.time:
             spans = [(search.time[0], search.time[1])]
-        staged = self.form in {"folder", "folders"}
+        staged = self._form in {"folder", "folders"}
         items = []
         boxes, times = _boxes(table), spans_merged(spans) if spans else None
-        for item, document in _searched(search, boxes, times, assets=staged, key="stage_in", say=say):
+        for item, document in _searched(search, boxes, times, assets=staged, key=key, say=say, token=token):
             items.append(item)
             if staged:
                 store.add(item.digest, document)
             if len(items) > _MOST:
-                raise ConfigError(f"finds more than {_MOST} items; narrow it", key="stage_in")
+                raise ConfigError(f"finds more than {_MOST} items; narrow it", key=key)
         self._choice = Choice(items, limit=search.limit, descending=search.sort.startswith("-"))
-        self.said = f"stage_in: {len(items)} items of {shown(search.catalogue)} for {self.input}"
-        self._shapes: dict[str, Any] = {}
+        say(f"plan: stage_in: {len(items)} items of {shown(search.catalogue)} for {self.parameter.name}")
 
-    def at(self, tile: Tile, step: Step | None) -> tuple[dict[str, Any], bool]:
-        """Return the value of the input for a tile and step, and whether there is any item."""
+    def at(self, tile: Tile, step: Step | None) -> tuple[Any, int]:
+        """Return the value of the input for a tile and step, and the number of items."""
         from shapely.geometry import shape
 
         if tile.id not in self._shapes:
             self._shapes = {tile.id: shape(tile.geometry or {})}  # the steps of a tile follow each other
         span = span_of((step.start, step.end), "time") if step else self._always
         items = self._choice.at(self._shapes[tile.id], span)
-        return {self.input: written(items, self.form, self._parameter, key="stage_in")}, bool(items)
+        value = written(items, self._form, self.parameter, key=self._key, closed=self._closed)
+        return value, len(items)
 
 
 def _of_tile(algorithm: Algorithm) -> set[str]:
@@ -232,7 +279,7 @@ def item_rows(
     spans = [(search.time[0], search.time[1])] if search.time else None
     if steps:
         spans = spans_merged([(step.start, step.end) for step in steps])
-    staged = bool({"folder", "folders"} & set(forms.values()))
+    staged, closed = bool({"folder", "folders"} & set(forms.values())), unreachable(config, algorithm)
     pinned, documents = [], {}
     for item, document in _searched(search, boxes, spans, key=key, say=say):
         pinned.append(item)
@@ -243,9 +290,9 @@ def item_rows(
     for item in choice.at(aoi, span):
         document = documents[item.digest]
         values = {
-            name: written([item], forms[name], known[name], key=key)
+            name: written([item], forms[name], known[name], key=key, closed=closed)
             if field == "item"
-            else _field(field, item, document, f"{key}.fill.{name}")
+            else _field(field, item, document, f"{key}.fill.{name}", closed=closed)
             for name, field in search.fill.items()
         }
         label = _LABEL.sub("-", item.id).strip("-_") or item.digest[:12]
@@ -264,7 +311,7 @@ def _fits(item: Pinned, geometry: Any, span: tuple[dt.datetime, dt.datetime] | N
     return placed and (span is None or within(item, span))
 
 
-def _field(field: str, item: Pinned, document: Mapping[str, Any], key: str) -> Any:
+def _field(field: str, item: Pinned, document: Mapping[str, Any], key: str, *, closed: str) -> Any:
     kind, _, name = field.partition(":")
     if kind == "property":
         value = document.get("properties", {}).get(name)
@@ -277,4 +324,6 @@ def _field(field: str, item: Pinned, document: Mapping[str, Any], key: str) -> A
         value = document.get(kind)
     if value is None:
         raise ConfigError(f"item {item.id} has no {field}", key=key)
+    if kind == "asset" and closed and not is_remote(value):
+        raise ConfigError(f"{field} of item {item.id} is a file of this machine, {closed}", key=key)
     return value

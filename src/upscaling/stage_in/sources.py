@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from upscaling.config.stage_in import Search
 from upscaling.errors import ConfigError
 from upscaling.http.session import new_session
-from upscaling.stage_in.web import FetchError, Web, is_remote, shown
+from upscaling.stage_in.web import TOKEN, FetchError, Web, is_remote, shown
 from upscaling.util.text import plain_text
 from upscaling.util.upstream import Patch
 
@@ -62,7 +62,7 @@ def is_local(search: Search) -> bool:
 
 
 def found(
-    search: Search, boxes: Sequence[Box] | None, spans: Sequence[Span] | None, *, key: str, say: Say
+    search: Search, boxes: Sequence[Box] | None, spans: Sequence[Span] | None, *, key: str, say: Say, token: str = TOKEN
 ) -> Iterator[Said]:
     """Yield items, each once, that may be wanted; an API is asked to leave out what is not, other sources give all.
 
@@ -74,6 +74,8 @@ def found(
         Times, half-open, RFC 3339 or dates; None for any time.
     key
         Of the configuration, for messages.
+    token
+        Name of the variable with the catalogue's token.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def found(
         If the catalogue cannot be read.
     """
     seen: set[tuple[str, ...]] = set()
-    for said in _of_any_kind(search, boxes, spans, key=key, say=say):
+    for said in _of_any_kind(search, boxes, spans, key=key, say=say, token=token):
         identity = _identity(said)
         if identity in seen:
             continue
@@ -102,7 +104,7 @@ def _identity(said: Said) -> tuple[str, ...]:
     return (*name, said.base, *files)
 
 
-def _of_any_kind(search: Search, boxes: Any, spans: Any, *, key: str, say: Say) -> Iterator[Said]:
+def _of_any_kind(search: Search, boxes: Any, spans: Any, *, key: str, say: Say, token: str) -> Iterator[Said]:
     try:
         if not is_remote(search.catalogue):
             path = Path(unquote(urlsplit(search.catalogue).path) if "://" in search.catalogue else search.catalogue)
@@ -117,7 +119,7 @@ def _of_any_kind(search: Search, boxes: Any, spans: Any, *, key: str, say: Say) 
             else:
                 yield from _in_documents(Web(), str(path), say)
             return
-        web = Web(search.catalogue)
+        web = Web(search.catalogue, token)
         root = _parsed(web.document(search.catalogue), search.catalogue)
         if isinstance(root.get("conformsTo"), list):
             yield from _of_api(search, web, boxes, spans, say)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.stage_in.choose import SOURCE
 from upscaling.stage_in.inputs import ITEMS
-from upscaling.stage_in.web import FetchError, Web, is_remote
+from upscaling.stage_in.web import TOKEN, FetchError, Web, is_remote, token_names
 from upscaling.util.files import digest, read_json, write_json, written_whole
 from upscaling.util.locks import exclusive
 from upscaling.util.stac_assets import unsigned
@@ -50,12 +50,22 @@ class Stage:
         Bytes of an asset at the most.
     home
         Address of the catalogue, whose host may see our token.
+    token
+        Name of the variable that holds it.
+    others
+        Input -> its stage, where that is not this one.
     """
 
     plan: Path
     cache: Path
     largest: int
     home: str = ""
+    token: str = TOKEN
+    others: Mapping[str, Stage] = field(default_factory=dict)
+
+    def of(self, name: str) -> Stage:
+        """Return the stage of an input's items."""
+        return self.others.get(name, self)
 
     def inputs(self, parameters: Mapping[str, Any], into: Path) -> dict[str, Any]:
         """Return the parameters with every local catalogue made, below ``into``.
@@ -74,7 +84,7 @@ class Stage:
         made: dict[str, Any] = {}
         try:
             for name, value in parameters.items():
-                made[name] = self._filled(value, documents, into / _safe(name, "input"))
+                made[name] = self.of(name)._filled(value, documents, into / _safe(name, "input"))
         except FetchError as error:
             error_class = ErrorClass.TRANSIENT if error.passing else ErrorClass.PERMANENT
             raise TileFailedError(f"stage-in: {error}", error_class=error_class) from None
@@ -193,7 +203,7 @@ class Stage:
     def _download(self, href: str, place: Path, asset: Mapping[str, Any], size: int | None) -> None:
         new = place.with_suffix(".new")
         declared = {"checksum": str(asset.get("file:checksum") or ""), "media_type": str(asset.get("type") or "")}
-        Web(self.home).file(href, new, largest=self.largest, size=size, **declared)
+        Web(self.home, self.token).file(href, new, largest=self.largest, size=size, **declared)
         new.chmod(0o444)  # tools get a link to this very file
         new.replace(place)
 
@@ -230,11 +240,26 @@ def stage_in(plan: Path) -> Stage:
         config = read_json(plan / "config.json")
     except (OSError, ValueError):
         config = {}
-    blocks = [config.get("stage_in"), (config.get("for_each") or {}).get("search")]
-    block: dict[str, Any] = next((one for one in blocks if one), {})
+    given = config.get("stage_in") or []
+    blocks = given if isinstance(given, list) else [given]
+    tokens = token_names([str(block.get("catalogue", "")) for block in blocks])
+    stages = [_stage(plan, block, token) for block, token in zip(blocks, tokens, strict=True)]
+    search = (config.get("for_each") or {}).get("search")
+    own = _stage(plan, search, TOKEN) if search else stages[0] if stages else _stage(plan, {}, TOKEN)
+    return replace(own, others=dict(zip(_staged(plan), stages, strict=False)))
+
+
+def _staged(plan: Path) -> list[str]:
+    """Return the inputs that the blocks of ``stage_in`` fill."""
+    try:
+        return [str(name) for name in read_json(plan / "plan.json").get("staged", [])]
+    except (OSError, ValueError):
+        return []
+
+
+def _stage(plan: Path, block: Mapping[str, Any], token: str) -> Stage:
     cache = Path(block["cache"]).expanduser().absolute() if block.get("cache") else plan.absolute().parent / "stage"
-    home = str(block.get("catalogue", ""))
-    return Stage(plan, cache, int(block.get("largest_gb", 20.0) * 1e9), home)
+    return Stage(plan, cache, int(block.get("largest_gb", 20.0) * 1e9), str(block.get("catalogue", "")), token)
 
 
 def download_all(plan: Path, *, say: Callable[[str], None]) -> int:
@@ -247,14 +272,20 @@ def download_all(plan: Path, *, say: Callable[[str], None]) -> int:
     """
     stage = stage_in(plan)
     with (plan / "jobs.ndjson").open("rb") as stream:
-        wanted = set().union(*(items_in(json.loads(line)["parameters"]) for line in stream))
+        every = [(name, items_in(value)) for line in stream for name, value in json.loads(line)["parameters"].items()]
+    wanted = set[str]().union(*(digests for _, digests in every))
     documents = stage.documents(wanted) if wanted else {}
-    assets = {asset["href"]: asset for item in documents.values() for asset in item["assets"].values()}
+    assets = {
+        (name, asset["href"]): (stage.of(name), asset)
+        for name, digests in every
+        for one in digests
+        for asset in documents[one]["assets"].values()
+    }
     failed: list[FetchError] = []
 
-    def bring(asset: Mapping[str, Any]) -> None:
+    def bring(one: tuple[Stage, Mapping[str, Any]]) -> None:
         try:
-            stage.asset(asset)
+            one[0].asset(one[1])
         except FetchError as error:
             failed.append(error)
 

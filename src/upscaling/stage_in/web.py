@@ -6,17 +6,17 @@ A token (``UPSCALING_STAGE_IN_TOKEN``) goes to the catalogue's own host only. Ob
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from upscaling.errors import ErrorClass, PlatformError, UpscalingError
-from upscaling.http.address import is_remote, shown
+from upscaling.http.address import is_remote, origin, shown
 from upscaling.http.download import download
 from upscaling.http.s3 import read_object
 from upscaling.http.transport import BearerToken, Transport
 
-__all__ = ["TOKEN", "FetchError", "Web", "is_remote", "shown"]
+__all__ = ["TOKEN", "FetchError", "Web", "is_remote", "shown", "token_names"]
 
 TOKEN = "UPSCALING_STAGE_IN_TOKEN"  # noqa: S105 -- the name of the variable
 _LARGEST_DOCUMENT = 256 << 20  # bytes
@@ -37,6 +37,14 @@ class FetchError(UpscalingError):
         self.passing, self.retry_after = passing, retry_after
 
 
+def token_names(catalogues: Sequence[str]) -> list[str]:
+    """Return the variable with the token of each catalogue: the first one's is for its own server only."""
+    return [
+        TOKEN if origin(catalogue) == origin(catalogues[0]) else f"{TOKEN}_{number}"
+        for number, catalogue in enumerate(catalogues, 1)
+    ]
+
+
 class Web:
     """Fetches by address.
 
@@ -44,10 +52,12 @@ class Web:
     ----------
     home
         The catalogue's address: the token is sent to its origin, and to no other.
+    token
+        Name of the variable that holds it.
     """
 
-    def __init__(self, home: str = "") -> None:
-        self.credentials = BearerToken(home, os.environ.get(TOKEN))
+    def __init__(self, home: str = "", token: str = TOKEN) -> None:
+        self.credentials = BearerToken(home, os.environ.get(token))
         self._transport = Transport(self.credentials)
 
     def document(self, url: str) -> bytes:

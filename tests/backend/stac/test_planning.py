@@ -96,6 +96,75 @@ def test_every_form_of_input(api: FakeStacApi, tmp_path: Path, planned: Any) -> 
         value("n: int")
 
 
+def test_a_list_of_blocks_fills_an_input_each(api: FakeStacApi, tmp_path: Path, planned: Any) -> None:
+    (path := tmp_path / "change.cwl").write_text(PACKAGE % "pre: Directory, post: Directory, mask: 'string?'")
+    package = {"source": str(path)}
+    before = {"catalogue": api.url, "time": JUNE, "max_cloud_cover": 30, "input": "pre"}
+    after = {"catalogue": api.url, "time": ["2022-07-01", "2022-08-01"]}
+    jobs = planned(algorithm=package, stage_in=[before, after])
+    edge = jobs["utm-2km_32n_e0680_n5150"]
+    assert ids(tmp_path, edge["parameters"]["pre"]) == ["east_a", "west_a", "whole_b"]
+    assert ids(tmp_path, edge["parameters"]["post"]) == ["whole_d"]
+    # What one input takes is not enough for a package that needs both; an input that may stay empty may.
+    search = {"catalogue": api.url, "where": {"eo:cloud_cover": 8.0}}
+    jobs = planned(algorithm=package, stage_in=[before, {**search, "input": "post"}])
+    assert jobs["utm-2km_32n_e0678_n5150"]["nodata"]
+    mask = {**search, "input": "mask", "limit": 1}
+    jobs = planned(algorithm=package, stage_in=[before, after, mask])
+    assert not jobs["utm-2km_32n_e0678_n5150"].get("nodata")
+    assert not jobs["utm-2km_32n_e0678_n5150"]["parameters"]["mask"]
+    assert jobs["utm-2km_32n_e0682_n5150"]["parameters"]["mask"].endswith("/east_a")
+
+    for blocks, words in [
+        ([before], "algorithm.parameters.post: takes needs a value of type Directory, or a block of stage_in"),
+        (before, "algorithm.parameters.post: takes needs a value of type Directory, or a block of stage_in"),
+        ([after, after], "stage_in.0.input: name the one of post, pre that takes the items; a list of blocks fills"),
+        ([before, before], "stage_in.0.input: pre gets its value otherwise too; keep one"),
+        ([before, {**after, "tim": []}], "stage_in.1.tim: unknown key; did you mean 'time'?"),
+        ([before, {**after, "catalogue": "nowhere.json"}], "stage_in.1.catalogue: no such catalogue"),
+        ([before, {**after, "time": ["2022", "2021"]}], "stage_in.1.time: must be [start, end)"),
+        ([], "stage_in: "),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            planned(algorithm=package, stage_in=blocks)
+        assert str(caught.value).startswith(words)
+
+
+def test_addresses_on_this_disk_are_of_no_use_in_a_container(
+    catalogue: Path, tmp_path: Path, planned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor on a platform elsewhere. Without a container, and as a Directory, they are."""
+    contained = PACKAGE.replace("inputs:", "requirements: {DockerRequirement: {dockerPull: debian}}\ninputs:")
+    (path := tmp_path / "takes.cwl").write_text(contained % "'items': 'string[]'")
+    search: dict[str, Any] = {"catalogue": str(catalogue), "time": JUNE}
+    docker = {"kind": "cwl", "container": "docker"}
+    run: dict[str, Any] = {"algorithm": {"source": str(path)}, "backend": docker}
+    words = r"stage_in\.catalogue: items takes addresses, and item \w+ is a file of this machine, which a container"
+    with pytest.raises(ConfigError, match=words):
+        planned(**run, stage_in=search)
+    with pytest.raises(ConfigError, match=r"for_each\.search\.catalogue: items takes addresses"):
+        planned(**run, for_each={"search": {**search, "fill": {"items": "item"}}})
+    assert planned(algorithm=run["algorithm"], stage_in=search)
+    path.write_text(contained % "one: string, scene: Directory")
+    fill = {"one": "asset:B03", "scene": "item"}
+    with pytest.raises(ConfigError, match=r"for_each\.search\.fill\.one: asset:B03 of item \w+ is a file of this"):
+        planned(**run, for_each={"search": {**search, "fill": fill}})
+    assert planned(**run, for_each={"search": {**search, "fill": {"one": "id", "scene": "item"}}})
+
+    load = {"process_id": "load_stac", "arguments": {"url": {"from_parameter": "url"}}, "result": True}
+    process = {
+        "id": "p",
+        "process_graph": {"load": load},
+        "parameters": [{"name": "url", "schema": {"type": "string"}}],
+    }
+    (tmp_path / "p.json").write_text(json.dumps(process))
+    away = {"algorithm": {"source": str(tmp_path / "p.json")}, "area": None}
+    each = {"search": {**search, "fill": {"url": "item"}}}
+    with pytest.raises(ConfigError, match=r"is a file of this machine, which the platform cannot read"):
+        planned(**away, backend={"kind": "openeo", "url": "https://openeo.example", "auth": "none"}, for_each=each)
+    assert planned(**away, backend={"kind": "openeo", "url": "http://127.0.0.1:8787", "auth": "none"}, for_each=each)
+
+
 def test_time_steps_and_tiles_without_items(api: FakeStacApi, tmp_path: Path, planned: Any) -> None:
     time = {"start": "2022-06-01", "end": "2022-08-01", "step": "month"}
     jobs = planned(time=time, stage_in={"catalogue": api.url})

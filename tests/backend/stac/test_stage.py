@@ -19,7 +19,7 @@ from tests.publish.conftest import BUCKET, S3
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.stage_in.inputs import ITEMS
-from upscaling.stage_in.stage import Stage
+from upscaling.stage_in.stage import Stage, download_all, stage_in
 from upscaling.stage_in.web import TOKEN
 
 
@@ -176,6 +176,34 @@ def test_the_token_goes_to_the_catalogues_host_only(
         stage = Stage(tmp_path / "plan", tmp_path / f"cache-{len(home)}", 10**9, home)
         stage.inputs({"a": folder_of(*digests)}, tmp_path / f"tile-{len(home)}")
         assert api.tokens == tokens
+
+
+def test_each_block_has_its_cache_and_its_token(
+    api: FakeStacApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token of the first block is sent to no other server; a further server has its own."""
+    digests = write_plan(plan := tmp_path / "plan", api.items[:2])
+    other = api.url.replace("127.0.0.1", "localhost")
+    away = json.loads(json.dumps(api.items[1]).replace(api.url, other))
+    write_plan(plan, [api.items[0], away])
+    blocks = [{"catalogue": api.url}, {"catalogue": other, "cache": str(tmp_path / "theirs"), "largest_gb": 1.0}]
+    (plan / "config.json").write_text(json.dumps({"stage_in": blocks}))
+    (plan / "plan.json").write_text(json.dumps({"staged": ["pre", "post"]}))
+    parameters = {"pre": folder_of(digests[0]), "post": folder_of(digests[1])}
+    monkeypatch.setenv(TOKEN, "first")
+    stage_in(plan).of("post").asset(away["assets"]["B03"])
+    assert api.tokens == {""}
+    assert (tmp_path / "theirs").is_dir()
+    api.tokens.clear()
+    monkeypatch.setenv(f"{TOKEN}_2", "second")
+    made = stage_in(plan).inputs(parameters, tmp_path / "tile")
+    assert api.tokens == {"Bearer first", "Bearer second"}
+    assert (Path(made["post"]["path"]) / "catalog.json").is_file()
+    (plan / "jobs.ndjson").write_text(json.dumps({"parameters": parameters}) + "\n")
+    before = api.gets.total()
+    said: list[str] = []
+    assert download_all(plan, say=said.append) == 4
+    assert api.gets.total() == before, "a file was downloaded into another block's folder"
 
 
 def test_names_choose_no_place(api: FakeStacApi, stage: Stage, tmp_path: Path) -> None:

@@ -114,17 +114,17 @@ OGC = {  # base, id, and why the package is not to be had
     "gep_DinSAR": (
         "https://ades.gep.terradue.com/gep/wps3",
         "s1-insar-0_4_11",
-        f"{GEP}/s1-insar.0.4.11.cwl: cannot be fetched",
+        f"{GEP}/s1-insar.0.4.11.cwl: cannot be fetched: {UNREACHABLE}",
     ),
     "gep_ost": (
         "https://ades.gep.terradue.com/gep/wps3",
         "opensartoolkit-1_0_24",
-        f"{GEP}/opensartoolkit-1_0_24.cwl: cannot be fetched",
+        f"{GEP}/opensartoolkit-1_0_24.cwl: cannot be fetched: {UNREACHABLE}",
     ),
     "sar_coin": (
         "https://ades.gep.terradue.com/gep/wps3",
         "s1-coherence-intensity-0_7_8",
-        f"{GEP}/s1-coherence-intensity.0.7.8.cwl: cannot be fetched",
+        f"{GEP}/s1-coherence-intensity.0.7.8.cwl: cannot be fetched: {UNREACHABLE}",
     ),
     "gep_api_ost": (
         "https://processing.geohazards-tep.eu/44454d3235313539",
@@ -133,7 +133,7 @@ OGC = {  # base, id, and why the package is not to be had
         " cannot be reached (Connection refused)",
     ),
 } | {
-    name: ("https://sen4x.tao.c-s.ro/process", number, f"{TAO}/{package}.cwl: cannot be fetched")
+    name: ("https://sen4x.tao.c-s.ro/process", number, f"{TAO}/{package}.cwl: cannot be fetched: {UNREACHABLE}")
     for name, number, package in (
         ("sen4cap_l3_basic_markers", "207", "marker_database_mdb1"),
         ("sen4cap_l3b_biophysical_indicators", "182", "biophysical-indicators"),
@@ -347,3 +347,21 @@ def test_an_ogc_process_is_split_into_base_and_id() -> None:
     assert ogc_process("https://host/processes/a") == ("https://host", "", "a")
     for other in ("https://openeo.dataspace.copernicus.eu", "https://host/processes/", "ftp://host/processes/a"):
         assert ogc_process(other) is None
+
+
+def test_what_cannot_be_fetched_is_the_file_that_is_named(tmp_path: Path) -> None:
+    """Of a package it is not always the package; and the reason is told."""
+    (path := tmp_path / "own.cwl").write_text(
+        "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: x\ninputs: {}\noutputs: {}\n"
+        'requirements: {SchemaDefRequirement: {types: [{$import: "http://127.0.0.1:9/types.yaml"}]}}\n'
+    )
+    with served(tmp_path) as url:
+        for source, words in (
+            (path, f"names http://127.0.0.1:9/types.yaml, which cannot be fetched: {UNREACHABLE}"),
+            (f"{url}/own.cwl", f"names http://127.0.0.1:9/types.yaml, which cannot be fetched: {UNREACHABLE}"),
+            (f"{url}/gone.cwl", "cannot be fetched: the server answered 404 File not found"),
+            ("http://127.0.0.1:9/own.cwl", f"cannot be fetched: {UNREACHABLE}"),
+        ):
+            with pytest.raises(ConfigError) as caught:
+                pin(str(source), tmp_path / "plan")
+            assert str(caught.value) == f"{source}: algorithm.source: {words}"

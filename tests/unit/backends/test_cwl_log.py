@@ -34,6 +34,21 @@ STAMPED = "[2026-01-01T00:00:00+0000] [MainThread] "
         ),
         (f"{STAMPED}[E] [toil.x] the disk is gone\n{STAMPED}[I] bye\n", "the disk is gone"),
         (f"{STAMPED}[E] [toil.worker] Exiting the worker because of a failed job on host vm\n", "Exiting the worker"),
+        (
+            "INFO [job a] starting\nERROR Unhandled error, try again with --debug for more information:\n"
+            "  Missing required secondary file 'a.tif.ovr'\nWARNING Final process status is permanentFail\n",
+            "ERROR Unhandled error: Missing required secondary file 'a.tif.ovr' (log",
+        ),
+        (
+            "ERROR I'm sorry, I couldn't load this CWL file, try again with --debug for more information.\n"
+            "The error was: no type\n",
+            "ERROR I'm sorry, I couldn't load this CWL file: no type (log",
+        ),
+        (
+            "ERROR Input object failed validation:\na.yml:3:1: not\n  an int\n",
+            "ERROR Input object failed validation: a",
+        ),
+        ("ERROR Workflow error, try again with --debug for more information:\n", "ERROR Workflow error (log"),
     ],
 )
 def test_the_runners_own_failure_is_told_by_what_happened(text: str, reason: str) -> None:

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.servers import served
 from tests.unit.udp_helpers import BOX, GEOJSON, node, udp
 from upscaling.cli.app import app
-from upscaling.cli.describe import describe, render
+from upscaling.cli.describe import configuration, describe, render
 from upscaling.cli.describe.process import type_words
 from upscaling.config import Algorithm as AlgorithmConfig
 from upscaling.config import Config
@@ -35,6 +35,8 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def shown(facts: dict[str, Any], width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
     console.print(render(facts))
+    if lines := configuration(facts):
+        print("\nTo run it", lines, sep="\n", file=console.file)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -65,7 +67,7 @@ def test_a_service_of_the_catalogue_is_told_in_80_columns(shared_data: Path) -> 
         "  area: {aoi: area.geojson, grid: utm-20km}",
     ):
         assert words in text
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(len, text.partition("To run it")[0].splitlines())) <= 80
 
 
 def test_everything_in_the_catalogue_can_be_shown_and_written_as_json(shared_data: Path) -> None:
@@ -96,6 +98,29 @@ def test_what_it_says_to_write_is_a_configuration(shared_data: Path) -> None:
         assert (config.area is None) == name.startswith("RAMONA")
         assert config.algorithm.output_format == ("GEOJSON" if name.startswith("wind") else "GTiff")
     assert facts["missing"] == ["for_each: values of its parameters, as nothing takes a tile"]
+
+
+def test_what_is_to_be_copied_is_whole_in_a_pipe_too(tmp_path: Path) -> None:
+    """However long the path and the names are, and whatever YAML would make of them."""
+    import yaml
+
+    folder = tmp_path / ("far " * 20) / "a #1: yes"
+    folder.mkdir(parents=True)
+    path = folder / "p.json"
+    schema = {"type": "object", "subtype": "bounding-box"}
+    parameters = [{"name": "bbox", "schema": schema}, {"name": "no", "schema": {"type": "number"}}]
+    graph = {"load": node("load_collection", result=True, spatial_extent={"from_parameter": "bbox"})}
+    path.write_text(json.dumps(udp(graph, parameters)))
+    done = CliRunner().invoke(app, ["describe", str(path)], env={"COLUMNS": "40", "TERM": "dumb"})
+    values = yaml.safe_load(done.output.partition("To run it\n")[2])
+    assert values["algorithm"]["source"] == str(path)
+    assert values["algorithm"]["parameters"] == {"no": None}
+    package = tmp_path / "change.cwl"
+    inputs = "{bbox: string, pre: Directory, post: Directory}"
+    package.write_text(f"cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: x\noutputs: []\ninputs: {inputs}\n")
+    done = CliRunner().invoke(app, ["describe", str(package)])
+    values = yaml.safe_load(done.output.partition("To run it\n")[2].replace("[…]", "[s2]"))
+    assert {block.input for block in Config.parse(values).stagings.values()} == {"pre", "post"}
 
 
 def test_what_one_should_know_is_noted(tmp_path: Path) -> None:

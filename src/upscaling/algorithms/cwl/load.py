@@ -12,6 +12,8 @@ from urllib.parse import urldefrag
 
 from upscaling.algorithms.cwl.reach import Reach, local_path
 from upscaling.errors import ConfigError
+from upscaling.http.address import shown
+from upscaling.http.reply import cause_of
 from upscaling.http.session import new_session
 
 __all__ = ["KEY", "load", "loader_errors", "preprocessed", "processes_in"]
@@ -74,12 +76,19 @@ def _context(reach: Reach, *, merge_keys: bool = True, read: set[str] | None = N
     """
     from cwltool.context import LoadingContext
     from cwltool.workflow import default_make_tool
+    from requests import RequestException
+    from schema_salad.exceptions import ValidationException
     from schema_salad.fetcher import DefaultFetcher
 
     class Fetcher(DefaultFetcher):
         def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
             _see_small(url, reach)
-            text = str(super().fetch_text(url, content_types))
+            try:
+                text = str(super().fetch_text(url, content_types))
+            except ValidationException as error:
+                if isinstance(error.__cause__, RequestException):
+                    raise _not_fetched(url, error.__cause__, reach) from None
+                raise
             if read is not None:
                 read.add(url)
             return text if merge_keys or "<<:" not in text else _merged(text)
@@ -96,6 +105,15 @@ def _context(reach: Reach, *, merge_keys: bool = True, read: set[str] | None = N
     context.construct_tool_object = default_make_tool
     context.fetcher_constructor = lambda cache, _session: Fetcher(cache, new_session(FETCH_TIMEOUT_S, largest=LARGEST))
     return context
+
+
+def _not_fetched(url: str, cause: Any, reach: Reach) -> ConfigError:
+    """Return the error of an address that cannot be had; it is not always that of the package itself."""
+    words = f"the server cannot be reached ({cause_of(cause)})"
+    if cause.response is not None:
+        words = f"the server answered {cause.response.status_code} {cause.response.reason}"
+    which = "" if url == reach.location else f"names {shown(url)}, which "
+    return ConfigError(f"{which}cannot be fetched: {words}", key=KEY, file=reach.location)
 
 
 def _see_small(url: str, reach: Reach) -> None:

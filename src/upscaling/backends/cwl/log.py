@@ -57,6 +57,9 @@ STDERR = "Failed command standard error:"
 STAMP = re.compile(r"^\s*\[\d{4}-\d\d-\d\dT[\d:+]+\] (\[[^\]]*\] )*")
 EMPTY_WORDS = re.compile(r"Exiting the worker because of a failed job|Log from job .* follows|Failed job at")
 EXCEPTION = re.compile(r"\s*[\w.]*(?:Error|Exception)\b: \S")  # the last line of a traceback
+# "Unhandled error, try again with --debug for more information:"
+LEADS_ON = re.compile(r"(, try again with --debug for more information[.:]?|:)\s*$")
+LEVELS = re.compile(r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
 LEVEL = re.compile(r"\[[EC]\] |^(ERROR|CRITICAL) ")
 
 
@@ -157,9 +160,23 @@ def _clean(lines: Sequence[str]) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
+def _with_reason(line: str, after: Sequence[str]) -> str:
+    """Return an error of the runner; where it only leads to its reason, that is on the lines after it."""
+    if not LEADS_ON.search(line):
+        return line
+    ends = (n for n, one in enumerate(after) if STAMP.match(one) or LEVELS.match(one) or EXCEPTION.match(one))
+    reason = " ".join(_clean(after[: next(ends, len(after))])).removeprefix("The error was: ")
+    start = LEADS_ON.sub("", line)
+    return f"{start}: {reason}" if reason else start
+
+
 def _last_words(lines: Sequence[str]) -> str:
     """Return the runner's last error, else its last line, without the time stamp."""
-    told = [line for line in lines if LEVEL.search(line) and not EMPTY_WORDS.search(line)]
+    told = [
+        _with_reason(line, lines[number + 1 :])
+        for number, line in enumerate(lines)
+        if LEVEL.search(line) and not EMPTY_WORDS.search(line)
+    ]
     told = told or [line for line in lines if EXCEPTION.match(line)]
     last = (told or _clean(lines) or ["the runner ended without a word"])[-1]
     return STAMP.sub("", last).strip()

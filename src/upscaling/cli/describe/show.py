@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["render"]
+__all__ = ["configuration", "render"]
 
 _KINDS = {
     "openeo": "openEO process",
@@ -45,9 +45,14 @@ def render(facts: Mapping[str, Any]) -> RenderableType:
         parts += [part for scenario in facts["scenarios"] for part in (Text(), _scenario(scenario))]
     if facts.get("notes"):
         parts += [Text(), _bullets(facts["notes"])]
-    if "missing" in facts or facts.get("package"):
-        parts += [Text(), Text("To run it", style="bold"), _whole_lines(_configuration(facts))]
     return Group(*parts)
+
+
+def configuration(facts: Mapping[str, Any]) -> str:
+    """Return the configuration that runs what ``describe`` found, as YAML to be copied; empty if nothing can."""
+    if "missing" not in facts and not facts.get("package"):
+        return ""
+    return "\n".join(_configuration(_printable(facts)))
 
 
 def _printable(value: Any) -> Any:
@@ -57,13 +62,6 @@ def _printable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_printable(name): _printable(item) for name, item in value.items()}
     return [_printable(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _whole_lines(lines: Iterator[str]) -> RenderableType:
-    """Return lines that a terminal may cut but nothing breaks: they are there to be copied."""
-    from rich.text import Text
-
-    return Text("\n".join(lines), no_wrap=True, overflow="ignore")
 
 
 def _shortened(text: str) -> str:
@@ -234,13 +232,20 @@ def _scenario(scenario: Mapping[str, Any]) -> RenderableType:
     )
 
 
+def _scalar(text: str) -> str:
+    """Return a text as YAML reads it back, on one line."""
+    import yaml
+
+    return yaml.safe_dump([text], default_flow_style=True, width=10**6, allow_unicode=True).strip()[1:-1]
+
+
 def _configuration(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a configuration that lacks only what the user knows."""
     yield "  run: my-run"
     yield "  algorithm:"
-    yield f"    source: {facts['source']}"
+    yield f"    source: {_scalar(facts['source'])}"
     if facts["catalogue"]:
-        yield f"    catalogue: {facts['catalogue']}"
+        yield f"    catalogue: {_scalar(facts['catalogue'])}"
     package = facts.get("package")
     staged: list[str] = []
     entries = facts.get("parameters") or []
@@ -251,20 +256,21 @@ def _configuration(facts: Mapping[str, Any]) -> Iterator[str]:
         staged = [name for name, entry in missing.items() if entry["stage_in"]]
     if wanted:
         yield "    parameters:"
-        yield from (f"      {name}:  # {_limited(kind, 50)}" for name, kind in wanted)
+        yield from (f"      {_scalar(name)}:  # {_limited(kind, 50)}" for name, kind in wanted)
     if not facts.get("saves_result", True) and len(facts["saved_as"]) == 1:
         yield f"    output_format: {facts['saved_as'][0]}"
     if package or any(entry["filled_by"] == "tile" for entry in entries):
         yield "  area: {aoi: area.geojson, grid: utm-20km}"
     else:
         name = next((entry["name"] for entry in entries), "…")
-        yield f"  for_each: {{parameters: {{{name}: […]}}}}"
+        yield f"  for_each: {{parameters: {{{_scalar(name)}: […]}}}}"
     if staged:
         yield "  stage_in:"
-        yield "    catalogue: https://…  # a STAC API, a catalogue or GeoParquet"
-        yield "    collections: […]"
-        yield "    time: [2024-01-01, 2025-01-01]"
-        yield from (f"    input: {name}" for name in staged[:1] if len(staged) > 1)
+        for name in staged:
+            yield f"  {'- ' if len(staged) > 1 else '  '}catalogue: https://…  # a STAC API, a catalogue or GeoParquet"
+            yield "    collections: […]"
+            yield "    time: [2024-01-01, 2025-01-01]"
+            yield from (f"    input: {_scalar(name)}" for _ in staged[1:2])
     if any(entry["filled_by"] == "time step" for entry in entries):
         yield "  time: {start: 2024-01-01, end: 2025-01-01, step: month}"
     if package or facts["kind"] == "ogcapi":
