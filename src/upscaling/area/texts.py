@@ -17,6 +17,7 @@ __all__ = ["Given", "given_area", "parse_crs"]
 
 _KEY = "area.aoi"
 _LONLAT = "EPSG:4326"
+_WIDEST_ACROSS = 300  # degrees, of a box with west > east: a wider one has them in the wrong order
 _NAME = 250  # characters that a file's name may have
 _STRAIGHT = r"(?:MULTI)?(?:POLYGON|POINT|LINESTRING)|GEOMETRYCOLLECTION"
 _CURVED = r"CIRCULARSTRING|COMPOUNDCURVE|(?:CURVE|POLYHEDRAL)?(?:POLYGON|SURFACE)|MULTI(?:CURVE|SURFACE)|TIN|TRIANGLE"
@@ -110,6 +111,9 @@ def _from_bbox(spec: Sequence[Any]) -> Given:
     notices: tuple[str, ...] = ()
     if west > east:
         east += 360
+        if east - west > _WIDEST_ACROSS:
+            wide = f"{name} would go {east - west:g} degrees round the world"
+            raise ConfigError(f"{wide}: west, south, east, north are needed, and west > east crosses 180", key=_KEY)
         notices = (f"{name} crosses the antimeridian (west > east)",)
     if east - west > 360:
         raise ConfigError(f"{name} is more than 360 degrees wide", key=_KEY)

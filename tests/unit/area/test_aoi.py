@@ -80,6 +80,7 @@ def test_antimeridian() -> None:
     assert "antimeridian" in read_aoi(jump).notices[0]
     holed = read_aoi("POLYGON((178 -20,-178 -20,-178 -16,178 -16,178 -20),(179 -19,179 -17,-179 -17,-179 -19,179 -19))")
     assert holed.geometry.area == pytest.approx(4 * 4 - 2 * 2)
+    assert read_aoi([100, -60, -70, 60]).geometry.area == pytest.approx(190 * 120)
     pacific = read_aoi(f"SRID=3832;{shapely.box(3e6, -2e6, 3.5e6, -1.5e6).wkt}")  # PDC Mercator, centred on 150 E
     assert pacific.bbox[0] > 176 and pacific.bbox[2] < -178
 
@@ -148,6 +149,7 @@ def test_intersection() -> None:
         ('{"type": "Polygon", "coordinates": [[[0, 0], "x"]]}', "not valid GeoJSON"),
         ('{"type": "Nonsense"}', "not valid GeoJSON"),
         ('{"type": ', "not JSON"),
+        ([11.4, 46.4, 11.3, 46.5], "359.9 degrees round the world"),
         ({**shapely.box(0, 0, 1, 1).__geo_interface__, "crs": {"properties": {"name": "EPSG:x"}}}, "CRS that is not"),
     ],
 )  # fmt: skip
