@@ -68,7 +68,8 @@ def our_mosaic(folder: Path) -> None:
     import rasterio
 
     from upscaling.model import Bounds
-    from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog
+    from upscaling.results.mosaic import mosaic_parts
+    from upscaling.results.mosaic_cog import write_mosaic_cog
     from upscaling.results.parts import Part
 
     parts = []

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from upscaling.util.files import written_whole
 
-__all__ = ["bands_of", "class_colours", "class_legend", "say_of_bands", "stac_number"]
+__all__ = ["bands_of", "class_colours", "class_legend", "copy_facts", "has_mask", "say_of_bands", "stac_number"]
 
 
 def say_of_bands(raster: Path, bands: Sequence[Mapping[str, Any]]) -> None:
@@ -89,6 +89,26 @@ def bands_of(dataset: Any) -> tuple[dict[str, Any], ...]:
             band["raster:offset"] = dataset.offsets[index]
         bands.append(band)
     return tuple(bands)
+
+
+def has_mask(dataset: Any) -> bool:
+    """Whether a mask of its own says which pixels of a raster are valid."""
+    from rasterio.enums import MaskFlags
+
+    return all(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums)
+
+
+def copy_facts(src: Any, dst: Any) -> None:
+    """Let a raster say of itself and its bands what another says."""
+    dst.descriptions, dst.scales, dst.offsets = src.descriptions, src.scales, src.offsets
+    dst.colorinterp = src.colorinterp
+    dst.update_tags(**src.tags())
+    for band in range(1, src.count + 1):
+        dst.update_tags(band, **{k: v for k, v in src.tags(band).items() if not k.startswith("STATISTICS_")})
+        if src.units[band - 1]:
+            dst.set_band_unit(band, src.units[band - 1])
+        if src.colorinterp[band - 1].name == "palette":
+            dst.write_colormap(band, src.colormap(band))
 
 
 def _stac_type(dtype: str) -> str:

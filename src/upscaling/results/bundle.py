@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape, unescape
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import FetchedAsset
+from upscaling.results.bands import has_mask
 from upscaling.results.multifile import Group
 from upscaling.util.files import written_whole
 
@@ -129,7 +130,7 @@ def fold(main: Path, beside: list[Path]) -> Path:
         try:
             with rasterio.open(main, driver="GTiff") as dataset:
                 masked = any(path.name.lower().endswith(".msk") for path in beside)
-                if masked and not _has_mask(dataset):
+                if masked and not has_mask(dataset):
                     raise _bad(f"the mask of {main.name} cannot be read: it is no mask of the whole raster")
                 crs = dataset.crs or _crs_beside(beside)
                 rasterio.shutil.copy(dataset, target, driver="GTiff", BIGTIFF="IF_SAFER", TILED="YES")
@@ -141,12 +142,6 @@ def fold(main: Path, beside: list[Path]) -> Path:
             raise _bad(f"{main.name} cannot be read to the last block: {error}") from error
     target.with_name(f"{target.name}.aux.xml").unlink(missing_ok=True)
     return target
-
-
-def _has_mask(dataset: Any) -> bool:
-    from rasterio.enums import MaskFlags
-
-    return all(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums)
 
 
 def _crs_beside(beside: list[Path]) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds, Tile
-from upscaling.results.bands import bands_of
+from upscaling.results.bands import bands_of, copy_facts, has_mask
 from upscaling.util.files import sha256_file, written_whole
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from rasterio.windows import Window
 
 __all__ = [
+    "BLOCK",
     "COG_MEDIA_TYPE",
     "GDAL_OPTIONS",
     "CogInfo",
     "cog_options",
-    "copy_facts",
     "ensure_cog",
     "is_cog",
     "is_tiff",
@@ -41,6 +41,7 @@ TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # What is left of a pixel after a lattice has been through a platform's floating point.
 PIXEL_TOLERANCE = 1e-3
 HINT = "; if the algorithm reprojects, or its pixels do not divide a tile, set collection.exact: false"
+BLOCK = 512
 CHUNK_SAMPLES = 1 << 24
 # Sidecar files would not travel with the COG, so they are not read either.
 GDAL_OPTIONS: dict[str, Any] = {
@@ -260,15 +261,8 @@ class _Rewrite:
         name_nodata = dataset.nodata is None and dataset.dtypes[0].startswith("float")
         name_nodata &= "alpha" not in {meaning.name for meaning in dataset.colorinterp}
         nodata = math.nan if name_nodata else dataset.nodata
-        twice = _has_mask(dataset) and nodata is not None  # one way to say it: readers heed the one or the other
+        twice = has_mask(dataset) and nodata is not None  # one way to say it: readers heed the one or the other
         return cls(window, nodata) if crop or name_nodata or twice else None
-
-
-def _has_mask(dataset: DatasetReader) -> bool:
-    from rasterio.enums import MaskFlags
-
-    flags = dataset.mask_flag_enums[0]
-    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
 @contextmanager
@@ -293,13 +287,13 @@ def _staged(source: Path, plan: _Rewrite | None, beside: Path) -> Iterator[Path]
                 "transform": _shifted(src.transform, plan.window),
                 "nodata": plan.nodata,
                 "tiled": True,
-                "blockxsize": 512,
-                "blockysize": 512,
+                "blockxsize": BLOCK,
+                "blockysize": BLOCK,
                 "bigtiff": "IF_SAFER",
             }
             with rasterio.open(staged, "w", **profile) as dst:
                 copy_facts(src, dst)
-                masked = _has_mask(src)
+                masked = has_mask(src)
                 for chunk in _chunks(src, plan.window):
                     here = Window(0, chunk.row_off - plan.window.row_off, chunk.width, chunk.height)
                     values = src.read(window=chunk)
@@ -317,19 +311,6 @@ def _shifted(transform: Any, window: Window) -> Any:
     """Return the transform of a window; rasterio's own function warns of affine 3."""
     column, row = window.col_off * transform.a, window.row_off * transform.e
     return type(transform)(transform.a, 0, transform.c + column, 0, transform.e, transform.f + row)
-
-
-def copy_facts(src: Any, dst: Any) -> None:
-    """Let a raster say of itself and its bands what another says."""
-    dst.descriptions, dst.scales, dst.offsets = src.descriptions, src.scales, src.offsets
-    dst.colorinterp = src.colorinterp
-    dst.update_tags(**src.tags())
-    for band in range(1, src.count + 1):
-        dst.update_tags(band, **{k: v for k, v in src.tags(band).items() if not k.startswith("STATISTICS_")})
-        if src.units[band - 1]:
-            dst.set_band_unit(band, src.units[band - 1])
-        if src.colorinterp[band - 1].name == "palette":
-            dst.write_colormap(band, src.colormap(band))
 
 
 def _write_cog(source: Path, target: Path, plan: _Rewrite | None) -> None:
@@ -352,7 +333,7 @@ def cog_options(dataset: Any) -> dict[str, Any]:
     """Return what GDAL's COG driver is asked for, by the type of the values."""
     dtype = dataset.dtypes[0]
     return {
-        "BLOCKSIZE": 512,
+        "BLOCKSIZE": BLOCK,
         "COMPRESS": "DEFLATE",
         "PREDICTOR": "NO" if dtype.startswith("complex") else "YES",  # 2 or 3 by data type
         "OVERVIEWS": "AUTO",

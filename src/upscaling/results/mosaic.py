@@ -1,9 +1,8 @@
-"""One raster over all tiles: a tile index that GDAL opens as a mosaic, and a COG of it."""
+"""One raster over all tiles: a tile index that GDAL opens as a mosaic."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ from typing import Any
 from upscaling.errors import UpscalingError
 from upscaling.model import Bounds
 from upscaling.results.bands import say_of_bands
-from upscaling.results.cog import cog_options, copy_facts
 from upscaling.results.mosaic_tiles import (
     Lattice,
     TileKind,
     exact_part,
     own_part,
     relative_path,
-    row_windows,
     tile_kind,
     warped_part,
 )
@@ -26,13 +23,11 @@ from upscaling.results.parts import Part, read_parts
 from upscaling.results.projection import metres_per_unit
 from upscaling.util.files import written_whole
 
-__all__ = ["mosaic_parts", "write_mosaic", "write_mosaic_cog"]
+__all__ = ["mosaic_parts", "write_mosaic"]
 
 LONLAT = "EPSG:4326"
 # Tiles end so much inside their outer pixels, in pixels.
 EDGE = 1e-3
-# Megabytes; GDAL would take a twentieth of the machine's memory.
-CACHE = 256
 
 
 def write_mosaic(
@@ -170,101 +165,6 @@ def _write_index(
     with written_whole(target) as temporary:
         temporary.unlink()  # GDAL would take the empty file for a broken GeoPackage
         pyogrio.write_dataframe(frame, temporary, layer="tiles", driver="GPKG", layer_metadata=facts)
-
-
-def write_mosaic_cog(
-    mosaic: Path,
-    target: Path,
-    *,
-    band: int | None = None,
-    crs: str | None = None,
-    resolution: float | None = None,
-    resampling: str = "nearest",
-) -> Path:
-    """Write a mosaic as one COG, in its own CRS and resolution or in others.
-
-    Parameters
-    ----------
-    band
-        Write this band only, from 1; all of them by default.
-    crs, resolution
-        Reproject to these; pixels then lie on whole multiples of ``resolution`` (units of ``crs``).
-    resampling
-        A name that GDAL knows, for that reprojection.
-    """
-    import rasterio
-    from rasterio.shutil import copy
-
-    with written_whole(target) as temporary, ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True))
-        dataset = stack.enter_context(rasterio.open(_band_view(mosaic, band) if band else mosaic))
-        if crs or resolution:
-            dataset = stack.enter_context(_warped(dataset, crs, resolution, resampling, beside=temporary))
-        copy(dataset, temporary, driver="COG", BIGTIFF="IF_SAFER", NUM_THREADS="ALL_CPUS", **cog_options(dataset))
-    return target
-
-
-def _band_view(mosaic: Path, band: int) -> str:
-    """Return a VRT, as text, that shows one band of a mosaic with all that is said of it."""
-    from xml.etree import ElementTree
-
-    from rasterio.io import MemoryFile
-    from rasterio.shutil import copy
-
-    with MemoryFile(ext=".vrt") as memory:
-        copy(mosaic.resolve(), memory.name, driver="VRT")
-        view = ElementTree.fromstring(memory.read())  # noqa: S314 -- GDAL wrote it
-    for shown in view.findall("VRTRasterBand"):
-        if shown.get("band") == str(band):
-            shown.set("band", "1")
-        else:
-            view.remove(shown)
-    return ElementTree.tostring(view, encoding="unicode")
-
-
-@contextmanager
-def _warped(dataset: Any, crs: str | None, resolution: float | None, resampling: str, *, beside: Path) -> Iterator[Any]:
-    """Yield a view of a dataset in another CRS and on another lattice, anchored at zero.
-
-    Without a nodata value or a band of opacity it is a file with a mask, as what lies outside would be a valid 0.
-    """
-    import numpy as np
-    import rasterio
-    from rasterio import Affine
-    from rasterio.enums import ColorInterp, Resampling
-    from rasterio.vrt import WarpedVRT
-    from rasterio.warp import calculate_default_transform
-
-    given = {"resolution": resolution} if resolution else {}
-    system = crs or dataset.crs
-    wide, width, height = calculate_default_transform(
-        dataset.crs, system, dataset.width, dataset.height, *dataset.bounds, **given
-    )
-    pixel = resolution or wide.a
-    low = np.floor(np.array([wide.c, wide.f - height * pixel]) / pixel + 1e-9)
-    high = np.ceil(np.array([wide.c + width * pixel, wide.f]) / pixel - 1e-9)
-    columns, rows = (high - low).astype(int).tolist()
-    transform = Affine(pixel, 0, float(low[0]) * pixel, 0, -pixel, float(high[1]) * pixel)
-    grid = {"crs": system, "transform": transform, "width": columns, "height": rows}
-    masked = dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp
-    fixed = {"UNIFIED_SRC_NODATA": "NO"}  # each band has its own no data
-    with WarpedVRT(dataset, resampling=Resampling[resampling], add_alpha=masked, **fixed, **grid) as view:
-        if not masked:
-            yield view
-            return
-        staged = beside.with_suffix(".staged.tif")
-        profile = {"driver": "GTiff", "count": dataset.count, "dtype": dataset.dtypes[0], "tiled": True, **grid}
-        try:
-            with rasterio.open(staged, "w", bigtiff="IF_SAFER", **profile) as target:
-                copy_facts(dataset, target)
-                for window in row_windows(columns, rows):
-                    values = view.read(window=window)
-                    target.write(values[:-1], window=window)
-                    target.write_mask(np.real(values[-1]) > 0, window=window)
-            with rasterio.open(staged) as target:
-                yield target
-        finally:
-            staged.unlink(missing_ok=True)
 
 
 def _finest(parts: Sequence[Part], crs: str) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import UpscalingError
 from upscaling.model import Bounds
+from upscaling.results.bands import copy_facts
 from upscaling.results.parts import Part
 from upscaling.util.files import written_whole
 
@@ -24,6 +25,8 @@ _GDAL_TYPES = {"uint8": "Byte", "cint16": "CInt16", "complex_int16": "CInt16"}
 _GDAL_TYPES |= {"complex64": "CFloat32", "cfloat32": "CFloat32", "complex128": "CFloat64", "cfloat64": "CFloat64"}
 _NUMPY_TYPES = {"cint16": "complex64", "complex_int16": "complex64", "cfloat32": "complex64", "cfloat64": "complex128"}
 WIDE = ("int64", "uint64")
+# Integers beyond this are equal to GDAL's tile index when they differ by one: two units in the last place of float32.
+BLURRED, SHARP = ("int32", "uint32"), 1 << 21
 ROWS = 1024
 
 
@@ -43,6 +46,9 @@ class TileKind:
         Whether a band of opacity tells what is valid.
     wide
         Whether values are 64-bit integers, which GDAL's tile index and its warper take through floating point.
+    blurred
+        Whether GDAL's tile index would take values near the nodata value for it: it compares them as 32-bit
+        floating-point numbers, and calls those equal that are nearly so.
     """
 
     count: int
@@ -51,6 +57,7 @@ class TileKind:
     mixed: bool
     alpha: bool
     wide: bool
+    blurred: bool
 
     def needs_exact(self, *, one_lattice: bool) -> bool:
         """Whether tiles must be rewritten, as GDAL 3.10 would change them.
@@ -58,7 +65,7 @@ class TileKind:
         Where it reprojects, what lies beside a tile without a nodata value becomes valid, and int8 becomes uint8.
         """
         by_mask = self.nodata is None and not self.alpha
-        return self.wide or (not one_lattice and (by_mask or (self.dtype == "Int8" and self.count > 1)))
+        return self.wide or self.blurred or (not one_lattice and (by_mask or (self.dtype == "Int8" and self.count > 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,8 @@ def tile_kind(parts: Sequence[Part]) -> TileKind:
     mixed = not one_type or len(values) > 1
     if not one_type:
         one_type = str(np.result_type(*(_NUMPY_TYPES.get(dtype, dtype) for dtype in dtypes)))
-    return TileKind(count, _gdal_type(one_type), None if mixed else nodata, mixed, alpha, one_type in WIDE)
+    blurred = one_type in BLURRED and any(isinstance(value, float) and abs(value) >= SHARP for value in values)
+    return TileKind(count, _gdal_type(one_type), None if mixed else nodata, mixed, alpha, one_type in WIDE, blurred)
 
 
 def _gdal_type(dtype: str) -> str:
@@ -279,15 +287,15 @@ def _raster(path: Path, source: Any, **changes: Any) -> Iterator[Any]:
     """Open a new GeoTIFF for a tile's pixels, with what the tile says of its bands."""
     import rasterio
 
-    from upscaling.results.cog import GDAL_OPTIONS, copy_facts
+    from upscaling.results.cog import BLOCK, GDAL_OPTIONS
 
     profile = {
         "driver": "GTiff",
         **{name: getattr(source, name) for name in ("width", "height", "count", "crs", "transform", "nodata")},
         "dtype": source.dtypes[0],
         "tiled": True,
-        "blockxsize": 512,
-        "blockysize": 512,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
         "compress": "deflate",
         "zlevel": 1,
         "bigtiff": "IF_SAFER",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError, in_a_line
 from upscaling.results.bands import class_colours, class_legend, say_of_bands
-from upscaling.results.mosaic import mosaic_parts, write_mosaic_cog
+from upscaling.results.mosaic import mosaic_parts
+from upscaling.results.mosaic_cog import write_mosaic_cog
 from upscaling.results.parts import Part, read_rasters
 from upscaling.results.product_assets import mosaic_assets, put_assets, quality_assets
 from upscaling.results.quality import Quality, check_whole
@@ -50,6 +51,8 @@ def make_mosaics(config: Config, run_folder: Path) -> list[dict[str, Any]]:
 
     folder = run_folder / "mosaic"
     folder.mkdir(parents=True, exist_ok=True)
+    for left in filter(Path.is_file, folder.glob(".*")):  # by a killed run; as large as a mosaic
+        left.unlink()
     owners = _owners(run_folder)
     groups = _groups(run_folder / "collection.json")
     described = read_json(run_folder / "collection.json").get("item_assets") or {}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from rio_cogeo.cogeo import cog_validate
 
 from tests.unit.results.results_helpers import TILES, cut, ndvi, write_raster
 from upscaling.errors import UpscalingError
-from upscaling.results.mosaic import write_mosaic, write_mosaic_cog
+from upscaling.results.bands import say_of_bands
+from upscaling.results.mosaic import write_mosaic
+from upscaling.results.mosaic_cog import write_mosaic_cog
 from upscaling.results.quicklook import write_quicklook
 
 # a quicklook is a picture: it has no place
@@ -113,6 +116,47 @@ def test_no_gap_across_a_zone_border_and_each_tiles_own_part_wins(tmp_path: Path
     pixel = 75 / 76_000  # degrees of longitude of one and a half pixels
     assert (values[inside & (lon < 12 - pixel)] == 32).all()
     assert (values[inside & (lon > 12 + pixel)] == 33).all()
+
+
+def described(path: Path) -> str:
+    with rasterio.open(path) as dataset:
+        names = ("profile", "descriptions", "units", "scales", "offsets", "colorinterp", "mask_flag_enums")
+        facts = {name: getattr(dataset, name) for name in names}
+        return repr((facts, [dataset.tags(band) for band in range(dataset.count + 1)]))
+
+
+def test_without_room_for_a_staged_file_the_cog_is_the_same(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosaic = write_mosaic(real, real.parent / "data.gti.gpkg", asset="data")
+    say_of_bands(mosaic, [{"name": "ndvi", "unit": "1", "raster:scale": 0.5, "raster:offset": 2}])
+    staged = write_mosaic_cog(mosaic, tmp_path / "staged.tif")
+    assert not caplog.records
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=5_000_000))  # 5.8 MB are needed
+    with caplog.at_level("INFO"):
+        direct = write_mosaic_cog(mosaic, tmp_path / "direct.tif")
+    assert "staging needs 0.0 GB" in caplog.text and str(tmp_path) in caplog.text
+    assert described(direct) == described(staged) and "'descriptions': ('ndvi',)" in described(staged)
+    for level in (None, 0):
+        with rasterio.open(direct, overview_level=level) as one, rasterio.open(staged, overview_level=level) as other:
+            assert np.array_equal(one.read(), other.read(), equal_nan=True)
+
+
+def test_the_staged_file_goes_when_the_disk_is_full_all_the_same(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic = write_mosaic(real, real.parent / "data.gti.gpkg", asset="data")
+    seen = []
+
+    def full(dataset: Any, target: Path, **options: Any) -> None:
+        seen.extend(path.name for path in tmp_path.glob(".whole*"))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rasterio.shutil.copy", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_mosaic_cog(mosaic, tmp_path / "whole.tif")
+    assert any(name.endswith(".staged.tif") for name in seen)
+    assert not list(tmp_path.glob("*whole*")) and not list(tmp_path.glob(".whole*"))
 
 
 def test_refused(real: Path, tmp_path: Path) -> None:

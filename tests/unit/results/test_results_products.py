@@ -191,9 +191,13 @@ def test_each_time_step_is_a_mosaic_of_its_own(tmp_path: Path, job_of: JobOf, sc
 def test_a_mosaic_that_cannot_be_made_leaves_the_others_and_is_told(run: Path) -> None:
     damaged = next(run.glob(f"tiles/{TILES[0].id}/*bands*.tif"))
     damaged.write_bytes(damaged.read_bytes()[:600])
+    left = run / "mosaic" / ".bands.tif.1234.staged.tif"
+    left.parent.mkdir(exist_ok=True)
+    left.touch()
     made = make_mosaics(config(cog=True), run)
     assert [entry["asset"] for entry in made] == ["forest"]
     assert sorted(path.name for path in (run / "mosaic").glob("bands*")) == []
+    assert not left.exists(), "a killed run's staged file stays for ever"
     (failure,) = json.loads((run / "mosaic" / "failures.json").read_text())
     assert failure["asset"] == "bands" and damaged.name in failure["reason"] and "\n" not in failure["reason"]
     assert "index-forest" in assets(run) and "index-bands" not in assets(run)
