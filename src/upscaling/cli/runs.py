@@ -73,13 +73,13 @@ def retry(
 
 def cancel(
     run: RunFolder,
-    tile: Annotated[str | None, typer.Option(help="Only this tile's job; Snakemake may go on.")] = None,
+    tile: Annotated[str | None, typer.Option(help="Only this tile, begun or not; Snakemake may go on.")] = None,
 ) -> None:
     """Cancel the run's jobs on the platform; what is done stays done. Stop Snakemake first."""
     from upscaling.monitor.platform_jobs import cancel_run, cancel_tile
 
     if tile is not None:
-        typer.echo(f"{'canceled' if cancel_tile(run, tile) else 'has no job that runs'}: {tile}")
+        typer.echo(f"{cancel_tile(run, tile)}: {tile}")
         return
     number = 0
     for name in cancel_run(run):

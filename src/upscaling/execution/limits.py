@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from upscaling.errors import ErrorClass
 from upscaling.jobs.costs import costs_of
 from upscaling.jobs.failures import without_particulars
 from upscaling.jobs.receipts import read_receipts
@@ -62,11 +63,16 @@ class CircuitBreaker:
                 self._running += 1
             return self.reason
 
-    def ended(self, *, error: str | None = None, costs: Iterable[float] = ()) -> None:
-        """After a tile that ``launch`` let pass: count its end and what its jobs cost meanwhile."""
+    def ended(self, *, error: str | None = None, costs: Iterable[float] = (), canceled: bool = False) -> None:
+        """After a tile that ``launch`` let pass: count its end and what its jobs cost meanwhile.
+
+        What somebody canceled says nothing about the other tiles.
+        """
         with self._lock:
             self._running -= 1
             self._costs.extend(costs)
+            if canceled:
+                return
             if error is None:
                 self._good = True
                 return
@@ -106,7 +112,7 @@ def held_back(run_folder: Path, plan: Plan, config: Config, *, since: str) -> st
             breaker.launch()
         elif error and str(receipt.get("updated")) >= since:
             breaker.launch()
-            breaker.ended(error=str(error.get("message")))
+            breaker.ended(error=str(error.get("message")), canceled=error.get("class") == ErrorClass.CANCELED)
     return breaker.launch()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from upscaling.config import Collection, Config
 from upscaling.errors import TileFailedError, UpscalingError
 from upscaling.jobs.receipts import open_receipt
+from upscaling.jobs.withdrawn import refuse_withdrawn
 from upscaling.model import Outcome, TileJob
 from upscaling.planning.plan import Plan, job_of, kept_config, load_plan
 from upscaling.results.kept import is_done, keep_item, restore_item
@@ -96,6 +97,8 @@ def run_tile(
             if receipt.state in {"started", "finished"} and not receipt.error:  # killed before this could be noted
                 receipt.advance("done")
             return item_path
+        if receipt.job_id is None or receipt.state == "failed":
+            refuse_withdrawn(job, receipt)
         outcome = Outcome(assets=()) if job.nodata else backend.run(job, receipt)
         try:
             item = describe_outcome(job, outcome, plan.facts, settings.collection)

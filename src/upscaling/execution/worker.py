@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from upscaling.errors import ConfigError, UpscalingError, in_a_line, refused_by_machine
+from upscaling.errors import ConfigError, ErrorClass, UpscalingError, in_a_line, refused_by_machine
 from upscaling.execution.limits import CircuitBreaker, breaker_of
 from upscaling.execution.tile import run_tile
 from upscaling.jobs.costs import costs_of
@@ -124,15 +124,16 @@ class Worker:
         if self.breaker.launch() is not None:
             self._say_held(tile)
             return
-        before, error = len(self._costs(tile)), None
+        before, error, canceled = len(self._costs(tile)), None, False
         try:
             self._run_logged(tile, key)
         except UpscalingError as refused:
             error = str(refused)
+            canceled = getattr(refused, "error_class", None) == ErrorClass.CANCELED
         except Exception as unexpected:
             error = in_a_line(unexpected, self._log_of(tile))
         stopped = self.breaker.reason is not None and error is not None and error.endswith(_STOPS)
-        self.breaker.ended(error=error, costs=self._costs(tile)[before:])
+        self.breaker.ended(error=error, costs=self._costs(tile)[before:], canceled=canceled)
         if self.breaker.reason is not None:
             self._backend.hold(_STOPS)  # those too that wait for a slot
         if stopped:

@@ -22,6 +22,7 @@ from upscaling.jobs.platform import JobState, Patience, Platform, patiently
 from upscaling.jobs.receipts import Receipt
 from upscaling.jobs.results_wait import Expected, complete_results
 from upscaling.jobs.waits import WAITS
+from upscaling.jobs.withdrawn import refuse_withdrawn
 from upscaling.model import Outcome, TileJob
 
 __all__ = ["run_remote"]
@@ -141,6 +142,7 @@ class _Life:
         begun, refused, unknown = time.monotonic(), 0, 0
         while found is None:
             self.platform.await_place()
+            refuse_withdrawn(self.job, receipt)  # it may have waited for hours
             receipt.advance("intent", attempt=receipt.attempt + 1)
             try:
                 created = self.platform.create(self.job, receipt.memory_level)

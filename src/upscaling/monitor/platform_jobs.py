@@ -9,6 +9,7 @@ from typing import Any
 
 from upscaling.errors import ErrorClass, PlatformError, UpscalingError
 from upscaling.jobs.receipts import open_receipt, read_receipts
+from upscaling.jobs.withdrawn import withdraw
 from upscaling.monitor.earlier import OPEN, earlier_jobs
 from upscaling.monitor.progress import read_states
 from upscaling.planning.plan import job_of, kept_config, load_plan
@@ -72,22 +73,26 @@ def cancel_run(run_folder: Path) -> Iterator[str]:
                 yield f"{job.tile} (job {job.job_id} of earlier parameters)"
 
 
-def cancel_tile(run_folder: Path, tile: str) -> bool:
-    """Cancel the job of one tile, also while Snakemake works on the run; return whether there was one to cancel.
+def cancel_tile(run_folder: Path, tile: str) -> str:
+    """Cancel one tile, also while Snakemake works on the run; return what became of it, in words.
 
-    The process that polls the job sees that it was canceled, and writes it into the receipt.
+    The process that polls a job sees that it was canceled, and writes it into the receipt. A tile that was not begun
+    is taken out of the run.
     """
     backend, plan = _backend(run_folder), load_plan(run_folder)
     job_of(plan, run_folder, tile)  # a tile of this run
     state = next(state for state in read_states(run_folder, plan) if state.tile == tile)
-    if state.job_id is None or state.state in {"finished", "failed", "canceled"}:
-        return False
+    if state.state in {"finished", "failed", "canceled"}:
+        return "has ended"
+    if state.job_id is None:
+        withdraw(run_folder, tile)
+        return "taken out before it was begun"
     with _said_in_one_line():
         found = backend.state(state.job_id)
         if found is None or found.status not in _ACTIVE:
-            return False
+            return "has no job that runs"
         backend.cancel(state.job_id)
-    return True
+    return "canceled"
 
 
 def discard_results(run_folder: Path, tiles: list[str]) -> list[str]:

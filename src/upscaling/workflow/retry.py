@@ -33,6 +33,7 @@ def retry_failed(
     UpscalingError
         Snakemake works on the run, or it is not known how to start it.
     """
+    from upscaling.jobs.withdrawn import put_back
     from upscaling.monitor.platform_jobs import discard_results
     from upscaling.monitor.progress import read_states
     from upscaling.monitor.status import failed_tiles
@@ -43,6 +44,7 @@ def retry_failed(
         return 0
     if holder_of(run_folder) is not None:
         raise UpscalingError(f"Snakemake works on {run_folder}; failed tiles can be retried when it has ended")
+    put_back(run_folder, tiles)
     command, folder, name = command_like(run_folder, snakefile=snakefile, profile=profile)
     _say(f"{len(tiles)} tiles")
     if resubmit:

@@ -25,6 +25,17 @@ def test_the_first_tiles_that_fail_alike_stop_the_run() -> None:
     assert "unknown band B99" in reason
 
 
+def test_tiles_that_somebody_canceled_say_nothing_about_the_others() -> None:
+    breaker = CircuitBreaker(alike=2)
+    for _ in range(4):
+        assert breaker.launch() is None
+        breaker.ended(error="was taken out of the run", canceled=True)
+    for _ in range(2):  # nor were they a good end
+        assert breaker.launch() is None
+        breaker.ended(error="no such band")
+    assert breaker.launch() is not None
+
+
 def test_tiles_that_fail_differently_or_after_a_success_do_not() -> None:
     different = CircuitBreaker(alike=2)
     for words in ("no such band", "out of memory"):

@@ -14,6 +14,7 @@ from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.jobs import remote_job as remote
 from upscaling.jobs.platform import JobState
 from upscaling.jobs.receipts import Receipt, open_receipt
+from upscaling.jobs.withdrawn import put_back, withdraw
 from upscaling.model import TileJob
 
 DROPPED = PlatformError("connection dropped", error_class=ErrorClass.TRANSIENT, outcome_unknown=True)
@@ -29,6 +30,21 @@ def test_the_plain_way(job: TileJob) -> None:
     assert receipt_of(job)["state"] == "finished"
     assert receipt_of(job)["facts"] == {"costs": 1}
     assert platform.calls.count("create") == platform.calls.count("start") == 1
+
+
+def test_a_tile_that_is_taken_out_while_it_waits_for_a_slot_is_not_submitted(job: TileJob) -> None:
+    class FakeBusyPlatform(FakeFaultyPlatform):
+        def await_place(self) -> None:
+            withdraw(job.receipt.parents[1], job.id)
+
+    platform = FakeBusyPlatform()
+    with pytest.raises(TileFailedError, match="taken out of the run") as told:
+        run(job, platform)
+    assert told.value.error_class is ErrorClass.CANCELED
+    assert platform.jobs == {}
+    assert receipt_of(job)["error"]["class"] == "canceled"
+    put_back(job.receipt.parents[1], [job.id])
+    assert run(job, FakeFaultyPlatform()).job["id"] == "j1"
 
 
 def test_a_start_for_which_there_is_no_place_is_not_written_down(job: TileJob) -> None:
