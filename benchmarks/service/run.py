@@ -68,6 +68,7 @@ def main() -> int:
             for name in ("requests_per_s", "cpu_ms", "p50_ms", "p99_ms"):
                 ratio = ours[name] / theirs[name]
                 print(f"{name}: {ours[name]:.2f}; a fixed answer {theirs[name]:.2f}; ratio {ratio:.2f}")
+            dispatch(service, process, given.tiles, given.seconds)
             first = asyncio.run(sockets(service, given.sockets))
             print(f"{given.sockets} websockets: all had their first message after {first:.2f} s")
             memory = process.memory_full_info().uss + sum(
@@ -77,6 +78,30 @@ def main() -> int:
         finally:
             service.stop()
     return 0
+
+
+def dispatch(service: Service, process: psutil.Process, tiles: int, seconds: float) -> None:
+    """Make a task of the Dispatch API; measure its creation, and what its clients ask most."""
+    boxes = [{"west": 9 + n / 1000, "south": 46.0, "east": 9.001 + n / 1000, "north": 46.001} for n in range(tiles)]
+    body = {
+        "title": "load",
+        "label": "openeo",
+        "service": {"endpoint": "http://127.0.0.1:9/openeo", "application": str(UDP)},
+        "parameters": {"temporal_extent": ["2023-06-01", "2023-07-01"]},
+        "format": "gtiff",
+        "dimension": {"name": "spatial_extent", "values": boxes},
+    }
+    begun = time.perf_counter()
+    answer = service.call("POST", "/upscale_tasks", json=body, timeout=300)
+    print(f"create a task of {tiles} tiles by the Dispatch API: {time.perf_counter() - begun:.2f} s")
+    assert answer.status_code == 201, answer.text
+    task = answer.json()["id"]
+    assert service.call("POST", f"/v1/runs/{task}/ask", json={"action": "cancel"}, timeout=300).status_code == 200
+    for path in ("/jobs_status", f"/upscale_tasks/{task}"):
+        found = measured(service.port, path, process, seconds)
+        size = len(service.call("GET", path).content)
+        words = f"{found['requests_per_s']:.0f} requests/s, {found['cpu_ms']:.2f} CPU ms, p99 {found['p99_ms']:.0f} ms"
+        print(f"GET {path} ({size} bytes): {words}")
 
 
 def config_of(tiles: int) -> dict[str, Any]:

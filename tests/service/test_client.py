@@ -196,6 +196,22 @@ def test_canceling_ends_the_jobs_and_retry_makes_them_again(service: Service, ba
     assert {job["status"] for job in found["jobs"]} == {"finished"}
 
 
+def test_a_job_that_was_not_begun_is_taken_out_of_its_task(service: Service, backend: EmbeddedBackend) -> None:
+    before = len(backend.jobs())
+    body = upscaling_request(backend, [_moved(k) for k in range(20, 24)], title="without two of them")
+    task = service.call("POST", "/upscale_tasks", json=body).json()["id"]
+    assert service.call("POST", f"/v1/runs/{task}/ask", json={"action": "pause"}).status_code == 200
+    jobs = [job["id"] for job in service.call("GET", f"/upscale_tasks/{task}").json()["jobs"]]
+    assert len(backend.jobs()) == before
+    for job in jobs[1:3]:
+        assert service.call("DELETE", f"/unit_jobs/{job}").status_code == 200
+    assert service.call("POST", f"/v1/runs/{task}/ask", json={"action": "start"}).status_code == 200
+    found = service.ended(task)
+    assert (found["status"], [job["id"] for job in found["jobs"]]) == ("finished", [jobs[0], jobs[3]])
+    assert found["counts"]["canceled"] == 2
+    assert len(backend.jobs()) == before + 2
+
+
 def _moved(step: int) -> dict[str, Any]:
     ring = [[x + 0.004 * step, y] for x, y in AREA["coordinates"][0]]  # type: ignore[misc]
     return {"type": "Polygon", "coordinates": [ring]}

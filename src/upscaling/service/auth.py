@@ -61,6 +61,11 @@ class Authenticator:
         self._tokens: dict[str, str] = {}
         self._lock = threading.Lock()
 
+    @property
+    def local(self) -> bool:
+        """Whether everybody is the local user."""
+        return self._oidc is None
+
     def user(self, token: str | None) -> User:
         """Return whose token it is.
 

@@ -55,8 +55,19 @@ class Phase:
 
 def read_phase(folder: Path) -> Phase:
     """Return where a task stands; a task without a file waits."""
+    path = folder / "phase.json"
     try:
-        content = read_json(folder / "phase.json")
+        found = path.stat()
+    except OSError:
+        return Phase()
+    return _phase(path, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=4096)
+def _phase(path: Path, *_stamp: int) -> Phase:
+    """Return what a file says; it is written by rename, and so each version has a stamp of its own."""
+    try:
+        content = read_json(path)
         return Phase(**{**content, "target": tuple(content.get("target", ()))})
     except (OSError, ValueError, TypeError):
         return Phase()

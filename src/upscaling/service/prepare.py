@@ -151,6 +151,8 @@ def _bounds(geometry: Any) -> tuple[float, float, float, float]:
 def begin(service: int) -> None:
     """Prepare a process for planning: let it end with its service (a process id), and import what it needs."""
     threading.Thread(target=_end_with, args=(service,), daemon=True).start()
+    import geopandas  # noqa: F401 -- half a second that the first request would wait for
+
     import upscaling.planning.make  # noqa: F401
 
 

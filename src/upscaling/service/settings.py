@@ -68,6 +68,14 @@ class Oidc(_Block):
     """Where a token lists roles, dotted."""
     admin_role: str = "upscaling-admin"
     """Whoever has it sees everybody's tasks."""
+    client_id: str | None = Field(None, min_length=1)
+    """Client of the page, with the page's address as its redirect address; without one the page has no log-in."""
+    client_secret_env: str | None = None
+    """Variable of the service with the client's secret, where the provider asks for one besides PKCE."""
+    scope: str = "openid"
+    """What the page asks for."""
+    resource: str | None = None
+    """What the token is for (RFC 8707), where the provider does not know it from the client."""
 
 
 class Quota(_Block):

@@ -96,16 +96,19 @@ class RunStates:
     def _plan_stamp(self) -> int:
         return (self.run_folder / "plan" / "plan.json").stat().st_mtime_ns
 
+    def due(self, at_most_every: float = 0.5) -> bool:
+        """Whether it is time to look again: a look takes longer, the more receipts there are."""
+        return time.monotonic() - self._looked >= max(at_most_every, 20 * self._cost)
+
     def refresh(self, *, at_most_every: float = 0.5) -> bool:
         """Look for what changed; return whether anything did.
 
         A look costs time with the number of receipts, so that large runs are looked at less often than small ones.
         """
         with self._lock:
-            begun = time.monotonic()
-            if begun - self._looked < max(at_most_every, 20 * self._cost):
+            if not self.due(at_most_every):
                 return False
-            before = self.version
+            begun, before = time.monotonic(), self.version
             if self._plan_stamp() != self._stamp:
                 self.version += 1
                 self._load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,7 @@ from upscaling.errors import UpscalingError
 
 __all__ = ["AuditEntry", "Store", "Task", "now"]
 
+_MOST_KNOWN = 10_000  # tasks in memory
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up in columns of type INTEGER only
 
 
@@ -116,6 +118,9 @@ class Store:
     def __init__(self, url: str) -> None:
         sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"connect_args": {"timeout": 30}} if sqlite else {"pool_pre_ping": True}
+        self._known: dict[int, Task] = {}  # this process alone changes tasks
+        self._changes = 0
+        self._lock = threading.Lock()
         self._engine = create_engine(url, **options)
         if sqlite:
             event.listen(self._engine, "connect", _for_many_threads)
@@ -155,10 +160,23 @@ class Store:
             session.add(task)
         return task
 
+    def known(self, task_id: int) -> Task | None:
+        """Return a task if it is in memory."""
+        return self._known.get(task_id)
+
     def task(self, task_id: int) -> Task | None:
-        """Return a task by its number."""
+        """Return a task by its number; it is read once, and again after a change."""
+        known, changes = self._known.get(task_id), self._changes
+        if known is not None or abs(task_id) >= 2**63:
+            return known
         with self.session() as session:
-            return session.get(Task, task_id) if abs(task_id) < 2**63 else None
+            found = session.get(Task, task_id)
+        with self._lock:
+            if found is not None and changes == self._changes:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[task_id] = found
+        return found
 
     def task_of_job(self, job: int) -> Task | None:
         """Return the task that a tile belongs to, unless the tile was deleted."""
@@ -193,6 +211,9 @@ class Store:
         """Change what is kept of a task."""
         with self.session() as session:
             session.execute(update(Task).where(Task.id == task_id).values(**values))
+        with self._lock:
+            self._changes += 1
+            self._known.pop(task_id, None)
 
     def delete_job(self, task: Task, job: int) -> None:
         """Forget the record of one tile."""

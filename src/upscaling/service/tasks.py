@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from upscaling.errors import UpscalingError
+from upscaling.jobs.withdrawn import withdraw
 from upscaling.service.auth import Authenticator, AuthError, User
 from upscaling.service.phase import Phase, read_phase, run_folder, write_phase
 from upscaling.service.prepare import begin, plan_config, plan_request
@@ -60,6 +61,7 @@ class Tasks:
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
         settings.folder.mkdir(parents=True, exist_ok=True)
+        self._root = settings.folder.resolve() / "tasks"
         self.store = Store(settings.database_url)
         self.authenticator = Authenticator(settings)
         self.runner = Runner(settings, environment=self._environment, ended=self._ended)
@@ -83,7 +85,7 @@ class Tasks:
 
     def folder(self, task: Task) -> Path:
         """Return the folder of a task."""
-        return self.settings.folder.resolve() / "tasks" / task.run
+        return self._root / task.run
 
     # --- making tasks
 
@@ -203,7 +205,7 @@ class Tasks:
         start: bool = True,
     ) -> tuple[Task, bool]:
         name = uuid.uuid4().hex[:16]
-        folder = self.settings.folder.resolve() / "tasks" / name
+        folder = self._root / name
         given = {**spec, "run": _run_name(str(body["title"]), name)}
         planned = self._pool.submit(planner, str(folder), given).result()
         if "error" in planned:
@@ -321,9 +323,14 @@ class Tasks:
         return self.settings.folder.resolve() / "uploads" / digest([user.name])[:16]
 
     def cancel_tile(self, user: User, task: Task, index: int) -> None:
-        """Cancel the job of one tile on its platform, if it has one that has not ended."""
+        """Take one tile out of a task: it is not begun any more; its job on the platform is canceled if it has one."""
         states = self.states(task)
+        states.refresh(at_most_every=0)
         state = states.states[index]
+        if state.state not in {"finished", "failed", "canceled"}:
+            withdraw(states.run_folder, state.tile)  # first of all: it may be begun at this moment
+            states.refresh(at_most_every=0)
+            state = states.states[index]
         if state.state in {"created", "queued", "running"} and state.job_id:
             self.runner.tool(self.folder(task), task.id, "cancel", _within(self.folder(task)), "--tile", state.tile)
             self.store.write_down(user.name, "cancel tile", task.id, state.tile)

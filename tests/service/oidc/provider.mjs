@@ -1,10 +1,11 @@
-// A certified OpenID provider on loopback: node provider.mjs PORT KEYS_FILE
+// A certified OpenID provider on loopback: node provider.mjs PORT KEYS_FILE [REDIRECT_ADDRESS ...]
+// With a redirect address there is a client `page` (public, with PKCE), and a form where anybody may log in.
 // Clients alice, bob and admin (secret: secret-of-<name>) get JWT access tokens; the resource asked for is the audience.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { exportJWK, generateKeyPair } from "jose";
 import Provider from "oidc-provider";
 
-const [port, keysFile] = process.argv.slice(2);
+const [port, keysFile, ...redirects] = process.argv.slice(2);
 
 async function newKeys() {
   const keys = [];
@@ -24,6 +25,15 @@ const clients = ["alice", "bob", "admin"].map((name) => ({
   redirect_uris: [],
   response_types: [],
 }));
+if (redirects.length > 0)
+  clients.push({
+    client_id: "page",
+    token_endpoint_auth_method: "none",
+    grant_types: ["authorization_code"],
+    response_types: ["code"],
+    redirect_uris: redirects,
+    application_type: "native", // loopback addresses
+  });
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   clients,
   jwks: { keys },
@@ -31,10 +41,11 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   ttl: { ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600 },
   extraTokenClaims: (_ctx, token) => (token.clientId === "admin" ? { realm_access: { roles: ["upscaling-admin"] } } : {}),
   features: {
-    devInteractions: { enabled: false },
+    devInteractions: { enabled: redirects.length > 0 },
     clientCredentials: { enabled: true },
     resourceIndicators: {
       enabled: true,
+      useGrantedResource: () => true,
       getResourceServerInfo: (ctx, resource) => {
         const scope = ctx.oidc.params.scope ?? "";
         return {

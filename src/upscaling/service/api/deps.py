@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from upscaling.service.auth import User
+from upscaling.service.auth import LOCAL, User
+from upscaling.service.login import COOKIE
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 
-__all__ = ["CurrentUser", "tasks_of", "user_of", "visible_job", "visible_task"]
+__all__ = ["CurrentUser", "check_visible", "tasks_of", "user_of", "visible_job", "visible_task"]
 
 _bearer = HTTPBearer(auto_error=False, description="An access token of the provider; none in local mode.")
 
@@ -23,7 +25,7 @@ def tasks_of(request: Request) -> Tasks:
     return tasks
 
 
-def user_of(request: Request, found: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> User:
+async def user_of(request: Request, found: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> User:
     """Return who asks.
 
     Raises
@@ -31,7 +33,11 @@ def user_of(request: Request, found: Annotated[HTTPAuthorizationCredentials | No
     AuthError
         Without a valid token, where one is needed. A token in the query is not taken here.
     """
-    user = tasks_of(request).authenticator.user(found.credentials if found else None)
+    authenticator = tasks_of(request).authenticator
+    token = found.credentials if found else None
+    if token is None and request.method in {"GET", "HEAD"}:
+        token = request.cookies.get(COOKIE)
+    user = LOCAL if authenticator.local else await run_in_threadpool(authenticator.user, token)
     request.state.user = user.name
     return user
 
@@ -47,8 +53,13 @@ def visible_task(request: Request, user: User, task_id: int, *, kinds: Sequence[
     RefusedError
         404, also for another user's: nobody learns which numbers there are.
     """
-    task = tasks_of(request).store.task(task_id)
-    if task is None or (task.user != user.name and not user.admin) or (kinds and task.kind not in kinds):
+    task = check_visible(tasks_of(request).store.task(task_id), user, task_id)
+    return check_visible(task if not kinds or task.kind in kinds else None, user, task_id)
+
+
+def check_visible(task: Task | None, user: User, task_id: int) -> Task:
+    """Return a task that was found, if the user may see it; refuse it like one that is not there."""
+    if task is None or (task.user != user.name and not user.admin):
         raise RefusedError(f"Upscale task {task_id} not found", code="TASK_NOT_FOUND", status=404)
     return task
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import Scope
 
 __all__ = ["answer", "count"]
 
@@ -13,10 +14,10 @@ _seconds = Histogram("upscaling_request_seconds", "Time to answer a request.", [
 _tasks = Gauge("upscaling_tasks", "Tasks, by what their process does.", ["phase"], registry=_registry)
 
 
-def count(request: Request, status: int, seconds: float) -> None:
+def count(scope: Scope, status: int, seconds: float) -> None:
     """Count a request under its route, not its path: numbers of tasks would make a line each."""
-    route = getattr(request.scope.get("route"), "path", "other")
-    _requests.labels(request.method, route, str(status)).inc()
+    route = getattr(scope.get("route"), "path", "other")
+    _requests.labels(scope["method"], route, str(status)).inc()
     _seconds.labels(route).observe(seconds)
 
 

@@ -144,7 +144,8 @@ def _area(content: bytes, name: str) -> Response:
             words = error.message if isinstance(error, ConfigError) else str(error)
             raise RefusedError(_of_the_file(words, path, Path(name).name)) from None
     geometry = orjson.loads(shapely.to_geojson(area.geometry))
-    return Response(orjson.dumps({"geometry": geometry, "notices": list(area.notices)}), media_type="application/json")
+    notices = [_of_the_file(line, path, Path(name).name) for line in area.notices]
+    return Response(orjson.dumps({"geometry": geometry, "notices": notices}), media_type="application/json")
 
 
 def _of_the_file(words: str, path: Path, name: str) -> str:
@@ -152,6 +153,7 @@ def _of_the_file(words: str, path: Path, name: str) -> str:
     if path.suffix.lower() == ".shp":
         return f"{name}: a shapefile is several files (.shp, .shx, .dbf, .prj): put them into one .zip"
     told = words.replace(f"{path.parent}/", "").replace(path.name, name)
+    told = told.partition(".; It might help to specify the correct driver")[0]  # GDAL's advice for programmers
     return told if told.startswith(name) else f"{name}: {told}"
 
 

@@ -22,6 +22,8 @@ __all__ = [
     "collection_of",
     "job_body",
     "job_summary",
+    "run_body",
+    "run_facts",
     "status_body",
     "task_body",
     "task_facts",
@@ -33,11 +35,13 @@ _FILE_NAME = re.compile(r"[^/\\]+\.[A-Za-z0-9]{2,8}")
 _MOST_KEPT = 64  # bodies of tasks in memory
 _kept: dict[tuple[str, int], tuple[tuple[Any, ...], bytes]] = {}
 _kept_lock = threading.Lock()
+_MOST_RUNS = 1000  # answers about runs in memory; a task is kept with its answer, so that its id is no other's
+_runs: dict[tuple[str, int], tuple[tuple[Any, ...], Task, bytes, str]] = {}
 
 
-def task_summary(tasks: Tasks, task: Task) -> dict[str, Any]:
+def task_summary(tasks: Tasks, task: Task, states: RunStates | None = None) -> dict[str, Any]:
     """Return a task as a list shows it, with counts, costs and reasons besides what the contract asks."""
-    states, phase = tasks.states(task), tasks.phase(task)
+    states, phase = states or tasks.states(task), tasks.phase(task)
     return {
         "id": task.id,
         "title": task.title,
@@ -59,11 +63,11 @@ def _extra(task: Task, states: RunStates, phase: Phase) -> dict[str, Any]:
     }
 
 
-def task_facts(tasks: Tasks, task: Task) -> dict[str, Any]:
+def task_facts(tasks: Tasks, task: Task, states: RunStates | None = None) -> dict[str, Any]:
     """Return a task without its jobs."""
-    states = tasks.states(task)
+    states = states or tasks.states(task)
     return {
-        **task_summary(tasks, task),
+        **task_summary(tasks, task, states),
         "kind": task.kind,
         "service": task.service,
         "created": _time(task.created),
@@ -72,6 +76,32 @@ def task_facts(tasks: Tasks, task: Task) -> dict[str, Any]:
         "reasons": states.reasons(),
         "version": states.version,
     }
+
+
+def run_facts(tasks: Tasks, task: Task, states: RunStates | None = None) -> dict[str, Any]:
+    """Return a run as our own API shows it."""
+    return {**task_facts(tasks, task, states), "user": task.user, "archived": task.archived}
+
+
+def run_body(tasks: Tasks, task: Task, states: RunStates, *, if_none_match: str | None = None) -> Response:
+    """Return a run as our own API shows it; made once for each of its states."""
+    phase = tasks.phase(task)
+    mark = (id(states), states.version, phase, id(task))
+    key = (str(tasks.settings.folder), task.id)
+    kept = _runs.get(key)
+    if kept is None or kept[0] != mark:
+        content = orjson.dumps(run_facts(tasks, task, states))
+        kept = _runs[key] = (mark, task, content, f'"{hashlib.sha256(content).hexdigest()[:20]}"')
+        while len(_runs) > _MOST_RUNS:
+            _runs.pop(next(iter(_runs)), None)
+    return _tagged(kept[2], kept[3], if_none_match)
+
+
+def _tagged(content: bytes, tag: str, if_none_match: str | None) -> Response:
+    """Return an answer; 304 where the caller has this very one."""
+    if if_none_match == tag:
+        return Response(status_code=304, headers={"ETag": tag})
+    return Response(content, media_type="application/json", headers={"ETag": tag})
 
 
 def _time(moment: dt.datetime) -> str:
@@ -150,9 +180,7 @@ def task_json(tasks: Tasks, task: Task) -> tuple[bytes, str]:
 def task_body(tasks: Tasks, task: Task, *, if_none_match: str | None = None) -> Response:
     """Return a task with all its jobs; 304 where the caller has this very state."""
     content, tag = task_json(tasks, task)
-    if if_none_match == tag:
-        return Response(status_code=304, headers={"ETag": tag})
-    return Response(content, media_type="application/json", headers={"ETag": tag})
+    return _tagged(content, tag, if_none_match)
 
 
 def status_json(tasks: Tasks, user: User, wanted: list[str]) -> bytes:

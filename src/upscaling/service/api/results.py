@@ -1,4 +1,4 @@
-"""What a run gave, for people and programs: outlines, logs, STAC documents, files."""
+"""What a run gave, for people and programs: logs, STAC documents, files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from upscaling.service import phase
 from upscaling.service.states import NAMES, RunStates
@@ -22,9 +20,7 @@ __all__ = [
     "item",
     "items",
     "log_of",
-    "outlines_of",
     "tile_facts",
-    "tile_outlines",
 ]
 
 _TILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,250}")
@@ -44,52 +40,6 @@ def config_of(folder: Path) -> dict[str, Any]:
 
     content: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     return content
-
-
-def tile_outlines(states: RunStates) -> dict[str, Any]:
-    """Return names and outlines of all tiles: rings of longitude and latitude in degrees, rounded to 1 cm."""
-    names, rings = [], []
-    for work in states.jobs():
-        names.append(work["id"])
-        geometry = (work.get("tile") or {}).get("geometry")
-        found = [geometry, *(work.get("parameters") or {}).values()]
-        rings.append(next(filter(None, map(_outline, found)), None))
-    return {"tiles": names, "outlines": rings}
-
-
-def _outline(value: Any) -> list[Any] | None:
-    """Return the rings of an area in degrees, as parameters hold it; None for other values."""
-    if not isinstance(value, Mapping):
-        return None
-    if value.get("type") in {"Polygon", "MultiPolygon"}:
-        return _rings(value)
-    edges = [value.get(name) for name in ("west", "south", "east", "north")]
-    if value.get("crs", 4326) in {4326, "EPSG:4326"} and all(isinstance(edge, int | float) for edge in edges):
-        west, south, east, north = edges
-        return [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
-    return None
-
-
-def _rings(geometry: Mapping[str, Any]) -> list[Any]:
-    parts = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
-    return [[[round(x, 7), round(y, 7)] for x, y, *_ in part[0]] for part in parts]
-
-
-def outlines_of(table: Any) -> dict[str, Any]:
-    """Return a tile table for a map: names, outlines in degrees, areas in km² (geodesic, WGS 84)."""
-    import shapely
-    from pyproj import Geod
-
-    geod = Geod(ellps="WGS84")
-    geometries = list(table.geometry)
-    texts = shapely.to_geojson(table.geometry.values).tolist()
-    areas = [abs(geod.geometry_area_perimeter(geometry)[0]) / 1e6 for geometry in geometries]
-    return {
-        "tiles": [str(name) for name in table["tile_id"]],
-        "outlines": [_rings(orjson.loads(text)) for text in texts],
-        "km2": round(sum(areas), 3),
-        "notices": list(table.attrs.get("notices", [])),
-    }
 
 
 def _index(states: RunStates, tile: str) -> int:

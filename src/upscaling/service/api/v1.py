@@ -13,10 +13,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from upscaling.service.api import describe, pictures, results
-from upscaling.service.api.deps import CurrentUser, tasks_of, visible_task
+from upscaling.service.api import describe, outlines, pictures, results
+from upscaling.service.api.deps import CurrentUser, check_visible, tasks_of, visible_task
 from upscaling.service.api.forms import ErrorResponse
-from upscaling.service.api.render import task_facts
+from upscaling.service.api.render import run_body, run_facts
 from upscaling.service.states import NAMES
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
@@ -57,11 +57,6 @@ class AreaRequest(BaseModel):
     time: dict[str, str] | None = None
 
 
-def run_facts(tasks: Tasks, task: Task) -> dict[str, Any]:
-    """Return a run as this API shows it."""
-    return {**task_facts(tasks, task), "user": task.user, "archived": task.archived}
-
-
 @router.get("/runs")
 def list_runs(request: Request, user: CurrentUser, archived: bool = False) -> list[dict[str, Any]]:
     """Return all runs of the user, newest first, tasks of the Dispatch API among them."""
@@ -83,10 +78,17 @@ async def make_run(
     return await run_in_threadpool(run_facts, tasks, task)
 
 
-@router.get("/runs/{run}")
-def get_run(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+@router.get("/runs/{run}", response_model=None)
+async def get_run(run: int, request: Request, user: CurrentUser) -> Response:
     """Return how far a run is; no platform is asked."""
-    return run_facts(tasks_of(request), visible_task(request, user, run))
+    tasks = tasks_of(request)
+    task = tasks.store.known(run) or await run_in_threadpool(visible_task, request, user, run)
+    task = check_visible(task, user, run)
+    # looked at a moment ago: answered at once, without a thread
+    states = tasks.runner.known(tasks.folder(task))
+    if states is None:
+        states = await run_in_threadpool(tasks.states, task)
+    return run_body(tasks, task, states, if_none_match=request.headers.get("if-none-match"))
 
 
 @router.post("/runs/{run}/ask")
@@ -143,10 +145,8 @@ def get_tiles(run: int, request: Request, user: CurrentUser, since: Annotated[in
     version = states.version
     if since >= 0:
         return Response(_changes(tasks, task, since, version), media_type="application/json")
-    return Response(
-        orjson.dumps({"version": version, **results.tile_outlines(states), "states": _state_rows(states.states, None)}),
-        media_type="application/json",
-    )
+    content = {"version": version, **outlines.of_run(states), "states": _state_rows(states.states, None)}
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
 def _state_rows(states: list[Any], chosen: list[int] | None) -> list[list[Any]]:
@@ -333,7 +333,8 @@ async def preview_tiles(body: AreaRequest, request: Request, user: CurrentUser) 
 
     def answer() -> bytes:
         table = describe.selection(body.aoi, body.grid, most)
-        return orjson.dumps({**results.outlines_of(table), "steps": describe.steps(body.time)})
+        content = {**outlines.of_table(table), "steps": describe.steps(body.time)}
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
     return Response(await run_in_threadpool(answer), media_type="application/json")
 

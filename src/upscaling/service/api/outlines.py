@@ -1,0 +1,82 @@
+"""Outlines of tiles for a map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from upscaling.service.states import RunStates
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["of_run", "of_table"]
+
+_SIMPLER = 0.002  # of a ring's width: two pixels where it fills a screen
+_DECIMALS = 6  # of a degree: 11 cm
+
+
+def of_run(states: RunStates) -> dict[str, Any]:
+    """Return names and outlines of all tiles of a run: rings of longitude and latitude in degrees."""
+    names, rings = [], []
+    for work in states.jobs():
+        names.append(work["id"])
+        geometry = (work.get("tile") or {}).get("geometry")
+        found = [geometry, *(work.get("parameters") or {}).values()]
+        rings.append(next(filter(None, map(_outline, found)), None))
+    return {"tiles": names, "outlines": _simpler(rings)}
+
+
+def of_table(table: Any) -> dict[str, Any]:
+    """Return a tile table for a map: names, outlines in degrees, areas in km² (geodesic, WGS 84)."""
+    import shapely
+    from pyproj import Geod
+
+    geod = Geod(ellps="WGS84")
+    geometries = list(table.geometry)
+    texts = shapely.to_geojson(table.geometry.values).tolist()
+    areas = [abs(geod.geometry_area_perimeter(geometry)[0]) / 1e6 for geometry in geometries]
+    return {
+        "tiles": [str(name) for name in table["tile_id"]],
+        "outlines": _simpler([_rings(orjson.loads(text)) for text in texts]),
+        "km2": round(sum(areas), 3),
+        "notices": list(table.attrs.get("notices", [])),
+    }
+
+
+def _outline(value: Any) -> list[Any] | None:
+    """Return the rings of an area in degrees, as parameters hold it; None for other values."""
+    if not isinstance(value, Mapping):
+        return None
+    if value.get("type") in {"Polygon", "MultiPolygon"}:
+        return _rings(value)
+    edges = [value.get(name) for name in ("west", "south", "east", "north")]
+    if value.get("crs", 4326) in {4326, "EPSG:4326"} and all(isinstance(edge, int | float) for edge in edges):
+        west, south, east, north = edges
+        return [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
+    return None
+
+
+def _rings(geometry: Mapping[str, Any]) -> list[Any]:
+    parts = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    return [[place[:2] for place in part[0]] for part in parts]
+
+
+def _simpler(tiles: Sequence[list[Any] | None]) -> list[list[np.ndarray[Any, Any]] | None]:
+    """Return rings without the places that nobody sees: a tile's edges have many, and it is drawn from its corners."""
+    import numpy as np
+    import shapely
+
+    rings = [ring for tile in tiles for ring in tile or ()]
+    if not rings:
+        return [None] * len(tiles)
+    places = np.array([place for ring in rings for place in ring], dtype="float64")
+    lines = shapely.linestrings(places, indices=np.repeat(np.arange(len(rings)), [len(ring) for ring in rings]))
+    boxes = shapely.bounds(lines)
+    widths = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    simple = shapely.simplify(lines, _SIMPLER * widths, preserve_topology=False)
+    kept, ring = shapely.get_coordinates(simple, return_index=True)
+    found = iter(np.split(np.round(kept, _DECIMALS), np.flatnonzero(np.diff(ring)) + 1))
+    return [[next(found) for _ in tile] if tile else None for tile in tiles]
