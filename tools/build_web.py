@@ -14,6 +14,7 @@ WEB = ROOT / "web"
 VENDOR = ROOT / "src" / "upscaling" / "service" / "page" / "vendor"
 FILES = {
     "htm/preact/standalone.module.js": "preact.js",
+    "earcut/src/earcut.js": "earcut.js",
     "maplibre-gl/dist/maplibre-gl.mjs": "maplibre-gl.mjs",
     "maplibre-gl/dist/maplibre-gl-shared.mjs": "maplibre-gl-shared.mjs",
     "maplibre-gl/dist/maplibre-gl-worker.mjs": "maplibre-gl-worker.mjs",

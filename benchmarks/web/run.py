@@ -24,29 +24,37 @@ from run import config_of  # noqa: E402
 from tests.service.conftest import Service  # noqa: E402
 
 ARRIVED = "() => performance.getEntriesByType('resource').find(e => e.name.endsWith('/tiles'))?.responseEnd ?? 0"
-DRAWN = """() => new Promise(resolve => {
-  const wait = () => {
+# what the graphics card has drawn: the share of the map that has a colour as asked for
+PIXELS = """
+const share = (map, fits) => new Promise(resolve => {
+  map.once('render', () => {
+    const gl = map.getCanvas().getContext('webgl2'), [wide, high] = [gl.drawingBufferWidth, gl.drawingBufferHeight];
+    const data = new Uint8Array(wide * high * 4);
+    gl.readPixels(0, 0, wide, high, gl.RGBA, gl.UNSIGNED_BYTE, data);
+    let found = 0;
+    for (let at = 0; at < data.length; at += 4) if (fits(data[at], data[at + 1], data[at + 2])) found++;
+    resolve(found / (wide * high));
+  });
+  map.triggerRepaint();
+});
+const until = async (fits, least) => {
+  for (;;) {
     const map = document.querySelector('.map')?.map;
-    if (map && map.getSource('tiles') && map.loaded() && map.queryRenderedFeatures({layers: ['tiles']}).length > 100)
-      resolve(performance.now());
-    else setTimeout(wait, 20);
-  };
-  wait();
-})"""
+    if (map && await share(map, fits) > least) return performance.now();
+    await new Promise(resolve => setTimeout(resolve, 5));
+  }
+};"""
+# darker than sea and land are
+DRAWN = f"async () => {{{PIXELS} return until((r, g, b) => r < 200 && g < 215, 0.25); }}"
 NOTE = """(() => { const Plain = EventSource; window.EventSource = class extends Plain {
   addEventListener(name, then) {
     super.addEventListener(name, event => { window.came = performance.now(); then(event); });
   }
 }; })()"""
-CHANGED = """() => new Promise(resolve => {
-  const map = document.querySelector('.map').map;
-  const wait = () => {
-    const seen = map.queryRenderedFeatures({layers: ['tiles']}).some(f => f.state.state === 'failed');
-    if (window.came && seen && map.loaded()) resolve(performance.now() - window.came);
-    else setTimeout(wait, 5);
-  };
-  wait();
-})"""
+CHANGED = f"""async () => {{{PIXELS}
+  const end = await until((r, g, b) => r > g + 40 && r > b + 40, 0.01);
+  return window.came ? end - window.came : NaN;
+}}"""
 MOVE = """() => new Promise(resolve => {
   const map = document.querySelector('.map').map, frames = [];
   let last = performance.now(), count = 0;
@@ -64,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiles", type=int, default=20_164)
     parser.add_argument("--changes", type=int, default=2_000)
+    parser.add_argument("--picture", type=Path, help="where to keep a picture of the page at the end")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         service = Service(Path(scratch), {"any_source": True}).start()
@@ -71,13 +80,13 @@ def main() -> int:
             config = config_of(given.tiles)
             answer = service.call("POST", "/v1/runs", json={"title": "many", "config": config}, timeout=900)
             assert answer.status_code == 201, answer.text
-            look(service, answer.json(), given.changes)
+            look(service, answer.json(), given.changes, given.picture)
         finally:
             service.stop()
     return 0
 
 
-def look(service: Service, run: dict[str, Any], changes: int) -> None:
+def look(service: Service, run: dict[str, Any], changes: int, picture: Path | None) -> None:
     """Open the page on a run, and measure."""
     from playwright.sync_api import sync_playwright
 
@@ -94,6 +103,8 @@ def look(service: Service, run: dict[str, Any], changes: int) -> None:
         fail_tiles(service, changes)
         print(f"{changes} changes drawn {page.evaluate(CHANGED) / 1000:.2f} s after they had arrived")
         print(f"longest frame while the map is moved: {page.evaluate(MOVE):.0f} ms")
+        if picture is not None:
+            page.screenshot(path=picture)
         browser.close()
 
 

@@ -29,6 +29,7 @@ class Browser:
     page: Any
     origin: str
     pictures: Path
+    also: tuple[str, ...] = ()  # other origins that may be asked
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -42,7 +43,7 @@ class Browser:
             self.problems.append(f"console: {message.text}")
 
     def _request(self, request: Any) -> None:
-        if not request.url.startswith((self.origin, "blob:", "data:")):
+        if not request.url.startswith((self.origin, *self.also, "blob:", "data:")):
             self.problems.append(f"another origin: {request.url}")
 
     def picture(self, name: str) -> None:

@@ -99,14 +99,9 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_role("button", name="Log").click()
     page.locator("pre").wait_for()
     page.locator(".ramp").wait_for()
-    _until(lambda: page.evaluate("() => Boolean(document.querySelector('.map').map?.getLayer('raster'))"))
-    shown = page.evaluate("() => document.querySelector('.map').map.queryRenderedFeatures({layers: ['tiles']}).length")
-    assert shown >= tiles
-    states = (
-        "() => document.querySelector('.map').map.queryRenderedFeatures({layers: ['tiles']})"
-        ".map(f => f.state.state ?? f.properties.state)"
-    )
-    assert set(page.evaluate(states)) == {"finished"}
+    _until(lambda: page.evaluate("() => Boolean(document.querySelector('.map').map?.getLayer('raster-0'))"))
+    drawn = "() => { const t = document.querySelector('.map').tiles; return t.outlines.map((_, n) => t.state(n)); }"
+    assert page.evaluate(drawn) == ["finished"] * tiles
     browser.accessible()
     browser.picture("8-result")
     page.get_by_role("button", name="Show what would be sent").click()

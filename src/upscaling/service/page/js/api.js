@@ -32,6 +32,7 @@ export async function call(method, path, body, { raw = false, signal } = {}) {
   } catch {
     content = text;
   }
+  if (answer.status === 401 && !path.endsWith("/login")) throw new ApiError(t("error.login"), 401);
   if (!answer.ok) {
     const message = content?.message ?? (typeof content?.detail === "string" ? content.detail : null);
     throw new ApiError(message ?? `${answer.status} ${answer.statusText}`, answer.status);

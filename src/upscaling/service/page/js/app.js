@@ -1,7 +1,8 @@
 // The page: routes by the address's hash, so that every step can be linked and the back button works.
 import { html, render, useEffect, useState } from "../vendor/preact.js";
 import { get } from "./api.js";
-import { Failed, Skeleton, useLoaded } from "./parts.js";
+import { comeBack, logOut } from "./login.js";
+import { Failed, LogIn, Notice, Skeleton, useLoaded } from "./parts.js";
 import { AlgorithmStep } from "./step_algorithm.js";
 import { AreaStep } from "./step_area.js";
 import { FeasibilityStep } from "./step_feasibility.js";
@@ -56,11 +57,21 @@ function Wizard({ name, me }) {
     </div>`;
 }
 
-function App() {
+function LogInView({ problem }) {
+  return html`<section>
+    <h1>${t("login.title")}</h1>
+    <p class="lead">${t("login.lead")}</p>
+    ${problem && html`<${Notice}>${problem}<//>`}
+    <${LogIn} />
+  </section>`;
+}
+
+function App({ problem }) {
   const [place, name] = useRoute();
   const me = useLoaded((signal) => get("/v1/me", { signal }), []);
   let view;
-  if (me.error) view = html`<${Failed} error=${me.error} retry=${me.retry} />`;
+  if (me.error?.status === 401) view = html`<${LogInView} problem=${problem} />`;
+  else if (me.error) view = html`<${Failed} error=${me.error} retry=${me.retry} />`;
   else if (!me.value) view = html`<${Skeleton} lines=${6} />`;
   else if (place === "new") view = html`<${Wizard} name=${name ?? "algorithm"} me=${me.value} />`;
   else if (place === "runs" && name) view = html`<${RunView} key=${name} run=${Number(name)} me=${me.value} />`;
@@ -73,8 +84,12 @@ function App() {
         <a href="#/new/algorithm">${t("nav.new")}</a>
         <a href="/docs">${t("nav.api")}</a>
       </nav>
+      ${me.value?.auth === "oidc" && html`<p class="user"><span>${me.value.user}</span> <button class="link" onClick=${logOut}>${t("login.out")}</button></p>`}
     </header>
     <main id="content" tabindex="-1">${view}</main>`;
 }
 
-render(html`<${App} />`, document.getElementById("app"));
+comeBack().then(
+  () => null,
+  (error) => error.message,
+).then((problem) => render(html`<${App} problem=${problem} />`, document.getElementById("app")));

@@ -1,16 +1,8 @@
 // The map: land outline or the operator's base map, an area that can be drawn, tiles by state, a raster on top.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { t } from "./texts.js";
+import { FILL, Tiles } from "./tiles.js";
 
-export const COLOURS = {
-  created: "#9aa5b1",
-  queued: "#e08a00",
-  running: "#e3c500",
-  finished: "#2e9e5b",
-  canceled: "#5f6b76",
-  failed: "#d03a3a",
-};
-const FILL = 0.55;
 const NO_DATA = { type: "FeatureCollection", features: [] };
 
 let land = null;
@@ -40,61 +32,6 @@ async function styleOf(basemap) {
   };
 }
 
-// Failed tiles are hatched and running ones have a heavy outline: colours alone do not tell everybody.
-function hatch() {
-  const size = 8;
-  const data = new Uint8Array(size * size * 4);
-  for (let y = 0; y < size; y++)
-    for (let x = 0; x < size; x++)
-      if ((x + y) % size < 2) data.set([120, 0, 0, 255], (y * size + x) * 4);
-  return { width: size, height: size, data };
-}
-
-// The state at the beginning lies in the feature itself, which is cheaper for many tiles; changes come as feature states.
-const state = ["coalesce", ["feature-state", "state"], ["get", "state"]];
-const colour = ["match", state];
-for (const [name, value] of Object.entries(COLOURS)) colour.push(name, value);
-colour.push(COLOURS.created);
-
-function addTileLayers(map) {
-  map.addImage("hatch", hatch());
-  map.addSource("tiles", { type: "geojson", data: NO_DATA, tolerance: 0.2 });
-  map.addLayer({ id: "tiles", type: "fill", source: "tiles", paint: { "fill-color": colour, "fill-opacity": FILL } });
-  map.addLayer({
-    id: "tiles-failed",
-    type: "fill",
-    source: "tiles",
-    paint: {
-      "fill-pattern": "hatch",
-      "fill-opacity": ["case", ["==", state, "failed"], 0.9, 0],
-    },
-  });
-  map.addLayer({
-    id: "tiles-line",
-    type: "line",
-    source: "tiles",
-    paint: {
-      "line-color": ["case", ["boolean", ["feature-state", "chosen"], false], "#0b5cad", "#33414e"],
-      "line-width": [
-        "case",
-        ["boolean", ["feature-state", "chosen"], false],
-        3,
-        ["==", state, "running"],
-        2,
-        0.5,
-      ],
-    },
-  });
-}
-
-export function featuresOf(outlines, states = {}) {
-  const features = [];
-  outlines.forEach((rings, id) => {
-    if (rings) features.push({ type: "Feature", id, properties: { state: states[id] ?? "created" }, geometry: { type: "MultiPolygon", coordinates: rings.map((ring) => [ring]) } });
-  });
-  return { type: "FeatureCollection", features };
-}
-
 export function boundsOf(collection) {
   let [west, south, east, north] = [180, 90, -180, -90];
   const visit = (value) => {
@@ -111,11 +48,12 @@ export function boundsOf(collection) {
 }
 
 // `outlines`: rings per tile, or null. `states`: [[number, state], …]; only these are changed.
-export function Map({ basemap, outlines, states, area, chosen, raster, drawing, caption, onDrawn, onTile, onPointer }) {
+export function Map({ basemap, outlines, states, area, chosen, rasters, drawing, caption, onDrawn, onTile, onPointer }) {
   const box = useRef(null);
   const map = useRef(null);
   const draw = useRef(null);
   const known = useRef({});
+  const tiles = useRef(null);
   const shown = useRef(null);
   const [ready, setReady] = useState(false);
   const [failed, setFailed] = useState(null);
@@ -140,12 +78,17 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
       made.addControl(new maplibre.ScaleControl(), "bottom-left");
       made.on("load", () => {
         if (stopped) return;
-        addTileLayers(made);
+        tiles.current = new Tiles();
+        made.addLayer(tiles.current);
         made.addSource("area", { type: "geojson", data: NO_DATA });
         made.addLayer({ id: "area", type: "line", source: "area", paint: { "line-color": "#0b5cad", "line-width": 2.5 } });
-        made.on("click", "tiles", (event) => handlers.current.onTile?.(event.features[0].id));
+        made.on("click", (event) => {
+          const tile = handlers.current.onTile ? tiles.current.at(event.lngLat) : null;
+          if (tile !== null) handlers.current.onTile(tile);
+        });
+        made.on("webglcontextrestored", () => made.getLayer("tiles") || made.addLayer(tiles.current, "area"));
         made.on("mousemove", (event) => handlers.current.onPointer?.(event.lngLat));
-        box.current.map = made; // for tests, which ask the map what it shows
+        Object.assign(box.current, { map: made, tiles: tiles.current }); // for tests, which ask what is shown
         setReady(true);
       });
     })().catch((error) => setFailed(error.message));
@@ -156,22 +99,17 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
     };
   }, []);
 
-  // Changes may come before the map is ready: all that is known is kept, and lies in the tiles when they are shown.
+  // Changes may come before the map is ready: all that is known is kept, and goes with the tiles when they are shown.
   useEffect(() => {
-    for (const [id, name] of states ?? []) {
-      known.current[id] = name;
-      if (ready && shown.current === outlines) map.current.setFeatureState({ source: "tiles", id }, { state: name });
-    }
+    for (const [id, name] of states ?? []) known.current[id] = name;
+    if (ready && states && shown.current === outlines) tiles.current.change(states);
   }, [states]);
 
   useEffect(() => {
     if (!ready) return;
-    const data = outlines ? featuresOf(outlines, known.current) : NO_DATA;
     shown.current = outlines;
-    map.current.removeFeatureState({ source: "tiles" });
-    map.current.getSource("tiles").setData(data);
-    const bounds = boundsOf(data);
-    if (bounds && !area) map.current.fitBounds(bounds, { padding: 40, duration: 0, maxZoom: 13 });
+    tiles.current.show(outlines ?? [], known.current);
+    if (tiles.current.bounds && !area) map.current.fitBounds(tiles.current.bounds, { padding: 40, duration: 0, maxZoom: 13 });
   }, [ready, outlines]);
 
   useEffect(() => {
@@ -183,30 +121,35 @@ export function Map({ basemap, outlines, states, area, chosen, raster, drawing, 
   }, [ready, area]);
 
   useEffect(() => {
-    if (!ready || chosen === null || chosen === undefined) return;
-    map.current.setFeatureState({ source: "tiles", id: chosen }, { chosen: true });
-    return () => map.current?.setFeatureState({ source: "tiles", id: chosen }, { chosen: false });
+    if (ready) tiles.current.choose(chosen ?? null);
   }, [ready, chosen]);
+
+  // The first one lies below: `rasters` are [{ url, bounds, opacity }, …], or null.
+  const addresses = rasters?.map((one) => one.url).join(" ") ?? "";
+  useEffect(() => {
+    if (!ready || addresses === "") return;
+    const canvas = map.current;
+    rasters.forEach(({ url, bounds, opacity }, place) => {
+      canvas.addSource(`raster-${place}`, { type: "raster", tiles: [url], tileSize: 256, bounds });
+      canvas.addLayer({ id: `raster-${place}`, type: "raster", source: `raster-${place}`, paint: { "raster-opacity": opacity } }, "tiles");
+    });
+    tiles.current.setFill(0); // the colours of states would be taken for values
+    return () => {
+      if (map.current === null) return; // removed with all that is on it
+      tiles.current.setFill(FILL);
+      rasters.forEach((_, place) => {
+        if (canvas.getLayer(`raster-${place}`)) canvas.removeLayer(`raster-${place}`);
+        if (canvas.getSource(`raster-${place}`)) canvas.removeSource(`raster-${place}`);
+      });
+    };
+  }, [ready, addresses]);
 
   useEffect(() => {
     if (!ready) return;
-    if (!raster) return;
-    const canvas = map.current;
-    canvas.addSource("raster", { type: "raster", tiles: [raster.url], tileSize: 256, bounds: raster.bounds });
-    canvas.addLayer({ id: "raster", type: "raster", source: "raster", paint: { "raster-opacity": raster.opacity } }, "tiles-line");
-    canvas.setPaintProperty("tiles", "fill-opacity", 0); // the colours of states would be taken for values
-    return () => {
-      if (map.current === null) return; // removed with all that is on it
-      canvas.setPaintProperty("tiles", "fill-opacity", FILL);
-      if (canvas.getLayer("raster")) canvas.removeLayer("raster");
-      if (canvas.getSource("raster")) canvas.removeSource("raster");
-    };
-  }, [ready, raster?.url]);
-
-  useEffect(() => {
-    if (ready && raster && map.current.getLayer("raster"))
-      map.current.setPaintProperty("raster", "raster-opacity", raster.opacity);
-  }, [ready, raster?.opacity]);
+    rasters?.forEach(({ opacity }, place) => {
+      if (map.current.getLayer(`raster-${place}`)) map.current.setPaintProperty(`raster-${place}`, "raster-opacity", opacity);
+    });
+  }, [ready, addresses, rasters?.map((one) => one.opacity).join(" ")]);
 
   useEffect(() => {
     if (!ready || !drawing) return;

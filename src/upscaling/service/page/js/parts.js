@@ -1,9 +1,26 @@
 // Small pieces that every view uses.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { logIn } from "./login.js";
 import { t } from "./texts.js";
 
 export function Notice({ kind = "error", children }) {
-  return html`<p class=${`notice ${kind}`} role=${kind === "error" ? "alert" : "status"}>${children}</p>`;
+  return html`<p class=${`notice ${kind}`} role=${kind === "error" ? "alert" : "status"}>${children} ${children === t("error.login") && html`<${LogIn} link />`}</p>`;
+}
+
+// Goes to the provider and comes back to this very view.
+export function LogIn({ link = false }) {
+  const [problem, setProblem] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const go = () => {
+    setBusy(true);
+    setProblem(null);
+    logIn().catch((error) => {
+      setBusy(false);
+      setProblem(error.message);
+    });
+  };
+  return html`<button class=${link ? "link" : "primary"} disabled=${busy} onClick=${go}>${t("login.button")}</button>
+    ${problem && (link ? html` <span>${problem}</span>` : html`<${Notice}>${problem}<//>`)}`;
 }
 
 // Loads once per key; shows a skeleton of about the height of what comes.
@@ -29,6 +46,7 @@ export function Skeleton({ lines = 4 }) {
 }
 
 export function Failed({ error, retry }) {
+  if (error.status === 401) return html`<${Notice}>${error.message}<//>`;
   return html`<${Notice}>${error.message} <button class="link" onClick=${retry}>${t("common.retry")}</button><//>`;
 }
 

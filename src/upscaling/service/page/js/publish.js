@@ -2,6 +2,7 @@
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
 import { Confirm, Failed, Notice, useLoaded } from "./parts.js";
+import { useTyped } from "./state.js";
 import { t } from "./texts.js";
 
 const ADDRESS = ["s3", "endpoint", "public_url", "stac_api"];
@@ -9,7 +10,7 @@ const LABELS = { s3: "publish.s3", endpoint: "publish.endpoint", public_url: "pu
 
 export function Publish({ run, me }) {
   const [target, setTarget] = useState(me.publish[0]?.name ?? "");
-  const [address, setAddress] = useState({});
+  const [address, setAddress] = useTyped(`publish-${run}`, {});
   const [partial, setPartial] = useState(false);
   const [shown, setShown] = useState(null);
   const [problem, setProblem] = useState(null);

@@ -16,6 +16,7 @@ function useRun(run) {
   useEffect(() => {
     const stop = new AbortController();
     let source = null;
+    let later = null;
     (async () => {
       const [facts, all] = await Promise.all([
         get(`/v1/runs/${run}`, { signal: stop.signal }),
@@ -28,10 +29,15 @@ function useRun(run) {
         set((before) => ({ ...before, facts: { ...before.facts, ...change.run }, changes: change.states }));
       });
       source.addEventListener("end", () => source.close());
+      // the browser reconnects by itself, but not after a refusal: the log-in has ended, or the run is gone
+      source.addEventListener("error", () => {
+        if (source.readyState === EventSource.CLOSED) later = setTimeout(() => again((before) => before + 1), 2000);
+      });
     })().catch((error) => error.name !== "AbortError" && set((before) => ({ ...before, error })));
     return () => {
       stop.abort();
       source?.close();
+      clearTimeout(later);
     };
   }, [run, turn]);
   return { ...state, reload: () => again(turn + 1) };
@@ -41,7 +47,7 @@ export function RunView({ run, me }) {
   const { facts, outlines, tiles, changes, error, reload } = useRun(run);
   const [chosen, setChosen] = useState(null);
   const [pointer, setPointer] = useState(null);
-  const [raster, setRaster] = useState(null);
+  const [rasters, setRasters] = useState(null);
   const [problem, setProblem] = useState(null);
   const [asking, setAsking] = useState(false);
   if (error) return html`<${Failed} error=${error} retry=${reload} />`;
@@ -82,7 +88,7 @@ export function RunView({ run, me }) {
     </div>
     <div class="row">
       ${phase === "running" || phase === "queued" ? html`<button onClick=${() => ask("pause")}>${t("watch.pause")}</button>` : null}
-      ${phase === "paused" || phase === "draft" ? html`<button class="primary" onClick=${() => ask("start")}>${t("watch.resume")}</button>` : null}
+      ${phase === "paused" || phase === "draft" ? html`<button class="primary" onClick=${() => ask("start")}>${t(phase === "draft" ? "watch.start" : "watch.resume")}</button>` : null}
       ${["running", "queued", "paused"].includes(phase) && html`<button onClick=${() => setAsking(true)}>${t("watch.cancel")}</button>`}
       ${["ended", "stopped", "canceled"].includes(phase) && (failed > 0 || facts.counts.created > 0) && html`<button class="primary" onClick=${() => ask("retry")}>${t("watch.retry")}</button>`}
       <button onClick=${clone}>${t("watch.clone")}</button>
@@ -103,11 +109,11 @@ export function RunView({ run, me }) {
         </dl>
         <${Failures} reasons=${facts.reasons} />
         <${TileFacts} run=${run} tiles=${tiles} chosen=${chosen} onChosen=${setChosen} version=${facts.version} />
-        <${Result} run=${run} facts=${facts} pointer=${pointer} onRaster=${setRaster} />
+        <${Result} run=${run} facts=${facts} pointer=${pointer} onRasters=${setRasters} />
         ${facts.counts.finished > 0 && ["ended", "stopped", "canceled"].includes(phase) && html`<${Publish} run=${run} me=${me} />`}
         ${facts.counts.finished > 0 && facts.kind === "run" && html`<${RunningEstimate} run=${run} finished=${facts.counts.finished} />`}
       </div>
-      <${Map} basemap=${me.basemap} outlines=${outlines} states=${changes} chosen=${chosen} raster=${raster}
+      <${Map} basemap=${me.basemap} outlines=${outlines} states=${changes} chosen=${chosen} rasters=${rasters}
         onTile=${setChosen} onPointer=${setPointer} />
     </div>
   </section>`;

@@ -23,7 +23,39 @@ function load() {
   }
 }
 
+// What was typed but is no value yet (half a box, an address, broken JSON): it outlives a reload and a log-in, too.
+const TYPED = "upscaling-typed-";
+
+export function useTyped(name, initial) {
+  const key = TYPED + name;
+  const [value, set] = useState(() => {
+    try {
+      return JSON.parse(sessionStorage.getItem(key)) ?? initial;
+    } catch {
+      return initial;
+    }
+  });
+  const keep = (next) => {
+    set(next);
+    try {
+      sessionStorage.setItem(key, JSON.stringify(next));
+    } catch {
+      // a browser without storage: it lives as long as the view
+    }
+  };
+  return [value, keep];
+}
+
+function forget(beginning) {
+  try {
+    for (const key of Object.keys(sessionStorage)) if (key.startsWith(TYPED + beginning)) sessionStorage.removeItem(key);
+  } catch {
+    // nothing is kept there
+  }
+}
+
 export function change(values) {
+  if ("algorithm" in values && values.algorithm?.source !== draft.algorithm?.source) forget("parameter-");
   // a planned run belongs to the values that it was planned with
   const touches = ["algorithm", "area", "grid", "time", "parameters"].some((name) => name in values);
   draft = { ...draft, ...(touches && !("run" in values) ? { run: null } : {}), ...values };
@@ -36,6 +68,7 @@ export function change(values) {
 }
 
 export function reset() {
+  forget("");
   change({ ...EMPTY });
 }
 

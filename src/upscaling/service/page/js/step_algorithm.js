@@ -2,17 +2,18 @@
 import { html, useState } from "../vendor/preact.js";
 import { call, get, post, tooLarge } from "./api.js";
 import { Failed, Notice, Skeleton, useLoaded } from "./parts.js";
-import { change } from "./state.js";
+import { change, useTyped } from "./state.js";
 import { t } from "./texts.js";
 
 export function AlgorithmStep({ me, draft }) {
-  const [words, setWords] = useState("");
-  const [address, setAddress] = useState("");
+  const [words, setWords] = useTyped("words", "");
+  const [address, setAddress] = useTyped("address", "");
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
   const found = useLoaded((signal) => get(`/v1/catalogue?q=${encodeURIComponent(words)}`, { signal }), [words]);
 
-  async function choose(card) {
+  // `at`: what it was chosen by, where a refusal is shown
+  async function choose(card, at = "card") {
     setBusy(true);
     setProblem(null);
     try {
@@ -21,7 +22,7 @@ export function AlgorithmStep({ me, draft }) {
       const platform = card.kind === "cwl" ? "" : card.platform || described.service || platforms[0]?.endpoint || "";
       change({ algorithm: { ...card, ...described, kind: card.kind, source: card.source, platform }, parameters: {} });
     } catch (error) {
-      setProblem(error.message);
+      setProblem({ at, text: error.message });
     }
     setBusy(false);
   }
@@ -30,17 +31,18 @@ export function AlgorithmStep({ me, draft }) {
     const file = event.target.files[0];
     if (!file) return;
     const refusal = tooLarge(file, me.request_mb);
-    setProblem(refusal);
+    setProblem(refusal && { at: "file", text: refusal });
     if (refusal) return;
     try {
       const kept = await call("POST", `/v1/algorithms?name=${encodeURIComponent(file.name)}`, file, { raw: true });
-      await choose({ ...kept, title: file.name, platform: "" });
+      await choose({ ...kept, title: file.name, platform: "" }, "file");
     } catch (error) {
-      setProblem(error.message);
+      setProblem({ at: "file", text: error.message });
     }
     event.target.value = "";
   }
 
+  const told = (at) => problem?.at === at && html`<${Notice}>${problem.text}<//>`;
   return html`<section>
     <h1>${t("step.algorithm")}</h1>
     <p class="lead">${t("algorithm.lead")}</p>
@@ -51,10 +53,11 @@ export function AlgorithmStep({ me, draft }) {
       ${draft.algorithm.kind === "cwl" ? html`<p>${t("algorithm.platform")}: ${t("algorithm.here")}</p>` : html`<label>${t("algorithm.platform")}
         <input list="platforms" value=${draft.algorithm.platform}
           onChange=${(event) => change({ algorithm: { ...draft.algorithm, platform: event.target.value } })} />
-      </label>`}
+      </label>
+      ${!draft.algorithm.platform && html`<${Notice}>${t("algorithm.noPlatform")}<//>`}`}
       <datalist id="platforms">${me.platforms.map((one) => html`<option value=${one.endpoint} />`)}</datalist>
     </article>`}
-    ${problem && html`<${Notice}>${problem}<//>`}
+    ${told("card")}
     <label>${t("algorithm.search")}
       <input type="search" value=${words} onInput=${(event) => setWords(event.target.value)} />
     </label>
@@ -73,12 +76,14 @@ export function AlgorithmStep({ me, draft }) {
         </li>`,
       )}
     </ul>
-    <form class="row" onSubmit=${(event) => { event.preventDefault(); choose({ source: address, kind: /\/processes\//.test(address) ? "ogcapi" : "openeo", title: address, platform: "" }); }}>
+    <form class="row" onSubmit=${(event) => { event.preventDefault(); choose({ source: address, kind: /\/processes\//.test(address) ? "ogcapi" : "openeo", title: address, platform: "" }, "address"); }}>
       <label class="wide">${t("algorithm.source")}
         <input value=${address} onInput=${(event) => setAddress(event.target.value)} required />
       </label>
       <button disabled=${busy}>${t("algorithm.use")}</button>
     </form>
+    ${told("address")}
     ${me.uploads && html`<label>${t("algorithm.upload")} <input type="file" accept=".json,.cwl,.yaml,.yml" onChange=${upload} /></label>`}
+    ${told("file")}
   </section>`;
 }

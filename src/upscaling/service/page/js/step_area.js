@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { call, get, post, tooLarge } from "./api.js";
 import { Map } from "./map.js";
 import { Notice, number, useLoaded } from "./parts.js";
-import { change } from "./state.js";
+import { change, useTyped } from "./state.js";
 import { t } from "./texts.js";
 
 let countries = null;
@@ -30,7 +30,7 @@ function boxOf(text) {
 
 export function AreaStep({ me, draft }) {
   const [drawing, setDrawing] = useState(false);
-  const [box, setBox] = useState("");
+  const [box, setBox] = useTyped("box", "");
   const [problem, setProblem] = useState(null);
   const [tiles, setTiles] = useState(null);
   const [notices, setNotices] = useState([]);
@@ -50,7 +50,7 @@ export function AreaStep({ me, draft }) {
       post("/v1/tiles", { aoi: draft.area, grid: draft.grid, time }, { signal: stop.signal }).then(setTiles, (error) => {
         if (error.name !== "AbortError") {
           setTiles(null);
-          setProblem(error.message);
+          setProblem({ at: "tiles", text: error.message });
         }
       });
     }, 250); // while somebody types or draws, only the last state is asked for
@@ -65,14 +65,14 @@ export function AreaStep({ me, draft }) {
     if (!file) return;
     setNotices([]);
     const refusal = tooLarge(file, me.request_mb);
-    setProblem(refusal);
+    setProblem(refusal && { at: "upload", text: refusal });
     if (refusal) return;
     try {
       const read = await call("POST", `/v1/area?name=${encodeURIComponent(file.name)}`, file, { raw: true });
       change({ area: read.geometry });
       setNotices(read.notices);
     } catch (error) {
-      setProblem(error.message);
+      setProblem({ at: "upload", text: error.message });
     }
     event.target.value = "";
   }
@@ -81,9 +81,10 @@ export function AreaStep({ me, draft }) {
     event.preventDefault();
     const geometry = boxOf(box);
     if (geometry) change({ area: geometry });
-    setProblem(geometry ? null : t("area.badBox"));
+    setProblem(geometry ? null : { at: "box", text: t("area.badBox") });
   }
 
+  const told = (at) => problem?.at === at && html`<${Notice}>${problem.text}<//>`;
   const time = (name) => (event) => change({ time: { ...draft.time, [name]: event.target.value } });
   return html`<section>
     <h1>${t("step.area")}</h1>
@@ -98,11 +99,14 @@ export function AreaStep({ me, draft }) {
           ${tiles ? t("area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : t("area.none")}
           ${tiles?.steps && html`<br />${t("area.steps", { steps: number(tiles.steps), jobs: number(tiles.steps * tiles.tiles.length) })}`}
         </p>
-        ${problem && html`<${Notice}>${problem}<//>`}
-        ${[...notices, ...(tiles?.notices ?? [])].map((line) => html`<${Notice} kind="note">${line}<//>`)}
+        ${told("tiles")}
+        ${tiles?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
         <label>${t("area.upload")} <input type="file" onChange=${upload} /></label>
+        ${told("upload")}
+        ${notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
         <form onSubmit=${applyBox}>
           <label>${t("area.box")} <input value=${box} onInput=${(event) => setBox(event.target.value)} inputmode="text" /></label>
+          ${told("box")}
           <button>${t("area.apply")}</button>
         </form>
         <label>${t("area.country")}

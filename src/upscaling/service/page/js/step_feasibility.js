@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
 import { Confirm, Counts, Failed, Notice, Skeleton, duration, number, useLoaded } from "./parts.js";
-import { change, configOf } from "./state.js";
+import { change, configOf, useTyped } from "./state.js";
 import { t } from "./texts.js";
 
 // An interval as a picture: the line is 90 of 100 runs, the box 80, the mark the middle.
@@ -83,7 +83,7 @@ export function FeasibilityStep({ draft }) {
 
 function Planned({ run, draft }) {
   const [asking, setAsking] = useState(false);
-  const [pilot, setPilot] = useState(12);
+  const [pilot, setPilot] = useTyped("pilot", 12);
   const [rows, setRows] = useState(null);
   const [problem, setProblem] = useState(null);
   const facts = useLoaded((signal) => get(`/v1/runs/${run}`, { signal }), [run]);

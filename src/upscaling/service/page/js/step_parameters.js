@@ -2,7 +2,7 @@
 import { html, useState } from "../vendor/preact.js";
 import { post } from "./api.js";
 import { Notice } from "./parts.js";
-import { change, configOf } from "./state.js";
+import { change, configOf, useTyped } from "./state.js";
 import { t } from "./texts.js";
 
 function schemaOf(parameter) {
@@ -59,9 +59,18 @@ function Field({ parameter, value, problem, onValue }) {
   </div>`;
 }
 
+function isJson(text) {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function JsonInput({ common, placeholder, value, onValue }) {
-  const [text, setText] = useState(value === undefined ? "" : JSON.stringify(value));
-  const [wrong, setWrong] = useState(false);
+  const [text, setText] = useTyped(common.id, value === undefined ? "" : JSON.stringify(value));
+  const [wrong, setWrong] = useState(() => text.trim() !== "" && !isJson(text));
   return html`<textarea ...${common} rows="2" placeholder=${placeholder} aria-invalid=${wrong ? "true" : common["aria-invalid"]}
     value=${text}
     onInput=${(event) => {

@@ -1,0 +1,192 @@
+"""Bad input as people give it: each a sentence at the right place; nothing that was typed is lost, by no reload."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import pytest
+import shapely
+
+from tests.conftest import missing
+from tests.service.conftest import UDP, Service
+
+from .conftest import Browser
+
+BOX = "11.30, 46.46, 11.34, 46.48"
+BOW_TIE = {
+    "type": "Polygon",
+    "coordinates": [[[11.3, 46.46], [11.34, 46.48], [11.34, 46.46], [11.3, 46.48], [11.3, 46.46]]],
+}
+RECORD = {
+    "id": "no-service",
+    "type": "Feature",
+    "conformsTo": ["http://www.opengis.net/spec/ogcapi-records-1/1.0/req/record-core"],
+    "properties": {"type": "service", "title": "Nothing to run"},
+    "links": [{"rel": "application", "href": str(UDP)}],
+}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Service]:
+    """A service whose platform is down, and whose disk is small."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        missing("a file system of its own (mount)")
+    started = Service(disk, {"any_source": True}).start()
+    yield started
+    started.stop()
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def shapefile_without_prj(folder: Path) -> Path:
+    folder.mkdir()
+    table = geopandas.GeoDataFrame({"field": [1]}, geometry=[shapely.box(11.3, 46.46, 11.34, 46.48)], crs=4326)
+    table.to_file(folder / "fields.shp")
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for path in folder.glob("fields.*"):
+            if path.suffix != ".prj":
+                archive.write(path, path.name)
+    path = folder.with_suffix(".zip")
+    path.write_bytes(content.getvalue())
+    return path
+
+
+@dataclass(frozen=True)
+class Row:
+    """What somebody does at a step, the sentence that is wanted, and where."""
+
+    name: str
+    step: str
+    act: Callable[[Any], object]
+    sentence: str
+    place: str = "[role=alert]"
+
+
+def rows(service: Service, folder: Path) -> list[Row]:
+    bow_tie, record, huge = folder / "fields.geojson", folder / "record.json", folder / "europe.gpkg"
+    bow_tie.write_text(json.dumps(BOW_TIE))
+    record.write_text(json.dumps(RECORD))
+    with huge.open("wb") as stream:
+        stream.truncate(3_000_000_000)
+    upload = lambda path: lambda page: page.get_by_label("Upload a vector file").set_input_files(str(path))  # noqa: E731
+    press = lambda name: lambda page: page.get_by_role("button", name=name).click()  # noqa: E731
+
+    def use(page: Any) -> None:
+        page.get_by_label("Or the address or path").fill(str(record))
+        press("Use this address")(page)
+
+    def ended(page: Any) -> None:
+        refusal = {"status": 401, "json": {"detail": "Not authenticated"}}
+        page.route("**/v1/check", lambda route: route.fulfill(**refusal), times=1)
+        press("Check")(page)
+
+    def full(page: Any) -> None:
+        with (service.folder / "filling").open("wb", buffering=0) as stream:
+            try:
+                while stream.write(b"x" * 4096):
+                    pass
+            except OSError:
+                pass
+        press("Plan the run")(page)
+
+    def free(page: Any) -> None:
+        (service.folder / "filling").unlink()
+        press("Plan the run")(page)
+
+    def down(page: Any) -> None:
+        service.stop()
+        press("Compare the platforms")(page)
+
+    return [
+        Row("a record without a service", "algorithm", use, "names no platform", ".card.chosen [role=alert]"),
+        Row(
+            "a shapefile without .prj",
+            "area",
+            upload(shapefile_without_prj(folder / "fields")),
+            "needs its .prj",
+            ".panel [role=alert]",
+        ),
+        Row(
+            "3 GB",
+            "area",
+            upload(huge),
+            "europe.gpkg has 3000 MB; this service takes files of up to",
+            ".panel [role=alert]",
+        ),
+        Row(
+            "an outline that crosses itself",
+            "area",
+            upload(bow_tie),
+            "fields.geojson: 1 invalid",
+            ".panel [role=status]",
+        ),
+        Row("half a box", "area", press("Apply"), "Four numbers", ".panel [role=alert]"),
+        Row("a log-in that has ended", "parameters", ended, "Your log-in has ended"),
+        Row("a full disk", "feasibility", full, "disk of the service is full"),
+        Row("a platform that is down", "feasibility", free, "cannot be reached", ".checks .no"),
+        Row("a service that is down", "feasibility", down, "does not answer. What you typed is kept"),
+    ]
+
+
+def choose_what_can_run(page: Any, url: str) -> None:
+    page.goto(f"{url}/#/new/algorithm")
+    page.get_by_label("Or the address or path").fill(str(UDP))
+    page.get_by_role("button", name="Use this address").click()
+    chosen = "name => JSON.parse(localStorage.getItem('upscaling-draft')).algorithm.source.endsWith(name)"
+    page.wait_for_function(chosen, arg=UDP.name)
+    page.locator(".card.chosen").get_by_label("Platform").fill("http://127.0.0.1:9/openeo")
+    page.locator(".card.chosen").get_by_label("Platform").press("Tab")
+    page.goto(f"{url}/#/new/parameters")
+    page.locator("input[type=date]").nth(0).fill("2023-06-01")
+    page.locator("input[type=date]").nth(1).fill("2023-07-01")
+
+
+def test_bad_input_is_a_sentence_at_its_place_and_nothing_is_lost(
+    browser: Browser, small: Service, tmp_path: Path
+) -> None:
+    page, sent = browser.page, []
+    browser.origin = small.url
+    page.on("request", lambda request: sent.append((request.method, request.url)))
+    typed = {"algorithm": ("Search algorithms", "ndvi"), "area": ("Box", "11.30, 46.46, 11")}
+    page.goto(small.url)
+    for row in rows(small, tmp_path):
+        page.goto(f"{small.url}/#/new/{row.step}")
+        page.locator("h1", has_text=row.step.capitalize()).wait_for()
+        label, value = typed.get(row.step, ("", ""))
+        if label:
+            page.get_by_label(label).fill(value)
+        sent.clear()
+        row.act(page)
+        page.locator(row.place, has_text=row.sentence).first.wait_for()
+        browser.accessible()
+        browser.picture(row.name.replace(" ", "-"))
+        if row.name == "3 GB":  # told before the first byte was read
+            assert [one for one in sent if one[0] == "POST"] == []
+        if small.process is None:
+            break
+        page.reload()
+        page.locator("h1").wait_for()
+        if label:
+            assert page.get_by_label(label).input_value() == value, row.name
+        if row.step == "algorithm":
+            assert page.get_by_label("Or the address or path").input_value().endswith("record.json")
+            choose_what_can_run(page, small.url)
+            continue
+        draft = json.loads(page.evaluate("() => localStorage.getItem('upscaling-draft')"))
+        assert draft["algorithm"]["platform"] == "http://127.0.0.1:9/openeo", row.name
+        assert draft["parameters"] == {"temporal_extent": ["2023-06-01", "2023-07-01"]}, row.name
+    # the browser tells of each refusal, and of the service that was gone
+    browser.problems[:] = [line for line in browser.problems if "Failed to load resource" not in line]

@@ -1,0 +1,81 @@
+"""Tiles on the map: what the graphics card drew of them, and which one is under the pointer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.service.conftest import UDP, Service
+
+from .conftest import Browser
+
+# colours of the map, at places in degrees
+COLOURS = """places => new Promise(resolve => {
+  const map = document.querySelector('.map').map;
+  map.once('render', () => {
+    const gl = map.getCanvas().getContext('webgl2'), ratio = map.getPixelRatio(), found = [];
+    for (const place of places) {
+      const at = map.project(place), data = new Uint8Array(4);
+      gl.readPixels(at.x * ratio, gl.drawingBufferHeight - at.y * ratio, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, data);
+      found.push([...data.slice(0, 3)]);
+    }
+    resolve(found);
+  });
+  map.triggerRepaint();
+})"""
+
+
+def ring(*places: tuple[float, float]) -> list[list[float]]:
+    return [[11 + x / 100, 46 + y / 100] for x, y in (*places, places[0])]
+
+
+# Tiles of all kinds: a square, an arrow (four corners, not convex), an L, two parts, none.
+OUTLINES = [
+    [ring((0, 0), (2, 0), (2, 2), (0, 2))],
+    [ring((3, 0), (5, 0), (4, 0.5), (4, 2))],
+    [ring((6, 0), (8, 0), (8, 1), (7, 1), (7, 2), (6, 2))],
+    [ring((9, 0), (10, 0), (10, 2), (9, 2)), ring((11, 0), (12, 0), (12, 2), (11, 2))],
+    None,
+]
+INSIDE = [(1.0, 1.0), (3.8, 0.3), (6.5, 1.5), (11.5, 1.0)]
+OUTSIDE = [(4.4, 0.7), (7.5, 1.5), (10.5, 1.0), (2.5, 1.0)]
+
+
+def test_tiles_of_any_shape_are_drawn_in_their_colour_and_found_by_a_click(browser: Browser, service: Service) -> None:
+    config = {
+        "run": "shapes",
+        "algorithm": {"source": str(UDP), "parameters": {"temporal_extent": ["2023-06-01", "2023-07-01"]}},
+        "area": {"aoi": [11.3, 46.46, 11.32, 46.48], "grid": "utm-1km"},
+        "backend": {"kind": "openeo", "url": service.settings["platforms"][0]["endpoint"]},
+    }
+    run = service.call("POST", "/v1/runs", json={"title": "shapes", "config": config}).json()["id"]
+    page = browser.page
+    names = [f"tile-{number}" for number in range(len(OUTLINES))]
+    states = [[0, "finished"], [1, "queued"], [2, "running"], [3, "canceled"]]
+    content = {"version": 0, "tiles": names, "outlines": OUTLINES, "states": states}
+    page.route(f"**/v1/runs/{run}/tiles", lambda route: route.fulfill(json=content))
+    page.route(f"**/v1/runs/{run}/tiles/tile-*", lambda route: route.fulfill(status=404, json={"message": "none"}))
+    page.goto(f"{service.url}/#/runs/{run}")
+    page.locator(".map[data-ready=yes]").wait_for()
+    page.wait_for_function("() => document.querySelector('.map').tiles.corners > 0")
+    inside, outside = ([[11 + x / 100, 46 + y / 100] for x, y in places] for places in (INSIDE, OUTSIDE))
+    found = page.evaluate(COLOURS, inside + outside)
+    land = found[-1]
+    assert found[4:] == [land] * 4
+    expected = [(0x2E, 0x9E, 0x5B), (0xE0, 0x8A, 0x00), (0xE3, 0xC5, 0x00), (0x5F, 0x6B, 0x76)]
+    for shown, colour in zip(found[:4], expected, strict=True):
+        mixed = [0.55 * one + 0.45 * below for one, below in zip(colour, land, strict=True)]
+        assert all(abs(one - other) < 4 for one, other in zip(shown, mixed, strict=True)), (shown, mixed)
+    for place, name in zip(inside, names, strict=False):
+        _click(page, place)
+        page.wait_for_function("name => document.querySelector('input[list=tile-names]').value === name", arg=name)
+    _click(page, outside[0])  # beside every tile: the last one stays chosen
+    assert page.locator("input[list=tile-names]").input_value() == names[3]
+    browser.picture("shapes")
+    browser.problems[:] = [line for line in browser.problems if "404" not in line]
+
+
+def _click(page: Any, place: list[float]) -> None:
+    at = page.evaluate(
+        "place => { const at = document.querySelector('.map').map.project(place); return [at.x, at.y]; }", place
+    )
+    page.locator(".map canvas").click(position={"x": at[0], "y": at[1]})
