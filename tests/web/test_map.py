@@ -35,6 +35,7 @@ OUTLINES = [
     [ring((6, 0), (8, 0), (8, 1), (7, 1), (7, 2), (6, 2))],
     [ring((9, 0), (10, 0), (10, 2), (9, 2)), ring((11, 0), (12, 0), (12, 2), (11, 2))],
     None,
+    [ring((13, 0), (15, 0), (15, 2), (13, 2))],
 ]
 INSIDE = [(1.0, 1.0), (3.8, 0.3), (6.5, 1.5), (11.5, 1.0)]
 OUTSIDE = [(4.4, 0.7), (7.5, 1.5), (10.5, 1.0), (2.5, 1.0)]
@@ -50,7 +51,7 @@ def test_tiles_of_any_shape_are_drawn_in_their_colour_and_found_by_a_click(brows
     run = service.call("POST", "/v1/runs", json={"title": "shapes", "config": config}).json()["id"]
     page = browser.page
     names = [f"tile-{number}" for number in range(len(OUTLINES))]
-    states = [[0, "finished"], [1, "queued"], [2, "running"], [3, "canceled"]]
+    states = [[0, "finished"], [1, "queued"], [2, "running"], [3, "canceled"], [5, "failed"]]
     content = {"version": 0, "tiles": names, "outlines": OUTLINES, "states": states}
     page.route(f"**/v1/runs/{run}/tiles", lambda route: route.fulfill(json=content))
     page.route(f"**/v1/runs/{run}/tiles/tile-*", lambda route: route.fulfill(status=404, json={"message": "none"}))
@@ -61,10 +62,12 @@ def test_tiles_of_any_shape_are_drawn_in_their_colour_and_found_by_a_click(brows
     found = page.evaluate(COLOURS, inside + outside)
     land = found[-1]
     assert found[4:] == [land] * 4
-    expected = [(0x2E, 0x9E, 0x5B), (0xE0, 0x8A, 0x00), (0xE3, 0xC5, 0x00), (0x5F, 0x6B, 0x76)]
+    expected = [(0x2E, 0x9E, 0x49), (0xFF, 0x99, 0x00), (0xFF, 0xD9, 0x1A), (0x8A, 0x8F, 0x98)]
     for shown, colour in zip(found[:4], expected, strict=True):
         mixed = [0.55 * one + 0.45 * below for one, below in zip(colour, land, strict=True)]
         assert all(abs(one - other) < 4 for one, other in zip(shown, mixed, strict=True)), (shown, mixed)
+    hatched = page.evaluate(COLOURS, [[11.135 + step / 4000, 46.01] for step in range(40)])
+    assert len({tuple(one) for one in hatched}) == 2  # told apart without colours
     for place, name in zip(inside, names, strict=False):
         _click(page, place)
         page.wait_for_function("name => document.querySelector('input[list=tile-names]').value === name", arg=name)

@@ -2,13 +2,14 @@
 // 100,000 tiles are one draw call and a change of states is one upload; the map's own layers take seconds for that.
 import earcut from "../vendor/earcut.js";
 
+// Those of APEx, which the report has, too.
 export const COLOURS = {
-  created: "#9aa5b1",
-  queued: "#e08a00",
-  running: "#e3c500",
-  finished: "#2e9e5b",
-  canceled: "#5f6b76",
-  failed: "#d03a3a",
+  created: "#2b6fdb",
+  queued: "#ff9900",
+  running: "#ffd91a",
+  finished: "#2e9e49",
+  canceled: "#8a8f98",
+  failed: "#d62728",
 };
 const NAMES = Object.keys(COLOURS);
 export const FILL = 0.55;
@@ -40,6 +41,7 @@ uniform vec3 u_colours[${NAMES.length}];
 uniform float u_fill;
 uniform float u_line;
 uniform float u_ratio;
+uniform vec3 u_ink;
 in vec3 v_sides;
 flat in uint v_state;
 flat in uint v_chosen;
@@ -53,7 +55,7 @@ void main() {
   vec4 inside = vec4(u_colours[v_state], u_fill);
   if (v_state == ${NAMES.indexOf("failed")}u && mod(gl_FragCoord.x + gl_FragCoord.y, 8.0 * u_ratio) < 2.0 * u_ratio)
     inside = vec4(0.47, 0.0, 0.0, max(u_fill, 0.6) * 1.5);
-  vec4 mixed = mix(inside, vec4(v_chosen == 1u ? vec3(0.04, 0.36, 0.68) : vec3(0.2, 0.25, 0.31), 1.0), line);
+  vec4 mixed = mix(inside, vec4(v_chosen == 1u ? u_ink : vec3(0.2, 0.25, 0.31), 1.0), line);
   colour = vec4(mixed.rgb * mixed.a, mixed.a);
 }`;
 
@@ -218,7 +220,7 @@ export class Tiles {
     gl.linkProgram(program);
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
     this.program = program;
-    this.uniforms = Object.fromEntries(["matrix", "states", "chosen", "colours", "fill", "line", "ratio"].map((name) => [name, gl.getUniformLocation(program, `u_${name}`)]));
+    this.uniforms = Object.fromEntries(["matrix", "states", "chosen", "colours", "fill", "line", "ratio", "ink"].map((name) => [name, gl.getUniformLocation(program, `u_${name}`)]));
     this.array = gl.createVertexArray();
     this.corner = gl.createBuffer();
     this.texture = gl.createTexture();
@@ -266,6 +268,7 @@ export class Tiles {
     gl.uniform1ui(this.uniforms.chosen, this.chosen ?? 0xffffffff);
     gl.uniform1f(this.uniforms.fill, this.fill);
     gl.uniform1f(this.uniforms.line, Math.max(0, Math.min(1, (size - 3) / 6)));
+    gl.uniform3fv(this.uniforms.ink, Array(3).fill(matchMedia("(prefers-color-scheme: dark)").matches ? 1 : 0.07));
     gl.uniform1f(this.uniforms.ratio, this.map.getPixelRatio());
     gl.uniform3fv(this.uniforms.colours, NAMES.flatMap((name) => [1, 3, 5].map((at) => Number.parseInt(COLOURS[name].slice(at, at + 2), 16) / 255)));
     for (let copy = Math.ceil((seen.getWest() - east) / 360); copy <= (seen.getEast() - west) / 360; copy++) {
