@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -10,11 +9,12 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from upscaling.util.files import digest
+from upscaling.util.locks import exclusive
 from upscaling.util.process import start_of
 
 __all__ = ["AccountSlots"]
@@ -140,22 +140,15 @@ class AccountSlots:
     @contextmanager
     def _locked(self) -> Iterator[bool]:
         """Hold the folder's lock; yield False where it cannot be written: slots are then those of this run alone."""
-        if not self._usable:
-            yield False
-            return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            self._usable = False
-            log.warning("%s; other runs on this account are not counted", error)
-            yield False
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield True
-        finally:
-            os.close(descriptor)
+        with ExitStack() as stack:
+            try:
+                if self._usable:
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(exclusive(self._folder / ".lock"))
+            except OSError as error:
+                self._usable = False
+                log.warning("%s; other runs on this account are not counted", error)
+            yield self._usable
 
 
 def _file(job: str) -> str:
