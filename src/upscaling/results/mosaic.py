@@ -19,61 +19,15 @@ from upscaling.results.mosaic_tiles import (
     tile_kind,
     warped_part,
 )
-from upscaling.results.parts import Part, read_parts
+from upscaling.results.parts import Part
 from upscaling.results.projection import metres_per_unit
 from upscaling.util.files import written_whole
 
-__all__ = ["mosaic_parts", "write_mosaic"]
+__all__ = ["mosaic_parts"]
 
 LONLAT = "EPSG:4326"
 # Tiles end so much inside their outer pixels, in pixels.
 EDGE = 1e-3
-
-
-def write_mosaic(
-    collection: Path,
-    target: Path,
-    *,
-    asset: str,
-    step: str = "",
-    crs: str | None = None,
-    resolution: float | None = None,
-    owners: Mapping[str, str] | None = None,
-) -> Path:
-    """Write a GDAL raster tile index (GTI, GDAL 3.9 or later) over one asset of all items.
-
-    It is one GeoPackage with relative paths, so a run's folder can be moved; QGIS, gdal and rasterio open it as a
-    raster. Tiles in the mosaic's CRS are shown to the bit, others are reprojected on the fly, nearest neighbour.
-
-    Parameters
-    ----------
-    collection
-        A ``collection.json`` with relative links.
-    target
-        Must end in ``.gti.gpkg``; that is how GDAL knows it.
-    step
-        Which time step (or row of parameters), where tiles have several: what item ids have after the tile's.
-    crs
-        Of the mosaic. The tiles' own by default; EPSG:4326 where they have several.
-    resolution
-        Pixel size in units of ``crs``; the finest of the tiles by default.
-    owners
-        Tile → WKT, in the tile's CRS, of the part that is its own where tiles of two zones overlap. There each tile's
-        own part lies on top; what is left of a tile lies below, so that no seam of empty pixels is left between two
-        lattices.
-
-    Raises
-    ------
-    UpscalingError
-        No item (of that step) has the asset, or ``target`` has another ending.
-    """
-    parts, _, _ = read_parts(collection, asset)
-    steps = sorted({part.step for part in parts} - {""})
-    parts = [part for part in parts if part.step == step]
-    if not parts:
-        known = f" for step {step!r}; there are steps {', '.join(steps)}" if steps else ""
-        raise UpscalingError(f"no item of {collection} has a raster asset {asset}{known}")
-    return mosaic_parts(parts, target, crs=crs, resolution=resolution, owners=owners)
 
 
 def mosaic_parts(
@@ -85,13 +39,31 @@ def mosaic_parts(
     resampling: str = "nearest",
     owners: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the mosaic of these rasters; see `write_mosaic`.
+    """Write a GDAL raster tile index (GTI, GDAL 3.9 or later) over rasters.
+
+    It is one GeoPackage with relative paths, so a run's folder can be moved; QGIS, gdal and rasterio open it as a
+    raster. Tiles in the mosaic's CRS are shown to the bit, others are reprojected on the fly.
 
     Parameters
     ----------
+    target
+        Must end in ``.gti.gpkg``; that is how GDAL knows it.
+    crs
+        Of the mosaic. The tiles' own by default; EPSG:4326 where they have several.
+    resolution
+        Pixel size in units of ``crs``; the finest of the tiles by default.
     resampling
         For tiles in another CRS than the mosaic's, or of another resolution: a name that GDAL knows. Nearest neighbour
         in any case for 64-bit integers, and for tiles that say by a mask, or not at all, what is valid.
+    owners
+        Tile → WKT, in the tile's CRS, of the part that is its own where tiles of two zones overlap. There each tile's
+        own part lies on top; what is left of a tile lies below, so that no seam of empty pixels is left between two
+        lattices.
+
+    Raises
+    ------
+    UpscalingError
+        ``target`` has another ending, or the tiles have different numbers of bands.
     """
     import pyproj
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import FetchedAsset
-from upscaling.util.file_families import families
+from upscaling.util.file_families import end_of_chain, families
 from upscaling.util.text import plain_text
 
 __all__ = ["Group", "files_together", "is_georeference"]
@@ -80,8 +80,8 @@ def files_together(assets: Sequence[FetchedAsset]) -> list[Group]:
         origin = asset.origin
         if origin not in known or known[origin] is not asset:
             groups.append(Group(asset))
-        elif _owner(origin, owners) == origin:
-            own = {other for other in known if other != origin and _owner(other, owners) == origin}
+        elif end_of_chain(origin, owners) == origin:
+            own = {other for other in known if other != origin and end_of_chain(other, owners) == origin}
             for one in (origin, *own):
                 own |= copied.get(one, set()) - {origin}
             groups.append(_group(asset, [known[name] for name in sorted(own)]))
@@ -95,14 +95,6 @@ def _group(main: FetchedAsset, parts: list[FetchedAsset]) -> Group:
     folders = [posixpath.dirname(asset.origin) for asset in (main, *parts)]
     root = posixpath.dirname(folder) if folder else posixpath.commonpath(folders)
     return Group(main, tuple(parts), root, posixpath.basename(folder))
-
-
-def _owner(origin: str, owners: dict[str, str]) -> str:
-    seen = {origin}
-    while origin in owners and owners[origin] not in seen:
-        origin = owners[origin]
-        seen.add(origin)
-    return origin
 
 
 def _product_folder(origin: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from upscaling.model import Bounds
 from upscaling.results.remote_assets import gdal_path
 
-__all__ = ["Part", "Rasters", "read_parts", "read_rasters"]
+__all__ = ["Part", "Rasters", "read_rasters"]
 
 _FIELDS = ("nodata", "proj:code", "proj:wkt2", "proj:bbox", "proj:transform", "upscaling:tile")
 
@@ -98,12 +98,6 @@ def read_rasters(collection: Path) -> Rasters:
             part = Part(item["id"], tile, path, crs, bounds, transform[0], resolution_y=-transform[4], bands=bands)
             found.parts.setdefault(key, []).append(part)
     return found
-
-
-def read_parts(collection: Path, asset: str) -> tuple[list[Part], list[dict[str, Any] | None], list[str]]:
-    """Return the rasters of one asset, and the outlines (GeoJSON) and ids of all items, with or without it."""
-    found = read_rasters(collection)
-    return found.parts.get(asset, []), found.outlines, found.names
 
 
 def _is_raster(asset: dict[str, Any]) -> bool:

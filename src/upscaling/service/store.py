@@ -236,11 +236,6 @@ class Store:
         with self.session() as session:
             session.add(AuditEntry(user=user, action=action, task=task, detail=detail[:2000]))
 
-    def audit(self, limit: int = 1000) -> list[AuditEntry]:
-        """Return the newest lines of the audit log."""
-        with self.session() as session:
-            return list(session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)))
-
 
 def _for_many_threads(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()

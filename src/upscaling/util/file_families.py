@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["families"]
+__all__ = ["end_of_chain", "families"]
 
 # Endings that are put behind the whole name of a file: "a.tif.msk".
 _APPENDED = (".aux.xml", ".msk", ".ovr", ".xml", ".hdr", ".vat.dbf", ".vat.cpg", ".vat.dbf.xml")
@@ -38,10 +38,10 @@ def families(names: Iterable[str]) -> dict[str, str]:
         main = _main_of(lower, known)
         if main is not None:
             found[name] = known[main]
-    return {name: _first(name, found) for name in found}
+    return {name: end_of_chain(name, found) for name in found}
 
 
-def _first(name: str, found: Mapping[str, str]) -> str:
+def end_of_chain(name: str, found: Mapping[str, str]) -> str:
     """Return the main file at the end of a chain ("a.tif.msk.ovr" belongs to the mask, the mask to the image)."""
     seen = {name}
     while name in found and found[name] not in seen:

@@ -11,6 +11,8 @@ import rasterio
 from rasterio import Affine
 
 from upscaling.model import Bounds, FetchedAsset, Outcome, Tile
+from upscaling.results.mosaic import mosaic_parts
+from upscaling.results.parts import read_rasters
 
 RUN = "bolzano"
 TEMPORAL = ("2022-06-01", "2022-07-01")
@@ -85,3 +87,10 @@ def outcome_of(*assets: FetchedAsset) -> Outcome:
     }
     inputs = ("https://user:secret@stac.example/items/a?sig=secret", "/home/someone/secret.json")
     return Outcome(assets, job, inputs, {"openeo-processes-dask": "2026.9.1"})
+
+
+def write_mosaic(collection: Path, target: Path, *, asset: str, step: str = "", **options: Any) -> Path:
+    """Write the mosaic of one asset and time step of a collection."""
+    return mosaic_parts(
+        [part for part in read_rasters(collection).parts[asset] if part.step == step], target, **options
+    )

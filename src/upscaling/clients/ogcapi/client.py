@@ -85,12 +85,6 @@ class OgcApiClient(Server):
         """Return the landing page."""
         return self._object(self.base)
 
-    def conformance(self) -> set[str]:
-        """Return the conformance classes that the server claims; nothing where it has no such page."""
-        answer = self._optional(f"{self.base}/conformance")
-        classes = answer.get("conformsTo") if isinstance(answer, dict) else None
-        return set(map(str, classes)) if isinstance(classes, list) else set()
-
     def processes(self) -> Iterator[dict[str, Any]]:
         """Yield the summaries of all processes, page by page."""
         yield from self.pages(f"{self.base}/processes", "processes")
@@ -230,14 +224,6 @@ class OgcApiClient(Server):
                 if content:
                     return content
         raise PlatformError(f"{url} answered with something that is not JSON", error_class=ErrorClass.TRANSIENT)
-
-    def _optional(self, url: str) -> dict[str, Any] | None:
-        try:
-            return self._object(url)
-        except PlatformError as error:
-            if error.error_class in {ErrorClass.PERMANENT, ErrorClass.OUTPUT} or "404" in str(error):
-                return None
-            raise
 
     def pages(self, url: str, name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the entries of a list that may be paged; the end is where nothing new comes."""
