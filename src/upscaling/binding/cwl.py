@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from upscaling.algorithms.cwl.types import MisfitError, conform, describe, members
@@ -20,9 +20,9 @@ from upscaling.binding.base import (
 )
 from upscaling.binding.forms import FORMS, Box, number_text
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Bounds, Coordinates, Parameter, Tile
+from upscaling.model import Bounds, Coordinates, Parameter, Tile
 
-__all__ = ["CwlBinder", "bind_package", "space_choice", "time_choices_of"]
+__all__ = ["CwlBinder", "space_choice", "time_choices_of"]
 
 _TYPE, _NAME = "its type", "its name and type"
 
@@ -104,20 +104,6 @@ class CwlBinder(Binder):
                     f"is {value}, but the tile is in {tile.crs}: leave it out", key=f"algorithm.parameters.{name}"
                 )
         return False
-
-
-def bind_package(
-    algorithm: Algorithm, tile: Tile | None, parameters: Mapping[str, Any], bind: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Return the job order of one tile, or of a job without an area (None).
-
-    Raises
-    ------
-    ConfigError
-        As ``CwlBinder``.
-    """
-    binder = CwlBinder(algorithm, parameters, bind or {}, space=tile is not None)
-    return binder.arguments(Coordinates(tile))
 
 
 def space_choice(parameter: Parameter) -> Choice | None:

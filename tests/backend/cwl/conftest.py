@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.binding.cwl_helpers import bind_package
 
 from upscaling.algorithms.cwl import pin_package
 from upscaling.backends.cwl.backend import CwlBackend
-from upscaling.binding.cwl import bind_package
 from upscaling.jobs.receipts import open_receipt
 from upscaling.model import Bounds, Outcome, Tile, TileJob
 from upscaling.util.files import digest

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.algorithms.test_cwl import LONLAT, UTM
-from upscaling.binding.cwl import bind_package
+from tests.unit.binding.cwl_helpers import bind_package
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Bounds, Parameter, Tile
 

@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["REMOTE_SCHEMES", "MisfitError", "conform", "describe", "is_optional", "members", "plain_type", "short_name"]
 
-NUMBERS = {"int", "long", "float", "double"}
 REMOTE_SCHEMES = {"http", "https", "ftp", "s3", "gs"}
 
 
