@@ -18,6 +18,8 @@ from upscaling.errors import ConfigError, UpscalingError, refused_by_machine
 from upscaling.util.text import redact
 
 if TYPE_CHECKING:
+    from typer.models import CommandInfo, TyperInfo
+
     from upscaling.config import Config
 
 __all__ = ["app", "main"]
@@ -25,7 +27,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Take an Earth-observation algorithm from one small area to a country, a continent or ten years.",
 )
 
 _loaded: list[Config] = []  # the configuration of this call, for messages
@@ -47,6 +48,46 @@ ConfigFile = Annotated[
 Results = Annotated[
     Path | None, typer.Option(help="Folder that holds the runs; `pathvars.results`, else results.", show_default=False)
 ]
+
+
+# `upscaling --help`: the commands in the order in which they are needed
+_PANELS = {
+    "Begin": ("demo", "describe", "grids", "tiles", "init", "requirements"),
+    "Run": ("plan", "check", "estimate", "run", "status", "logs", "retry", "cancel", "clean"),
+    "Results": ("view", "report", "validate", "publish"),
+    "Servers": ("serve", "local-backend"),
+    "Parts of a run, and development": ("pull", "run-tile", "collect", "cwl", "config-files"),
+}
+
+
+def _into_panels() -> None:
+    panels = {name: panel for panel, names in _PANELS.items() for name in names}
+    entries: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
+    for entry in entries:
+        entry.rich_help_panel = panels.get(_name_of(entry))
+    order = [*panels, ""]
+    app.registered_commands.sort(key=lambda entry: order.index(_name_of(entry) if _name_of(entry) in panels else ""))
+
+
+def _name_of(entry: CommandInfo | TyperInfo) -> str:
+    return str(entry.name or getattr(entry.callback, "__name__", ""))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from upscaling import __version__
+
+        typer.echo(f"eo-upscaling {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take an Earth-observation algorithm from one small area to a country, a continent or ten years."""
 
 
 def main() -> None:
@@ -333,6 +374,7 @@ add_run_commands(app)
 add_commands(app, _load)
 add_estimate_commands(app, _load)
 app.command()(serve)
+_into_panels()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from upscaling.errors import ConfigError
+from upscaling.errors import ConfigError, UpscalingError
+from upscaling.util.extras import absent
 
 __all__ = ["serve"]
 
@@ -34,7 +35,7 @@ def serve(
         from upscaling.service.app import make_app
         from upscaling.service.settings import load_settings
     except ModuleNotFoundError as error:
-        raise ConfigError(f"the service needs the package {error.name}: pip install 'eo-upscaling[web]'") from None
+        raise UpscalingError(f"the service {absent(error.name, 'web')}") from None
 
     with ExitStack() as stack:
         given: dict[str, Any] = {"folder": folder}

@@ -120,6 +120,7 @@ def embedded_backend(folder: Path, *, user: str, password: str, slots: int = 2) 
     """
     from upscaling.demo.data import make_demo_data
 
+    require_local()
     folder.mkdir(parents=True, exist_ok=True)
     data = make_demo_data(folder / "data")
     with socket.socket() as probe:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError
 from upscaling.grids.family import Family
+from upscaling.util.extras import absent
 
 if TYPE_CHECKING:
     from upscaling.grids.base import Grid
@@ -63,9 +64,7 @@ def _made(make: Callable[..., Grid], name: str, options: dict[str, Any]) -> Grid
     try:
         return make(name, **options)
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"grid {name} needs the package {error.name}: pip install 'eo-upscaling[grids]'", key="area.grid"
-        ) from None
+        raise ConfigError(f"grid {name} {absent(error.name, 'grids')}", key="area.grid") from None
 
 
 def list_grids() -> list[Family]:

@@ -11,12 +11,11 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.util.extras import OPENEO_DRIVER
+from upscaling.util.extras import OPENEO_DRIVER, require_local
 from upscaling.util.locks import exclusive
 from upscaling.util.upstream import Patch
 
@@ -89,9 +88,7 @@ def serve(
     UpscalingError
         The extra ``[local]`` is not installed.
     """
-    for package in ("openeo_driver", "openeo_processes_dask", "waitress"):
-        if find_spec(package) is None:
-            raise UpscalingError(f"needs {package}: install the extra, pip install 'eo-upscaling[local]'")
+    require_local()
     if not users or not all(name and word and ":" not in name for name, word in users.items()):
         raise ConfigError("needs at least one user with a password; a user's name has no colon")
     if slots < 1:

@@ -16,6 +16,7 @@ from upscaling.errors import UpscalingError
 from upscaling.util import extras
 from upscaling.util.project import project_path
 
+VENDOR = "src/upscaling/service/page/vendor"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -23,34 +24,68 @@ def _locked(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", (ROOT / name).read_text(), re.MULTILINE))
 
 
-def test_the_wheel_carries_the_workflow(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in tracked.splitlines():
-        if name.split("/")[0] in {"src", "workflow", "cwl", "config"} or "/" not in name:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of what git tracks, and of the page's libraries if they are there."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    vendor = [str(path.relative_to(ROOT)) for path in (ROOT / VENDOR).rglob("*") if path.is_file()]
+    for name in [*_tracked(), *vendor]:
+        if (name.split("/")[0] in {"src", "workflow", "cwl", "config"} or "/" not in name) and (ROOT / name).is_file():
             copy = source / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.symlink_to(ROOT / name) if (ROOT / name).is_file() else None
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(tmp_path),
-    ]
+            copy.symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
     subprocess.run([*command, str(source)], check=True, timeout=300)
-    (wheel,) = tmp_path.glob("*.whl")
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def _tracked() -> list[str]:
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_the_wheel_carries_workflow_and_page(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    carried = [
-        line for line in tracked.splitlines() if line.split("/")[0] in {"Snakefile", "workflow", "cwl", "config"}
-    ]
+    carried = [name for name in _tracked() if name.split("/")[0] in {"Snakefile", "workflow", "cwl", "config"}]
     assert {f"upscaling/project/{name}" for name in carried if "/." not in name} <= names
-    assert "upscaling/backends/cwl/engines/podman" in names
+    page = [name.removeprefix("src/") for name in _tracked() if name.startswith("src/upscaling/service/page/")]
+    assert page
+    assert {*page, "upscaling/backends/cwl/engines/podman", "upscaling/py.typed"} <= names
+    if (ROOT / VENDOR / "LICENCES.txt").is_file():
+        assert {"upscaling/service/page/vendor/LICENCES.txt", "upscaling/service/page/vendor/maplibre-gl.mjs"} <= names
     assert not [name for name in names if "test" in name.lower() or name.endswith(".pyc")]
+
+
+@pytest.mark.slow
+def test_what_the_wheel_installs_makes_and_plans_a_project_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    installed, work = tmp_path / "installed", tmp_path / "work"
+    work.mkdir()
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(installed)]
+    subprocess.run([*install, str(wheel)], check=True, timeout=300)
+    # nothing of the checkout's environment but the libraries; the folder comes before the editable install
+    bare = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(installed)}
+
+    def upscaling(*words: str, where: Path = work) -> str:
+        command = [sys.executable, "-m", "upscaling", *words]
+        done = subprocess.run(command, cwd=where, env=bare, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    carried = installed / "upscaling" / "project"
+    (work / "scene.tif").write_text("only its hash is in the plan")
+    period, nowhere = "2023-06-01/2023-09-01", "http://127.0.0.1:9"
+    for name, words in {
+        "valley": ["config/demo/ndvi_composite.json", "--platform", nowhere, "--time", period],
+        "package": ["cwl/ndvi.cwl", "--container", "none", "--parameter", "scene=scene.tif"],
+    }.items():
+        options = ["--area", "11.30,46.45,11.33,46.48", "--grid", "utm-2km", *words[1:]]
+        upscaling("init", name, "--algorithm", str(carried / words[0]), *options)
+        shown = upscaling("run", "config.yaml", "--dry-run", where=work / name)
+        assert str(carried / "Snakefile") in shown
+        assert str(carried / "workflow/profiles/local") in shown
+        assert "plan: " in shown
 
 
 def test_the_checkout_is_found_by_an_editable_install() -> None:
@@ -75,3 +110,7 @@ def test_what_is_not_installed_is_said_with_the_command_that_installs_it() -> No
     extras.require("json", "local")
     with pytest.raises(UpscalingError, match=r"pip install 'eo-upscaling\[cwl\]' \(no_such_module is missing\)"):
         extras.require("no_such_module", "cwl")
+    with pytest.raises(
+        UpscalingError, match=rf"eo-upscaling\[local\]'; pip install --no-deps '{extras.OPENEO_DRIVER}'"
+    ):
+        extras.require("no_such_module", "local")
