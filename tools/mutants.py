@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -166,7 +166,7 @@ def copies(number: int) -> Iterator[Queue[Path]]:
         yield free
 
 
-def passes(place: Path, tests: list[str], timeout: float) -> bool:
+def passes(place: Path, tests: Sequence[str], timeout: float) -> bool:
     """Return whether the tests of a copy pass in time."""
     shared = os.environ.get("UPSCALING_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
     environment = {**os.environ, "PYTHONPATH": f"{place}/src"}
@@ -184,14 +184,16 @@ def passes(place: Path, tests: list[str], timeout: float) -> bool:
     return done.returncode == 0
 
 
-def attempt(change: tuple[str, int], free: Queue[Path], timeouts: dict[str, float]) -> tuple[str, str | None]:
+def attempt(
+    change: tuple[str, int], free: Queue[Path], timeouts: Mapping[tuple[str, ...], float]
+) -> tuple[str, str | None]:
     """Make one change in a copy and run the module's tests; return the module, and what the change is if none fails."""
     module, number = change
     text, what = changed(_text(module), number)
     place = free.get()
     try:
         with _written(place / "src" / "upscaling" / module, text):
-            return module, what if passes(place, CORE[module], timeouts[module]) else None
+            return module, what if passes(place, CORE[module], timeouts[tuple(CORE[module])]) else None
     finally:
         free.put(place)
 
@@ -220,7 +222,8 @@ def main() -> int:
     drawn = sample(options.modules or CORE, options.most, options.seed)
     tried, noticed = Counter(module for module, _ in drawn), Counter[str]()
     with copies(options.processes) as free, ThreadPoolExecutor(options.processes) as pool:
-        timeouts = dict(pool.map(lambda module: (module, _unchanged(module, free)), tried))
+        suites = sorted({tuple(CORE[module]) for module in tried})
+        timeouts = dict(zip(suites, pool.map(lambda suite: _unchanged(suite, free), suites), strict=True))
         for module, survivor in pool.map(lambda change: attempt(change, free, timeouts), drawn):
             noticed[module] += survivor is None
             if survivor:
@@ -232,12 +235,12 @@ def main() -> int:
     return share < LEAST
 
 
-def _unchanged(module: str, free: Queue[Path]) -> float:
-    """Return how long the tests of a module may take; they pass as it is."""
+def _unchanged(tests: Sequence[str], free: Queue[Path]) -> float:
+    """Return how many seconds tests may take; they pass without a change."""
     place, began = free.get(), time.monotonic()
     try:
-        if not passes(place, CORE[module], 900):
-            raise SystemExit(f"{module}: its tests fail without any change")
+        if not passes(place, tests, 900):
+            raise SystemExit(f"without any change fails: {', '.join(tests)}")
     finally:
         free.put(place)
     return 60 + 5 * (time.monotonic() - began)

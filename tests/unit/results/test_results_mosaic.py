@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 from rasterio.warp import transform as warp_points
 from rio_cogeo.cogeo import cog_validate
 
 from tests.unit.results.results_helpers import TILES, cut, ndvi, write_mosaic, write_raster
 from upscaling.errors import UpscalingError
+from upscaling.model import Bounds
 from upscaling.results.bands import say_of_bands
+from upscaling.results.mosaic import mosaic_parts
 from upscaling.results.mosaic_cog import write_mosaic_cog
+from upscaling.results.parts import Part
 from upscaling.results.quicklook import write_quicklook
 
 # a quicklook is a picture: it has no place
@@ -156,6 +161,26 @@ def test_the_staged_file_goes_when_the_disk_is_full_all_the_same(
         write_mosaic_cog(mosaic, tmp_path / "whole.tif")
     assert any(name.endswith(".staged.tif") for name in seen)
     assert not list(tmp_path.glob("*whole*")) and not list(tmp_path.glob(".whole*"))
+
+
+def as_vrt(path: Path) -> str:
+    with MemoryFile(ext=".vrt") as memory:
+        copy(path, memory.name, driver="VRT")
+        return memory.read().decode()
+
+
+def test_the_lowest_64_bit_integer_is_no_data_in_the_cog_too(tmp_path: Path) -> None:
+    lowest = -(1 << 63)  # rasterio writes it as -9, GDAL as it is
+    values = np.array([[lowest, lowest + 1], [-9, 7]])
+    plain = write_raster(tmp_path / "plain.tif", values, 0, 20)
+    view = tmp_path / "view.vrt"
+    view.write_text(as_vrt(plain).replace("<ColorInterp", f"<NoDataValue>{lowest}</NoDataValue><ColorInterp"))
+    copy(view, tmp_path / "tile.tif", driver="GTiff")
+    part = Part("t", "t", tmp_path / "tile.tif", "EPSG:32632", Bounds(0, 0, 20, 20), 10, bands=(("int64", lowest),))
+    cog = write_mosaic_cog(mosaic_parts([part], tmp_path / "data.gti.gpkg"), tmp_path / "whole.tif")
+    assert f"<NoDataValue>{lowest}</NoDataValue>" in as_vrt(cog)
+    with rasterio.open(cog) as dataset:
+        assert (dataset.read(1) == values).all() and (dataset.read_masks(1) == [[0, 255], [255, 255]]).all()
 
 
 def test_refused(real: Path, tmp_path: Path) -> None:
