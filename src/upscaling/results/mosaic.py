@@ -54,7 +54,8 @@ def mosaic_parts(
         Pixel size in units of ``crs``; the finest of the tiles by default.
     resampling
         For tiles in another CRS than the mosaic's, or of another resolution: a name that GDAL knows. Nearest neighbour
-        in any case for 64-bit integers, and for tiles that say by a mask, or not at all, what is valid.
+        in any case for 64-bit integers, complex numbers and large nodata values of 32-bit integers, and for tiles that
+        say by a mask, or not at all, what is valid.
     owners
         Tile → WKT, in the tile's CRS, of the part that is its own where tiles of two zones overlap. There each tile's
         own part lies on top; what is left of a tile lies below, so that no seam of empty pixels is left between two

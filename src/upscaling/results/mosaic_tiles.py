@@ -47,8 +47,8 @@ class TileKind:
     wide
         Whether values are 64-bit integers, which GDAL's tile index and its warper take through floating point.
     blurred
-        Whether GDAL's tile index would take values near the nodata value for it: it compares them as 32-bit
-        floating-point numbers, and calls those equal that are nearly so.
+        Whether GDAL's tile index would take values near the nodata value for it, as it compares 32-bit integers as
+        floating-point numbers and calls those equal that are nearly so; or does not compare them, as complex numbers.
     """
 
     count: int
@@ -103,7 +103,8 @@ def tile_kind(parts: Sequence[Part]) -> TileKind:
     mixed = not one_type or len(values) > 1
     if not one_type:
         one_type = str(np.result_type(*(_NUMPY_TYPES.get(dtype, dtype) for dtype in dtypes)))
-    blurred = one_type in BLURRED and any(isinstance(value, float) and abs(value) >= SHARP for value in values)
+    least = 0 if _gdal_type(one_type).startswith("C") else SHARP if one_type in BLURRED else math.inf
+    blurred = any(isinstance(value, float) and abs(value) >= least for value in values)
     return TileKind(count, _gdal_type(one_type), None if mixed else nodata, mixed, alpha, one_type in WIDE, blurred)
 
 

@@ -224,7 +224,10 @@ def differing(case: Case, placed: list[Placed], path: Path) -> int:
         valid[3] = valid[0]
     if case.zones == 1:
         return on_one_lattice(placed, values, valid, profile)
-    return in_zones(placed, values, valid, profile, together=case.dtype in {"int8", "int64", "uint64"})
+    rewritten = {"int8", "int64", "uint64"}
+    if case.nodata == "value":
+        rewritten |= {"complex64", "complex128"} | ({"int32", "uint32"} if nodata_of(case) != 7 else set())
+    return in_zones(placed, values, valid, profile, together=case.dtype in rewritten)
 
 
 def on_one_lattice(placed: list[Placed], values: np.ndarray, valid: np.ndarray, profile: Any) -> int:
