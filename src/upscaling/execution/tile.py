@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ from upscaling.results.kept import is_done, keep_item, restore_item
 from upscaling.util.files import write_json
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from upscaling.backends.base import Backend
 
 __all__ = ["check_run", "describe_outcome", "finish_run", "run_tile"]
@@ -55,6 +59,7 @@ def run_tile(
     config: Any = None,
     plan: Plan | None = None,
     backend: Backend | None = None,
+    checks: Executor | None = None,
 ) -> Path:
     """Run one tile and write its ``item.json``, last of all.
 
@@ -68,6 +73,9 @@ def run_tile(
         The run's configuration, or what Snakemake made of it; what is kept beside the plan if not given.
     plan, backend
         The run's own, from a caller that sees many tiles through; read and made for this tile if not given.
+    checks
+        Threads in which results are checked and described; the caller's own if not given. PROJ opens its database
+        anew in each thread, which costs more than all else of a small tile.
 
     Returns
     -------
@@ -100,8 +108,9 @@ def run_tile(
         if receipt.job_id is None or receipt.state == "failed":
             refuse_withdrawn(job, receipt)
         outcome = Outcome(assets=()) if job.nodata else backend.run(job, receipt)
+        described = partial(describe_outcome, job, outcome, plan.facts, settings.collection)
         try:
-            item = describe_outcome(job, outcome, plan.facts, settings.collection)
+            item = described() if checks is None else checks.submit(copy_context().run, described).result()
         except TileFailedError as error:
             if job.algorithm.kind == "cwl":
                 receipt.advance("failed", error={"class": error.error_class, "message": str(error)})

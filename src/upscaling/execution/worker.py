@@ -24,7 +24,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -60,6 +62,7 @@ _FOR_ALL = (
 )
 _BETWEEN = 1 / 25  # s between two tiles' beginnings: hundreds of slots do not all reach the platform in one moment
 _MOST_AHEAD = 50
+_CHECKS = 4 + (os.cpu_count() or 1)  # threads that check results: more would not be faster
 _STOPS = "the run stops"  # how the words of tiles end that a backend did not begin
 
 
@@ -78,6 +81,8 @@ class Worker:
         self._folder, self._answers = run_folder, answers
         self._turns, self._writes = threading.Lock(), threading.Lock()
         self._next = time.monotonic()
+        self._checks = ThreadPoolExecutor(_CHECKS, "checks")
+        logging.getLogger().addHandler(_LOGS)  # once, however often
         self._config: Config = kept_config(run_folder)
         self._plan: Plan = load_plan(run_folder)
         self._backend: Backend = self._made_backend()
@@ -155,7 +160,7 @@ class Worker:
     def _run_logged(self, tile: str, key: str | None) -> None:
         if tile not in self._plan.tiles:  # asked before a log is named after it
             raise UpscalingError(f"the plan in {self._plan.folder} has no tile {tile!r}")
-        with _logged_to(self._log_of(tile)):
+        with _LOGS.writing(self._log_of(tile)):
             try:
                 run_tile(
                     tile,
@@ -164,6 +169,7 @@ class Worker:
                     config=self._config,
                     plan=self._plan,
                     backend=self._backend,
+                    checks=self._checks,
                 )
             except UpscalingError as refused:
                 # The line says all; halves of characters, which a platform may send, are spelt out.
@@ -222,22 +228,35 @@ def serve(run_folder: Path, orders: IO[str], answers: IO[str]) -> None:
         os._exit(0)
 
 
-@contextmanager
-def _logged_to(path: Path) -> Iterator[None]:
-    """Send what this thread logs, and nothing else, to a tile's log."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    thread = threading.get_ident()
-    handler.addFilter(lambda record: record.thread == thread)
-    root = logging.getLogger()
-    root.addHandler(handler)
-    path.touch()
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        handler.close()
+class _TileLogs(logging.Handler):
+    """Sends what is logged for a tile, in whichever thread, to that tile's own log.
+
+    One handler for all tiles: the root logger asks each of its handlers about each record.
+    """
+
+    _current: ContextVar[logging.FileHandler | None] = ContextVar("log of a tile", default=None)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = self._current.get()
+        if log is not None:
+            log.handle(record)
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[None]:
+        """Send what this context logs to a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace", delay=True)
+        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        path.touch()
+        token = self._current.set(log)
+        try:
+            yield
+        finally:
+            self._current.reset(token)
+            log.close()
+
+
+_LOGS = _TileLogs()
 
 
 if __name__ == "__main__":

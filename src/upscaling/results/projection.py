@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["METRES_PER_DEGREE", "metres_per_unit", "proj_code"]
@@ -14,6 +15,7 @@ def proj_code(crs: str) -> dict[str, Any]:
     return {"proj:code": crs} if crs.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": crs}
 
 
+@lru_cache(256)
 def metres_per_unit(crs: Any) -> float:
     """Return how many metres one unit of a CRS's first axis is; of degrees, about.
 

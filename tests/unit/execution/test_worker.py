@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +79,28 @@ def test_a_good_end_and_two_kinds_of_bad_ones_are_one_line_each(
     assert "the platform says   no" in told  # without the half character, which no file takes
     assert "Traceback" not in told
     assert "Traceback" in (logs / f"{broken}.log").read_text()
+
+
+def test_what_is_logged_while_results_are_checked_in_another_thread_is_in_the_tiles_own_log(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+
+    def check(tile: str) -> None:
+        threads.add(threading.current_thread().name)
+        logging.getLogger("checks").warning("seen %s", tile)
+
+    def run_tile(tile: str, *, checks: Executor, **_: Any) -> None:
+        checks.submit(copy_context().run, check, tile).result()
+
+    monkeypatch.setattr(module, "run_tile", run_tile)
+    worker, tiles = Worker(run_folder, io.StringIO()), tiles_of(run_folder)
+    for tile in tiles:
+        worker.run(tile, None)
+    assert [(run_folder / "logs" / f"{tile}.log").read_text().count("seen") for tile in tiles] == [1, 1, 1, 1]
+    assert tiles[2] in (run_folder / "logs" / f"{tiles[2]}.log").read_text()
+    assert len(threads) == 1, "a thread is kept for the next tile, with what PROJ has read"
+    assert threading.current_thread().name not in threads
 
 
 def test_after_tiles_that_fail_alike_no_more_are_begun(
