@@ -30,6 +30,7 @@ __all__ = ["run_remote"]
 _MOST_CREATES = 5  # creations of one tile's job whose outcome was unknown and that left no job
 _MOST_STARTS = 5  # starts of one job that were not refused and after which it was still `created`
 _MOST_DELETED = 3  # jobs of one tile that the platform deleted before they were started
+_NOT_FOUND = 404
 _RECENT = 86_400.0  # s; platforms keep results for longer
 _LONG_WAIT = 60.0  # s after which a wait is told
 _ENDS = ("finished", "error", "canceled")
@@ -68,6 +69,7 @@ class _Life:
     patience: Patience
     seen_at_work: bool = False  # whether the job was seen before its end
     deleted: int = 0  # jobs that the platform deleted before they were started
+    fresh: bool = False  # whether the job was created a moment ago, and no start was sent: it need not be asked about
     last_refusal: str = ""  # what the platform said of the last start that it may have taken all the same
 
     def run(self) -> Outcome:
@@ -87,6 +89,7 @@ class _Life:
             if receipt.job_id is None:
                 job_id, adopted = self._obtain()
                 receipt.advance("created", job_id=job_id, adopted=adopted)
+                self.fresh = self.platform.creates_idle and not adopted
             assert receipt.job_id is not None  # noqa: S101 -- just set
             state = self._wait(receipt.job_id)
             outcome = state if isinstance(state, str) else self._finish(receipt.job_id, state)
@@ -202,7 +205,7 @@ class _Life:
         # A start of an earlier process may still be on its way through the platform.
         again_at = begun + patience.lag - self._since_written() if receipt.state == "started" else begun
         while True:
-            state = self._state(job_id)
+            state = JobState("created") if self.fresh else self._state(job_id)
             if state is None:
                 return self._vanished(job_id)
             if state.status in _ENDS:
@@ -227,12 +230,14 @@ class _Life:
                     )
                 asked = self._start(job_id)
                 if asked is None:
+                    self.fresh = False
                     begun = time.monotonic()
                     again_at, starts, refused = begun + patience.lag * 2**starts, starts + 1, 0
                     pause = patience.pause(0)
                 else:
                     pause, refused = max(asked, patience.after_refusals(refused)), refused + 1
             self.platform.await_news(job_id, state.status, pause)
+            self.fresh = self.fresh and time.monotonic() - begun < patience.lag
 
     def _vanished(self, job_id: str) -> str:
         """Say that another job is made in place of one that was listed and is not there, and was never started."""
@@ -257,6 +262,10 @@ class _Life:
                 job_id, lambda: receipt.advance("started", facts={**receipt.facts, "status": "created"})
             )
         except PlatformError as error:
+            if self.fresh and error.status == _NOT_FOUND:  # too new for the platform's index: it is asked about first
+                self.fresh = False
+                receipt.advance("created")
+                return 0.0
             refused = error.error_class not in _LEAVES_THE_JOB  # perhaps as it had started long ago
             state = self._state(job_id) if refused else None
             if error.outcome_unknown or (state is not None and state.status != "created"):

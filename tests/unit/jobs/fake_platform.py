@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from upscaling.errors import ErrorClass, PlatformError
 from upscaling.jobs import remote_job as remote
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import open_receipt
@@ -74,6 +75,8 @@ class FakeFaultyPlatform:
         before()
 
         def effect() -> None:
+            if job_id not in self.jobs:
+                raise PlatformError("no such job", error_class=ErrorClass.PERMANENT, code="JobNotFound", status=404)
             assert self.jobs[job_id]["status"] == "created", "a job was started twice"
             self.jobs[job_id]["status"] = "running"
 

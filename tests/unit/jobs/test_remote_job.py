@@ -127,7 +127,7 @@ def test_a_refused_graph_fails_without_a_job_and_a_refused_login_keeps_the_job(j
     with pytest.raises(TileFailedError, match="ProcessUnsupported"):
         run(job, platform)
     assert platform.jobs == {}
-    platform.before["state"] = [REFUSED]
+    platform.before["start"] = [REFUSED]
     with pytest.raises(TileFailedError, match="TokenInvalid"):
         run(job, platform)
     assert receipt_of(job)["state"] == "created"
@@ -169,7 +169,7 @@ class FakeBusyPlatform(FakeFaultyPlatform):
 
     def state(self, job_id: str) -> JobState | None:
         found = super().state(job_id)
-        number = self.calls.count("state") - 2  # the first look finds it created
+        number = self.calls.count("state") - 1
         return JobState(self.words[number], {}) if 0 <= number < len(self.words) else found
 
 
@@ -233,6 +233,25 @@ def test_a_job_that_is_deleted_before_its_start_is_made_again_in_the_same_run(jo
     platform = FakeForgetfulPlatform()
     assert run(job, platform).job["id"] == "j1"
     assert receipt_of(job)["unusable"] == ["j0"]
+
+
+def test_a_job_that_was_just_created_is_started_without_a_question_and_one_too_new_to_be_found_after_one(
+    job: TileJob,
+) -> None:
+    platform = FakeFaultyPlatform()
+    platform.before["start"] = [
+        None,
+        PlatformError("no such job", error_class=ErrorClass.PERMANENT, code="JobNotFound", status=404),
+    ]
+    run(job, platform)
+    assert platform.calls[:4] == ["find", "create", "start", "state"]
+    with open_receipt(job) as receipt:
+        receipt.discard("of no use")
+    platform.calls.clear()
+    assert run(job, platform).job["id"] == "j2"
+    assert platform.calls[:4] == ["find", "create", "start", "state"]
+    assert platform.calls.count("start") == 2
+    assert len(platform.jobs) == 2
 
 
 def test_a_listed_job_that_is_not_there_is_replaced_and_one_that_is_there_is_marked_as_adopted(job: TileJob) -> None:

@@ -45,6 +45,7 @@ class Account:
         self.gate = StartGate(config.slots, longest, self.shared)
         self.watch = JobWatch(self._news_of, config.poll_seconds[0], longest)
         self._accepted = frozenset(config.federation_without)
+        self._ended = set[str]()  # jobs whose slots were given back as a list showed their end
         self._limited = True  # whether the platform takes ``limit``
         self._listing = threading.Lock()
         self._listed: dict[str, list[str]] = {}
@@ -69,7 +70,10 @@ class Account:
         for number, page in enumerate(self._pages(limit), start=1):
             told = {job["id"]: str(job.get("status")) for job in page}
             for job_id, status in told.items():
-                if status in ENDED:
+                if status not in ENDED:
+                    self._ended.discard(job_id)
+                elif job_id not in self._ended:
+                    self._ended.add(job_id)
                     self.gate.left(job_id)  # the next may start before this one is asked about
             seen |= told
             if number == _MOST_PAGES or wanted <= set(seen):

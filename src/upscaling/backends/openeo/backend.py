@@ -63,6 +63,7 @@ class OpenEOBackend:
         self._bbox = bbox
         self._account = Account.of(config, url)
         self._session = self._account.session
+        self._costed: dict[str, dict[str, Any]] = {}  # finished job -> what its last answer said, costs included
 
     def identity(self) -> str:
         """Return kind and address."""
@@ -269,6 +270,8 @@ class OpenEOBackend:
             self._account.gate.taken(job_id)
         kinds: dict[str, Any] = {"costs": int | float, "usage": dict, "created": str, "updated": str}
         facts = {name: answer[name] for name, kind in kinds.items() if isinstance(answer.get(name), kind)}
+        if status == "finished" and "costs" in facts:
+            self._costed[job_id] = facts
         return JobState(status, facts)
 
     def await_news(self, job_id: str, status: str, seconds: float) -> None:
@@ -296,8 +299,11 @@ class OpenEOBackend:
             most_bytes=most,
             workspace=None if export is None else export.workspace,
         )
-        state = self.state(job_id)
-        facts = {"id": job_id, "backend": self._url, **(state.facts if state else {})}
+        known = self._costed.pop(job_id, None)
+        if known is None:  # costs may come later than the results
+            state = self.state(job_id)
+            known = state.facts if state else {}
+        facts = {"id": job_id, "backend": self._url, **known}
         return replace(outcome, job=facts, software=self._software())
 
     def _software(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from upscaling.errors import ErrorClass, PlatformError
 from upscaling.jobs.account_slots import AccountSlots
@@ -22,6 +23,24 @@ _FIRST_REFUSAL, _LONGEST_REFUSAL = 2.0, 60.0  # s
 _NO_PLACE = 15.0  # s; the end of this run's jobs is noticed at once, this is for the jobs of others
 _OTHER_RUNS = 2.0  # s; their jobs have the account's slots, and nobody tells when one ends
 _STARTS_AT_ONCE = 4
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A tile that waits for news of its job: after ``seconds`` it asks itself."""
+
+    status: str
+    seconds: float
+    begun: float = field(default_factory=time.monotonic)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def ends(self, shown: str | None, listed: float, now: float) -> bool:
+        """Return whether a list that was asked for at ``listed`` ends it."""
+        if shown is None:
+            return now > self.begun + self.seconds
+        # An older list than the question lags behind what is known already; and so may any: an earlier status is no
+        # news.
+        return listed > self.begun and _ORDER.get(shown, 3) > _ORDER[self.status]
 
 
 class JobWatch:
@@ -41,10 +60,9 @@ class JobWatch:
         self, ask: Callable[[frozenset[str]], Mapping[str, str]], shortest: float, longest: float = 3600.0
     ) -> None:
         self._ask, self._shortest, self._longest = ask, shortest, longest
-        self._news = threading.Condition()
-        self._waiting: dict[str, float] = {}  # job -> seconds between two questions about it
+        self._lock = threading.Lock()
+        self._waiting: dict[str, _Wait] = {}  # by job; each is woken for itself, as there may be hundreds
         self._seen: Mapping[str, str] = {}
-        self._seen_at = 0.0
         self._polling = False
 
     def wait(self, job_id: str, status: str, seconds: float) -> None:
@@ -52,31 +70,24 @@ class JobWatch:
 
         That is after ``seconds``, or after five times as long if the lists show the job.
         """
-        begun = time.monotonic()
-        with self._news:
-            self._waiting[job_id] = seconds
+        wait = _Wait(status, seconds)
+        with self._lock:
+            self._waiting[job_id] = wait
             if not self._polling and len(self._waiting) >= _WORTH_A_LIST:
                 self._polling = True
                 threading.Thread(target=self._poll, name="job list", daemon=True).start()
-            try:
-                while True:
-                    shown = self._seen.get(job_id)
-                    # An older list than the question lags behind what is known already; and so may any: an earlier
-                    # status is no news.
-                    if shown is not None and self._seen_at > begun and _ORDER.get(shown, 3) > _ORDER[status]:
-                        return
-                    left = begun + seconds * (1 if shown is None else _COVERED) - time.monotonic()
-                    if left <= 0:
-                        return
-                    self._news.wait(left)
-            finally:
+        try:
+            if not wait.over.wait(seconds) and job_id in self._seen:
+                wait.over.wait(seconds * (_COVERED - 1))
+        finally:
+            with self._lock:
                 self._waiting.pop(job_id, None)
 
     def _poll(self) -> None:
         idle, took = 0, 0.0
         while True:
-            with self._news:
-                wanted, pauses = frozenset(self._waiting), list(self._waiting.values())
+            with self._lock:
+                wanted, pauses = frozenset(self._waiting), [wait.seconds for wait in self._waiting.values()]
                 idle = idle + 1 if len(wanted) < _WORTH_A_LIST else 0
                 if idle > 20:
                     self._polling, self._seen = False, {}
@@ -93,9 +104,11 @@ class JobWatch:
                 took = max(took, error.retry_after or 0.0, 1.0)
             else:
                 took = time.monotonic() - begun
-            with self._news:
-                self._seen, self._seen_at = seen, begun
-                self._news.notify_all()
+            with self._lock:
+                self._seen, now = seen, time.monotonic()
+                over = [wait for job, wait in self._waiting.items() if wait.ends(seen.get(job), begun, now)]
+            for wait in over:
+                wait.over.set()
 
 
 class StartGate:

@@ -73,17 +73,16 @@ class Session:
             Called with each whole answer; it may raise.
         """
         asked, seen, empty = {path}, set[int](), 0
-        for _page in range(_MOST_PAGES):
+        for number in range(_MOST_PAGES):
             answer = self.get(path, **parameters)
             if see is not None:
                 see(answer)
             listed = answer.get(name)
             entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-            marks = {hash(repr(entry)) for entry in entries}
-            empty = 0 if marks - seen else empty + 1
+            marks = _marks(entries) if number else None  # most callers stop at the first page
+            empty = 0 if (entries if marks is None else marks - seen) else empty + 1
             if entries and empty:
                 return  # nothing new: the list leads back into itself
-            seen |= marks
             yield entries
             links = answer.get("links")
             found = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
@@ -94,6 +93,7 @@ class Session:
             if path in asked:
                 return
             asked.add(path)
+            seen |= _marks(entries) if marks is None else marks
 
     def ask(self, method: str, path: str, *, expected: Collection[int], **options: Any) -> Answer:
         """Send a request and read its answer whole.
@@ -237,6 +237,10 @@ class _LogIn:
         if not outcome[0]:
             raise outcome[1]
         return cast("_T", outcome[1])
+
+
+def _marks(entries: list[dict[str, Any]]) -> set[int]:
+    return {hash(repr(entry)) for entry in entries}
 
 
 def _words_of(status: int, content: Mapping[str, Any]) -> tuple[str | None, str]:  # noqa: ARG001 -- for the transport
