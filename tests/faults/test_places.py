@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from upscaling.backends.openeo import jobs
 from upscaling.backends.openeo.account import Account
 from upscaling.backends.openeo.jobs import JobWatch, StartGate
 from upscaling.config import OpenEOBackendConfig
@@ -174,6 +175,26 @@ def test_without_a_list_everybody_asks_for_himself() -> None:
         thread.start()
     for thread in threads:
         thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_job_that_is_shown_no_more_is_asked_about_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_COVERED", 100_000)
+    shown, asked = dict.fromkeys("abc", "running"), threading.Event()
+
+    def ask(wanted: frozenset[str]) -> dict[str, str]:
+        asked.set()
+        return dict(shown)
+
+    watch = JobWatch(ask, 0.01)
+    threads = [threading.Thread(target=watch.wait, args=(name, "running", 2000), daemon=True) for name in "ab"]
+    threads.append(threading.Thread(target=watch.wait, args=("c", "running", 0.2), daemon=True))
+    for thread in threads:
+        thread.start()
+    assert asked.wait(30)
+    shown["a"] = shown["b"] = "finished"  # two fewer to wait for: no list is asked for any more
+    for thread in threads:
+        thread.join(30)
         assert not thread.is_alive()
 
 

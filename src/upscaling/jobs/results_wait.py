@@ -1,8 +1,8 @@
 """Fetch the results of a finished job when they are all there: lists lag behind, and grow.
 
 A list is looked at again, within the platform's lag, while it is empty, refused, shorter than what the process saves,
-or lacks what every other tile of the run has. A list that no other tile's confirms is looked at twice more. What is
-still not there after the lag is not paid again: the job is kept, and the next run looks again.
+or lacks what every other tile of the run has. A list that no other tile's confirms is looked at twice more, unless one
+does meanwhile. What is still not there after the lag is not paid again: the job is kept, and the next run looks again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.jobs.platform import Patience
+from upscaling.jobs.waits import WAITS
 from upscaling.model import Outcome, TileJob
 
 __all__ = ["NOT_YET", "RESULTS_GONE", "Expected", "complete_results"]
@@ -59,7 +60,7 @@ class Expected:
 class _Lists:
     """What the tiles of one run listed, as names without what differs from tile to tile."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Condition = field(default_factory=threading.Condition)
     whole: list[Counter[str]] = field(default_factory=list)
 
     def common(self) -> set[str]:
@@ -76,6 +77,12 @@ class _Lists:
         with self.lock:
             if names not in self.whole and len(self.whole) < _MOST_LISTS:
                 self.whole.append(names)
+                self.lock.notify_all()
+
+    def await_confirmation(self, names: Counter[str], seconds: float) -> bool:
+        """Return whether another tile has the same list, as soon as one has."""
+        with self.lock:
+            return self.lock.wait_for(lambda: names in self.whole, seconds)
 
 
 _lists: dict[tuple[Path, str], _Lists] = {}  # by run and algorithm, for all threads of this process
@@ -143,7 +150,11 @@ def _look_until_complete(
         if pause is None:
             return outcome, names, why
         before = names
-        time.sleep(pause)
+        with WAITS.resting(job.id):
+            if why:
+                time.sleep(pause)
+            elif lists.await_confirmation(names, pause):
+                return outcome, names, ""
     return outcome, names, why
 
 

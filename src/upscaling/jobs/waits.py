@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from upscaling.jobs.failures import without_particulars
 
@@ -33,6 +34,17 @@ class Waits:
     def listen(self, listener: Callable[[str, bool], object]) -> None:
         """Call ``listener`` with a tile, and whether it only waits for results now: its job has ended."""
         self._listener = listener
+
+    @contextmanager
+    def resting(self, tile: str) -> Iterator[None]:
+        """Wait for results as a matter of course: the tile takes no slot meanwhile, and nothing is told."""
+        if self._listener is not None:
+            self._listener(tile, True)
+        try:
+            yield
+        finally:
+            if self._listener is not None:
+                self._listener(tile, False)
 
     def begin(self, tile: str, reason: str, *, for_results: bool) -> None:
         """Note that a tile waits, or still does."""

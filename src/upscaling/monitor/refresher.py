@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["Refresher"]
 
-_FIRST, _LONGEST = 20.0, 600.0  # s; within the first minute, then ever more rarely
+_FIRST, _LONGEST = 40.0, 600.0  # s; within the first minute, then ever more rarely
 _SHARE = 0.02  # of one core, at the most
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,24 @@ def test_a_list_that_lacks_what_the_other_tiles_have_is_looked_at_again(job: Til
     assert platform.calls.count("fetch") == 1, "the first tile's list confirms the second's"
     half = FakeLaggyPlatform(*[("t1_ndvi",)] * 4, ("t1_ndvi", "t1_mask"))
     assert len(run(job, half).assets) == 2
+
+
+def test_a_tile_whose_list_nobody_confirms_yet_takes_no_slot_and_goes_on_as_soon_as_another_confirms_it(
+    job: TileJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, resting = Waits(lambda line: None), threading.Event()
+    waits.listen(lambda tile, rests: resting.set() if (tile, rests) == (job.id, True) else None)
+    monkeypatch.setattr(results_wait, "WAITS", waits)
+    first = FakeLaggyPlatform(("t1_ndvi",))
+    patient = replace(PATIENCE, lag=3600.0)
+    waiting = threading.Thread(target=run, args=(job, first, patient), daemon=True)
+    waiting.start()
+    assert resting.wait(60)
+    other = replace(job, id="t2", receipt=job.receipt.with_name("t2.json"))
+    run(other, FakeLaggyPlatform(("t2_ndvi",)))
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert first.calls.count("fetch") == 1, "it is not looked at again"
 
 
 PAID = {

@@ -62,7 +62,7 @@ class JobWatch:
         self._ask, self._shortest, self._longest = ask, shortest, longest
         self._lock = threading.Lock()
         self._waiting: dict[str, _Wait] = {}  # by job; each is woken for itself, as there may be hundreds
-        self._seen: Mapping[str, str] = {}
+        self._seen: dict[str, str] = {}
         self._polling = False
 
     def wait(self, job_id: str, status: str, seconds: float) -> None:
@@ -94,16 +94,14 @@ class JobWatch:
                     return
             # One list for all may be asked for that much more often, and a slot stands empty for the shorter.
             time.sleep(min(self._longest, max(self._shortest, _SHARE * took, min(pauses, default=0.0) / _COVERED)))
-            if idle:
-                continue
-            begun = time.monotonic()
-            try:
-                seen = self._ask(wanted)
-            except PlatformError as error:
-                seen = {}  # everybody asks for himself, with patience
-                took = max(took, error.retry_after or 0.0, 1.0)
-            else:
-                took = time.monotonic() - begun
+            begun, seen = time.monotonic(), dict[str, str]()  # without a list everybody asks for himself
+            if not idle:
+                try:
+                    seen = dict(self._ask(wanted))
+                except PlatformError as error:
+                    took = max(took, error.retry_after or 0.0, 1.0)
+                else:
+                    took = time.monotonic() - begun
             with self._lock:
                 self._seen, now = seen, time.monotonic()
                 over = [wait for job, wait in self._waiting.items() if wait.ends(seen.get(job), begun, now)]
