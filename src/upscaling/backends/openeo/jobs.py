@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 
 from upscaling.errors import ErrorClass, PlatformError
 from upscaling.jobs.account_slots import AccountSlots
@@ -15,6 +17,7 @@ __all__ = ["JobWatch", "StartGate"]
 
 _WORTH_A_LIST = 3  # jobs that are waited for; fewer are asked about one by one
 _SHARE = 3  # a list that took n seconds is asked for again after this many times n
+_LISTS = 3  # by whose median it is told how long a list takes: one that was slow is no reason to wait
 _COVERED = 5  # a job that the list shows is asked about itself this much more rarely
 _ORDER = {"created": 0, "queued": 1, "running": 2, "finished": 3, "error": 3, "canceled": 3}
 _LIMIT = re.compile(r"limit\D{0,20}\((\d+)\)", re.IGNORECASE)
@@ -84,7 +87,7 @@ class JobWatch:
                 self._waiting.pop(job_id, None)
 
     def _poll(self) -> None:
-        idle, took = 0, 0.0
+        idle, refused, took = 0, 0.0, deque([0.0], _LISTS)
         while True:
             with self._lock:
                 wanted, pauses = frozenset(self._waiting), [wait.seconds for wait in self._waiting.values()]
@@ -93,15 +96,17 @@ class JobWatch:
                     self._polling, self._seen = False, {}
                     return
             # One list for all may be asked for that much more often, and a slot stands empty for the shorter.
-            time.sleep(min(self._longest, max(self._shortest, _SHARE * took, min(pauses, default=0.0) / _COVERED)))
+            often = max(self._shortest, min(pauses, default=0.0) / _COVERED)
+            time.sleep(min(self._longest, max(often, _SHARE * max(median(took), refused))))
             begun, seen = time.monotonic(), dict[str, str]()  # without a list everybody asks for himself
             if not idle:
                 try:
                     seen = dict(self._ask(wanted))
                 except PlatformError as error:
-                    took = max(took, error.retry_after or 0.0, 1.0)
+                    refused = max(error.retry_after or 0.0, 1.0)
                 else:
-                    took = time.monotonic() - begun
+                    refused = 0.0
+                    took.append(time.monotonic() - begun)
             with self._lock:
                 self._seen, now = seen, time.monotonic()
                 over = [wait for job, wait in self._waiting.items() if wait.ends(seen.get(job), begun, now)]
