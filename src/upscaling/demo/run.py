@@ -92,6 +92,11 @@ def _backend(config: Config, data: Path, folder: Path, environment: dict[str, st
 
 @contextmanager
 def _served(port: int, data: Path, folder: Path, environment: dict[str, str], slots: int) -> Iterator[None]:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:  # its answers would be taken for those of our own
+            raise UpscalingError(
+                f"port {port} of this machine is in use, by an `upscaling local-backend` perhaps: stop that first"
+            )
     log = folder / "backend.log"
     command = [sys.executable, "-m", "upscaling", "local-backend", "--data", str(data), "--root", str(folder / "jobs")]
     command += ["--port", str(port), "--slots", str(slots)]
