@@ -37,6 +37,9 @@ def serve(
     except ModuleNotFoundError as error:
         raise UpscalingError(f"the service {absent(error.name, 'web')}") from None
 
+    # What was started here has to be stopped, too, also while it is starting. (uvicorn ends in order, and then
+    # sends itself the signal again.)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         given: dict[str, Any] = {"folder": folder}
         if demo:
@@ -50,8 +53,6 @@ def serve(
             )
         typer.echo(f"service    http://{host}:{port}/   (API: http://{host}:{port}/docs)")
         typer.echo(f"runs       {found.folder.resolve()}/tasks")
-        # uvicorn ends in order, and then sends itself the signal again: what was started here has to be stopped, too.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         uvicorn.run(make_app(found), host=host, port=port, log_config=_logging(log_level), server_header=False)
 
 

@@ -141,7 +141,8 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             lines = log.read_text(errors="replace").strip().splitlines()
-            raise UpscalingError(f"the embedded back-end did not start: {lines[-1] if lines else 'no message'} ({log})")
+            why = lines[-1].removeprefix("error: ") if lines else "no message"
+            raise UpscalingError(f"the embedded back-end did not start: {why} ({log})")
         with socket.socket() as probe:
             probe.settimeout(1)
             if probe.connect_ex(("127.0.0.1", port)) == 0:
