@@ -14,6 +14,7 @@ stop() {
   echo "slurm-up: $*" >&2
   exit 1
 }
+trap 'echo "slurm-up: \`$BASH_COMMAND\` failed (line $LINENO); see $home/log" >&2' ERR
 # wait_for SECONDS WHAT COMMAND...: until the command succeeds, or give up and say what did not come
 wait_for() {
   local deadline=$((SECONDS + $1)) what=$2
@@ -112,18 +113,27 @@ StoragePass=$password
 StorageLoc=slurm
 CONF
 
-# Memory limits are real where cgroups v1 are writable; elsewhere a job over its memory is killed, but fails unnamed.
+# Memory limits are real where cgroups can be written; elsewhere a job over its memory is killed, but fails unnamed.
+plugins=$(dirname "$(find /usr/lib -name auth_munge.so -path '*slurm*' -print -quit)")
+cgroups=$("$(dirname "$0")/slurm_cgroups.sh" /sys/fs/cgroup "$plugins")
 process=proctrack/linuxproc task=task/none gather=OverMemoryKill limits="by polling"
-if [ -w /sys/fs/cgroup/memory ] && [ -w /sys/fs/cgroup/freezer ]; then
-  process=proctrack/cgroup task=task/cgroup gather=UsePss limits="cgroups v1"
+case $cgroups in
+  v1) version="CgroupAutomount=yes" ;;
+  v2) version="IgnoreSystemd=yes" ;; # slurmd makes its groups itself
+  *) say "memory limits by polling only: ${cgroups#none: }" ;;
+esac
+if [ -n "${version:-}" ]; then
+  process=proctrack/cgroup task=task/cgroup gather=UsePss limits="cgroups $cgroups"
   cat >"$home/cgroup.conf" <<CONF
-CgroupPlugin=cgroup/v1
+CgroupPlugin=cgroup/$cgroups
 CgroupMountpoint=/sys/fs/cgroup
-CgroupAutomount=yes
+$version
 ConstrainRAMSpace=yes
 ConstrainSwapSpace=yes
 AllowedSwapSpace=0
 CONF
+else
+  rm -f "$home/cgroup.conf"
 fi
 cat >"$home/slurm.conf" <<CONF
 ClusterName=eo
@@ -149,7 +159,7 @@ ReturnToService=2
 KillWait=5
 MinJobAge=300
 MpiDefault=none
-PluginDir=$(dirname "$(find /usr/lib -name auth_munge.so -path '*slurm*' -print -quit)")
+PluginDir=$plugins
 StateSaveLocation=$home/state
 SlurmdSpoolDir=$home/slurmd.%n
 SlurmctldPidFile=$home/slurmctld.pid

@@ -76,7 +76,7 @@ def backend(folder: Path, slots: int, seconds: tuple[float, float]) -> Iterator[
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().strip() + "/openeo/1.2"
+        yield process.stdout.readline().strip()
     finally:
         process.terminate()
         process.wait()

@@ -82,7 +82,7 @@ def casting(slurm: Slurm, jobs: dict[str, str]) -> list[str]:
 
 def needs_memory_limits(slurm: Slurm) -> None:
     if not (slurm.home / "cgroup.conf").exists():
-        missing("cgroups v1 that can be written, for SLURM to keep a job to its memory")
+        missing("cgroups that can be written, for SLURM to keep a job to its memory")
 
 
 @pytest.mark.timeout(1500)

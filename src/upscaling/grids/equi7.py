@@ -6,6 +6,7 @@ Source: Bauer-Marschallinger, Sabel & Wagner 2014 (Computers & Geosciences 72); 
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -153,4 +154,6 @@ class Equi7Grid(BaseGrid):
 
 def make(name: str) -> Equi7Grid:
     """Return ``equi7-T1``, ``equi7-T3`` or ``equi7-T6``."""
+    if find_spec("equi7grid") is None:  # of which only data are read, later
+        raise ModuleNotFoundError(name="equi7grid")
     return Equi7Grid(int(name[-1]))

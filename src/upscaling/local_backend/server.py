@@ -271,7 +271,7 @@ def _run(app: Any, supervisor: Any, listening: socket.socket, threads: int) -> N
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    print(f"http://{host}:{port}", flush=True)
+    print(f"http://{host}:{port}/openeo/1.2", flush=True)  # clients find it from http://host:port too
     try:
         server.run()
     finally:

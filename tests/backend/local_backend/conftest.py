@@ -50,7 +50,8 @@ class Backend:
             text=True,
         )
         assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
+        self.printed = self.process.stdout.readline().strip()
+        self.url = self.printed.removesuffix("/openeo/1.2")
         if not self.url.startswith("http://127.0.0.1:"):
             self.kill()
             pytest.fail("the back-end did not start")

@@ -320,3 +320,13 @@ def test_refusals_to_start(standing: Backend, collections: Path, tmp_path: Path)
         done = start(*arguments, password=password)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert words in done.stderr
+
+
+@pytest.mark.parametrize("path", ["", "/", "/openeo/1.2", "/openeo/1.2/"])
+def test_the_address_works_with_and_without_its_path(standing: Backend, path: str) -> None:
+    """For the client that runs use, and for openEO's own; what is printed is the address of the API."""
+    from upscaling.backends.openeo.session import Session
+
+    assert standing.printed == f"{standing.url}/openeo/1.2"
+    assert openeo.connect(standing.url + path).capabilities().api_version() == "1.2.0"
+    assert Session(standing.url + path, "none").get("/collections")["collections"]

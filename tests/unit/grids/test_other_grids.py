@@ -286,12 +286,16 @@ def test_impossible_names(name: str, words: str) -> None:
         get_grid(name)
 
 
-def test_options_are_checked_and_extras_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("h3-5", "h3"), ("equi7-T1", "equi7grid"), ("tms-WebMercatorQuad-12", "morecantile")],
+)
+def test_options_are_checked_and_extras_named(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="unexpected keyword argument 'path'"):
         get_grid("utm-20km", path="x")
-    monkeypatch.setitem(sys.modules, "h3", None)
-    with pytest.raises(ConfigError, match=r"the extra `grids`: pip install 'eo-upscaling\[grids\]' \(h3 is"):
-        get_grid("h3-5")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"the extra `grids`: pip install 'eo-upscaling\[grids\]' \({package} is"):
+        get_grid(name)
 
 
 def test_every_family_is_listed_and_describes_itself() -> None:

@@ -138,7 +138,8 @@ class CwlBackend:
         if found != algorithm.sha256:
             raise ConfigError("the pinned package was changed after it was planned; plan again", file=algorithm.path)
         if named := images(document):
-            containers.check_images(self.container, self.site.container_cache, named, path)
+            here = self.batch_system == "single_machine"
+            containers.check_images(self.container, self.site.container_cache, named, path, here=here)
         if self.container == "none" and (needed := images(document, required=True)):
             raise ConfigError(
                 f"{algorithm.id} runs in its image only ({needed[0]}, under requirements): choose docker, podman or"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from upscaling.config import CwlBackendConfig
     from upscaling.config.cwl import Container
 
-__all__ = ["check_images", "digests_of", "end_orphans", "image_environment", "pull_images"]
+__all__ = ["check_images", "digests_of", "end_orphans", "engine_of", "image_environment", "pull_images"]
 
 ENGINES: dict[str, tuple[str, ...]] = {
     "docker": ("docker",),
@@ -47,10 +48,11 @@ def image_environment(container: Container, cache: str | None, path: str) -> dic
     return {"PATH": path}
 
 
-def check_images(container: Container, cache: str | None, names: Sequence[str], path: str) -> None:
-    """See that containers can run here and, where the site has a cache, that it has the images.
+def check_images(container: Container, cache: str | None, names: Sequence[str], path: str, *, here: bool) -> None:
+    """See that containers can run here, and that the images are there before the first tile asks for them.
 
-    Without a cache the runner pulls what is not in the machine's own store.
+    Where the site has a cache, they are in it. Without one, what is not in the store of this machine is pulled, if
+    tiles run ``here``: all of them would, at the same time, and each would fail over a name that no registry knows.
 
     Raises
     ------
@@ -63,14 +65,26 @@ def check_images(container: Container, cache: str | None, names: Sequence[str], 
     if engine is None:
         raise ConfigError(f"there is no {' or '.join(ENGINES[container])} on PATH", key="backend.container")
     if not cache:
+        for name in names if here and container != "singularity" else ():
+            if not _image_id(engine, name):
+                with _of_configuration():
+                    _pull(engine, name)
         return
     folder = Path(os.path.expandvars(cache))
     for name in names:
-        here = container != "singularity" and _image_id(engine, name)
-        if not here and not _file_of(container, folder, name).is_file():
+        stored = container != "singularity" and _image_id(engine, name)
+        if not stored and not _file_of(container, folder, name).is_file():
             raise ConfigError(
                 f"{name} is not in {folder}: run `upscaling pull CONFIG` where there is a network", key=CACHE_KEY
             )
+
+
+@contextmanager
+def _of_configuration() -> Iterator[None]:
+    try:
+        yield
+    except UpscalingError as error:
+        raise ConfigError(str(error), key="backend.container") from None
 
 
 @cache

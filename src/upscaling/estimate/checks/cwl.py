@@ -6,6 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from upscaling.backends.cwl.containers import engine_of
 from upscaling.errors import ConfigError
 from upscaling.estimate.model import Check
 from upscaling.util.process import own_program
@@ -31,7 +32,7 @@ def _engine(config: CwlBackendConfig) -> Check:
     program = _PROGRAMS[config.engine]
     if own_program(program) is None:
         return Check(name="platform", answer="no", text=f"{program} is not installed", key="backend.engine")
-    if config.container not in {"none"} and shutil.which(config.container) is None:
+    if config.container != "none" and engine_of(config.container) is None:
         return Check(name="platform", answer="no", text=f"{config.container} is not installed", key="backend.container")
     return Check(name="platform", answer="yes", text=f"{program} is installed")
 

@@ -1,0 +1,41 @@
+"""Images are there before the first tile, or one line says why not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from upscaling.backends.cwl.containers import check_images
+from upscaling.errors import ConfigError
+
+# A fake: an engine with a store of one image, and a registry that knows one more.
+ENGINE = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/asked"
+case "$*" in
+  "image inspect "*" own:1") echo sha256:abc ;;
+  "pull --quiet known:1") echo pulled ;;
+  *) echo "first line" >&2; echo "Error: manifest unknown" >&2; exit 125 ;;
+esac
+"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Path:
+    (engine := tmp_path / "podman").write_text(ENGINE)
+    engine.chmod(0o755)
+    return tmp_path / "asked"
+
+
+def test_an_image_that_is_nowhere_is_found_before_the_first_tile(asked: Path) -> None:
+    path = f"{asked.parent}{os.pathsep}{os.defpath}"
+    check_images("podman", None, ["own:1", "known:1"], path, here=True)
+    assert "pull --quiet known:1" in asked.read_text()
+    assert "pull --quiet own:1" not in asked.read_text()
+    with pytest.raises(ConfigError) as caught:
+        check_images("podman", None, ["gone:1"], path, here=True)
+    assert str(caught.value) == "backend.container: gone:1 cannot be pulled: Error: manifest unknown"
+    asked.unlink()
+    check_images("podman", None, ["gone:1"], path, here=False)  # other machines have stores of their own
+    assert not asked.exists()
