@@ -138,6 +138,13 @@ def array_find(data: Any, value: Any, reverse: bool = False) -> Any:
     return np.where(equal.any(axis=0), places, np.nan)
 
 
+def array_find_label(data: Any, label: Any, dim_labels: Any = None) -> int | None:
+    """Return the index of a label of the dimension that the callback runs over; nothing where there is none."""
+    if dim_labels is None or len(dim_labels) != len(_elements(data)):
+        return None
+    return next((number for number, known in enumerate(dim_labels) if label_text(known) == _like(label, known)), None)
+
+
 def first(data: Any, ignore_nodata: bool = True) -> Any:
     """Return, per pixel, the first element, or the first that is not no-data."""
     import numpy as np
@@ -176,7 +183,9 @@ def quantiles(data: Any, probabilities: Any = None, q: int | None = None, ignore
     if isinstance(wanted, list) and len(wanted) == 1 and wanted[0] > 1:
         wanted = wanted[0]
     levels = np.arange(1, wanted) / wanted if isinstance(wanted, int) else np.asarray(wanted, float)
-    return (np.nanquantile if ignore_nodata else np.quantile)(values, levels, axis=0).astype(values.dtype)
+    return (np.nanquantile if ignore_nodata else np.quantile)(values, levels, axis=0).astype(
+        np.result_type(values, "float32")
+    )
 
 
 def sort(data: Any, asc: bool = True, nodata: bool | None = None) -> Any:
@@ -296,6 +305,7 @@ PROCESSES: dict[str, Callable[..., Any]] = {
     "array_element": array_element,
     "array_filter": array_filter,
     "array_find": array_find,
+    "array_find_label": array_find_label,
     "array_interpolate_linear": array_interpolate_linear,
     "array_labels": array_labels,
     "array_modify": array_modify,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from upscaling.local_backend.errors import ProcessError
+from upscaling.local_backend.errors import ProcessError, is_out_of_memory
 
 __all__ = ["Callback", "Evaluator", "node_references", "result_node"]
 
@@ -74,7 +75,8 @@ class Callback:
         """Evaluate the graph with the parameters given by name, or by position."""
         given = {name: args[place] for name, place in (positional_parameters or {}).items()}
         scope = {**self._scope, "context": ambient.get("context"), **(named_parameters or {}), **given}
-        return self._evaluator.run(self._graph, scope, ambient, self._depth + 1)
+        found = self._evaluator.run(self._graph, scope, ambient, self._depth + 1)
+        return math.nan if found is None and "axis" in ambient else found  # of arrays that is no-data
 
 
 class Evaluator:
@@ -151,7 +153,10 @@ class _Run:
                 raise ProcessError(error.code, message) from error
             except MemoryError:
                 raise
-            except Exception as error:  # whatever a process raises belongs to the job's log, with the node's id
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise MemoryError(str(error)) from error
+                # whatever else a process raises belongs to the job's log, with the node's id
                 message = f"node {name!r} (process {node['process_id']}): {type(error).__name__}: {error}"
                 raise ProcessError("ProcessFailed", message) from error
             for used in node_references(node.get("arguments", {})):

@@ -13,7 +13,16 @@ from functools import wraps
 from inspect import signature
 from typing import Any
 
-from upscaling.local_backend import arrays, cloud_masks, cube_processes, neighborhoods, spatial, temporal, vectors
+from upscaling.local_backend import (
+    arrays,
+    cloud_masks,
+    cube_processes,
+    neighborhoods,
+    scalars,
+    spatial,
+    temporal,
+    vectors,
+)
 from upscaling.local_backend import udf as user_code
 from upscaling.util.files import read_json
 from upscaling.util.upstream import Patch
@@ -38,12 +47,8 @@ LEFT_OUT = (
     "ddmc",
     "rqadeforestation",
     "array_create_labeled",
-    "array_find_label",
     "nan",
 )
-
-
-COMPARISONS = ("eq", "neq", "gt", "gte", "lt", "lte", "between")
 
 
 def _e() -> float:
@@ -70,10 +75,10 @@ def base_registry(*, udf: bool = False) -> dict[str, Callable[..., Any]]:
     for name in LEFT_OUT:
         found.pop(name, None)
     found = {name: _with_arrays(f) for name, f in found.items()}
-    found |= {name: _with_booleans(found[name]) for name in COMPARISONS if name in found}
-    found["e"] = _e
+    found |= {"e": _e, "nan": scalars.NAN}
     found |= cloud_masks.PROCESSES | neighborhoods.PROCESSES | vectors.PROCESSES | (user_code.PROCESSES if udf else {})
-    return found | arrays.PROCESSES | cube_processes.PROCESSES | spatial.PROCESSES | temporal.PROCESSES
+    found |= arrays.PROCESSES | cube_processes.PROCESSES | spatial.PROCESSES | temporal.PROCESSES
+    return scalars.with_single_values(found)
 
 
 def _with_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,25 +91,6 @@ def _with_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(arguments.get("data"), list):
             arguments["data"] = arrays.stacked(arguments["data"])
         return function(**arguments)
-
-    return wrapper
-
-
-def _with_booleans(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a comparison of single values give a boolean, and null where one of them is null."""
-
-    @wraps(function)
-    def wrapper(**arguments: Any) -> Any:
-        import numpy as np
-
-        operands = [arguments[name] for name in ("x", "y", "min", "max") if name in arguments]
-        if any(value is None for value in operands):
-            shape = np.broadcast_shapes(*(np.shape(value) for value in operands if value is not None))
-            return np.full(shape, np.nan) if shape else None
-        found = function(**arguments)
-        if np.ndim(found):
-            return found
-        return None if isinstance(found, float | np.ndarray | np.floating) and np.isnan(found) else bool(found)
 
     return wrapper
 

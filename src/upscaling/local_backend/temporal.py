@@ -25,7 +25,12 @@ UNITS = {"millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0, "da
 
 
 def _time_dimension(data: xr.DataArray, dimension: str | None) -> str:
-    dimension = dimension or "t"
+    found = [str(name) for name in data.dims if name in data.coords and data[name].dtype.kind == "M"]
+    if dimension is None and len(found) > 1:
+        raise ProcessError(
+            "TooManyDimensions", f"the cube has several dimensions of times, {', '.join(found)}: name one"
+        )
+    dimension = dimension or next(iter(found), "t")
     require(data, dimension)
     if data[dimension].dtype.kind != "M":
         raise ProcessError("DimensionNotAvailable", f"dimension {dimension!r} holds no times")

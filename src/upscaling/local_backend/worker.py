@@ -15,7 +15,7 @@ from urllib.parse import quote
 from upscaling.local_backend.cubes import load_cube
 from upscaling.local_backend.data import Collection, Scene
 from upscaling.local_backend.definitions import Definitions
-from upscaling.local_backend.errors import ProcessError
+from upscaling.local_backend.errors import ProcessError, is_out_of_memory
 from upscaling.local_backend.graphs import Evaluator
 from upscaling.local_backend.save import save
 from upscaling.local_backend.workspaces import WORKSPACES, export
@@ -77,14 +77,15 @@ def run_job(folder: Path, collections: Mapping[str, Collection], processes: Mapp
     warnings.simplefilter("ignore")  # numpy on all-NaN slices: no-data is ordinary here
     try:
         write_json(folder / RESULT_FILE, _run(job, folder, collections, processes))
-    except ProcessError as error:
-        log_entry(folder, "error", str(error), error.code)
-    except MemoryError:
-        message = "the job ran out of memory: use smaller tiles, or a larger job option executor-memory"
-        log_entry(folder, "error", message, "OutOfMemory")
     except Exception as error:  # the job's owner must see why; the traceback goes with it
-        log.debug("traceback", exc_info=True)
-        log_entry(folder, "error", f"internal error: {type(error).__name__}: {error}", "Internal")
+        if is_out_of_memory(error):
+            message = "the job ran out of memory: use smaller tiles, or a larger job option executor-memory"
+            log_entry(folder, "error", message, "OutOfMemory")
+        elif isinstance(error, ProcessError):
+            log_entry(folder, "error", str(error), error.code)
+        else:
+            log.debug("traceback", exc_info=True)
+            log_entry(folder, "error", f"internal error: {type(error).__name__}: {error}", "Internal")
     else:
         return True
     return False

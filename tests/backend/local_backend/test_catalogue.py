@@ -28,6 +28,7 @@ from .conftest import box, write_raster
 
 ANGLES = ["viewZenithMean", "viewAzimuthMean", "sunZenithAngles", "sunAzimuthAngles"]
 BANDS = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12", "SCL", *ANGLES]
+RAMONA = "RAMONA-herbaceous_rangeland_biomass-country-mosaick"
 DATES = ["2022-06-03", "2022-06-12", "2022-06-27", "2022-07-08"]
 SIZE = 40
 EXTENT = box(600000, 5000000, 600400, 5000400)
@@ -80,7 +81,8 @@ def udp(shared_data: Path, collections: dict[str, Collection]) -> Iterator[Any]:
         arguments = {key: value for key, value in (common | arguments).items() if key in known}
         sources = data_sources(collections, allow_empty=False, used=[])
         if remote is not None:
-            sources["load_stac"] = lambda url, bands, spatial_extent: remote.assign_coords(bands=bands)
+            sources["load_stac"] = lambda url, bands=None, **_: remote.assign_coords(bands=bands or remote["bands"])
+            sources["load_url"] = lambda **_: SQUARE
         evaluator = Evaluator(
             {**processes, **sources, "save_result": lambda data, **_: data}, Definitions({name: definition})
         )
@@ -242,6 +244,99 @@ def test_plant_senescence_reflectance_index(udp: Any) -> None:
     same(udp("developmentseed/plant-senescence-reflectance-index"), expected[np.newaxis])
 
 
+def reflectances(*names: str) -> list[np.ndarray]:
+    """The first valid observation of each band, from 0 to 1."""
+    return [first(band) / np.float32(10000) for band in pixels(*names)]
+
+
+def ratio(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (one - other) / (one + other)
+
+
+def colour(*values: float) -> np.ndarray:
+    return np.array(values).reshape(3, 1, 1)
+
+
+def as_picture(values: np.ndarray) -> np.ndarray:
+    return 255 * np.clip(values, 0, 1)
+
+
+def test_aquatic_plants_and_algae(udp: Any) -> None:
+    """At 100 m: of each ten pixels the one that the centre of the large pixel lies in."""
+    names = ("B02", "B03", "B04", "B05", "B08", "B8A", "B11")
+    blue, green, red, edge, nir, narrow, swir = (band[5::10, 5::10] for band in reflectances(*names))
+    plain = 3 * np.stack([red, green, blue])
+    algae = nir - (red + (swir - red) * 0.17722052470761768)
+    water = ratio(green, nir)
+    shown = np.stack([8.5 * algae, 5.5 * ratio(edge, red), water])
+    land = (water < 0) & (ratio(water, ratio(narrow, swir)) > 0)
+    bright = (green - 0.175) / 0.215
+    cloud = (swir > 0.1) & ((bright > 1) | ((bright > 0) & (ratio(green, red) > 0)))
+    same(udp("developmentseed/apa_aquatic_plants_algae"), as_picture(np.where(land | cloud, plain, shown)))
+
+
+def test_cohen_braaten_yang_cloud_detection(udp: Any) -> None:
+    blue, green, red, swir = reflectances("B02", "B03", "B04", "B11")
+    bright, index = (green - 0.175) / 0.215, ratio(green, red)
+    cloud = (swir > 0.1) & (bright > 1)
+    thin = (swir > 0.1) & (bright > 0) & (index > 0)
+    half = [0.5 * np.clip(band, 0, 1) for band in (red, green, blue)]
+    of_clouds = np.stack([half[0], half[1], half[2] + 0.5 * (bright - 1)])
+    of_thin = np.stack([half[0] + 5 * np.sqrt(np.abs(bright * index)), half[1], half[2]])
+    expected = np.select([cloud, thin], [of_clouds, of_thin], 2.5 * np.stack([red, green, blue]))
+    same(udp("developmentseed/cohen_braaten_yang_cloud_detection"), np.clip(expected, 0, 1))
+
+
+def test_hollstein_cloud_detection(udp: Any) -> None:
+    names = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B8A", "B09", "B11")
+    b1, b2, b3, b4, b5, b6, b7, b8a, b9, b11 = reflectances(*names)
+    plain = 2.5 * np.stack([b4, b3, b2])
+    water, cloud, cirrus, snow = colour(0.1, 0.1, 0.7), colour(0.8, 0.1, 0.1), colour(0.3, 0.3, 1), colour(1, 0.8, 0.4)
+    dark = np.where((b3 - b7 >= 0.027) & (b9 - b11 < 0.021), water, plain)
+    lit = np.where((b2 < 0.2) & (b2 / b9 >= 0.788), cloud, plain)
+    warm = np.where(b6 - b7 < -0.016, cirrus, cloud)
+    cold = np.where(b1 < 0.3, plain, cirrus)
+    other = np.where(b11 < 0.3, warm, cold)
+    icy = np.where(b3 < 0.525, plain, snow)
+    bright = np.where(b5 / b11 < 4.33, other, icy)
+    expected = np.where(b3 < 0.319, np.where(b8a < 0.166, dark, lit), bright)
+    same(udp("developmentseed/hollstein_cloud_detection"), expected)
+
+
+def test_mago_water_quality(udp: Any) -> None:
+    blue, green, red, edge, nir = reflectances("B02", "B03", "B04", "B05", "B08")
+    index = ratio(edge, red)
+    value = (14.039 + 86.11 * index + 194.325 * index**2 - 6) / (12 - 6)
+    ramp = np.clip(np.stack([4 * (value - 0.5), np.minimum(4 * value, 4 * (1 - value)), 4 * (0.5 - value)]), 0, 1)
+    ramp[1] = np.where(value > 1, 0, ramp[1])
+    plain = 3 * np.stack([red, green, blue])
+    expected = as_picture(np.where(ratio(green, nir) < 0, plain, ramp))
+    same(udp("developmentseed/mago_water_quality"), expected)
+
+
+def test_cyanobacteria_in_water(udp: Any) -> None:
+    names = ("B02", "B03", "B04", "B05", "B07", "B08", "B8A", "B11", "B12")
+    blue, green, red, edge, late, nir, narrow, swir, far = reflectances(*names)
+    water = (
+        (ratio(green, swir) > 0.42)
+        | (ratio(green, nir) > 0.4)
+        | (4 * (green - swir) - (0.25 * nir + 2.75 * swir) > 0.1879)
+        | (blue + 2.5 * green - 1.5 * (nir + swir) - 0.25 * far > 0.1112)
+        | (ratio(nir, red) < -0.2)
+    )
+    water &= ~(ratio(swir, green) - ratio(nir, red) > 0) & (4 * (green - swir) - (0.25 * nir + 2.75 * swir) > -0.03)
+    index = ratio(edge, red)
+    chlorophyll = 826.57 * index**3 - 176.43 * index**2 + 19 * index + 4.071
+    below = [0.5, 2.5, 5, 8, 14, 24, 38, 75, 150, 350]
+    palette = [(0, 0, 255), (0, 59, 255), (15, 113, 141), (13, 141, 103), (42, 226, 28), (134, 247, 0), (208, 240, 0),
+               (248, 207, 2), (240, 159, 8), (239, 101, 15), (233, 72, 21)]  # fmt: skip
+    shades = np.array(palette).T[:, np.digitize(chlorophyll, below)] / 255
+    scum = late - (red + 0.59 * (narrow - red)) > 0.08
+    shades = np.where(scum, colour(233, 72, 21) / 255, shades)
+    expected = np.where(water, shades, 3 * np.stack([red, green, blue]))
+    same(udp("developmentseed/ndci_cyanobacteria"), as_picture(expected))
+
+
 OTHERS = [
     "apa_aquatic_plants_algae",
     "bais2",
@@ -260,6 +355,19 @@ def test_the_other_graphs_run_to_a_file(udp: Any, name: str, tmp_path: Path) -> 
     assert np.isfinite(got.values).any()
     file_format = "PNG" if name in {"bais2", "ndci_cyanobacteria"} else "GTiff"
     assert save(got, tmp_path, file_format)
+
+
+def test_ramona_runs_once_its_rasters_and_its_country_are_here(udp: Any, collections: dict[str, Collection]) -> None:
+    """Biomass of a month in a country: within its limits, and within the outline."""
+    scene = load_cube(collections["SENTINEL2_L2A"], spatial_extent=EXTENT, bands=["B04"])
+    month = (scene.isel(t=[1]) - 3000) * 20
+    got = udp(f"dhi/{RAMONA}/{RAMONA}", remote=month)
+    inside = np.zeros((SIZE, SIZE), bool)
+    inside[10:30, 10:30] = True
+    values = np.clip((pixels("B04")[0][1] - 3000) * 20, -10, 31000)
+    assert {"y", "x"} <= set(got.dims)
+    whole = got.reindex(y=scene["y"], x=scene["x"]).squeeze()
+    np.testing.assert_allclose(whole.values, np.where(inside, values, np.nan))
 
 
 def test_scmap_runs_once_its_threshold_image_is_here(udp: Any, collections: dict[str, Collection]) -> None:
