@@ -1,6 +1,7 @@
 """Damaged result documents, catalogues, output folders: what came back is in the item, named there, or fails the tile.
 
-Never is a tile without data because a document was odd. Another seed: ``UPSCALING_SEED=7 pytest <this file>``.
+Never is a tile without data because a document was odd. More, and others:
+``UPSCALING_MUTATIONS=5000 UPSCALING_SEED=7 pytest <this file>``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tests.backend.ogcapi.replay import Replay
 from tests.faults.hostile import FakeHostilePlatform
 from tests.faults.test_hostile import backend_of, job_of
 from tests.faults.test_hostile import user as user  # noqa: PLC0414 -- a fixture
+from tests.mutate import SEED, how_many
 
 from upscaling.backends.cwl.outputs import read_outputs
 from upscaling.backends.ogcapi.results import read_reply
@@ -31,8 +33,7 @@ from upscaling.model import Outcome
 from upscaling.results.item import build_item
 from upscaling.util.files import write_json
 
-SEED = int(os.environ.get("UPSCALING_SEED", "11"))
-EACH = 100
+EACH = how_many(3, 100)
 ODD: list[Any] = [
     None,
     0,

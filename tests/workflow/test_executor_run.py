@@ -184,33 +184,77 @@ def suspended(server: EmbeddedBackend) -> list[psutil.Process]:
 def test_a_signal_to_snakemake_alone_ends_it_though_the_platform_is_silent(
     sign: signal.Signals, executor: str, slow_platform: EmbeddedBackend, scene_run: Callable[..., Run]
 ) -> None:
+    run = many_tiles(slow_platform, scene_run)
+    # Beside an executor for a cluster every job counts as one of --jobs.
+    snakemake = run.start("--executor", executor, "--cores", "4", *(["--jobs", "9"] if executor == "slurm" else []))
+    started = once_running(run, snakemake, {"upscaling": 40, "slurm": 9, "local": 4}[executor])
+    ends_in_order(run, snakemake, started, slow_platform, lambda: snakemake.send_signal(sign))
+    assert executor == "local" or len(started) == 1  # the process that runs all tiles
+
+
+@pytest.mark.parametrize("started_by", ["snakemake", "upscaling run"])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_without_a_terminal_ends_it(
+    sign: signal.Signals, started_by: str, slow_platform: EmbeddedBackend, scene_run: Callable[..., Run]
+) -> None:
+    """As cron and `setsid … &` start it: SIGINT is ignored at first, and `upscaling run` hands on what came already."""
+    run = many_tiles(slow_platform, scene_run)
+    run.write()
+    command = run.command("--cores", "4") if started_by == "snakemake" else ["upscaling", "run", "config.yaml"]
+    with (run.folder / "snakemake.out").open("wb") as out:
+        leader = subprocess.Popen(
+            ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+            cwd=run.folder,
+            env=run.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    started = once_running(run, leader, 40)
+    ends_in_order(run, leader, started, slow_platform, lambda: os.killpg(leader.pid, sign))
+    assert len(slow_platform.jobs()) >= 40, "the jobs on the platform were ended too"
+
+
+def many_tiles(slow_platform: EmbeddedBackend, scene_run: Callable[..., Run]) -> Run:
     area = {"aoi": [9.0, 45.10, 9.1, 45.16], "grid": "utm-1km"}
     run = scene_run(slow_platform, area=area)
     run.config["algorithm"] = {
         "source": str(ROOT / "config/demo/ndvi_composite.json"),
         "parameters": {"temporal_extent": ["2023-06-01", "2023-09-01"]},
     }
-    # Beside an executor for a cluster every job counts as one of --jobs.
-    snakemake = run.start("--executor", executor, "--cores", "4", *(["--jobs", "9"] if executor == "slurm" else []))
-    wanted = {"upscaling": 40, "slurm": 9, "local": 4}[executor]
+    return run
+
+
+def once_running(run: Run, leader: subprocess.Popen[bytes], wanted: int) -> list[psutil.Process]:
+    """Wait for jobs on the platform; return the processes below the run's first one."""
     deadline = time.monotonic() + 120
-    while len(list(run.results.glob("receipts/[!.]*.json"))) < wanted and snakemake.poll() is None:
+    while len(list(run.results.glob("receipts/[!.]*.json"))) < wanted and leader.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    stopped = suspended(slow_platform)
-    started = psutil.Process(snakemake.pid).children(recursive=True)
+    return psutil.Process(leader.pid).children(recursive=True)
+
+
+def ends_in_order(
+    run: Run,
+    leader: subprocess.Popen[bytes],
+    started: list[psutil.Process],
+    platform: EmbeddedBackend,
+    interrupt: Callable[[], None],
+) -> None:
+    """See that a run ends with a line, and nothing of it is left, while the platform is silent."""
+    stopped = suspended(platform)
     try:
-        snakemake.send_signal(sign)
-        assert snakemake.wait(60) != 0
+        interrupt()
+        assert leader.wait(60) != 0
         _, left = psutil.wait_procs(started, timeout=10)
     finally:
-        if snakemake.poll() is None:
-            os.killpg(snakemake.pid, signal.SIGKILL)
-            snakemake.wait()
+        if leader.poll() is None:
+            os.killpg(leader.pid, signal.SIGKILL)
+            leader.wait()
         for process in stopped:
             process.resume()
     said = (run.folder / "snakemake.out").read_text()
     assert left == [], said
     assert "tiles of results/real were running; their remote jobs go on and are found again by the next run" in said
     assert "Traceback" not in said
-    assert executor == "local" or len(started) == 1  # the process that runs all tiles

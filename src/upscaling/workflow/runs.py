@@ -6,6 +6,7 @@ Nothing here hangs on hooks of the Snakefile, which Snakemake runs for the main 
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ __all__ = ["SLOTS", "Runs", "current_runs", "runs_of"]
 
 SLOTS = {"openeo_slots": "openeo", "ogcapi_slots": "ogcapi", "toil_leaders": "cwl"}  # resource of a tile rule -> kind
 _QUIET_CHECKS, _QUIET_SECONDS = 3, 0.3  # with nothing to do, before Snakemake is ended
+_TWICE = 3.0  # s within which a signal is the same one again
 _GRACE = 1.0  # s that local jobs have to end after a signal that reached them too
 
 _all: list[Runs] = []
@@ -58,7 +60,7 @@ class Runs:
         self._others: set[Any] = set()  # jobs that another executor runs, tiles or not
         self._ending: threading.Thread | None = None
         self._over = self._cost_told = False
-        self._handles_sigterm = False
+        self._handles_signals = False
         self.interrupted = False
 
     def register(self, config: Config, folder: str) -> None:
@@ -96,7 +98,7 @@ class Runs:
     def take(self, jobs: list[Any], executor: Any) -> list[Any]:
         """Take the jobs that Snakemake hands over; return those that the executor has to run itself."""
         if self.runs:
-            self._handle_sigterm()
+            self._handle_signals()
         others = []
         for job in jobs:
             run = self._run_of(job)
@@ -202,16 +204,34 @@ class Runs:
 
         threading.Thread(target=end, daemon=True).start()
 
-    def _handle_sigterm(self) -> None:
+    def _handle_signals(self) -> None:
         """End on SIGTERM as on Ctrl-C.
 
         Snakemake's own handler waits for all that runs, which may be days, and can block for ever: it takes the lock
-        of the scheduler, which the thread that it interrupts may hold.
+        of the scheduler, which the thread that it interrupts may hold. What a shell starts in the background ignores
+        SIGINT; a run does not, as nothing of it is lost.
         """
-        if not self._handles_sigterm:
-            self._handles_sigterm = True
+        if not self._handles_signals:
+            self._handles_signals = True
             with suppress(ValueError):  # not in the main thread
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, _Once())
+
+
+class _Once:
+    """Interrupts Snakemake, and not again while that takes effect.
+
+    A signal to a whole group comes twice: by itself, and from a process of the group that hands it on. The second would
+    break off the end that the first one began.
+    """
+
+    last = -math.inf
+
+    def __call__(self, *_: object) -> None:
+        now = time.monotonic()
+        if now - _Once.last >= _TWICE:
+            _Once.last = now
+            raise KeyboardInterrupt
 
 
 def _end_children() -> None:

@@ -63,6 +63,17 @@ def test_apply(run: Callable[..., Any]) -> None:
     assert list(made["bands"].values) == ["B1", "B2", "B3"]
 
 
+def test_packages_that_are_installed_here_are_there(run: Callable[..., Any]) -> None:
+    """Named in the header or not: how a UDF comes to the runtime of a trained model."""
+    code = (
+        "# /// script\n# dependencies = ['scipy>=1']\n# ///\nfrom scipy import special\n"
+        + HEAD
+        + "return cube.copy(data=special.expit(cube.values))"
+    )
+    made = run(one("apply", process=udf(code, "x")), data=cube(VALUES))
+    np.testing.assert_allclose(made.values, 1 / (1 + np.exp(-VALUES)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("how", ["cube.max('t')", "cube.max('t', keepdims=True)"])
 def test_reduce_dimension(run: Callable[..., Any], how: str) -> None:
     made = run(one("reduce_dimension", reducer=udf(f"{HEAD}return {how}"), dimension="t"), data=cube(VALUES))
@@ -131,6 +142,7 @@ def count(data: UdfData):
         (f"{HEAD}return cube.attrs['B9']", {}, "line 3 of the UDF: KeyError: 'B9'"),
         ("def apply_datacube(", {}, "line 1 of the UDF: SyntaxError"),
         ("x = 1", {}, "No UDF found"),
+        ("import no_runtime\n" + HEAD, {}, "line 1 of the UDF: ModuleNotFoundError: No module named 'no_runtime'"),
         (f"{HEAD}raise SystemExit(3)", {}, "line 3 of the UDF: SystemExit: 3"),
         ("# /// script\n# dependencies = ['no-such-thing>2']\n# ///\n", {}, "no-such-thing>2, which is not here"),
         (f"{HEAD}return cube.isel(y=slice(2))", {}, "returned 2 labels of 'y' for 4"),

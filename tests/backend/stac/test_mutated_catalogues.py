@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from shapely.geometry import box
-from tests.backend.test_mutated_results import SEED, linking, mutated
+from tests.backend.test_mutated_results import linking, mutated
+from tests.mutate import SEED, how_many
 
 from upscaling.config.stage_in import Search
 from upscaling.errors import ConfigError
@@ -17,7 +18,8 @@ from upscaling.stage_in.choose import SOURCE, Choice, span_of
 from upscaling.stage_in.plan import Store, _searched
 from upscaling.stage_in.stage import Stage
 
-ITEMS, CATALOGUES = 4_000, 400
+CATALOGUES = how_many(11, 400)
+ITEMS = 10 * CATALOGUES
 HERE = (11.0, 46.0, 12.0, 47.0)
 JUNE = ("2022-06-01", "2022-07-01")
 RING = [[11, 46], [12, 46], [12, 47], [11, 47], [11, 46]]
