@@ -1,4 +1,4 @@
-"""For the suite's general group (`pytest -p basic_login`): log in by user and password, where the suite knows OIDC only."""
+"""For the suite's general group (`pytest -p basic_login`): user and password, where the suite knows OIDC only."""
 
 from __future__ import annotations
 
