@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import collections
 import copy
-import json
 import logging
 import os
 import subprocess
@@ -75,7 +74,9 @@ def told(runner: Any, process: str, example: dict[str, Any], path: Path) -> tupl
 def backend(folder: Path) -> Iterator[str]:
     """Run the embedded back-end; yield its address."""
     (folder / "root").mkdir()
-    command = [sys.executable, "-m", "upscaling.local_backend", "--data", str(data(folder)), "--root"]
+    from data import write_data
+
+    command = [sys.executable, "-m", "upscaling.local_backend", "--data", str(write_data(folder)), "--root"]
     environment = {**os.environ, "OPENEO_LOCAL_USER": USER, "OPENEO_LOCAL_PASSWORD": PASSWORD}
     with (
         (folder / "log").open("wb") as log,
@@ -86,21 +87,6 @@ def backend(folder: Path) -> Iterator[str]:
             yield run.stdout.readline().decode().strip()
         finally:
             run.terminate()
-
-
-def data(folder: Path) -> Path:
-    """Write a collection for a back-end that needs one."""
-    import numpy as np
-    import rasterio
-
-    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 600000, 0, -10, 5000000)}
-    with rasterio.open(
-        folder / "a.tif", "w", driver="GTiff", width=8, height=8, count=1, dtype="uint8", **place
-    ) as file:
-        file.write(np.ones((1, 8, 8), "uint8"))
-    item = {"file": "a.tif", "datetime": "2022-01-01T00:00:00Z", "bands": ["B01"]}
-    (path := folder / "collections.yaml").write_text(json.dumps({"collections": {"ONES": {"items": [item]}}}))
-    return path
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ DRIVER = Patch(
     ),
     "the embedded back-end needs it",
 )
-_VIEWS = {"modify_job", "list_job_results", "list_job_results_signed"}
+_VIEWS = {"modify_job", "list_job_results", "list_job_results_signed", "validation"}
 
 _config: dict[str, Any] = {}
 
@@ -156,7 +156,7 @@ def _build(
         url_signer=Signer(secret),
     )
     from openeo_driver import processgraph, views
-    from openeo_driver.backend import CollectionCatalog
+    from openeo_driver.backend import CollectionCatalog, SecondaryServices
 
     from upscaling.local_backend.front import BatchJobs, Implementation, Processes, Processing
     from upscaling.local_backend.guard import guard_requests
@@ -175,6 +175,7 @@ def _build(
         user_defined_processes=Processes(store),
         processing=Processing(supervisor, jobs, store),
         udf_runtimes=_runtimes(udf=udf),
+        secondary_services=SecondaryServices(),  # none, which is an answer
     )
     app = views.build_app(implementation)
     guard_requests(app)
@@ -215,7 +216,7 @@ def _definition_of_this_host(process_id: str, url: str) -> Any:
 def _add_views(app: Any, jobs: Any) -> None:
     """Replace the views that openeo_driver leaves out: update of a job, and the results of a failed one."""
     import flask
-    from openeo_driver.errors import JobNotFinishedException
+    from openeo_driver.errors import JobNotFinishedException, ProcessGraphMissingException
 
     from upscaling.local_backend.front import api_error
 
@@ -242,11 +243,23 @@ def _add_views(app: Any, jobs: Any) -> None:
 
         return results
 
+    def with_errors(view: Any) -> Any:
+        @functools.wraps(view)
+        def validation() -> Any:
+            try:
+                return view()
+            except ProcessGraphMissingException as error:  # what is wrong with a process is no error of the request
+                return flask.jsonify({"errors": [{"code": error.code, "message": str(error)}]})
+
+        return validation
+
     if absent := _VIEWS - {endpoint.rpartition(".")[2] for endpoint in app.view_functions}:
         raise UpscalingError(f"openeo_driver has no view {min(absent)} any more; pip install '{OPENEO_DRIVER}'")
     for endpoint, view in list(app.view_functions.items()):
         if endpoint.endswith(".modify_job"):
             app.view_functions[endpoint] = modify_job
+        elif endpoint.endswith(".validation"):
+            app.view_functions[endpoint] = with_errors(view)
         elif endpoint.rpartition(".")[2] in _VIEWS:
             app.view_functions[endpoint] = with_reason(view)
 

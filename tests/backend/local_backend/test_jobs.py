@@ -330,3 +330,13 @@ def test_the_address_works_with_and_without_its_path(standing: Backend, path: st
     assert standing.printed == f"{standing.url}/openeo/1.2"
     assert openeo.connect(standing.url + path).capabilities().api_version() == "1.2.0"
     assert Session(standing.url + path, "none").get("/collections")["collections"]
+
+
+def test_what_there_is_none_of_is_an_answer(standing: Backend) -> None:
+    api = f"{standing.url}/openeo/1.2"
+    services = requests.get(f"{api}/service_types", timeout=30)
+    assert (services.status_code, services.json()) == (200, {})
+    for body in ({}, {"process": 3}):
+        answer = requests.post(f"{api}/validation", json=body, timeout=30)
+        assert answer.status_code == 200
+        assert [error["code"] for error in answer.json()["errors"]] == ["ProcessGraphMissing"]
