@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.config.deadline import seconds_left
 from upscaling.estimate.model import Answer, Check
+from upscaling.estimate.show import duration
 
 if TYPE_CHECKING:
     from upscaling.estimate.model import Estimate
@@ -51,7 +52,7 @@ def _deadline(known: Known) -> Check:
     if left <= 0:
         text = f"{known.config.deadline} has passed; give one that lies ahead"
         return Check(name="deadline", answer="no", text=text, key="deadline")
-    return Check(name="deadline", answer="yes", text=f"{left / 3600:,.0f} hours are left", key="deadline")
+    return Check(name="deadline", answer="yes", text=f"{duration(left)} are left", key="deadline")
 
 
 def _budget(known: Known, estimate: Estimate) -> Check:

@@ -72,5 +72,8 @@ def _batch_system(config: CwlBackendConfig, *, ask: bool) -> Check:
     try:
         check_site([*config.site.sbatch_options(), *asked])
     except ConfigError as error:
+        if config.batch_system == "single_machine":  # only `upscaling run --cluster` asks SLURM for anything
+            text = f"a run with --cluster is not possible: {error.message}"
+            return Check(name="batch system", answer="unknown", text=text, key="backend.site")
         return Check(name="batch system", answer="no", text=error.message, key="backend.site")
     return Check(name="batch system", answer="yes", text="SLURM would take such jobs")

@@ -71,7 +71,8 @@ def rough_estimate(
         if total is not None:
             cost = Interval.of([total / _RECORD, total / _RECORD, total, total * _RECORD, total * _RECORD])
         else:
-            notes.append(f"cost: {stated.text}, and no earlier job is known; run a pilot")
+            earlier = "earlier jobs tell none" if past else "no earlier job is known; run a pilot"
+            notes.append(f"cost: {stated.text}, and {earlier}")
     seconds = _known(past, "seconds")
     job_seconds, span = None, None
     if len(seconds):
