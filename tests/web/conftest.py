@@ -65,7 +65,7 @@ class Browser:
 @pytest.fixture(scope="package", autouse=True)
 def packages() -> None:
     """The page is built, and axe is there."""
-    if not (PAGE / "vendor" / "preact.js").is_file() or not AXE.is_file():
+    if not (PAGE / "vendor" / "earcut.js").is_file() or not AXE.is_file():
         missing("the page's packages (make page)")
 
 

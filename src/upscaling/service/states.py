@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ class RunStates:
     ----------
     version
         Counts up with every change that was seen.
+    outlines
+        Names and outlines of the tiles as JSON, where somebody asked for them.
     """
 
     run_folder: Path
@@ -91,7 +94,7 @@ class RunStates:
         self.states = [TileState(tile, "not started") for tile in self._names]
         self._looked = 0.0
         self._cost = 0.0
-        self.parameters: list[dict[str, Any]] | None = None
+        self.outlines: bytes | None = None
 
     def _plan_stamp(self) -> int:
         return (self.run_folder / "plan" / "plan.json").stat().st_mtime_ns
@@ -169,11 +172,20 @@ class RunStates:
             kept = self._kept = _summed(self.states, version)
         return kept
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """Return the planned work of every tile: ``parameters``, ``tile`` and ``time``, in the order of the plan."""
-        with self._lock:
-            if self.parameters is None:
-                lines = (self.run_folder / "plan" / "jobs.ndjson").read_bytes().splitlines()
-                by_id = {line["id"]: line for line in map(orjson.loads, lines)}
-                self.parameters = [by_id[tile] for tile in self._names]
-            return self.parameters
+    def number(self, tile: str) -> int | None:
+        """Return a tile's place in the plan; None if it is not in it."""
+        return self._index.get(f"{tile}.json")
+
+    def job(self, tile: str) -> dict[str, Any]:
+        """Return the planned work of a tile: ``parameters``, ``tile`` and ``time``."""
+        with self._planned().open("rb") as stream:
+            stream.seek(self.plan.tiles[tile].offset)
+            return dict(orjson.loads(stream.readline()))
+
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        """Yield the planned work of every tile, in the order of the plan; nothing of it is kept in memory."""
+        with self._planned().open("rb") as stream:
+            yield from map(orjson.loads, stream)
+
+    def _planned(self) -> Path:
+        return self.run_folder / "plan" / "jobs.ndjson"

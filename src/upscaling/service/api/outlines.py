@@ -18,8 +18,14 @@ _SIMPLER = 0.002  # of a ring's width: two pixels where it fills a screen
 _DECIMALS = 6  # of a degree: 11 cm
 
 
-def of_run(states: RunStates) -> dict[str, Any]:
-    """Return names and outlines of all tiles of a run: rings of longitude and latitude in degrees."""
+def of_run(states: RunStates) -> bytes:
+    """Return ``tiles`` (names) and ``outlines`` (rings of longitude and latitude in degrees) of a run, as JSON."""
+    if states.outlines is None:
+        states.outlines = orjson.dumps(_of_jobs(states), option=orjson.OPT_SERIALIZE_NUMPY)
+    return states.outlines
+
+
+def _of_jobs(states: RunStates) -> dict[str, Any]:
     names, rings = [], []
     for work in states.jobs():
         names.append(work["id"])

@@ -45,14 +45,16 @@ def config_of(folder: Path) -> dict[str, Any]:
 def _index(states: RunStates, tile: str) -> int:
     if not _TILE.fullmatch(tile) or tile not in states.plan.tiles:
         raise RefusedError(f"there is no tile {tile[:80]!r} in this run", code="TILE_NOT_FOUND", status=404)
-    return next(number for number, state in enumerate(states.states) if state.tile == tile)
+    number = states.number(tile)
+    assert number is not None  # noqa: S101 -- it is in the plan
+    return number
 
 
 def tile_facts(tasks: Tasks, task: Task, tile: str) -> dict[str, Any]:
     """Return what is known of one tile."""
     states = tasks.states(task)
     index = _index(states, tile)
-    state, work = states.states[index], states.jobs()[index]
+    state, work = states.states[index], states.job(tile)
     status, reason = tasks.job_status(states, tasks.phase(task), index)
     folder = run_folder(tasks, task)
     files = []

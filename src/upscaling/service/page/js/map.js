@@ -1,33 +1,27 @@
 // The map: land outline or the operator's base map, an area that can be drawn, tiles by state, a raster on top.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { outlines as outlinesOf } from "./land.js";
 import { t } from "./texts.js";
 import { FILL, Tiles } from "./tiles.js";
 
 const NO_DATA = { type: "FeatureCollection", features: [] };
 
-let land = null;
-
 async function landOutline() {
-  if (land === null) {
-    const [{ feature }, topology] = await Promise.all([
-      import("../vendor/topojson/index.js"),
-      fetch("/page/vendor/land-110m.json").then((answer) => answer.json()),
-    ]);
-    land = feature(topology, topology.objects.land);
-  }
-  return land;
+  const [{ geometry }] = await outlinesOf("land");
+  return geometry;
 }
+
+const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 
 async function styleOf(basemap) {
   if (basemap) return basemap;
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   return {
     version: 8,
     sources: { land: { type: "geojson", data: await landOutline() } },
     layers: [
-      { id: "sea", type: "background", paint: { "background-color": dark ? "#14202b" : "#dfe9f1" } },
-      { id: "land", type: "fill", source: "land", paint: { "fill-color": dark ? "#22303c" : "#f7f5ef" } },
-      { id: "coast", type: "line", source: "land", paint: { "line-color": dark ? "#45586a" : "#aab7c2" } },
+      { id: "sea", type: "background", paint: { "background-color": dark() ? "#14202b" : "#dfe9f1" } },
+      { id: "land", type: "fill", source: "land", paint: { "fill-color": dark() ? "#22303c" : "#f7f5ef" } },
+      { id: "coast", type: "line", source: "land", paint: { "line-color": dark() ? "#45586a" : "#aab7c2" } },
     ],
   };
 }
@@ -81,7 +75,7 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
         tiles.current = new Tiles();
         made.addLayer(tiles.current);
         made.addSource("area", { type: "geojson", data: NO_DATA });
-        made.addLayer({ id: "area", type: "line", source: "area", paint: { "line-color": "#0b5cad", "line-width": 2.5 } });
+        made.addLayer({ id: "area", type: "line", source: "area", paint: { "line-color": dark() ? "#ff6fc0" : "#b3007a", "line-width": 2.5 } });
         made.on("click", (event) => {
           const tile = handlers.current.onTile ? tiles.current.at(event.lngLat) : null;
           if (tile !== null) handlers.current.onTile(tile);

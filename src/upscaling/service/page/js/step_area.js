@@ -1,24 +1,15 @@
 // Step 2: area, grid and time.
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { call, get, post, tooLarge } from "./api.js";
+import { outlines } from "./land.js";
 import { Map } from "./map.js";
 import { Notice, number, useLoaded } from "./parts.js";
 import { change, useTyped } from "./state.js";
 import { t } from "./texts.js";
 
-let countries = null;
-
 async function loadCountries() {
-  if (countries === null) {
-    const [{ feature }, topology] = await Promise.all([
-      import("../vendor/topojson/index.js"),
-      fetch("/page/vendor/countries-110m.json").then((answer) => answer.json()),
-    ]);
-    countries = feature(topology, topology.objects.countries).features
-      .map((one) => ({ name: one.properties.name, geometry: one.geometry }))
-      .sort((a, b) => a.name.localeCompare(b.name));
-  }
-  return countries;
+  const found = await outlines("countries");
+  return [...found].sort((a, b) => a.name.localeCompare(b.name));
 }
 
 function boxOf(text) {
@@ -112,7 +103,7 @@ export function AreaStep({ me, draft }) {
         <label>${t("area.country")}
           <select onChange=${(event) => { const one = names.value.find((country) => country.name === event.target.value); if (one) change({ area: one.geometry }); }}>
             <option value="">–</option>
-            ${names.value?.map((country) => html`<option>${country.name}</option>`)}
+            ${names.value?.map((country) => html`<option value=${country.name}>${country.name}</option>`)}
           </select>
         </label>
         <label>${t("area.grid")}
