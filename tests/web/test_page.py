@@ -37,7 +37,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
 
     page.locator(".map[data-ready=yes]").wait_for()
     page.get_by_label("Country").select_option("Fiji")  # on both sides of the antimeridian
-    page.locator(".count", has_text="tiles,").wait_for()
+    page.locator(".count[aria-busy=false]", has_text="tiles,").wait_for()
     page.get_by_label("Box").fill("11.2, nonsense")
     page.get_by_role("button", name="Apply").click()
     page.get_by_text("Four numbers").wait_for()
@@ -45,7 +45,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_role("button", name="Apply").click()
     page.get_by_label("Grid", exact=True).fill("utm-3km")
     page.get_by_label("Grid", exact=True).press("Tab")
-    page.locator(".count", has_text="tiles,").wait_for()
+    page.locator(".count[aria-busy=false]", has_text="tiles,").wait_for()
     tiles = int(page.locator(".count").text_content().split()[0])
     browser.accessible()
     browser.picture("3-area")

@@ -34,11 +34,12 @@ export function AreaStep({ me, draft }) {
       setTiles(null);
       return;
     }
+    const { area, grid } = draft;
     const { start, end, step } = draft.time;
     const time = start && end ? { start, end, step } : null;
     const stop = new AbortController();
     const wait = setTimeout(() => {
-      post("/v1/tiles", { aoi: draft.area, grid: draft.grid, time }, { signal: stop.signal }).then(setTiles, (error) => {
+      post("/v1/tiles", { aoi: area, grid, time }, { signal: stop.signal }).then((found) => setTiles({ ...found, area, grid, time: draft.time }), (error) => {
         if (error.name !== "AbortError") {
           setTiles(null);
           setProblem({ at: "tiles", text: error.message });
@@ -75,6 +76,7 @@ export function AreaStep({ me, draft }) {
     setProblem(geometry ? null : { at: "box", text: t("area.badBox") });
   }
 
+  const stale = draft.area && problem?.at !== "tiles" && !(tiles?.area === draft.area && tiles.grid === draft.grid && tiles.time === draft.time);
   const told = (at) => problem?.at === at && html`<${Notice}>${problem.text}<//>`;
   const time = (name) => (event) => change({ time: { ...draft.time, [name]: event.target.value } });
   return html`<section>
@@ -86,7 +88,7 @@ export function AreaStep({ me, draft }) {
           <button aria-pressed=${drawing} onClick=${() => setDrawing(!drawing)}>${t("area.draw")}</button>
           <button onClick=${() => change({ area: null })} disabled=${!draft.area}>${t("area.clear")}</button>
         </div>
-        <p class="count" role="status">
+        <p class="count" role="status" aria-busy=${stale ? "true" : "false"}>
           ${tiles ? t("area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : t("area.none")}
           ${tiles?.steps && html`<br />${t("area.steps", { steps: number(tiles.steps), jobs: number(tiles.steps * tiles.tiles.length) })}`}
         </p>
