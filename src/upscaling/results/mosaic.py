@@ -173,13 +173,14 @@ def _on_top_of_each_other(outlines: list[Any]) -> bool:
 
 def _outline(part: Part, crs: str) -> Any:
     import numpy as np
-    import pyproj
     import shapely
+
+    from upscaling.area.lonlat import transformer
 
     box = shapely.box(*part.bounds)
     if part.crs == crs:
         return box
-    to_mosaic = pyproj.Transformer.from_crs(part.crs, crs, always_xy=True)
+    to_mosaic = transformer(part.crs, crs)
     dense = shapely.segmentize(
         box, max(part.bounds.east - part.bounds.west, part.bounds.north - part.bounds.south) / 20
     )

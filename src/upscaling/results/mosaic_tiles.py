@@ -220,10 +220,11 @@ def warped_part(part: Part, lattice: Lattice, folder: Path, resampling: str) -> 
 
 def _grid_on(part: Part, lattice: Lattice) -> dict[str, Any]:
     """Return the pixels of a mosaic that a tile covers, as a raster's CRS, transform, width and height."""
-    import pyproj
     from rasterio import Affine
 
-    to_mosaic = pyproj.Transformer.from_crs(part.crs, lattice.crs, always_xy=True)
+    from upscaling.area.lonlat import transformer
+
+    to_mosaic = transformer(part.crs, lattice.crs)
     (across, down), box = lattice.pixel, to_mosaic.transform_bounds(*part.bounds, densify_pts=21)
     left, right = math.floor((box[0] - lattice.west) / across) - 1, math.ceil((box[2] - lattice.west) / across) + 1
     top, bottom = math.floor((lattice.north - box[3]) / down) - 1, math.ceil((lattice.north - box[1]) / down) + 1
@@ -241,10 +242,11 @@ def _moved_to(part: Part, path: Path, grid: Mapping[str, Any]) -> Part:
 def _on_lattice(part: Part, lattice: Lattice, path: Path) -> Part:
     """Write a tile on a mosaic's pixels, each with the value of the tile's pixel under its centre."""
     import numpy as np
-    import pyproj
     import rasterio
 
-    to_tile = pyproj.Transformer.from_crs(lattice.crs, part.crs, always_xy=True)
+    from upscaling.area.lonlat import transformer
+
+    to_tile = transformer(lattice.crs, part.crs)
     grid = _grid_on(part, lattice)
     corner, width = grid["transform"], grid["width"]
     with rasterio.open(part.path) as source, _raster(path, source, nodata=None, **grid) as target:
