@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import geopandas as gpd
@@ -54,8 +55,13 @@ def owned(row: Any) -> Any:
     return shapely.from_wkt(row.owner_wkt) if row.owner_wkt else shapely.box(row.xmin, row.ymin, row.xmax, row.ymax)
 
 
+@lru_cache(1000)  # to make one takes most of the time of these tests
+def _change(source: str, target: str) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+
 def _moved(geometry: Any, source: str, target: str) -> Any:
-    change = pyproj.Transformer.from_crs(source, target, always_xy=True)
+    change = _change(source, target)
     moved = shapely.transform(geometry, lambda xy: np.column_stack(change.transform(*xy.T)))
     if shapely.is_valid(moved).all():
         return moved
