@@ -25,7 +25,21 @@ ALONE = (
     "tests/backend/cwl/test_cwl_images.py",
     "tests/backend/cwl/test_cwl_sources.py",
 )
-LONG = ("tests/workflow/", "tests/faults/")
+# In this order after those, so that none of the long files is left for the end.
+LONG = (
+    "tests/workflow/test_documented.py",
+    "tests/workflow/test_openeo_run.py",
+    "tests/faults/test_kills.py",
+    "tests/workflow/",
+    "tests/faults/",
+    "tests/backend/ogcapi/test_faults.py",
+    "tests/service/",
+    "tests/web/",
+    "tests/backend/",
+    "tests/publish/",
+    "tests/report/",
+    "tests/unit/grids/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,7 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if ONE_OF & set(getattr(item, "fixturenames", ())) and not item.nodeid.startswith(ALONE):
             raise pytest.UsageError(f"{item.nodeid} uses what is there once: name its file in {__file__}, ALONE")
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: 0 if item.nodeid.startswith(ALONE) else 1 if item.nodeid.startswith(LONG) else 2)
+        items.sort(key=lambda item: _turn(item.nodeid))
+
+
+def _turn(nodeid: str) -> int:
+    """Return how many kinds of tests begin before this one."""
+    if nodeid.startswith(ALONE):
+        return -1
+    return next((turn for turn, folder in enumerate(LONG) if nodeid.startswith(folder)), len(LONG))
 
 
 @pytest.hookimpl(optionalhook=True)
