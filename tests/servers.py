@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,8 @@ class EmbeddedBackend:
     simulate: tuple[float, float] | None = None
     costs: tuple[float, float, int] | None = None  # of simulated jobs
     process: subprocess.Popen[bytes] | None = None
+    user: str = USER
+    others: Sequence[str] = ()  # users beside that one: each has jobs of its own
 
     @property
     def url(self) -> str:
@@ -181,7 +183,11 @@ class EmbeddedBackend:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a user of this back-end."""
-        return environment(OPENEO_AUTH_USERNAME=USER, OPENEO_AUTH_PASSWORD=PASSWORD)
+        return environment(OPENEO_AUTH_USERNAME=self.user, OPENEO_AUTH_PASSWORD=PASSWORD)
+
+    def as_user(self, name: str) -> EmbeddedBackend:
+        """The same back-end, as another of its users sees it."""
+        return replace(self, user=name)
 
     def start(self) -> EmbeddedBackend:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -189,6 +195,7 @@ class EmbeddedBackend:
         command += ["--root", str(self.root), "--port", str(self.port), "--slots", str(self.slots)]
         command += ["--simulate", *map(str, self.simulate)] if self.simulate else []
         command += ["--simulate-costs", *map(str, self.costs)] if self.costs else []
+        command = self._with_others() if self.others else command
         secrets = {**self.environment, "OPENEO_LOCAL_USER": USER, "OPENEO_LOCAL_PASSWORD": PASSWORD}
         self.process = listening(command, self.port, self.root.parent / "backend.log", variables=secrets)
         return self
@@ -201,5 +208,22 @@ class EmbeddedBackend:
         """The platform's own job list."""
         import openeo
 
-        connection = openeo.connect(self.url).authenticate_basic(USER, PASSWORD)
+        connection = openeo.connect(self.url).authenticate_basic(self.user, PASSWORD)
         return list(connection.get("/jobs", params={"limit": 10_000}).json()["jobs"])
+
+    def end_jobs(self) -> None:
+        """Cancel what a test left running."""
+        import openeo
+
+        connection = openeo.connect(self.url).authenticate_basic(self.user, PASSWORD)
+        for job in self.jobs():
+            if job["status"] in {"created", "queued", "running"}:
+                connection.delete(f"/jobs/{job['id']}", expected_status=204)
+
+    def _with_others(self) -> list[str]:
+        """The command to serve more users than the command line has."""
+        users = dict.fromkeys((self.user, *self.others), PASSWORD)
+        facts = f"data=Path({str(self.data)!r}), root=Path({str(self.root)!r}), port={self.port}, slots={self.slots}"
+        facts += f", simulate={self.simulate!r}"
+        imports = "from pathlib import Path; from upscaling.local_backend.server import serve"
+        return [sys.executable, "-c", f"{imports}; serve({facts}, users={users!r})"]

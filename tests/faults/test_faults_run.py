@@ -63,7 +63,7 @@ def test_a_storm_of_faults_over_a_whole_run(
 
     for method in ("GET", "POST"):
         proxy.spoil((method, ".*"), sometimes, times=None)
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     assert met[0] > TILES
     jobs = jobs_of(platform, run)

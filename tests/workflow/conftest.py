@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -25,10 +26,10 @@ SCENE_AOI = {
     ],
 }
 CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
-# Fifteen tiles of 2 km: of the scene's east and beyond its edge, where no product is.
+# Five tiles of 2 km: of the scene's east and beyond its edge, where no product is.
 WATER_AOI = {
     "type": "Polygon",
-    "coordinates": [[[678000, 5148000], [688000, 5148000], [688000, 5154000], [678000, 5154000], [678000, 5148000]]],
+    "coordinates": [[[678000, 5150000], [688000, 5150000], [688000, 5152000], [678000, 5152000], [678000, 5150000]]],
 }
 JUNE = ["2022-06-01", "2022-07-01"]
 
@@ -70,6 +71,13 @@ class Run:
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self._said(self.command(*arguments))
 
+    def gather(self) -> subprocess.CompletedProcess[str]:
+        """Run as far as the collection: where a test is not about mosaic, quality report and report.
+
+        Of a run that has a collection, tiles that are gone or failed are not made: `snakemake` makes them.
+        """
+        return self.snakemake("--", "collect_items")
+
     def upscaling(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Give a command of ours, as a person does beside Snakemake."""
         return self._said(["upscaling", *words], COLUMNS="100")
@@ -108,12 +116,25 @@ def package_config(scene: Path, grid: str, **backend: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def backend(scene: Path, tmp_path: Path) -> Iterator[EmbeddedBackend]:
-    """An embedded back-end that serves the real scene."""
-    server = EmbeddedBackend(scene_collections(scene, tmp_path), tmp_path / "backend").start()
+USERS = [f"tester{number}" for number in range(1, 100)]
+_unused = itertools.cycle(USERS)
+
+
+@pytest.fixture(scope="package")
+def one_platform(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBackend]:
+    """An embedded back-end that serves the real scene; its start costs as much as most of a test."""
+    folder = tmp_path_factory.mktemp("platform")
+    server = EmbeddedBackend(scene_collections(scene, folder), folder / "backend", others=USERS).start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def backend(one_platform: EmbeddedBackend) -> Iterator[EmbeddedBackend]:
+    """The embedded back-end, to a user who has no job yet."""
+    own = one_platform.as_user(next(_unused))
+    yield own
+    own.end_jobs()
 
 
 @pytest.fixture
@@ -181,7 +202,7 @@ def water_run(tmp_path: Path) -> Callable[..., Run]:
             "algorithm": {"source": f"{ROOT / 'cwl' / 'water.cwl'}#water"},
             "area": {"aoi": "area.geojson", "grid": "utm-2km"},
             "stage_in": stage_in,
-            "backend": {"kind": "cwl", "engine": "cwltool", "slots": 2, "chunk": 8},
+            "backend": {"kind": "cwl", "engine": "cwltool", "slots": 2, "chunk": 3},
         }
         return kind(folder, environment(), {**config, **changes})
 

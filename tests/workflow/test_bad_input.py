@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.servers import EmbeddedBackend, free_port, scene_collections
+from tests.servers import EmbeddedBackend, free_port
 from tests.workflow.conftest import Run
 
 BOWTIE = {"type": "Polygon", "coordinates": [[[11.3, 46.5], [11.3, 46.5], [11.3, 46.5], [11.3, 46.5]]]}
-
-
-@pytest.fixture(scope="module")
-def one_backend(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBackend]:
-    folder = tmp_path_factory.mktemp("backend")
-    server = EmbeddedBackend(scene_collections(scene, folder), folder / "jobs").start()
-    yield server
-    server.stop()
 
 
 def _algorithm(**changes: Any) -> Callable[[Run], None]:
@@ -106,31 +98,69 @@ CASES: dict[str, tuple[Callable[[Run], None], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_one_line_and_nothing_sent(case: str, one_backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
+# One of the configuration, one of the plan, and what is asked of the platform before the first tile; the others end at
+# the same two places, and Snakemake's own start is slow.
+OF_THE_PLATFORM = ("AOI outside the data", "back-end not reachable", "wrong password")
+THROUGH_SNAKEMAKE = ("unknown key", "missing file", *OF_THE_PLATFORM)
+
+
+@pytest.mark.parametrize("case", THROUGH_SNAKEMAKE)
+def test_one_line_and_nothing_sent(case: str, backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
     change, words = CASES[case]
-    run = scene_run(one_backend)
+    run = scene_run(backend)
     change(run)
     done = run.snakemake()
     assert done.returncode != 0
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, done.stderr
+    _is_one_line(done.stderr, done.stdout, words)
+    assert backend.jobs() == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_line_from_a_check_and_from_a_plan(
+    case: str,
+    backend: EmbeddedBackend,
+    scene_run: Callable[..., Run],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from upscaling.cli.app import main
+
+    change, words = CASES[case]
+    run = scene_run(backend)
+    change(run)
+    run.write()
+    monkeypatch.chdir(run.folder)
+    for name in ("OPENEO_AUTH_USERNAME", "OPENEO_AUTH_PASSWORD"):
+        monkeypatch.setenv(name, run.environment[name])
+    for command in ("check", *(() if case in OF_THE_PLATFORM else ("plan",))):  # a plan asks no platform
+        monkeypatch.setattr("upscaling.cli.app._loaded", [])
+        monkeypatch.setattr(sys, "argv", ["upscaling", command, "config.yaml"])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert left.value.code not in {0, None}, command
+        shown = capsys.readouterr()
+        _is_one_line(shown.err, shown.out, words)
+    assert backend.jobs() == []
+
+
+def _is_one_line(err: str, out: str, words: tuple[str, ...]) -> None:
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, err
     for word in words:
         assert word in lines[0]
-    assert "Traceback" not in done.stderr + done.stdout
-    assert "wrong-password" not in done.stderr + done.stdout
-    assert one_backend.jobs() == []
+    assert "Traceback" not in err + out
+    assert "wrong-password" not in err + out
 
 
 def test_a_time_without_data_is_a_success_and_recorded_as_such(
-    one_backend: EmbeddedBackend, scene_run: Callable[..., Run]
+    backend: EmbeddedBackend, scene_run: Callable[..., Run]
 ) -> None:
     """The platform alone knows that nothing was acquired: it says "no data", which is a result (DESIGN 10)."""
-    run = scene_run(one_backend, area={"aoi": [11.30, 46.48, 11.31, 46.49], "grid": "utm-2km"})
+    run = scene_run(backend, area={"aoi": [11.30, 46.48, 11.31, 46.49], "grid": "utm-2km"})
     run.config["algorithm"]["parameters"] = {"temporal_extent": ["2020-06-01", "2020-07-01"]}
     done = run.snakemake()
     assert done.returncode == 0, done.stderr
     items = [json.loads(path.read_text()) for path in run.results.glob("tiles/*/item.json")]
     assert items
     assert all(item["properties"]["upscaling:nodata"] and item["assets"] == {} for item in items)
-    assert {job["status"] for job in one_backend.jobs()} == {"error"}
+    assert {job["status"] for job in backend.jobs()} == {"error"}

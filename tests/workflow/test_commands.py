@@ -60,7 +60,7 @@ def test_what_failed_is_told_and_retried_alone(backend: EmbeddedBackend, scene_r
 
 def test_orphans_are_found_and_removed_only_on_demand(backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
     run = scene_run(backend, area=SMALL)
-    assert run.snakemake().returncode == 0
+    assert run.gather().returncode == 0
     assert "0 orphans" in run.upscaling("clean", "results/real", "--remote").stdout
     lost = next(run.results.glob("receipts/*.json"))
     job_id = json.loads(lost.read_text())["job_id"]
@@ -96,7 +96,7 @@ def test_a_run_belongs_to_one_snakemake_and_can_be_canceled(
     done = run.upscaling("cancel", "results/real")
     assert done.returncode == 0, done.stderr
     assert not [job for job in backend.jobs() if job["status"] in {"created", "queued", "running"}]
-    assert run.snakemake().returncode == 0
+    assert run.gather().returncode == 0
 
 
 def test_refused_results_are_checked_again_and_only_on_demand_paid_again(

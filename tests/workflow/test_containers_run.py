@@ -46,7 +46,7 @@ def test_the_package_runs_in_the_image_of_the_cache(
         assert pulled.returncode == 0, pulled.stderr
         podman("rmi", "--force", ndvi_image)  # as on a node that never saw it
         began = time.time()
-        done = run.snakemake()
+        done = run.gather()
         assert done.returncode == 0, done.stderr
     expected, bounds = scene_ndvi(scene)
     np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
@@ -97,7 +97,7 @@ def test_the_package_runs_in_apptainer(
     image.parent.mkdir()
     podman("save", "-o", str(run.folder / "image.tar"), ndvi_image)
     subprocess.run([engine, "build", str(image), f"docker-archive:{run.folder / 'image.tar'}"], check=True)
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     expected, bounds = scene_ndvi(scene)
     np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)

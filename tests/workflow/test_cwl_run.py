@@ -14,7 +14,7 @@ from tests.pixels import put_together, scene_ndvi, window
 from tests.servers import environment
 from tests.workflow.conftest import Run, package_config, work_folder
 
-TILES = 30
+TILES = 6
 # Notes the table that it was given, and gives the scene.
 NOTES = """
 cwlVersion: v1.2
@@ -34,19 +34,19 @@ def package_run(scene: Path, tmp_path: Path) -> Callable[..., Run]:
     folder = work_folder(tmp_path)
 
     def make(**backend: object) -> Run:
-        return Run(folder, environment(), package_config(scene, "utm-2km", slots=2, **backend))
+        return Run(folder, environment(), package_config(scene, "utm-5km", slots=2, **backend))
 
     return make
 
 
 @pytest.mark.parametrize(
-    "backend", [{"engine": "toil", "chunk": 15}, {"engine": "cwltool", "chunk": 8}], ids=lambda b: b["engine"]
+    "backend", [{"engine": "toil", "chunk": 3}, {"engine": "cwltool", "chunk": 2}], ids=lambda b: b["engine"]
 )
 def test_tiles_of_the_package_equal_numpy(
     package_run: Callable[..., Run], scene: Path, backend: dict[str, Any]
 ) -> None:
     run = package_run(**backend)
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     expected, bounds = scene_ndvi(scene)
     collection = run.results / "collection.json"
@@ -55,7 +55,7 @@ def test_tiles_of_the_package_equal_numpy(
     item = json.loads(next(iter(run.results.glob("tiles/*/item.json"))).read_text())
     assert item["properties"]["datetime"] == "2022-06-12T10:10:00Z"
     assert backend["engine"] in item["properties"]["processing:software"]
-    again = run.snakemake()
+    again = run.gather()
     assert again.returncode == 0
     assert "Nothing to be done" in again.stderr
 
@@ -84,11 +84,11 @@ def test_a_file_that_was_edited_runs_again_what_it_is_a_parameter_of(scene: Path
     config["for_each"] = {"parameters": {"table": [str(table) for table in tables]}}
     config["collection"] = {"exact": False}
     run = Run(work_folder(tmp_path), environment(), config)
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     assert sorted(journal.read_text().split()) == ["a.csv", "b.csv"]
     tables[0].touch()
     tables[1].write_text("edited\n")
-    again = run.snakemake()
+    again = run.gather()
     assert again.returncode == 0, again.stderr
     assert sorted(journal.read_text().split()) == ["a.csv", "b.csv", "edited"]

@@ -41,7 +41,7 @@ def items_of(run: Run) -> dict[str, dict[str, object]]:
 def test_one_item_per_tile_and_month(dated_backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
     run = scene_run(dated_backend, area=SMALL, time={"start": "2022-06-01", "end": "2022-10-01", "step": "month"})
     run.config["algorithm"] = {**run.config["algorithm"], "parameters": {}}
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     items = items_of(run)
     tiles = {name.rpartition("_")[0] for name in items}
@@ -83,7 +83,7 @@ def test_a_table_of_places_and_dates_runs_without_an_area(
     del run.config["area"]
     run.config["algorithm"] = {"source": "burst.json"}
     run.config["for_each"] = {"table": "bursts.csv", "id": "burst"}
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     items = items_of(run)
     assert set(items) == {"t44_1", "t44_2"}
@@ -107,7 +107,7 @@ def test_with_a_halo_a_neighbourhood_algorithm_has_no_seams(
         graph["kernel1"] = {"process_id": "apply_kernel", "arguments": arguments, "result": True}
         (run.folder / "smooth.json").write_text(json.dumps(definition))
         run.config["algorithm"] = {**run.config["algorithm"], "source": "smooth.json"}
-        done = run.snakemake()
+        done = run.gather()
         assert done.returncode == 0, done.stderr
         bounds = scene_ndvi(scene)[1]
         whole, around = put_together(run.results / "collection.json")

@@ -61,7 +61,7 @@ def test_a_package_of_the_web_in_its_image(
     assert run.snakemake("-n").returncode != 0, "there is a network: the package could be had without a plan"
     prepare(run)
     podman("rmi", "--force", ndvi_image)
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     expected, bounds = scene_ndvi(scene)
     np.testing.assert_array_equal(window(*put_together(run.results / "collection.json"), bounds), expected)
@@ -75,6 +75,6 @@ def test_four_tools_over_items_of_a_stac_api(
         run = water_run(server.url, LonelyRun)
         prepare(run)
     shutil.rmtree(tmp_path / "files")
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     assert_is_water(run, scene, ["west_a", "east_a", "whole_b"])

@@ -46,7 +46,7 @@ def _on_a_terminal(run: Run, answer: str) -> tuple[int, str]:
 
 def test_a_creation_that_nobody_knows_of_is_asked_about(server: Pygeoapi, ogc_run: Callable[..., Run]) -> None:
     run = ogc_run(server, area=SMALL, backend={"on_unknown": "ask"})
-    assert run.snakemake().returncode == 0
+    assert run.gather().returncode == 0
     before = len(server.executions)
     tile = min(path.parent.name for path in run.results.glob("tiles/*/item.json"))
     receipt = run.results / "receipts" / f"{tile}.json"
@@ -71,7 +71,7 @@ def test_jobs_that_no_receipt_knows_are_listed_and_removed(
     server.start()
     try:
         run = ogc_run(server, area=SMALL)
-        assert run.snakemake().returncode == 0
+        assert run.gather().returncode == 0
         jobs = {job["jobID"] for job in server.jobs()}
         clean = ["clean", "results/ogc", "--remote"]
         assert "0 orphans" in run.upscaling(*clean).stdout

@@ -42,7 +42,7 @@ def test_tiles_equal_numpy_and_the_untiled_run_and_only_what_changed_is_redone(
     assert len(names) == TILES + 1
     assert "utm-2km_32n_e0674_n5146" in names
 
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     expected, bounds = scene_ndvi(scene)
     tiled = window(*put_together(run.results / "collection.json"), bounds)
@@ -51,7 +51,7 @@ def test_tiles_equal_numpy_and_the_untiled_run_and_only_what_changed_is_redone(
     assert validate_collection(run.results / "collection.json", shared_data / "stac_schemas") == []
 
     untiled = scene_run(backend, run="untiled", area={"aoi": "scene.geojson", "grid": "none"})
-    done = untiled.snakemake()
+    done = untiled.gather()
     assert done.returncode == 0, done.stderr
     whole = window(*put_together(untiled.results / "collection.json"), bounds)
     np.testing.assert_array_equal(tiled, whole)
@@ -89,7 +89,7 @@ def test_killed_in_the_middle_and_run_again_there_is_one_job_per_tile(
     finished = len(list(run.results.glob("tiles/*/item.json")))
     assert 5 <= finished < TILES
 
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     titles = [job["title"] for job in backend.jobs()]
     assert len(titles) == TILES

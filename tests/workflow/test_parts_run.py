@@ -38,7 +38,7 @@ def test_a_part_is_run_by_itself_and_then_the_rest(
     assert validate_collection(part, shared_data / "stac_schemas") == []
     assert not (run.results / "collection.json").exists()
 
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     assert len(backend.jobs()) == 3
     whole = json.loads((run.results / "collection.json").read_text())
@@ -49,11 +49,11 @@ def test_a_part_is_run_by_itself_and_then_the_rest(
     tiles = whole["upscaling:tiles"]
     assert (tiles["planned"], tiles["collected"], tiles["nodata"]) == (3, 3, 1)
     assert validate_collection(run.results / "collection.json", shared_data / "stac_schemas") == []
-    assert "Nothing to be done" in run.snakemake().stderr
+    assert "Nothing to be done" in run.gather().stderr
 
     # The run shrinks below the threshold: its items change their collection, and no job is run or even asked for.
     run.config["collection"] = {"parts_from": 3, "title": "All of it"}
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     assert len(backend.jobs()) == 3 and "openEO batch job" not in done.stdout + done.stderr
     whole = json.loads((run.results / "collection.json").read_text())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,21 @@ import pytest
 import rasterio
 
 from tests.pixels import scene_ndvi, window
-from tests.servers import EmbeddedBackend
+from tests.servers import EmbeddedBackend, scene_collections
 from tests.workflow.conftest import Run
 from upscaling.config import Config
 from upscaling.publish.objects import Product
 from upscaling.results.validate import validate_collection
 
 SMALL = {"aoi": [11.30, 46.48, 11.34, 46.49], "grid": "utm-2km"}
+
+
+@pytest.fixture
+def backend(scene: Path, tmp_path: Path) -> Iterator[EmbeddedBackend]:
+    """A back-end that the test stops."""
+    server = EmbeddedBackend(scene_collections(scene, tmp_path), tmp_path / "backend").start()
+    yield server
+    server.stop()
 
 
 @pytest.mark.parametrize("moved", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -42,7 +42,7 @@ def edge_backend(tmp_path: Path) -> Iterator[EmbeddedBackend]:
 def test_tiles_at_a_zone_border_keep_their_bounds(edge_backend: EmbeddedBackend, scene_run: Callable[..., Run]) -> None:
     # west of 12 E only: zone 32
     run = scene_run(edge_backend, area={"aoi": [11.955, 47.0, 11.985, 47.015], "grid": "utm-2km"})
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     items = sorted(run.results.glob("tiles/*/item.json"))
     assert len(items) >= 2

@@ -138,7 +138,7 @@ def test_twenty_random_kills(scene: Path, tmp_path: Path) -> None:
             except ProcessLookupError:
                 break
             process.wait()
-        done = run.snakemake()
+        done = run.gather()
         assert done.returncode == 0, done.stderr
         tiles = len((run.results / "plan" / "tiles.csv").read_text().splitlines()) - 1
         sent_inputs = [json.dumps(inputs, sort_keys=True) for inputs in server.executions]
