@@ -154,22 +154,22 @@ def _elsewhere(config: Config, address: str, source: str) -> Config:
 
 def render_platforms(rows: Sequence[PlatformRow]) -> RenderableType:
     """Return the table for a terminal."""
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
 
     from upscaling.estimate.show import amount, duration
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("platform", "possible", "cost", "time", "slots", "results", "what speaks against it"):
+    for title in ("platform", "possible", "cost", "time", "slots", "results"):
         table.add_column(title, overflow="fold")
+    lines = []  # beside the table: a column of reasons would leave the others no room on a usual terminal
     for row in rows:
-        cost = (
-            "unknown"
-            if row.cost is None
-            else f"{amount(row.cost.p50)} ({amount(row.cost.p10)} to {amount(row.cost.p90)})"
-        )
-        time = "unknown" if row.seconds is None else f"{duration(row.seconds.p50)} (to {duration(row.seconds.p90)})"
-        against = "; ".join(row.refusals)
-        cells = (row.platform, row.possible, f"{cost} {row.currency}", time, row.slots, row.results, against)
-        table.add_row(*map(escape, cells))
-    return table
+        cost, time = "unknown", "unknown"
+        if row.cost is not None:
+            cost = f"{amount(row.cost.p50)} ({amount(row.cost.p10)} to {amount(row.cost.p90)}) {row.currency}"
+        if row.seconds is not None:
+            time = f"{duration(row.seconds.p50)} (to {duration(row.seconds.p90)})"
+        table.add_row(*map(escape, (row.platform, row.possible, cost, time, row.slots, row.results)))
+        lines += [f"{row.platform}: {refusal}" for refusal in row.refusals]
+    return Group(table, *(escape(line) for line in ["", "what speaks against it:", *lines] if lines))

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from upscaling.config import Config
 from upscaling.errors import UpscalingError
 from upscaling.estimate.advice import advice_of
-from upscaling.estimate.compare import compare_platforms, offered_by
+from upscaling.estimate.compare import PlatformRow, compare_platforms, offered_by, render_platforms
 from upscaling.estimate.evidence.history import HISTORY, Past, PastRun, platform_name, read_benchmarks, read_history
 from upscaling.estimate.model import Interval, Outlook
 from upscaling.estimate.run import estimate_run
@@ -116,3 +116,19 @@ def test_advice_follows_from_the_numbers(shared_data: Path, tmp_path: Path) -> N
         "at risk",
         "not feasible",
     ]
+
+
+def test_the_table_of_platforms_is_readable_on_a_usual_terminal() -> None:
+    from rich.console import Console
+
+    refusal = "platform: http://127.0.0.1:9/openeo/1.2 cannot be reached (Connection refused)"
+    row = PlatformRow(
+        kind="openeo", platform="openeo 127.0.0.1:9", possible="no", cost=None, currency="credits", seconds=None,
+        slots="unknown", results="on this machine", refusals=[refusal],
+    )  # fmt: skip
+    console = Console(width=100, highlight=False)
+    with console.capture() as shown:
+        console.print(render_platforms([row]))
+    lines = [" ".join(line.split()) for line in shown.get().splitlines()]
+    assert "openeo 127.0.0.1:9 no unknown unknown unknown on this machine" in lines
+    assert f"openeo 127.0.0.1:9: {refusal}" in " ".join(lines)
