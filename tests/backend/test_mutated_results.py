@@ -159,7 +159,7 @@ def check(outcome: Outcome, folder: Path, came_back: set[str], documents: Docume
     text = json.dumps([*contents, properties.get("upscaling:outputs")])
     left_out = properties.get("upscaling:left_out", [])
     if properties["upscaling:nodata"]:
-        assert not came_back, json.dumps(documents)
+        assert not came_back - {"lower.json"}, json.dumps(documents)  # a catalogue without an item is empty
         return "nodata"
     missing = {name for name in files if name not in named(documents, text)}  # an odd document is a file of the item
     told = len(left_out) >= len(missing) or any(map(WHOLE.search, left_out))

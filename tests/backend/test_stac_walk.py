@@ -21,6 +21,7 @@ from upscaling.backends.ogcapi.stage import stage
 from upscaling.backends.openeo.results import fetch_results
 from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.config.stage_in import Search
+from upscaling.errors import PlatformError, TileFailedError
 from upscaling.stage_in.choose import fits, pinned_document
 from upscaling.stage_in.sources import found
 from upscaling.util.stac_walk import kind_of
@@ -184,6 +185,21 @@ def test_the_same_documents_give_the_same_files(case: str, web: Replay, user: No
     here = sorted({Path(href).read_text() for href in staged(str(tmp_path / "out" / "r" / "root.json"))})
     there = sorted({requests.get(href, timeout=10).text for href in staged(f"http://127.0.0.1:{web.port}/f/root.json")})
     assert set(names) <= set(here) and here == there
+
+
+@pytest.mark.parametrize(("links", "told"), [(None, True), ([], False)])
+def test_a_collection_that_names_nothing_is_told_unless_it_says_that_it_is_empty(
+    links: Any, told: bool, web: Replay, tmp_path: Path
+) -> None:
+    content = linking("Collection") | {"links": links, "assets": {}}
+    if links is None:
+        del content["links"]
+    start = Found("r", href=f"{serve(web, {'root.json': content}, [])}/root.json")
+    try:
+        left_out = stage(OgcApiClient(web.base), [start], tmp_path).left_out
+    except (TileFailedError, PlatformError) as error:
+        left_out = (str(error),)
+    assert bool(left_out) == told, left_out
 
 
 def test_a_file_that_is_named_by_the_query(web: Replay, user: None, tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ class StacWalk:
     def _following(self, visit: _Visit, content: Mapping[str, Any], rels: set[str]) -> list[_Visit]:
         """Return the documents that one links, the first last; each is named once in a walk."""
         links = content.get("links")
-        if not isinstance(links, list) and (links is not None or (rels is _FOLLOWED and "assets" not in content)):
+        if not isinstance(links, list) and (links is not None or (rels is _FOLLOWED and not content.get("assets"))):
             self.left_out.append(f"the links of {_shown(visit.href)} are no list")
         found = []
         for link in links if isinstance(links, list) else ():
