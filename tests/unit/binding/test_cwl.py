@@ -10,8 +10,9 @@ import pytest
 
 from tests.unit.algorithms.test_cwl import LONLAT, UTM
 from tests.unit.binding.cwl_helpers import bind_package
+from upscaling.binding.cwl import CwlBinder
 from upscaling.errors import ConfigError
-from upscaling.model import Algorithm, Bounds, Parameter, Tile
+from upscaling.model import Algorithm, Bounds, Coordinates, Parameter, Step, Tile
 
 
 def package_of(**inputs: Any) -> Algorithm:
@@ -151,3 +152,11 @@ def test_a_crs_without_a_code_is_refused_where_a_code_is_taken() -> None:
     tile = Tile("t", "LOCAL_CS", Bounds(0, 0, 1, 1))
     with pytest.raises(ConfigError, match="the tiles' CRS has no EPSG code, which epsg takes"):
         bind_package(package_of(bbox="string", epsg="int"), tile, {})
+
+
+@pytest.mark.parametrize(("schema", "filled"), [("string", True), (["null", "string"], False)])
+def test_steps_for_a_search_of_items_fill_dates_only_if_the_package_requires_them(schema: Any, filled: bool) -> None:
+    package = package_of(bbox="string", start_date=schema, end_date=schema)
+    binder = CwlBinder(package, {}, {}, time=True, searched=True)
+    order = binder.arguments(Coordinates(UTM, Step("2022-06", "2022-06-01", "2022-07-01")))
+    assert ("start_date" in order) == ("end_date" in order) == filled
