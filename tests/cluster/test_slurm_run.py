@@ -22,20 +22,20 @@ def assert_equals_numpy(run: ClusterRun, scene: Path) -> None:
 def test_tiles_of_the_scene_in_slurm_jobs_that_go_on_without_snakemake(
     slurm: Slurm, cluster_run: Callable[..., ClusterRun], scene: Path
 ) -> None:
-    run, before = cluster_run("slurm", grid="utm-1km", engine="cwltool", chunk=22), slurm.last_job()
+    run, before = cluster_run("slurm", grid="utm-2km", engine="cwltool", chunk=8), slurm.last_job()
     killed = run.start()
     run.until(run.items)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     # The cluster knows nothing of that and goes on; the second run takes over what it does.
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
-    assert len(run.items()) == 88
+    assert len(run.items()) == 30
     assert_equals_numpy(run, scene)
     receipts = {tile: run.receipt(tile) for tile in run.items()}
     assert {receipt["attempt"] for receipt in receipts.values()} == {1}, "a tile was run twice"
     jobs = {job["JobIDRaw"]: job for job in slurm.jobs(before, "Account", "Partition", "ReqMem", "Timelimit")}
-    assert len(jobs) == 8, "four jobs of each run"
+    assert 4 < len(jobs) <= 8, "four jobs of each run; none for what was done before the second one asked"
     for receipt in receipts.values():
         job = jobs[receipt["facts"]["slurm_job"]]
         asked = [job[name] for name in ("State", "Account", "Partition", "ReqMem", "Timelimit")]
@@ -44,7 +44,7 @@ def test_tiles_of_the_scene_in_slurm_jobs_that_go_on_without_snakemake(
 
 def test_toil_submits_every_step(slurm: Slurm, cluster_run: Callable[..., ClusterRun], scene: Path) -> None:
     run, before = cluster_run("local", batch_system="slurm"), slurm.last_job()
-    done = run.snakemake()
+    done = run.gather()
     assert done.returncode == 0, done.stderr
     assert_equals_numpy(run, scene)
     steps = [job for job in slurm.jobs(before, "JobName", "Account", "SubmitLine") if "toil_job" in job["JobName"]]
