@@ -131,6 +131,7 @@ class Killer:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(max(1200, 60 * KILLS))
 def test_killed_at_random_a_run_ends_complete_with_one_job_per_tile(
     backend: EmbeddedBackend,
     scene_run: Callable[..., Run],  # noqa: F811
