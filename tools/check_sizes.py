@@ -1,7 +1,7 @@
 """Refuse files and functions that are too long to be read at once: ``python tools/check_sizes.py``.
 
 A module may have 400 lines, a function 50 beside its docstring and the functions in it, a rule file 150, the Snakefile
-60, a rule script 40.
+60, a rule script 40; a folder of the package 12 modules, but where each is one of a kind.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ LONGEST = {  # lines of a file
     "tools/*.py": 400,
     "benchmarks/**/*.py": 400,
 }
+MOST_MODULES = 12  # in a folder, beside those of one grid, process or result each
+MANY = {"grids", "results", "local_backend"}
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -50,6 +52,10 @@ def too_long() -> Iterator[str]:
                     allowed = LONGEST_TEST if name.parts[0] in {"tests", "benchmarks"} else LONGEST_FUNCTION
                     if length > allowed:
                         yield f"{name}: {function} has {length} lines; {allowed} are the most"
+    for folder in sorted({path.parent for path in ROOT.glob("src/**/*.py")}):
+        modules = len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+        if folder.name not in MANY and modules > MOST_MODULES:
+            yield f"{folder.relative_to(ROOT)} has {modules} modules; {MOST_MODULES} are the most"
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from starlette.types import Receive, Scope, Send
 
 from upscaling import __version__
 from upscaling.errors import UpscalingError
-from upscaling.service.api import dispatch, login, metrics, page, sockets, v1
-from upscaling.service.auth import AuthError
-from upscaling.service.limits import Limits, error_content
+from upscaling.service import metrics
+from upscaling.service.access.auth import AuthError
+from upscaling.service.access.limits import Limits, error_content
+from upscaling.service.api import dispatch, login, page, sockets, v1
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks
 

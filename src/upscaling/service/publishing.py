@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from upscaling.service.auth import User
+from upscaling.service.access.auth import User
 from upscaling.service.phase import run_folder
 from upscaling.service.settings import ServiceSettings, Target
 from upscaling.service.store import Task

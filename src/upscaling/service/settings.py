@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from upscaling.config.collection import Block
 from upscaling.errors import ConfigError
 
 __all__ = ["Oidc", "Platform", "Quota", "ServiceSettings", "Target", "lies_below", "load_settings"]
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(allow_inf_nan=False, extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Platform(_Block):
+class Platform(Block):
     """A platform that runs may use."""
 
     endpoint: str = Field(min_length=1)
@@ -27,17 +24,17 @@ class Platform(_Block):
     """`backend.auth` of the runs on it."""
     slots: int = Field(2, ge=1, le=1000)
     """Jobs at the same time, of one account."""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field({})
     """Variable of a run's process -> variable of the service's that holds its value, e.g.
     `{OPENEO_AUTH_PASSWORD: CDSE_PASSWORD}`. Values never stand here."""
-    exchange: dict[str, str] = {}
+    exchange: dict[str, str] = Field({})
     """Token exchange for each user (RFC 8693): `token_url`, `audience`, and `client_id_env`, `client_secret_env`, names
     of variables of the service. The token goes to the run as `token_env` (default `OPENEO_AUTH_TOKEN`)."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field({})
     """Further keys of `backend` for the runs on it, e.g. `{job_options: {executor-memory: 4G}}`."""
 
 
-class Target(_Block):
+class Target(Block):
     """A place where users may publish results."""
 
     name: str = Field(min_length=1, max_length=80)
@@ -50,19 +47,19 @@ class Target(_Block):
     """Where the prefix can be read by everybody."""
     stac_api: str | None = None
     """STAC API in which collections and items are registered."""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field({})
     """Variable of the publishing process -> variable of the service's that holds its value, e.g.
     `{AWS_SECRET_ACCESS_KEY: PRODUCTS_SECRET}`. Values never stand here."""
 
 
-class Oidc(_Block):
+class Oidc(Block):
     """An OpenID Connect provider whose access tokens are taken."""
 
     issuer: str = Field(min_length=1)
     """The issuer, exactly as tokens name it."""
     audience: str = Field(min_length=1)
     """What tokens must be meant for."""
-    algorithms: list[Literal["RS256", "ES256"]] = ["RS256", "ES256"]
+    algorithms: list[Literal["RS256", "ES256"]] = Field(["RS256", "ES256"])
     """Signatures that are taken."""
     role_claim: str = "realm_access.roles"
     """Where a token lists roles, dotted."""
@@ -78,7 +75,7 @@ class Oidc(_Block):
     """What the token is for (RFC 8707), where the provider does not know it from the client."""
 
 
-class Quota(_Block):
+class Quota(Block):
     """What one user may have."""
 
     tasks: int = Field(100, ge=1)
@@ -89,7 +86,7 @@ class Quota(_Block):
     """Costs of all tasks of 30 days, in the platforms' units; no limit when left out."""
 
 
-class ServiceSettings(_Block):
+class ServiceSettings(Block):
     """Settings of a service."""
 
     folder: Path = Path("service")
@@ -100,18 +97,18 @@ class ServiceSettings(_Block):
     """`none`: one local user, and the service listens on this machine only."""
     oidc: Oidc | None = None
     """The provider, with `auth: oidc`."""
-    platforms: list[Platform] = []
+    platforms: list[Platform] = Field([])
     """Platforms that tasks may name; no other host is asked."""
-    sources: list[str] = []
+    sources: list[str] = Field([])
     """Beginnings of addresses (or folders) that algorithms and records may come from."""
     uploads: bool | None = None
     """Whether users may bring an algorithm as a file; with `auth: none` they may when left out. A package (CWL) runs
     programs on this machine."""
-    publish: list[Target] = []
+    publish: list[Target] = Field([])
     """Where results may be published."""
     catalogue: str | None = None
     """Catalogue that the page shows: a folder or an address in the APEx layout."""
-    aliases: dict[str, str] = {}
+    aliases: dict[str, str] = Field({})
     """Beginning of an address -> what is asked in its place: a mirror, or a folder of this machine."""
     any_source: bool = False
     """Let users name any platform and source; only with `auth: none`."""
@@ -124,7 +121,7 @@ class ServiceSettings(_Block):
     """Largest request."""
     requests_per_minute: int = Field(60_000, ge=1)
     """Of one user."""
-    origins: list[str] = []
+    origins: list[str] = Field([])
     """Web pages of other origins that may use the service (CORS)."""
     profile: Literal["local", "slurm"] = "local"
     """How Snakemake runs tasks."""

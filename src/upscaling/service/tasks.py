@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from upscaling.errors import UpscalingError
 from upscaling.jobs.withdrawn import withdraw
-from upscaling.service.auth import Authenticator, AuthError, User
+from upscaling.service.access.auth import Authenticator, AuthError, User
 from upscaling.service.phase import Phase, read_phase, run_folder, write_phase
 from upscaling.service.prepare import begin, plan_config, plan_request
 from upscaling.service.runner import Runner

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from upscaling.service.auth import AuthError, User
+from upscaling.service.access.auth import AuthError, User
 from upscaling.service.settings import Platform
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks

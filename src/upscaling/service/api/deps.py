@@ -9,8 +9,8 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from upscaling.service.auth import LOCAL, User
-from upscaling.service.login import COOKIE
+from upscaling.service.access.auth import LOCAL, User
+from upscaling.service.access.login import COOKIE
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.service.api import describe
+from upscaling.service.api.algorithms import describe
 from upscaling.service.api.deps import CurrentUser, tasks_of, visible_job, visible_task
 from upscaling.service.api.forms import (
     BaseJobRequest,

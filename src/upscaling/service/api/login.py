@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from upscaling.service.access.login import COOKIE, Login
 from upscaling.service.api.deps import tasks_of
-from upscaling.service.login import COOKIE, Login
 from upscaling.service.tasks import RefusedError
 
 __all__ = ["router"]

@@ -13,7 +13,8 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from upscaling.service import publishing
-from upscaling.service.api import catalogue, compare, uploads
+from upscaling.service.api import compare
+from upscaling.service.api.algorithms import catalogue, uploads
 from upscaling.service.api.deps import CurrentUser, tasks_of, visible_task
 from upscaling.service.phase import run_folder
 from upscaling.service.tasks import RefusedError

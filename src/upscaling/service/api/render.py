@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
-from upscaling.service.auth import User
+from upscaling.service.access.auth import User
 from upscaling.service.phase import Phase
 from upscaling.service.states import RunStates
 from upscaling.service.store import Task

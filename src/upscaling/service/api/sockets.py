@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketState
 
+from upscaling.service.access.auth import AuthError, User
 from upscaling.service.api.render import status_json, task_json
-from upscaling.service.auth import AuthError, User
 from upscaling.service.tasks import RefusedError, Tasks
 
 __all__ = ["router"]

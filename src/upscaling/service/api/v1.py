@@ -13,9 +13,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from upscaling.service.api import describe, outlines, pictures, results
+from upscaling.service.api import results
+from upscaling.service.api.algorithms import describe
 from upscaling.service.api.deps import CurrentUser, check_visible, tasks_of, visible_task
 from upscaling.service.api.forms import ErrorResponse
+from upscaling.service.api.maps import outlines, pictures
 from upscaling.service.api.render import run_body, run_facts
 from upscaling.service.states import NAMES
 from upscaling.service.store import Task

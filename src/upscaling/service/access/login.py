@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from upscaling.http.session import new_session
-from upscaling.service.auth import AuthError
+from upscaling.service.access.auth import AuthError
 from upscaling.service.settings import Oidc
 
 __all__ = ["COOKIE", "Login"]

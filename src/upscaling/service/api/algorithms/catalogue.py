@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError
-from upscaling.service.auth import User
+from upscaling.service.access.auth import User
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks
 

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from upscaling.service.api import metrics
+from upscaling.service import metrics
 from upscaling.service.settings import ServiceSettings
 
 __all__ = ["Limits", "error_content"]

@@ -14,8 +14,8 @@ from upscaling.errors import ConfigError, UpscalingError
 from upscaling.service.tasks import RefusedError
 
 if TYPE_CHECKING:
+    from upscaling.service.access.auth import User
     from upscaling.service.api.forms import ParamRequest, TileRequest
-    from upscaling.service.auth import User
     from upscaling.service.tasks import Tasks
 
 __all__ = ["parameters", "selection", "steps", "tiles"]

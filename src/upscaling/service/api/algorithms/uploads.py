@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from upscaling.service.auth import User
+from upscaling.service.access.auth import User
 from upscaling.service.tasks import RefusedError, Tasks
 
 __all__ = ["keep_algorithm"]

@@ -1,0 +1,1 @@
+"""Who may do what: tokens, the log-in of the page, limits of requests."""

@@ -1,0 +1,1 @@
+"""Algorithms for the page: the catalogue, descriptions, uploads."""

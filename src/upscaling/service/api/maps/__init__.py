@@ -1,0 +1,1 @@
+"""Tiles and results as outlines and pictures."""
