@@ -105,7 +105,8 @@ def run_tile(
             if receipt.state in {"started", "finished"} and not receipt.error:  # killed before this could be noted
                 receipt.advance("done")
             return item_path
-        if receipt.job_id is None or receipt.state == "failed":
+        unsent = receipt.job_id is None and receipt.state != "intent"  # an intent may have reached the platform
+        if unsent or receipt.state == "failed":
             refuse_withdrawn(job, receipt)
         outcome = Outcome(assets=()) if job.nodata else backend.run(job, receipt)
         described = partial(describe_outcome, job, outcome, plan.facts, settings.collection)

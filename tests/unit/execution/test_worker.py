@@ -17,8 +17,11 @@ import pytest
 from tests.planned import planned_run, tiles_of
 from upscaling.errors import TileFailedError
 from upscaling.execution import worker as module
+from upscaling.execution.tile import run_tile
 from upscaling.execution.worker import Worker
-from upscaling.planning.plan import load_plan
+from upscaling.jobs.receipts import open_receipt
+from upscaling.jobs.withdrawn import withdraw
+from upscaling.planning.plan import job_of, load_plan
 from upscaling.util.files import read_json, write_json
 
 
@@ -124,3 +127,22 @@ def test_the_budget_counts_what_failed_attempts_cost(run_folder: Path) -> None:
     reason = Worker(run_folder, io.StringIO()).breaker.launch()  # 8 are spent, and 4 more are to be expected
     assert reason is not None
     assert "has cost 8" in reason
+
+
+@pytest.mark.parametrize(("state", "begun"), [("new", False), ("intent", True), ("failed", False)])
+def test_a_withdrawn_tile_goes_on_only_if_its_job_may_be_on_the_platform(
+    state: Any, begun: bool, run_folder: Path
+) -> None:
+    plan = load_plan(run_folder)
+    job = job_of(plan, run_folder, tiles_of(run_folder)[0])
+    with open_receipt(job) as receipt:
+        if state != "new":
+            receipt.advance(state)
+    withdraw(run_folder, job.id)
+
+    class FakeBackend:
+        def run(self, *_: Any) -> Any:
+            raise TileFailedError("it runs")
+
+    with pytest.raises(TileFailedError, match="it runs" if begun else "taken out of the run"):
+        run_tile(job.id, run_folder=run_folder, plan=plan, backend=FakeBackend())  # type: ignore[arg-type]
