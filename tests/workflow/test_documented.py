@@ -36,6 +36,7 @@ LEFT_OUT = {
     "make docs": "test_the_site_is_built_without_a_network_and_loads_nothing_from_elsewhere",
     "make test": "runs this test",
     "toil-cwl-runner --batchSystem slurm …": "… stands for what `upscaling cwl` prints (test_plain_cwl_run.py)",
+    "upscaling local-backend --data collections.yaml": "its list names files that nobody has; README serves a real one",
     "upscaling estimate config.yaml --pilot    # twelve jobs": "of a country; own-openeo.md has a pilot of three",
     "upscaling run config.yaml                 # the rest": "of a country; the other tutorials run theirs",
 }
@@ -134,9 +135,8 @@ def script_of(*documents: str) -> str:
         port = next((port for beginning, port in ENDLESS.items() if command.startswith(beginning)), 0)
         script.append(command if port == 0 else f"{command.removesuffix('&')} &")
         if port:
-            script.append(
-                f"for n in $(seq 300); do (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && break; sleep 0.3; done"
-            )
+            there = f"(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null"
+            script.append(f"for n in $(seq 300); do {there} && break; kill -0 $!; sleep 0.3; done")
     return "\n".join(script)
 
 

@@ -10,9 +10,7 @@ from upscaling.local_backend.data import CollectionEntry, CollectionItem, DataLi
 
 def test_the_documented_list_is_one_and_names_every_key() -> None:
     text = (ROOT / "docs" / "configuring.md").read_text()
-    example = next(block for block in text.split("```yaml\n")[1:] if block.startswith("collections:")).partition("```")[
-        0
-    ]
+    example = text.partition('```yaml title="collections.yaml"\n')[2].partition("```")[0]
     found = DataList.model_validate(yaml.safe_load(example))
     (collection,) = found.collections.values()
     assert collection.model_fields_set == set(CollectionEntry.model_fields)
