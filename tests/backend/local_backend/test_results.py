@@ -244,7 +244,7 @@ def test_empty_cubes_if_asked_for(standing: Backend, tmp_path: Path) -> None:
 def test_a_job_that_needs_more_memory_than_it_may_have(standing: Backend) -> None:
     connection = standing.connect()
     graph = result(load("SERIES", box(600000, 4990000, 610000, 5000400), bands=["B04"]))  # 1000 x 1040 x 3 x 4 bytes
-    for memory, code in (("2m", "OutOfMemory"), ("64m", None), ("plenty", "JobOptionInvalid")):
+    for memory, code in (("2m", "OutOfMemory"), ("256m", None), ("plenty", "JobOptionInvalid")):
         job = connection.create_job(graph, job_options={"executor-memory": memory, "executor-memoryOverhead": "1m"})
         job.start()
         wait(job)
