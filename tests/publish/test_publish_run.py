@@ -10,7 +10,7 @@ import pytest
 
 from tests.publish.conftest import BUCKET, S3
 from tests.servers import EmbeddedBackend
-from tests.workflow.conftest import Run, backend, scene_run  # noqa: F401 -- fixtures
+from tests.workflow.conftest import Run, backend, one_platform, scene_run  # noqa: F401 -- fixtures
 
 SMALL = {"aoi": [11.3135, 46.484, 11.338, 46.5], "grid": "utm-2km"}
 

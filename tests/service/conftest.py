@@ -95,16 +95,20 @@ def storage() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="package")
-def service(backend: EmbeddedBackend, storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A local service without log-in."""
-    folder = tmp_path_factory.mktemp("service")
+def local_service(backend: EmbeddedBackend, storage: str, folder: Path) -> Service:
+    """Return a started service without log-in that may publish to an object storage."""
     keys = {"AWS_ACCESS_KEY_ID": "TEST_S3_KEY", "AWS_SECRET_ACCESS_KEY": "TEST_S3_SECRET"}
     products = {"name": "products", "s3": "s3://bucket/products", "endpoint": storage, "environment": keys}
     products["public_url"] = f"{storage}/bucket/products"
     settings = {"platforms": [platform_of(backend)], "sources": [str(UDP.parent)], "publish": [products]}
     variables = {**ACCOUNT, "TEST_S3_KEY": "key", "TEST_S3_SECRET": "very-secret"}
-    started = Service(folder, settings, variables=variables).start()
+    return Service(folder, settings, variables=variables).start()
+
+
+@pytest.fixture(scope="package")
+def service(backend: EmbeddedBackend, storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A local service without log-in."""
+    started = local_service(backend, storage, tmp_path_factory.mktemp("service"))
     yield started
     started.stop()
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import missing
-from tests.service.conftest import ROOT, Service, backend, service, storage
+from tests.servers import EmbeddedBackend
+from tests.service.conftest import ROOT, Service, backend, local_service, storage
 
-__all__ = ["Browser", "backend", "service", "storage"]  # the same fixtures, of this folder's own
+__all__ = ["Browser", "backend", "storage"]  # the same fixtures, of this folder's own
 
 PAGE = ROOT / "src" / "upscaling" / "service" / "page"
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -67,6 +68,14 @@ def packages() -> None:
     """The page is built, and axe is there."""
     if not (PAGE / "vendor" / "earcut.js").is_file() or not AXE.is_file():
         missing("the page's packages (make page)")
+
+
+@pytest.fixture(scope="module")
+def service(backend: EmbeddedBackend, storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that no other file of tests has used: a page may be empty."""
+    started = local_service(backend, storage, tmp_path_factory.mktemp("service"))
+    yield started
+    started.stop()
 
 
 @pytest.fixture(scope="package")

@@ -49,6 +49,7 @@ _LIBRARIES = {  # what tiles import, beside the backend's own module
     "ogcapi": ("jsonschema",),
 }
 _FOR_ALL = (
+    "filelock",
     "orjson",
     "packaging.specifiers",
     "pyproj",

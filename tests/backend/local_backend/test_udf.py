@@ -142,7 +142,7 @@ def count(data: UdfData):
         (f"{HEAD}return cube.attrs['B9']", {}, "line 3 of the UDF: KeyError: 'B9'"),
         ("def apply_datacube(", {}, "line 1 of the UDF: SyntaxError"),
         ("x = 1", {}, "No UDF found"),
-        (f"import no_runtime\n{HEAD}return cube", {}, "line 1 of the UDF: ModuleNotFoundError: No module named 'no_runtime'"),
+        (f"import absent\n{HEAD}return cube", {}, "line 1 of the UDF: ModuleNotFoundError: No module named 'absent'"),
         (f"{HEAD}raise SystemExit(3)", {}, "line 3 of the UDF: SystemExit: 3"),
         ("# /// script\n# dependencies = ['no-such-thing>2']\n# ///\n", {}, "no-such-thing>2, which is not here"),
         (f"{HEAD}return cube.isel(y=slice(2))", {}, "returned 2 labels of 'y' for 4"),
