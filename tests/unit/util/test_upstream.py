@@ -107,7 +107,9 @@ def handed_on() -> Any:
 
     from upscaling.workflow.configuration import hand_on_replacement
 
-    hand_on_replacement()
+    with pytest.MonkeyPatch.context() as patch:  # another test may have done it in this process
+        patch.setattr(SpawnedJobArgsFactory, "hands_on_replacement", False, raising=False)
+        hand_on_replacement()
     return SpawnedJobArgsFactory.get_configfiles_arg
 
 
