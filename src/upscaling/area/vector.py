@@ -117,7 +117,7 @@ def read_vector(text: str, base: Path, *, key: str, columns: list[str] | None = 
     except ConfigError:
         raise
     except Exception as error:  # GDAL, Arrow and the file system each raise families of their own
-        what = " ".join(str(error).split())[:300]
+        what = " ".join(str(error).split()).partition(".; It might help")[0][:300]  # without advice for programmers
         raise ConfigError(f"cannot be read as a vector file: {what}", key=key, file=path) from None
     if not isinstance(frame, gpd.GeoDataFrame):
         raise ConfigError("has no geometries", key=key, file=path)

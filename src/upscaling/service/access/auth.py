@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from upscaling.errors import UpscalingError
-from upscaling.http.session import new_session
+from upscaling.service.access.provider import AuthError, ask_provider, granted, metadata
 from upscaling.service.settings import Oidc, Platform, ServiceSettings
 
 __all__ = ["LOCAL", "AuthError", "Authenticator", "User"]
@@ -18,10 +17,6 @@ __all__ = ["LOCAL", "AuthError", "Authenticator", "User"]
 _KEYS_SECONDS = 300  # keys are asked for again after this time, and at once for a key that is not known
 _RETRY_SECONDS = 5  # a token with an unknown key must not make the service ask the provider at will
 _LEEWAY = 10  # seconds that clocks may differ
-
-
-class AuthError(UpscalingError):
-    """A request without a valid token."""
 
 
 @dataclass(frozen=True)
@@ -159,30 +154,31 @@ class _Keys:
 
     def _fetch(self) -> None:
         import jwt
-        import requests
 
         try:
-            with new_session() as session:
-                session.trust_env = False  # neither ~/.netrc nor a proxy has a say in who is trusted
-                where = session.get(f"{self._issuer}/.well-known/openid-configuration", timeout=20).json()
-                keys = session.get(str(where["jwks_uri"]), timeout=20).json()["keys"]
-        except (requests.RequestException, ValueError, KeyError, TypeError):
+            keys = _listed_keys(self._issuer)
+        except AuthError:
             if self._known:
                 return  # a provider that is down for a while does not end the sessions of those who have valid tokens
-            raise AuthError("the identity provider is out of reach; please retry later") from None
+            raise
         known = {}
         for entry in keys:
             try:
                 known[str(entry.get("kid") or "")] = jwt.PyJWK(entry).key
-            except jwt.PyJWTError:
+            except (jwt.PyJWTError, AttributeError):
                 continue  # a kind of key that is not used here
         self._known, self._asked = known, time.monotonic()
 
 
+def _listed_keys(issuer: str) -> list[Any]:
+    _, found = ask_provider(metadata(issuer, "jwks_uri"))
+    if not isinstance(found.get("keys"), list):
+        raise AuthError("the identity provider has no keys")
+    return list(found["keys"])
+
+
 def _exchanged(token: str, exchange: Mapping[str, str]) -> str:
     """Exchange a user's token for one that the platform takes (RFC 8693)."""
-    import requests
-
     fields = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "subject_token": token,
@@ -192,16 +188,5 @@ def _exchanged(token: str, exchange: Mapping[str, str]) -> str:
         "audience": exchange.get("audience", ""),
         "requested_issuer": exchange.get("requested_issuer", ""),
     }
-    try:
-        with new_session() as session:
-            session.trust_env = False
-            data = {name: value for name, value in fields.items() if value}
-            answer = session.post(exchange["token_url"], data=data, timeout=30, allow_redirects=False)
-            content = answer.json()
-    except (requests.RequestException, ValueError):
-        raise AuthError("the token exchange is out of reach") from None
-    if answer.status_code != 200 or not content.get("access_token"):
-        words = str(content.get("error_description") or content.get("error") or answer.status_code)
-        raise AuthError(f"the platform's provider refused the token exchange: {words[:200]}")
-    prefix = exchange.get("token_prefix")
-    return f"{prefix}/{content['access_token']}" if prefix else str(content["access_token"])
+    data = {name: value for name, value in fields.items() if value}
+    return granted(exchange["token_url"], data, what="token exchange")[0]

@@ -154,7 +154,6 @@ def _of_the_file(words: str, path: Path, name: str) -> str:
     if path.suffix.lower() == ".shp":
         return f"{name}: a shapefile is several files (.shp, .shx, .dbf, .prj): put them into one .zip"
     told = words.replace(f"{path.parent}/", "").replace(path.name, name)
-    told = told.partition(".; It might help to specify the correct driver")[0]  # GDAL's advice for programmers
     return told if told.startswith(name) else f"{name}: {told}"
 
 
