@@ -11,7 +11,7 @@ import numpy as np
 
 from upscaling.errors import UpscalingError
 from upscaling.estimate.statistics import CLASSES
-from upscaling.util.files import digest, read_json, write_json
+from upscaling.util.files import read_json, write_json
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -54,13 +54,12 @@ def ensure_pilot(known: Known, number: int) -> list[str]:
     """
     if known.plan is None:
         raise UpscalingError(f"{known.run_folder} has no plan")
-    work, key = known.work, known.plan.facts["key"]
+    work = known.work
     place = {name: position for position, name in enumerate(work.ids)}
     kept = [name for name in pilot_targets(known.run_folder) if name in place]
     if len(kept) >= min(number, len(work)) > 0:
         return kept
-    seed = int(digest([known.plan.facts["run"], key])[:8], 16)
-    chosen = choose(work, number, seed=seed, taken=[place[name] for name in kept])
+    chosen = choose(work, number, seed=known.seed, taken=[place[name] for name in kept])
     if not chosen:
         raise UpscalingError(f"no job of {known.plan.facts['run']} has any data: there is nothing to try")
     targets = [work.ids[position] for position in chosen]

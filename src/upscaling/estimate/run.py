@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from upscaling.config.deadline import seconds_left
 from upscaling.errors import UpscalingError
 from upscaling.estimate.model import Estimate, Interval, Outlook, Verdict
+from upscaling.util.files import digest
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -48,6 +49,11 @@ class Known:
     stated: StatedCost
     past: list[Past]
     sources: list[str]
+
+    @property
+    def seed(self) -> int:
+        """What draws begin with: of the run's name and its jobs, so that they repeat on every machine and platform."""
+        return int(digest([self.config.run, *self.work.ids])[:8], 16)
 
 
 def estimate_run(
@@ -223,7 +229,7 @@ def _from_jobs(known: Known, jobs: Jobs, done: int) -> dict[str, Any]:
 
     config, work = known.config, known.work
     pilots = pilot_targets(known.run_folder)
-    run = measured_run(work, jobs, slots=config.backend.slots, pilots=pilots, seed=_seed(known))
+    run = measured_run(work, jobs, slots=config.backend.slots, pilots=pilots, seed=known.seed)
     draws = run.cost
     cluster, price = cluster_of(config, jobs, run)
     if price is not None and run.job_total is not None:
@@ -288,9 +294,3 @@ def _warnings(deadline: Outlook | None, budget: Outlook | None, cost: Interval |
             f"the budget of {budget.limit:,.4g} is kept with a probability of {budget.probability:.0%}{expected}"
         )
     return lines
-
-
-def _seed(known: Known) -> int:
-    from upscaling.util.files import digest
-
-    return int(digest([known.config.run, known.plan.facts["key"] if known.plan else ""])[:8], 16)
