@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["tests.containers"]
+pytest_plugins = ["tests.containers", "tests.null_device"]
 # Slots of accounts are counted over all runs of a machine: those of tests are no matter to anybody else.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="upscaling-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)

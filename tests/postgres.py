@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import missing
+from tests.null_device import put_right
 from tests.servers import free_port, listening, stopped
 
 __all__ = ["Postgres"]
@@ -56,6 +57,7 @@ class Postgres:
         programs = _programs()
         # PostgreSQL does not run as root; whoever else runs the tests is its owner.
         self._owner = "postgres" if os.geteuid() == 0 else getpass.getuser()
+        put_right("before PostgreSQL's start")
         self._programs = programs
         self.folder.mkdir()
         if os.geteuid() == 0:
