@@ -24,6 +24,7 @@ from upscaling.config.stage_in import Search
 from upscaling.errors import PlatformError, TileFailedError
 from upscaling.stage_in.choose import fits, pinned_document
 from upscaling.stage_in.sources import found
+from upscaling.util.stac_assets import stac_bands
 from upscaling.util.stac_walk import kind_of
 
 Documents = dict[str, Any]
@@ -109,6 +110,10 @@ CASES: dict[str, tuple[Documents, list[str]]] = {
         ["a.tif"],
     ),
     "a thumbnail alone": ({"root.json": item(a={"href": "a.png", "roles": ["thumbnail"]})}, ["a.png"]),
+    "a picture in the document itself": (
+        {"root.json": item(a="./a.tif", t={"href": "data:image/png;base64,AAAA", "roles": ["thumbnail"]})},
+        ["a.tif"],
+    ),
     "a mask that is metadata": (
         {
             "root.json": item(
@@ -255,3 +260,23 @@ def test_a_file_that_item_and_collection_list_is_one(of_item: Any, of_collection
 )
 def test_what_is_stac(content: Any, kind: str | None) -> None:
     assert kind_of(content) == kind
+
+
+@pytest.mark.parametrize(
+    ("fields", "bands"),
+    [
+        ({"bands": [{"name": "y"}], "eo:bands": [{"name": "x"}]}, [{"name": "y"}]),
+        ({"bands": [], "eo:bands": [{"name": "x", "common_name": "red"}]}, [{"name": "x", "eo:common_name": "red"}]),
+        (
+            {
+                "bands": [{"data_type": "int8"}],
+                "eo:bands": [{"name": "x"}],
+                "raster:bands": [{"name": "q", "scale": 2}],
+            },
+            [{"name": "x", "raster:name": "q", "raster:scale": 2, "data_type": "int8"}],
+        ),
+        ({"raster:bands": [{"name": "q", "nodata": 0}]}, [{"name": "q", "nodata": 0}]),
+    ],
+)
+def test_bands_of_both_versions_of_stac_count_together(fields: Any, bands: list[Any]) -> None:
+    assert list(stac_bands(fields)) == bands

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.area.texts import given_area, parse_crs
-from upscaling.area.vector import crs_name, declared_crs, read_vector
+from upscaling.area.texts import from_text_file, given_area, parse_crs
+from upscaling.area.vector import crs_name, declared_crs, read_vector, split_layer
 from upscaling.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -134,6 +135,10 @@ def read_aoi(spec: str | Path | Sequence[float] | Mapping[str, Any], *, base: Pa
 
 
 def _from_file(text: str, base: Path) -> AOI:
+    with suppress(OSError, ValueError, RuntimeError):  # of what is no name of a file
+        place = split_layer(text, base)[0]
+        if given := from_text_file(place):
+            return _build(given.geometries, given.crs, place.name, given.notices)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         frame, path = read_vector(text, base, key=_KEY, columns=[])

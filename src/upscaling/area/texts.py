@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from upscaling.area.vector import crs_name
 from upscaling.errors import ConfigError
 
-__all__ = ["Given", "given_area", "parse_crs"]
+__all__ = ["Given", "from_text_file", "given_area", "parse_crs"]
 
 _KEY = "area.aoi"
 _LONLAT = "EPSG:4326"
@@ -26,6 +26,9 @@ _WKT = re.compile(rf"^\s*(?:(?:SRID=|EPSG:)(\d+)\s*;)?\s*(?:{_STRAIGHT}){_AFTER}
 _CURVED_WKT = re.compile(rf"^\s*(?:(?:SRID=|EPSG:)\d+\s*;)?\s*(?:{_CURVED}){_AFTER}", re.IGNORECASE)
 _WKB = re.compile(r"^\s*(?:\\x|0x)?0[01](?:[0-9a-f]{2}){8,}\s*$", re.IGNORECASE)
 _BBOX = re.compile(r"^\s*[^,()\[\]/\\]+(\s*,\s*[^,()\[\]/\\]+){3,5}\s*$")
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_NUMBERS = re.compile(rf"^\s*[\[(]?\s*{_NUMBER}(?:(?:\s*,\s*|\s+){_NUMBER}){{3,5}}\s*[\])]?\s*$", re.IGNORECASE)
+_LARGEST_TEXT = 10_000_000  # bytes of a file of WKT
 _REMOTE = ("http://", "https://")
 
 
@@ -74,9 +77,21 @@ def _from_text(text: str, base: Path) -> Given | None:  # noqa: PLR0911 -- one a
         raise ConfigError("the WKT has curves or surfaces, and areas are made of straight edges: convert it", key=_KEY)
     if _WKB.match(text):
         return _from_wkb(text)
-    if _BBOX.match(text) and not (len(text) < _NAME and "\0" not in text and (base / text).exists()):
+    if len(text) < _NAME and "\0" not in text and (base / text).exists():
+        return None
+    if _NUMBERS.match(text):
+        return _from_bbox(re.findall(_NUMBER, text, re.IGNORECASE))
+    if _BBOX.match(text):
         return _from_bbox([part.strip() for part in text.split(",")])
     return None
+
+
+def from_text_file(path: Path) -> Given | None:
+    """Return the geometries in a file of WKT; None for any other."""
+    if path.suffix.lower() not in {".wkt", ".txt"} or not path.is_file() or path.stat().st_size > _LARGEST_TEXT:
+        return None
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    return _from_wkt(text) if _WKT.match(text) else None
 
 
 def _fetched(url: str) -> str:

@@ -7,8 +7,11 @@ import re
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from upscaling.errors import ConfigError
+from upscaling.util.file_families import families
 from upscaling.util.files import digest, sha256_file
 
 __all__ = ["content_of", "crs_name", "declared_crs", "read_vector", "split_layer"]
@@ -45,8 +48,10 @@ def crs_name(crs: Any) -> str:
 
 
 def split_layer(text: str, base: Path = Path()) -> tuple[Path, str]:
-    """Return path and layer of ``path|layername=name``; ``~`` is the home folder."""
+    """Return path and layer of ``path|layername=name``; ``~`` is the home folder, and ``file://`` leads to a path."""
     name, *layer = _LAYER.split(text, maxsplit=1)
+    if name.lower().startswith("file://"):
+        name = url2pathname(urlsplit(name).path)
     return base / Path(name).expanduser(), layer[0] if layer else ""
 
 
@@ -58,9 +63,12 @@ def content_of(text: str) -> list[str]:
     try:
         path, _ = _archive(split_layer(text)[0])
         if path.is_file():
-            siblings = path.parent.glob(f"{glob.escape(path.stem)}.*")
-            files = sorted(siblings) if path.suffix.lower() == ".shp" else [path]
-            return [sha256_file(file) for file in files]
+            siblings = {path.name: path} | {file.name: file for file in path.parent.glob(f"{glob.escape(path.stem)}.*")}
+            mains = families(siblings)
+            files = [file for name, file in sorted(siblings.items()) if mains.get(name, name) == path.name]
+            # what was written to a GeoPackage that is open elsewhere
+            journal = path.with_name(f"{path.name}-wal")
+            return [sha256_file(file) for file in (*files, *([journal] if journal.is_file() else []))]
         if not path.is_dir():
             return []
         files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -117,7 +125,8 @@ def read_vector(text: str, base: Path, *, key: str, columns: list[str] | None = 
     except ConfigError:
         raise
     except Exception as error:  # GDAL, Arrow and the file system each raise families of their own
-        what = " ".join(str(error).split()).partition(".; It might help")[0][:300]  # without advice for programmers
+        # without advice for programmers
+        what = re.split(r"\.; It might help|\. Set SHAPE_RESTORE", " ".join(str(error).split()))[0][:300]
         raise ConfigError(f"cannot be read as a vector file: {what}", key=key, file=path) from None
     if not isinstance(frame, gpd.GeoDataFrame):
         raise ConfigError("has no geometries", key=key, file=path)

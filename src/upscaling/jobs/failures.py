@@ -19,13 +19,25 @@ _TRANSIENT_CODES = {"ServiceUnavailable", "Internal", "Timeout"}  # but not with
 _GATEWAY_STATUS = {404}  # without an openEO error code it is a proxy's answer, and says nothing of the job
 _BETWEEN = " | "  # the error entries of a log, where they are one text
 _MEMORY = re.compile(
-    r"out ?of ?memory|\boom\b|oom-?killed|outofmemory|memory limit|memoryerror|bad_alloc|java heap space"
-    r"|gc overhead limit|\b(?:can ?not|can't|could not|unable to|failed to) (?:re)?allocate\b|executor-memory"
+    r"out ?of ?memory|\boom\b|\boom[-_ ]?kill|outofmemory|memory limit|memoryerror|bad_alloc|java heap space"
+    r"|gc overhead limit|direct buffer memory|\bmemory allocation of \d+ \w+ failed"
+    r"|\b(?:can ?not|can't|could not|unable to|failed to) (?:re)?allocate"
+    r" (?:\w+ ){0,2}?(?:memory|arrays?|buffers?|tensors?|[\d.]+ ?(?:bytes|[kmgt]i?b))\b"
+    r"|\b(?:increas|rais)\w*[^|]{0,60}executor-memory"
     r"|\bexit(?:ed)?(?: with)?(?: code| status)?:? \(?137\b"
+    r"|\bSIGKILL\b|\bsignal:? (?:9\b|killed\b)|\bkilled process \d+"
     r"|(?<!requested )\btoo (?:much|little) (?:[\w-]+ ){0,3}memory|\b(?:not enough|insufficient) (?:[\w-]+ ){0,3}memory"
-    r"|\bexceed\w* (?:[\w.-]+ ){0,6}memory|\bmemory (?:\w+ ){0,4}exceeded",
+    r"|\bexceed\w* (?:[\w.-]+ ){0,6}memory|\bmemory (?:\w+ ){0,4}(?:exceeded|reached)\b",
     re.IGNORECASE,
 )
+# A user's own code that failed for another reason may speak of memory, too: the embedded back-end knows it, and others
+# quote the error.
+_OWN_CODE = re.compile(
+    r"^\W*UdfFailed\b|\bUDFs?\b.*\b(?:Assertion|Attribute|Import|Index|Key|ModuleNotFound|Name|NotImplemented|Type|Value)"
+    r"Error\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_MEMORY_ERROR = re.compile(r"\b\w*(?:MemoryError|OutOfMemory\w*)\b")
 # A platform's own trouble: YARN (exit status -100, -102), Kubernetes and Spark on it, Slurm, the embedded back-end. Not
 # "executor lost": that is most often the job's own hunger for memory.
 _LOST = re.compile(
@@ -36,27 +48,39 @@ _LOST = re.compile(
     re.IGNORECASE,
 )
 _THINGS = (
-    r"(?:data ?cubes?|cubes?|collections?|(?:input )?(?:data|products?|items?|images?|imagery|scenes?|features?"
-    r"|granules?|acquisitions?|observations?|tiles?))"
+    r"(?:data ?cubes?|cubes?|{}(?:input )?(?:data|products?|items?|images?|imagery|scenes?|features?"
+    r"|granules?|acquisitions?|observations?|tiles?))\b(?! ?['\"`]| (?:types?|files?|values?|access|sets?|sources?"
+    r"|formats?|models?|stores?|registr|of type)\b)"
 )
+_HOLDERS = _THINGS.format("(?:feature ?)?collections?|")  # what may be empty; where none is found, its name is wrong
+_THINGS = _THINGS.format("")
 _NO_DATA_CODE = re.compile(
-    r"No(?:Input)?(?:Data|Items|Features|Products|Images|Scenes|Granules)(?:Available|Found)?(?:Error|Exception)?"
+    r"No_?(?:Input|Such)?_?(?:Data|Items|Features|Products|Images|Scenes|Granules)(?:Available|Found)?(?:Error|Exception)?"
     r"|(?:DataCube|Cube|Collection|ImageCollection)(?:Is)?Empty(?:Error|Exception)?"
     r"|Empty(?:Data)?(?:Cube|Collection|ImageCollection)(?:Error|Exception)?"
 )
 _NO_DATA = re.compile(
-    rf"\bno (?:[\w-]+ ){{0,3}}?{_THINGS} (?:\w+ ){{0,2}}?(?:is |are |was |were |has been |have been )?(?:\w+ )?"
+    rf"\bno (?!such\b)(?:[\w-]+ ){{0,3}}?(?:{_THINGS}|results) (?:\w+ ){{0,2}}?"
+    r"(?:is |are |was |were |has been |have been )?(?:\w+ )?"
     r"(?:available|found|exists?|left|returned|matching|match(?:es|ed)?|intersect\w*|overlap\w*)\b"
-    r"|\b(?:found|finds?|returned|there (?:is|are|was|were)|contains?|has|have|with) (?:no|zero|0) (?:\w+ )?"
-    rf"{_THINGS}\b"
-    rf"|\bempty (?:(?:image|feature|vector|raster|input) ?)?{_THINGS}"
-    rf"|\b{_THINGS} (?:is|are|was|were) empty\b",
+    r"|\b(?:found|finds?|returned|there (?:is|are|was|were)|contains?|has|have|with) (?:no|zero|0)"
+    rf" (?:\w+ )?(?:{_THINGS}|results?\b)"
+    rf"|\b(?:zero|0|no) (?:matching |valid |suitable )?{_THINGS} (?:in|for|within|over|at|during) the\b"
+    rf"|\b(?:zero|0) (?:\w+ )?(?:{_THINGS}|results) (?:were |are )?(?:available|found|returned|match\w*)\b"
+    rf"|\bno (?:matching|intersecting|overlapping) {_THINGS}"
+    rf"|\b(?:could not|cannot|did not|unable to) find (?:any )?(?:\w+ )?{_THINGS} (?:for|in|within|that|over)\b"
+    rf"|\bempty (?:(?:image|feature|vector|raster|input) ?)?{_HOLDERS}"
+    rf"|\b{_HOLDERS} (?:is|are|was|were) empty\b(?! (?:string|text|list))|^\W*no data\W*$",
     re.IGNORECASE,
 )
 # What is said of something that a job went on without, or of the user's own code.
 _NOT_THE_REASON = re.compile(
     r"\bskip\w*|\bignor\w*|\bcontinu\w*|\bwarn\w*|\bretry\w*|\bfall(?:ing|s)? ?back|\bUDFs?\b|\buser[- ]defined\b"
-    r"|\bno[ -]?data value|\btraining\b|\bexpected\b|\bmust\b|\bcredentials\b|\bpermission\b",
+    r"|\bno[ -]?data value|\btraining\b|\bexpected\b|\bmust\b|\bcredentials\b|\bpermission\b|\bunauthori[sz]ed\b"
+    r"|\bnot authori[sz]ed\b|\bforbidden\b|\bdenied\b|\btime[d ]?[- ]?out\b|\b(?:un|not )reachable\b"
+    r"|\bbe reached\b|\bquota\b|\brefused\b|\bunavailable\b|\bImagePull\w*|\bErrImage\w*|\bvector file\b"
+    r"|\b(?:FileNotFound|Key|Type|Index|Attribute|Name|Import|ModuleNotFound|Permission|Connection|Timeout|IO|OS|HTTP)"
+    r"Error\b",
     re.IGNORECASE,
 )
 _TRACE = re.compile(r"\b(?:traceback|stack ?trace)\b|\bFile \"|\s+at [\w$.]+\(", re.IGNORECASE)
@@ -85,9 +109,13 @@ def classify_http(status: int | None, code: str | None) -> ErrorClass:
 
 def classify_log(text: str) -> ErrorClass:
     """Return the class of a job that the platform ended in error, from the error entries of its log."""
-    if _MEMORY.search(text):
+    if any(_MEMORY.search(entry) for entry in text.split(_BETWEEN) if not _is_own_code(entry)):
         return ErrorClass.MEMORY
     return ErrorClass.LOST if _LOST.search(text) else ErrorClass.PERMANENT
+
+
+def _is_own_code(entry: str) -> bool:
+    return bool(_OWN_CODE.search(entry)) and (entry.startswith("UdfFailed") or not _MEMORY_ERROR.search(entry))
 
 
 def is_no_data(text: str) -> bool:

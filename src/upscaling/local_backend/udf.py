@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from upscaling.local_backend.errors import ProcessError
+from upscaling.local_backend.errors import UDF_FILE, ProcessError
 from upscaling.local_backend.vectors import fetched
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _called(code: str, given: Any) -> Any:
         if isinstance(error, KeyboardInterrupt):
             raise
         frames = traceback.extract_tb(error.__traceback__)
-        line = next((frame.lineno for frame in reversed(frames) if frame.filename == "<string>"), None)
+        line = next((frame.lineno for frame in reversed(frames) if frame.filename == UDF_FILE), None)
         line = line or getattr(error, "lineno", None)
         where = f"line {line} of the UDF: " if line else ""
         said = " ".join(str(error).split())

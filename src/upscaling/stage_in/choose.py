@@ -13,6 +13,7 @@ from upscaling.errors import ConfigError
 from upscaling.stage_in.sources import Box, Said, Span, conditions, is_local, joined
 from upscaling.stage_in.web import FetchError, is_remote
 from upscaling.util.files import digest
+from upscaling.util.stac_assets import is_inline
 
 __all__ = [
     "SOURCE",
@@ -138,6 +139,8 @@ def pinned_document(said: Said, search: Search) -> dict[str, Any]:
         if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str):
             continue
         href = asset["href"]
+        if is_inline(href):  # no file
+            continue
         if not is_remote(href):
             if not is_local(search) and not is_remote(said.base):
                 raise FetchError(f"item {item.get('id')} has no address that its asset {name} could be relative to")

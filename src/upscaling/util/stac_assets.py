@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from upscaling.util.file_families import families
 from upscaling.util.text import plain_text
 
-__all__ = ["StacAsset", "described", "file_name", "not_repeated", "select", "stac_bands", "unsigned"]
+__all__ = ["StacAsset", "described", "file_name", "is_inline", "not_repeated", "select", "stac_bands", "unsigned"]
 
 _SIDE_ROLES = frozenset({"metadata", "overview", "thumbnail"})
 _PLACE = ("proj:code", "proj:epsg", "proj:wkt2", "proj:bbox", "proj:shape", "bbox")
@@ -57,6 +57,11 @@ class StacAsset:
         """The roles that the document gives it."""
         roles = self.fields.get("roles")
         return tuple(_text(role) for role in roles if isinstance(role, str)) if isinstance(roles, list) else ()
+
+
+def is_inline(href: str) -> bool:
+    """Return whether an address is itself what it leads to (``data:``), as small pictures are."""
+    return href.lstrip()[:5].lower() == "data:"
 
 
 def file_name(href: str) -> tuple[str, str]:
@@ -168,19 +173,20 @@ def described(asset: StacAsset) -> dict[str, Any]:
 
 
 def stac_bands(fields: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return STAC 1.1 bands, also from the eo:bands and raster:bands of STAC 1.0."""
-    if isinstance(fields.get("bands"), list):
-        return tuple(dict(band) for band in fields["bands"] if isinstance(band, Mapping))
-    optical, raster = (
+    """Return STAC 1.1 bands, also from the eo:bands and raster:bands of STAC 1.0; where both are there, together."""
+    optical, raster, newer = (
         [band if isinstance(band, Mapping) else {} for band in value] if isinstance(value, list) else []
-        for value in (fields.get("eo:bands"), fields.get("raster:bands"))
+        for value in (fields.get("eo:bands"), fields.get("raster:bands"), fields.get("bands"))
     )
-    bands: list[dict[str, Any]] = [{} for _ in range(max(len(optical), len(raster)))]
+    bands: list[dict[str, Any]] = [{} for _ in range(max(len(optical), len(raster), len(newer)))]
     for band, old in zip(bands, optical, strict=False):
         band.update({key if key in ("name", "description") else f"eo:{key}": value for key, value in old.items()})
     for band, old in zip(bands, raster, strict=False):
         common = {"nodata", "data_type", "statistics", "unit"}  # moved into the core by STAC 1.1
+        common |= {"name"} - set(band)  # the name that it is known by is the one of eo:bands
         band.update({key if key in common else f"raster:{key}": value for key, value in old.items()})
+    for band, new in zip(bands, newer, strict=False):
+        band.update(new)
     return tuple(bands)
 
 

@@ -7,16 +7,17 @@ Callers say how a document is read and how a link becomes an address; nothing is
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from upscaling.util.stac_assets import StacAsset, not_repeated
+from upscaling.util.stac_assets import StacAsset, is_inline, not_repeated
 from upscaling.util.text import plain_text
 
-__all__ = ["HrefError", "StacDocument", "StacWalk", "join", "kind_of", "local_target", "parse_json"]
+__all__ = ["HrefError", "StacDocument", "StacWalk", "join", "kind_of", "local_target", "parse_json", "places_of"]
 
 _FOLLOWED = {"item", "child"}
 _OTHER_SCHEMES = {"data", "file", "javascript", "mailto"}
@@ -86,18 +87,31 @@ def _linked_kind(content: Any) -> str | None:
 def parse_json(text: bytes) -> Any:
     """Return the content of a JSON document; None where it is none.
 
-    Halves of characters become question marks, and NaN, which no JSON has but many programs write, null.
+    Halves of characters become question marks, and NaN, which no JSON has but many programs write, null. It may also
+    begin with a byte order mark, or be UTF-16. Items in a list, or one a line, are an item collection.
     """
+    import orjson
+
+    try:
+        content = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        content = _leniently(text)
+    items = content
+    if content is None and text.count(b"\n{"):
+        items = [_leniently(line) for line in text.splitlines() if line.strip()]
+    if isinstance(items, list) and items and all(kind_of(item) == "Item" for item in items):
+        return {"type": "FeatureCollection", "features": items}
+    return content
+
+
+def _leniently(text: bytes) -> Any:
     import json
 
     import orjson
 
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        content = json.loads(text.decode("utf-8", "replace"), parse_constant=lambda _name: None)
+        plain = text.decode(json.detect_encoding(text), "replace")
+        content = json.loads(plain, parse_constant=lambda _name: None)
         return orjson.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
@@ -133,10 +147,34 @@ def local_target(base: Path, href: str) -> Iterator[Path]:
     """
     plain = href.removeprefix("file://").removeprefix("file:")
     short = re.split(r"[?#]", plain, maxsplit=1)[0]
-    for name in dict.fromkeys((plain, unquote(plain), short, unquote(short))):
+    names = [plain, unquote(plain), short, unquote(short), unquote(short).strip().replace("\\", "/")]
+    # some tools and systems write letters with accents as two characters
+    names += [unicodedata.normalize(form, unquote(short)) for form in ("NFC", "NFD")]
+    for name in dict.fromkeys(names):
         longest = max(len(part.encode("utf-8", "replace")) for part in name.split("/"))
         if name and "\0" not in name and longest <= _LONGEST_NAME:
             yield base.parent / name
+
+
+def places_of(href: str, documents: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield where a file is by the addresses that local documents give themselves (``self``).
+
+    A catalogue may be written with the addresses that it is to have one day, or with those that it had in a container.
+
+    Parameters
+    ----------
+    documents
+        Path -> content.
+    """
+    if not href.startswith("/") and "://" not in href:
+        return
+    for path, content in documents.items():
+        links = content.get("links") if isinstance(content, Mapping) else None
+        for link in links if isinstance(links, list) else ():
+            own = link.get("href") if isinstance(link, Mapping) and link.get("rel") == "self" else None
+            folder = f"{own.rpartition('/')[0]}/" if isinstance(own, str) and ("/" in own.lstrip("./")) else ""
+            if len(folder) > 1 and href.startswith(folder):
+                yield from local_target(Path(path), href.removeprefix(folder))
 
 
 def _shown(href: str) -> str:
@@ -276,6 +314,9 @@ class StacWalk:
         for key, asset in given.items():
             if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str) or not asset["href"].strip():
                 self.left_out.append(f"asset {plain_text(key, 80)} of {where} has no href")
+                continue
+            if is_inline(asset["href"]):
+                self.left_out.append(f"asset {plain_text(key, 80)} of {where} is no file: it is in the document itself")
                 continue
             try:
                 href = address = self.join(document.base, asset["href"])

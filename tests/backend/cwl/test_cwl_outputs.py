@@ -149,6 +149,38 @@ def test_stac_is_found_wherever_it_lies(out: Path, documents: dict[str, Any]) ->
     assert asset.datetime == ("2022-06-12T10:15:59Z" if "x__y__collection" not in documents else None)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("items.json", json.dumps([item(href="a.tif")]).encode()),
+        ("items.ndjson", f"{json.dumps(item(href='a.tif'))}\n{json.dumps(item(href='a.tif'))}\n".encode()),
+        ("item.json", json.dumps(item(href="a.tif")).encode("utf-8-sig")),
+        ("item.json", json.dumps(item(href="a.tif")).encode("utf-16")),
+    ],
+)
+def test_items_count_however_they_are_written(out: Path, name: str, content: bytes) -> None:
+    (out / "result" / name).write_bytes(content)
+    (asset,) = read_outputs(tree(out), out).assets
+    assert (asset.path.name, asset.datetime) == ("a.tif", "2022-06-12T10:15:59Z")
+
+
+@pytest.mark.parametrize("base", ["/in/the/container", "https://one.day/results"])
+def test_addresses_of_another_place_count_from_that_of_their_catalogue(out: Path, base: str) -> None:
+    links = [{"rel": "self", "href": f"{base}/catalog.json"}, {"rel": "item", "href": f"{base}/i.json"}]
+    (asset,) = read_outputs(catalogue(out, links, i=item(href=f"{base}/a.tif")), out).assets
+    assert asset.path.name == "a.tif"
+    with pytest.raises(TileFailedError, match="outside the output folder"):
+        read_outputs(catalogue(out, links, i=item(href=f"{base}/../../secret.tif")), out)
+
+
+def test_a_folder_that_is_an_asset_is_one_result(out: Path) -> None:
+    product = out / "result" / "product"
+    product.mkdir()
+    (product / "b.tif").write_text("b")
+    (asset,) = read_outputs(catalogue(out, ONE, i=item(href="./product")), out).assets
+    assert asset.path == product
+
+
 def test_what_no_item_names_is_named(out: Path) -> None:
     assets = {
         "visual": {"href": "../../a.tif", "roles": ["data", "overview"]},

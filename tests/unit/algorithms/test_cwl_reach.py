@@ -151,6 +151,24 @@ def test_a_document_of_the_web_has_an_end(server: FakeServer, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("gone.cwl", r"the server answered 404 Not Found"),
+        ("login.cwl", r"the server answered with a web page"),
+        ("", r"the server cannot be reached \(Connection refused\)"),
+    ],
+)
+def test_a_step_of_the_web_that_cannot_be_had_is_named(
+    path: str, reason: str, server: FakeServer, tmp_path: Path
+) -> None:
+    server.answers["/login.cwl"] = lambda handler, number: handler.reply(200, b"<!DOCTYPE html><p>Who are you?")
+    step = f"{server.url}/{path}" if path else "http://127.0.0.1:9/app.cwl"
+    (tmp_path / "app.cwl").write_text(document("run", step))
+    with pytest.raises(ConfigError, match=rf"app\.cwl: algorithm\.source: names {step}, which cannot be .*: {reason}"):
+        pin_package(tmp_path / "app.cwl", tmp_path / "plan")
+
+
+@pytest.mark.parametrize(
     ("url", "allowed"),
     [
         ("https://other.example/x.cwl", True),

@@ -67,6 +67,18 @@ def shapefile(path: Path, box: Any = BOX) -> Path:
     return path
 
 
+def mapinfo(path: Path, box: Any = BOX) -> Path:
+    for part in path.parent.glob("area.*"):
+        part.unlink()
+    frame(box).assign(name="a").to_file(path, driver="MapInfo File")
+    return path
+
+
+def wkt(path: Path, box: Any = BOX) -> Path:
+    path.write_text(f"\ufeff{box.wkt}\n")
+    return path
+
+
 KINDS: list[tuple[str, str, Callable[..., Path]]] = [
     ("polygon.geojson", "{path}", geojson),
     ("point.gpkg", "{path}|layername=one", geopackage),
@@ -76,6 +88,8 @@ KINDS: list[tuple[str, str, Callable[..., Path]]] = [
     ("a.geojson.gz", "{path}", compressed),
     ("shapes", "{path}", folder_of_shapefile),
     ("area.shp", "{path}", shapefile),
+    ("area.tab", "{path}", mapinfo),
+    ("area.wkt", "{path}", wkt),
     ("1,2,3,4", "1,2,3,4", lambda path, box=BOX: shutil.move(geojson(path.with_suffix(".geojson"), box), path)),
 ]
 
@@ -97,6 +111,13 @@ def test_a_file_is_read_and_a_change_of_it_is_noticed(
         assert content_of(text) != before
         assert read_aoi(text).geometry.equals(OTHER)
         assert not {key for use, key in keys.items() if key == plan_key(configuration(tmp_path, **{use: text}))}
+
+
+def test_what_is_written_to_a_database_that_is_open_is_noticed(tmp_path: Path) -> None:
+    path = geopackage(tmp_path / "a.gpkg")
+    before = content_of(str(path))
+    (tmp_path / "a.gpkg-wal").write_text("pages")
+    assert content_of(str(path)) != before
 
 
 def configuration(folder: Path, **area: str) -> Config:
@@ -125,6 +146,9 @@ def test_texts_numbers_and_addresses(tmp_path: Path) -> None:
             shapely.to_wkb(shapely.set_srid(BOX, 4326), hex=True, include_srid=True),
             [11.0, 46.0, -100, 11.5, 46.5, 9000],
             "11.0, 46.0, -100, 11.5, 46.5, 9000",
+            "[11, 46, 11.5, 46.5]",
+            "11 46  1.15e1 46.5",
+            (tmp_path / "area.geojson").as_uri(),
         ):
             assert read_aoi(spec).geometry.equals(BOX), spec
     wkb = shapely.to_wkb(shapely.set_srid(projected, 32632), hex=True, include_srid=True)

@@ -39,3 +39,16 @@ def test_an_image_that_is_nowhere_is_found_before_the_first_tile(asked: Path) ->
     asked.unlink()
     check_images("podman", None, ["gone:1"], path, here=False)  # other machines have stores of their own
     assert not asked.exists()
+
+
+def test_singularity_would_pull_for_every_tile_without_a_folder(
+    asked: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CWL_SINGULARITY_CACHE", raising=False)
+    (asked.parent / "podman").rename(asked.parent / "apptainer")
+    path = str(asked.parent)
+    with pytest.raises(ConfigError, match=r"backend\.site\.container_cache: is required for Singularity"):
+        check_images("singularity", None, ["own:1"], path, here=False)
+    check_images("singularity", None, [], path, here=True)
+    monkeypatch.setenv("CWL_SINGULARITY_CACHE", str(tmp_path))
+    check_images("singularity", None, ["own:1"], path, here=True)

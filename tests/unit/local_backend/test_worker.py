@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from upscaling.local_backend.errors import ProcessError
+from upscaling.local_backend.errors import UDF_FILE, ProcessError, is_out_of_memory
 from upscaling.local_backend.worker import log_entries, run_job
 
 # what want of memory looks like: rasterio's own errors are of its modules, whatever GDAL calls them
@@ -63,3 +63,24 @@ def test_want_of_memory_is_told_whoever_runs_out_of_it(
     assert not run_job(tmp_path, {}, {"one": fails if where == "process" else lambda: 1})
     (entry,) = [entry for entry in log_entries(tmp_path) if entry["level"] == "error"]
     assert entry["code"] == (code or "ProcessFailed")
+
+
+@pytest.mark.parametrize(
+    ("line", "memory"),
+    [
+        ("raise RuntimeError('not enough memory of past scenes')", False),
+        ("raise ValueError('cannot allocate memory')", False),
+        ("raise MemoryError('so says the UDF')", True),
+        ("torch_like()", True),
+        ("bytearray(1 << 62)", True),
+    ],
+)
+def test_a_udf_that_speaks_of_memory_has_not_run_out_of_it(line: str, memory: bool) -> None:
+    def torch_like() -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    with pytest.raises(Exception) as raised:
+        exec(compile(line, UDF_FILE, "exec"), {"torch_like": torch_like})
+    failed = ProcessError("UdfFailed", "line 1")
+    failed.__cause__ = raised.value
+    assert is_out_of_memory(failed) is memory

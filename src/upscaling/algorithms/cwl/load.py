@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import urldefrag
 
 from upscaling.algorithms.cwl.reach import Reach, local_path
 from upscaling.errors import ConfigError
-from upscaling.http.address import shown
+from upscaling.http.address import is_web, shown
 from upscaling.http.reply import cause_of
 from upscaling.http.session import new_session
 
@@ -20,6 +21,7 @@ __all__ = ["KEY", "load", "loader_errors", "preprocessed", "processes_in"]
 
 KEY = "algorithm.source"
 FETCH_TIMEOUT_S = 60.0
+_WEB_PAGE = re.compile(r"\s*<(?:!doctype html|html)\b", re.IGNORECASE)
 LARGEST = 20_000_000  # bytes of a document: a package is text
 
 
@@ -89,6 +91,8 @@ def _context(reach: Reach, *, merge_keys: bool = True, read: set[str] | None = N
                 if isinstance(error.__cause__, RequestException):
                     raise _not_fetched(url, error.__cause__, reach) from None
                 raise
+            if is_web(url) and _WEB_PAGE.match(text):  # a log-in, as a rule
+                raise _no_document(url, "the server answered with a web page", reach)
             if read is not None:
                 read.add(url)
             return text if merge_keys or "<<:" not in text else _merged(text)
@@ -98,7 +102,9 @@ def _context(reach: Reach, *, merge_keys: bool = True, read: set[str] | None = N
             if url.startswith("file:") and (not reach.folders or not os.path.lexists(local_path(url))):
                 return False
             reach.address(url)
-            return bool(super().check_exists(url))
+            if super().check_exists(url):
+                return True
+            return bool(is_web(url) and self.fetch_text(url) is not None)  # raises the reason; some answer no HEAD
 
     context = LoadingContext()
     context.skip_schemas = True
@@ -112,6 +118,10 @@ def _not_fetched(url: str, cause: Any, reach: Reach) -> ConfigError:
     words = f"the server cannot be reached ({cause_of(cause)})"
     if cause.response is not None:
         words = f"the server answered {cause.response.status_code} {cause.response.reason}"
+    return _no_document(url, words, reach)
+
+
+def _no_document(url: str, words: str, reach: Reach) -> ConfigError:
     which = "" if url == reach.location else f"names {shown(url)}, which "
     return ConfigError(f"{which}cannot be fetched: {words}", key=KEY, file=reach.location)
 

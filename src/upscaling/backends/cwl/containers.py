@@ -29,6 +29,7 @@ ENGINES: dict[str, tuple[str, ...]] = {
 LABEL = "eo-upscaling"  # which engines/engine.sh gives every container
 CACHE_KEY = "backend.site.container_cache"
 _SHIMS = Path(__file__).with_name("engines")
+_OWN_CACHE = "CWL_SINGULARITY_CACHE"  # in which the runner looks, where the user set it
 _INDEX = "images.json"
 
 
@@ -41,7 +42,7 @@ def image_environment(container: Container, cache: str | None, path: str) -> dic
     """Return what a runner needs in its environment to find cached images, PATH included."""
     folder = str(Path(os.path.expandvars(cache)).absolute()) if cache else ""
     if container == "singularity" and folder:
-        found = dict.fromkeys(("CWL_SINGULARITY_CACHE", "APPTAINER_CACHEDIR", "SINGULARITY_CACHEDIR"), folder)
+        found = dict.fromkeys((_OWN_CACHE, "APPTAINER_CACHEDIR", "SINGULARITY_CACHEDIR"), folder)
         return {"PATH": path, **found}
     if container in ("docker", "podman"):
         return {"PATH": f"{_SHIMS}{os.pathsep}{path}", "UPSCALING_IMAGES": folder}
@@ -64,6 +65,9 @@ def check_images(container: Container, cache: str | None, names: Sequence[str], 
     engine = engine_of(container, path)
     if engine is None:
         raise ConfigError(f"there is no {' or '.join(ENGINES[container])} on PATH", key="backend.container")
+    if container == "singularity" and names and not (cache or os.environ.get(_OWN_CACHE)):
+        words = "is required for Singularity, which would pull the images anew for every tile: name a folder, and run"
+        raise ConfigError(f"{words} `upscaling pull CONFIG`", key=CACHE_KEY)
     if not cache:
         for name in names if here and container != "singularity" else ():
             if not _image_id(engine, name):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from upscaling.backends.cwl.log import ONE_NAME
+from upscaling.backends.cwl.values import file_objects, without_files
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import FetchedAsset, Outcome
 from upscaling.results.cubes import is_zarr
@@ -18,7 +19,7 @@ from upscaling.stage_in.stage import stage_of
 from upscaling.stage_in.web import is_remote
 from upscaling.util.file_families import families
 from upscaling.util.stac_assets import described, select
-from upscaling.util.stac_walk import StacDocument, StacWalk, kind_of, local_target, parse_json
+from upscaling.util.stac_walk import StacDocument, StacWalk, kind_of, local_target, parse_json, places_of
 from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = ["outcome_of", "read_outputs"]
 _MOST_FILES, _MOST_DOCUMENTS = 10_000, 2_000
 _LARGEST_DOCUMENT = 64 << 20  # bytes; a larger JSON file is a result
 _CATALOGUE_NAMES = {"catalog.json": 0, "collection.json": 1}  # in the order in which they are looked into
+_DOCUMENTS = {".json", ".geojson", ".ndjson", ".jsonl", ".geojsonl"}
 _NO_RESULTS = {".py", ".sh", ".r", ".jl", ".js", ".ipynb", ".cwl", ".log", ".err", ".out"}
 _ON_THE_WEB = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 _KINDS = ("Catalog", "Collection", "ItemCollection", "Item")  # in the order in which they are looked into
@@ -70,12 +72,12 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> Outcome:
     folders: set[Path] = set()
     for name, value in outputs.items():
         try:
-            plain = _without_files(value)
+            plain = without_files(value)
         except RecursionError:
             raise _bad(f"output {name} is nested too deeply") from None
         if plain is not None:
             values[name] = plain
-        for index, entry in enumerate(_objects(value)):
+        for index, entry in enumerate(file_objects(value)):
             path = _inside(_local(entry.get("location") or entry.get("path"), name), folder, f"output {name}")
             label = f"{name}_{index}" if isinstance(value, list) else name
             if is_zarr(path) or not path.is_dir():
@@ -139,36 +141,6 @@ def _apart(assets: tuple[FetchedAsset, ...], folder: Path) -> Iterator[FetchedAs
             yield asset
 
 
-def _is_file_object(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("class") in ("File", "Directory")
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the File and Directory objects of an output's value, however nested."""
-    if isinstance(value, list):
-        for entry in value:
-            yield from _objects(entry)
-    elif _is_file_object(value):
-        yield value
-    elif isinstance(value, dict):
-        for entry in value.values():
-            yield from _objects(entry)
-
-
-def _without_files(value: Any) -> Any:
-    """Return the values in an output, without its files; None where there is nothing else."""
-    if isinstance(value, list):
-        if value and all(_without_files(entry) is None for entry in value):
-            return None
-        return [None if _is_file_object(entry) else _without_files(entry) for entry in value] or None
-    if isinstance(value, dict):
-        if _is_file_object(value):
-            return None
-        kept = {str(name): _without_files(entry) for name, entry in value.items()}
-        return {name: entry for name, entry in kept.items() if entry is not None} or None
-    return value
-
-
 def _local(location: Any, name: str) -> Path:
     try:
         parts = urlsplit(str(location or ""))
@@ -195,7 +167,7 @@ def _file(path: Path, key: str, origin: Path | None = None, **more: Any) -> Fetc
 
 
 def _secondary(entry: Mapping[str, Any], label: str, folder: Path) -> Iterator[FetchedAsset]:
-    for index, other in enumerate(_objects(entry.get("secondaryFiles", []))):
+    for index, other in enumerate(file_objects(entry.get("secondaryFiles", []))):
         path = _inside(_local(other.get("location") or other.get("path"), label), folder, f"output {label}")
         paths = [path] if other["class"] == "File" or is_zarr(path) else sorted(_Scan(path).files)
         for number, part in enumerate(paths):
@@ -278,7 +250,7 @@ class _Folder:
         """Return the STAC documents among files, catalogues first and the upper before the lower."""
         kinds: dict[str, str] = {}
         for path in files:
-            if path.suffix.lower() not in (".json", ".geojson") or path.stat().st_size > _LARGEST_DOCUMENT:
+            if path.suffix.lower() not in _DOCUMENTS or path.stat().st_size > _LARGEST_DOCUMENT:
                 continue
             content = parse_json(path.read_bytes())
             kind = kind_of(content)
@@ -319,10 +291,16 @@ class _Folder:
             here.setdefault(real.parent, []).append(real.name)
         mains = {folder: families(names) for folder, names in here.items()}
         for path, real in loose.items():
-            main = real.parent / mains[real.parent].get(real.name, "")
-            if main in assets:
+            main = mains[real.parent].get(real.name)
+            if any(folder in assets for folder in real.parents):  # of a folder that is a result
+                continue
+            if main and real.parent / main in assets:
                 taken.append(
-                    _Found(self._name, assets[main].item, _file(real, real.name, roles=("metadata",), loose=True))
+                    _Found(
+                        self._name,
+                        assets[real.parent / main].item,
+                        _file(real, real.name, roles=("metadata",), loose=True),
+                    )
                 )
             else:
                 self.left_out.append(self._unnamed(path))
@@ -343,6 +321,9 @@ class _Folder:
 
         An address on the web is returned as it is; it is refused where it is a result, and not where it is a preview.
         """
+        for place in places_of(href, self._read_before):
+            if place.is_file():
+                return str(_inside(place, self._whole, f"output {self._name}"))
         if _ON_THE_WEB.match(href):
             return href
         what = f"{Path(base).name} of output {self._name}"

@@ -171,7 +171,9 @@ def _opened(client: OgcApiClient, href: str) -> Any:
 
 
 def _may_be_stac(thing: Found) -> bool:
-    return "json" in thing.media_type or file_name(thing.href)[1].lower().endswith((".json", ".geojson"))
+    return "json" in thing.media_type or file_name(thing.href)[1].lower().endswith(
+        (".json", ".geojson", ".ndjson", ".jsonl", ".geojsonl")
+    )
 
 
 def _bring(client: OgcApiClient, href: str, declared: Mapping[str, Any], target: Path) -> None:
