@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 __all__ = [
@@ -122,7 +124,22 @@ def udf_reads(graph: Mapping[str, Any], parameter: str) -> list[str]:
     """Return the code of the UDFs that get a parameter in their ``context``, as far as it stands in the graph."""
     uses = _uses(graph, frozenset({parameter}), frozenset())
     found = (use.node["arguments"].get("udf") for use in uses if (use.process, use.argument) == ("run_udf", "context"))
-    return [code for code in found if _is_code(code)]
+    return [_without_words(code) for code in found if _is_code(code)]
+
+
+@lru_cache(maxsize=16)
+def _without_words(code: str) -> str:
+    """Return Python without comments and docstrings, which name what the code may not read."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return code
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            said = [line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))]
+            node.body = said or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
 
 
 def _is_code(udf: Any) -> bool:
@@ -205,7 +222,7 @@ def _context_is_read(node: Mapping[str, Any], context: Any, parameter: str) -> b
     if node.get("process_id") == "run_udf":
         code = str(arguments.get("udf"))
         words = "|".join(re.escape(key) for key in keys) or "context"
-        body = re.sub(r"(?m)^\s*def .*$|^\s*#.*$", "", code) if _is_code(code) else words.split("|")[0]
+        body = re.sub(r"(?m)^\s*def .*$|^\s*#.*$", "", _without_words(code)) if _is_code(code) else words.split("|")[0]
         return re.search(rf"\b({words})\b", body) is not None or (bool(keys) and "**context" in body)
     children = [child for name, value in arguments.items() if name != "context" for child in child_graphs(value)]
     return not children or any(_reads_context(child, keys) for child in children)

@@ -55,11 +55,16 @@ _SAYS_DEGREES = re.compile(
 )
 _SAYS_ONLY_A_DEFAULT = re.compile(r"default|unless|\be\.g|for example|\bcrs\b(?!\s?84)", re.IGNORECASE)
 _GEOJSON_FORMS = {"Polygon": "geojson", "Feature": "feature", "FeatureCollection": "feature-collection"}
-_WANTS_TEXT = re.compile(
-    r"crs['\"]\]?(,[^)]*)?\)?\s*(\.(split|startswith|upper|lower|strip|replace)\b|==\s*['\"]EPSG)|from_string\([^)]*crs\b"
+_CRS_NAMES = re.compile(r"\b(\w+) = [^\n]*\bcrs['\"](?:[\])]|,[^)\n]*\))[^\n.]*$", re.MULTILINE)
+_WANTS_TEXT = (
+    r"(?:crs['\"](?:\])?(?:,[^)\n]*)?\)?|\b{names})\s*(?:\.(?:r?split|r?partition|startswith|endswith|upper|lower|casefold"
+    r"|[lr]?strip|replace|removeprefix|removesuffix|isdigit)\b|\[-?\d*:|==\s*['\"]EPSG)"
+    r"|['\"]EPSG:?['\"] in [^\n]*(?:crs|\b{names}\b)|\bre\.\w+\([^\n]*(?:crs['\"]|\b{names}\b)"
+    r"|from_string\([^)\n]*(?:crs|\b{names}\b)"
 )
 _PLACE_KEY = re.compile(
-    r"(^|_)(burst|country|field|granule|item|mgrs|nuts|parcel|product|region|scene|site|station|tile)s?(_|$)",
+    r"(^|_)(basin|burst|catchment|cell|city|country|district|field|frame|geohash|granule|h3|iso[23]|item|lake|mgrs"
+    r"|municipality|nuts|parcel|plot|product|province|quadkey|region|scene|site|station|tile)s?(_|$)",
     re.IGNORECASE,
 )
 _SAME_BOX = {
@@ -249,9 +254,14 @@ def _use_of_crs(parameter: str, graph: Mapping[str, Any]) -> Choice | None:
         return None
     if not any(re.search(r"\bcrs\b", code) for code in codes):
         return Choice("bbox-lonlat", "a UDF alone reads it, and no crs of it")
-    if any(_WANTS_TEXT.search(code) for code in codes):
+    if any(map(_takes_crs_as_text, codes)):
         return Choice("bbox-epsg-text", "a UDF reads its crs as text")
     return None
+
+
+def _takes_crs_as_text(code: str) -> bool:
+    names = "|".join(sorted({"crs", *_CRS_NAMES.findall(code)}))
+    return re.search(_WANTS_TEXT.replace("{names}", f"(?:{names})"), code) is not None
 
 
 def _polygon_choice(parameter: Parameter, objects: Sequence[Mapping[str, Any]], why: str) -> Choice:

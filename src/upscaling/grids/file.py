@@ -124,7 +124,8 @@ class FileGrid(BaseGrid):
         seen: dict[str, str] = {}
         for text, tile in zip(given, safe, strict=True):
             if not tile or len(tile) > 100:
-                raise ConfigError(f"id {text!r} cannot be made a folder name", key=_KEY, file=path)
+                words = "is longer than 100 characters" if tile else "has no letter a to z, digit, _ or -"
+                raise ConfigError(f"id {text[:40]!r} {words}, for the name of a folder", key=_KEY, file=path)
             if tile in seen:
                 same = f"ids {seen[tile]!r} and {text!r} both make the folder name {tile!r}"
                 why = f"id {text!r} is there twice" if seen[tile] == text else same

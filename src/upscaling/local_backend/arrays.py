@@ -276,6 +276,14 @@ def text_concat(data: list[Any], separator: Any = "") -> str:
     return _text(separator).join(map(_text, data))
 
 
+def text_find(data: str | None, pattern: str, case_sensitive: bool = True) -> int | None:
+    """Return where a text stands in another for the first time; nothing where it does not."""
+    if data is None:
+        return None
+    place = data.find(pattern) if case_sensitive else data.lower().find(pattern.lower())
+    return None if place < 0 else place
+
+
 def _text(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
@@ -322,4 +330,5 @@ PROCESSES: dict[str, Callable[..., Any]] = {
     "rearrange": rearrange,
     "sort": sort,
     "text_concat": text_concat,
+    "text_find": text_find,
 }

@@ -22,8 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["each_row", "time_steps"]
 
-_COUNTED = re.compile(r"(\d{1,9}) (day|week|month|year)s?")
-_UNITS = "day, week, dekad, month, quarter, season, year, or '<n> days' (weeks, months, years)"
+_COUNTED = re.compile(r"(\d{1,9})[ -]?(day|week|dekad|month|quarter|season|year)s?")
+_ISO = re.compile(r"p(\d{1,9})([dwmy])")  # durations of ISO 8601
+_ISO_UNITS = {"d": "day", "w": "week", "m": "month", "y": "year"}
+_SAME_STEPS = {"daily": "day", "weekly": "week", "dekadal": "dekad", "monthly": "month", "quarterly": "quarter"} | {
+    "seasonal": "season",
+    "yearly": "year",
+    "annual": "year",
+}
+_UNITS = "day, week, dekad, month, quarter, season, year, or '<n> days' (weeks, months …)"
 _SEASONS = ("DJF", "MAM", "JJA", "SON")
 _LONGEST = 150  # characters of a name that values make
 _LABEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
@@ -80,8 +87,12 @@ def _date(text: str | None, key: str) -> dt.date:
 
 def _units(step: str, start: dt.date) -> Iterator[tuple[str, dt.date, dt.date]]:
     """Yield (label, first day, first day of the next) without end, from the unit that ``start`` lies in."""
-    counted = _COUNTED.fullmatch(step)
-    count, unit = (int(counted[1]), counted[2]) if counted else (1, step)
+    given = step.strip().lower()
+    if iso := _ISO.fullmatch(given):
+        given = f"{iso[1]} {_ISO_UNITS[iso[2]]}"
+    given = _SAME_STEPS.get(given, given)
+    counted = _COUNTED.fullmatch(given)
+    count, unit = (int(counted[1]), counted[2]) if counted else (1, given)
     if not count:
         raise ConfigError(f"must be at least one {unit}", key="time.step")
     monday = start.toordinal() - start.weekday()
@@ -90,9 +101,9 @@ def _units(step: str, start: dt.date) -> Iterator[tuple[str, dt.date, dt.date]]:
         "week": lambda n: _week(monday + 7 * n * count),
         "year": lambda n: _year(start.year + n * count),
         "month": lambda n: _month(start.year, start.month - 1 + n * count),
-        "dekad": lambda n: _dekad(start, n),
-        "quarter": lambda n: _quarter(start, n),
-        "season": lambda n: _season(start, n),
+        "dekad": lambda n: _dekad(start, n * count),
+        "quarter": lambda n: _quarter(start, n * count),
+        "season": lambda n: _season(start, n * count),
     }
     if unit not in units:
         raise ConfigError(f"must be {_UNITS} (found {step!r})", key="time.step")
@@ -161,9 +172,13 @@ def each_row(each: ForEach, parameters: Mapping[str, Parameter]) -> list[Row]:
     rows = _table(each, parameters) if each.table else _product(each.parameters)
     seen: set[str] = set()
     found: dict[str, list[Any]] = {}
+    given: dict[str, str] = {}  # name without its case: folders of some disks have none
     named = []
     for row in rows:
         label = row.label
+        if each.id and given.setdefault(label.lower(), label) != label:
+            same = f"the ids {given[label.lower()]!r} and {label!r} differ in their case alone"
+            raise ConfigError(same, key="for_each.id", file=each.table)
         if label in found:
             same = f"2 rows have the name {label!r}"
             if each.id:

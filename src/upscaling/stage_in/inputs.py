@@ -55,7 +55,12 @@ def staged_words(parameter: Parameter) -> str | None:
 
 
 def _says_items(parameter: Parameter) -> bool:
-    """Return whether an input of text asks for items: by a type of addresses, or by the whole of its name."""
+    """Return whether an input of text asks for items: by a type of addresses, or by the whole of its name.
+
+    One whose default is a plain word (product: NDVI) does not.
+    """
+    if isinstance(parameter.default, str) and parameter.default and not set(parameter.default) & set("/:."):
+        return False
     return bool(_NAMES.fullmatch(parameter.name.replace("-", "_"))) or "URI" in str(parameter.schema)
 
 

@@ -43,6 +43,10 @@ def processes() -> dict[str, Any]:
         ("lte", {"x": 3, "y": 2}, False),
         ("between", {"x": 2, "min": 1, "max": 3}, True),
         ("e", {}, math.e),
+        ("text_find", {"data": "Lorem ipsum", "pattern": "ipsum"}, 6),
+        ("text_find", {"data": "Lorem ipsum", "pattern": "Ipsum"}, None),
+        ("text_find", {"data": "ÄÖÜ", "pattern": "ö", "case_sensitive": False}, 1),
+        ("text_find", {"data": None, "pattern": "null"}, None),
         ("gte", {"x": "b", "y": "a"}, False),  # texts and times have no order
         ("gte", {"x": True, "y": 0}, False),
         ("lt", {"x": 1, "y": math.nan}, False),

@@ -304,12 +304,37 @@ READS_ANY = (
     "def apply_datacube(cube, context):\n    crs = CRS.from_user_input(context['area']['crs'])\n    return cube\n"
 )
 AREA = {"from_parameter": "area"}
+SPEAKS_OF_CRS = 'def apply_datacube(cube, context):\n    """The crs is left out."""\n    return cube  # no crs\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("crs = box['crs']; code = crs.split(':')", True),
+        ("where = box.get('crs', 4326); code = where.partition(':')", True),
+        ("code = int(box['crs'][5:])", True),
+        ("code = int(box['crs'].removeprefix('EPSG:'))", True),
+        ("match = re.match('EPSG:(.*)', box['crs'])", True),
+        ("known = 'EPSG:' in box['crs']", True),
+        ("crs = box['crs']; there = pyproj.CRS.from_string(crs)", True),
+        ("code = f\"EPSG:{box['crs']}\"", False),
+        ("crs = box['crs']; there = pyproj.CRS(crs).name.lower()", False),
+        ("there = pyproj.CRS.from_user_input(box['crs']).to_epsg()", False),
+    ],
+)
+def test_a_udf_that_takes_a_crs_apart_gets_text(tmp_path: Path, line: str, text: bool) -> None:
+    lines = "\n    ".join(line.split("; "))
+    code = f"def apply_datacube(cube, context):\n    box = context['area']\n    {lines}\n    return cube\n"
+    graph = {"n": node("run_udf", result=True, udf=code, context={"area": AREA})}
+    given = algorithm(tmp_path, udp(graph, [{"name": "area", "schema": BOX}]))
+    assert Binder(given, {}, {}).choices["area"].form == ("bbox-epsg-text" if text else "bbox")
 
 
 @pytest.mark.parametrize(
     ("graph", "form", "why"),
     [
         ({"n": node("run_udf", result=True, udf=READS_NO_CRS, context={"area": AREA})}, "bbox-lonlat", "no crs of it"),
+        ({"n": node("run_udf", result=True, udf=SPEAKS_OF_CRS, context=AREA)}, "bbox-lonlat", "no crs of it"),
         ({"n": node("run_udf", result=True, udf=READS_TEXT, context=AREA)}, "bbox-epsg-text", "reads its crs as text"),
         ({"n": node("run_udf", result=True, udf=READS_ANY, context={"area": AREA})}, "bbox", "type is bounding-box"),
         ({"n": node("array_element", result=True, data=AREA, label="west")}, "bbox-lonlat", "takes west out of it"),

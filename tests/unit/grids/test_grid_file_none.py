@@ -61,7 +61,10 @@ def test_choice_of_column_overlap_and_touch(tiles: gpd.GeoDataFrame, tmp_path: P
         ("name", ["a", "A ", "b"], "both make the folder name 'a'"),
         ("name", ["a", "b", "a"], "is there twice"),
         ("name", ["a", None, "b"], "without an id"),
-        ("name", ["a", "../..", "b"], "cannot be made a folder name"),
+        ("name", ["a", "../..", "b"], "has no letter a to z, digit, _ or -, for the name of a folder"),
+        ("name", ["a", "北京", "b"], "id '北京' has no letter a to z, digit, _ or -"),
+        ("name", ["ä", "a\u0308", "b"], "both make the folder name 'a'"),
+        ("name", ["x" * 101, "a", "b"], "is longer than 100 characters"),
         ("other", ["a", "b", "c"], "no column of tile_id, id, tile, name"),
     ],
 )

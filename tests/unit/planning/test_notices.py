@@ -14,6 +14,7 @@ from upscaling.planning.make import make_plan
 
 NUMBER = {"type": "number"}
 UDF = "def apply_datacube(cube, context):\n    level = context['level']\n    return cube\n"
+SPEAKS_OF_IT = "def apply_datacube(cube, context):\n    '''The level is left out.'''\n    return cube  # at any level\n"
 
 
 def reducer(**nodes: Any) -> dict[str, Any]:
@@ -52,6 +53,7 @@ INNER = {"c": node("add", result=True, x={"from_parameter": "x"}, y={"from_param
         ({**LOAD, "n": node("run_udf", result=True, udf=UDF, context={"level": LEVEL})}, False),
         ({**LOAD, "n": node("run_udf", result=True, udf=UDF, context={"other": LEVEL})}, True),
         ({**LOAD, "n": node("run_udf", result=True, udf="https://h.example/u.py", context={"other": LEVEL})}, False),
+        ({**LOAD, "n": node("run_udf", result=True, udf=SPEAKS_OF_IT, context={"level": LEVEL})}, True),
         ({**LOAD, "n": node("vendor", result=True, context=LEVEL)}, False),
         (
             {**LOAD, "n": node("apply", result=True, process=reducer(c=node("add", result=True, x=LEVEL, y=1)))},

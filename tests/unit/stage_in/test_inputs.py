@@ -45,6 +45,12 @@ def test_an_unmistakable_name_is_filled(name: str) -> None:
     assert input_of(package(**{name: "string", "product_type": "string"}), None, (), key="k") == (name, "address")
 
 
+def test_a_text_with_a_word_as_default_takes_no_items() -> None:
+    assert staged_words(Parameter("product", "string", required=False, default="NDVI")) is None
+    address = Parameter("product", "string", required=False, default="https://h.example/i.json")
+    assert staged_words(address) == "an item's address"
+
+
 def test_a_type_says_it_whatever_the_name() -> None:
     assert input_of(package(where=URI, product_type="string"), None, (), key="k") == ("where", "address")
     assert input_of(package(data="Directory", item="string"), None, (), key="k") == ("data", "folder")
