@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -19,22 +20,36 @@ _NOTES = Path(os.environ.setdefault("UPSCALING_TEST_NOTES", f"{tempfile.gettempd
 
 
 def put_right(when: str, device: Path = NULL) -> None:
-    """Note it if ``device`` is not a device that all may write, and make it one."""
+    """Note it if ``device`` is not a device that all may reach and write, and make it one."""
+    folder = device.parent.stat().st_mode
     try:
         mode = device.stat().st_mode
     except FileNotFoundError:
         mode = 0
-    if stat.S_ISCHR(mode) and mode & 0o666 == 0o666:
+    if stat.S_ISCHR(mode) and mode & 0o666 == 0o666 and (folder & 0o001 or device != NULL):
         return
-    said = stat.filemode(mode) if mode else "gone"
+    said = f"{stat.filemode(mode) if mode else 'gone'} in a folder {stat.filemode(folder)}"
     if os.geteuid() == 0:
-        if not stat.S_ISCHR(mode):
-            device.unlink(missing_ok=True)
-            os.mknod(device, stat.S_IFCHR, os.makedev(1, 3))
-        device.chmod(0o666)
-        said += ", put back"
+        try:
+            if not stat.S_ISCHR(mode):
+                device.unlink(missing_ok=True)
+                os.mknod(device, stat.S_IFCHR, os.makedev(1, 3))
+            device.chmod(0o666)
+            if device == NULL:
+                device.parent.chmod(stat.S_IMODE(folder) | 0o555)
+            said += ", put back"
+        except OSError as error:
+            said += f", cannot be put back: {error}"
     with _NOTES.open("a", encoding="utf-8") as notes:
         notes.write(f"{device} was {said}: {when}\n")
+
+
+def described(user: int) -> str:
+    """Return what a user finds at ``/dev/null``, for a message."""
+    tried = subprocess.run(["sh", "-c", ": >/dev/null"], user=user, capture_output=True, text=True, check=False)
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if line.split()[1].startswith("/dev")]
+    shown = [f"{path}: {stat.filemode(path.stat().st_mode)}" for path in (NULL, NULL.parent, Path("/"))]
+    return "\n".join([f"user {user} on {NULL}: {tried.stderr.strip() or 'may write'}", *shown, *mounts])
 
 
 def pytest_sessionstart() -> None:

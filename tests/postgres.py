@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import missing
-from tests.null_device import put_right
+from tests.null_device import described, put_right
 from tests.servers import free_port, listening, stopped
 
 __all__ = ["Postgres"]
@@ -102,11 +104,13 @@ class Postgres:
     def _run(self, *command: str, again: float = 0, **more: str) -> None:
         """Run a program of PostgreSQL's; for ``again`` seconds once more while it fails."""
         deadline = time.monotonic() + again
-        with (self.folder.parent / "database.log").open("ab") as log:
+        with (self.folder.parent / "database.log").open("ab") as stream:
             while True:
-                done = subprocess.run(command, env=self.environment | more, stdout=log, stderr=log, cwd=self.folder,
-                                      timeout=120, check=False, **self._as_owner())  # fmt: skip
+                done = subprocess.run(command, env=self.environment | more, stdout=stream, stderr=stream,
+                                      cwd=self.folder, timeout=120, check=False, **self._as_owner())  # fmt: skip
                 if done.returncode == 0 or time.monotonic() > deadline:
                     break
                 time.sleep(0.1)
-        assert done.returncode == 0, (self.folder.parent / "database.log").read_text()[-2000:]
+        if done.returncode != 0:
+            log = (self.folder.parent / "database.log").read_text()[-2000:]
+            pytest.fail(f"{log}\n{described(pwd.getpwnam(self._owner).pw_uid)}")
