@@ -15,9 +15,9 @@ from PIL import Image
 
 from tests.report.browser import Page, opened
 from tests.report.runs import ENDS, HOSTILE, planned_run
-from upscaling.monitor.progress import TileState
+from upscaling.monitor.progress import STATES, TileState
 from upscaling.monitor.report import write_report
-from upscaling.monitor.report.facts import COLOURS, WITHOUT_DATA, colour_of
+from upscaling.monitor.report.facts import WITHOUT_DATA, colour_of
 from upscaling.monitor.report.map import tile_indices, worst_states
 from upscaling.planning.plan import load_plan
 
@@ -112,9 +112,9 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
     pixels, before = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (shot, without))
     lines = [(np.abs(seen - AREA).sum(axis=2) < 6).sum() for seen in (before, pixels)]
     assert lines[0] < 200 < 1500 < lines[1], "the outline of the area"
-    for state, colour in {**COLOURS, WITHOUT_DATA: colour_of(WITHOUT_DATA)}.items():
+    for state in (*STATES, WITHOUT_DATA):
         if state != "not started":
-            near = (np.abs(pixels - blended(colour)) <= 2).all(axis=2)
+            near = (np.abs(pixels - blended(colour_of(state))) <= 2).all(axis=2)
             assert near.sum() > 300, f"no tile has the colour of {state}"
 
 

@@ -82,3 +82,16 @@ def _click(page: Any, place: list[float]) -> None:
         "place => { const at = document.querySelector('.map').map.project(place); return [at.x, at.y]; }", place
     )
     page.locator(".map canvas").click(position={"x": at[0], "y": at[1]})
+
+
+def test_a_run_that_ended_with_holes_is_not_just_called_finished(browser: Browser, service: Service) -> None:
+    page = browser.page
+    counts = {"created": 0, "queued": 0, "running": 0, "finished": 5, "canceled": 1, "failed": 2}
+    run = {"id": 1, "title": "t", "status": "finished", "phase": "ended", "tiles": 8, "counts": counts, "progress": 1}
+    run |= {"costs": None, "created": "2026-01-01T00:00:00", "service": {"application": "a"}}
+    other = {**run, "id": 2, "phase": "paused", "status": "running"}
+    page.route("**/v1/runs?*", lambda route: route.fulfill(json=[run, other]))
+    page.goto(f"{service.url}/#/runs")
+    marks = page.locator(".runs .state")
+    marks.nth(1).wait_for()
+    assert marks.all_inner_texts() == ["ended, 3 of 8 tiles missing", "paused"]

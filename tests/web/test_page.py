@@ -69,7 +69,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.locator(".estimate").wait_for()
     page.get_by_label("Pilot tiles").fill("1")
     page.get_by_role("button", name="Run a pilot").click()
-    page.get_by_role("button", name="Yes").click()
+    page.get_by_role("button", name="Start the pilot").click()
     page.locator(".counts .finished b", has_text="1").wait_for()
     page.get_by_text("From 1 finished jobs").wait_for()
     page.get_by_role("button", name="Compare the platforms").click()
@@ -109,7 +109,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_role("button", name="Show what would be sent").click()
     page.locator("pre.published", has_text="to send").wait_for()
     page.get_by_role("button", name="Publish", exact=True).click()
-    page.get_by_role("button", name="Yes").click()
+    page.locator("dialog").get_by_role("button", name="Publish").click()
     published = page.locator(".notice.good", has_text="Published").text_content().split()[1]
     assert requests.get(published, timeout=20).json()["type"] == "Collection"
     browser.accessible()
@@ -131,7 +131,8 @@ def _until(true: Callable[[], bool], seconds: float = 60) -> None:
 
 @pytest.mark.parametrize("browser", [(390, 844, "dark"), (768, 1024, "light")], indirect=True, ids=["phone", "tablet"])
 def test_small_windows_show_everything(browser: Browser, service: Service, backend: Any) -> None:
-    task = service.call("POST", "/upscale_tasks", json=upscaling_request(backend, [_box()], title="small windows"))
+    title = f"small windows {'without_any_space' * 8}"
+    task = service.call("POST", "/upscale_tasks", json=upscaling_request(backend, [_box()], title=title))
     page = browser.page
     for name, address in (
         ("runs", "#/runs"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,20 +13,23 @@ from upscaling.monitor.progress import STATES, StateName, TileState, count_state
 from upscaling.planning.plan import Plan
 from upscaling.util.files import read_json
 
-__all__ = ["COLOURS", "WITHOUT_DATA", "Failure", "Numbers", "colour_of", "failures", "numbers", "page_facts", "slowest"]
+__all__ = [
+    "AREA_COLOUR",
+    "LOOK",
+    "WITHOUT_DATA",
+    "Failure",
+    "Numbers",
+    "colour_of",
+    "failures",
+    "numbers",
+    "page_facts",
+    "slowest",
+]
 
-# The colours of APEx's upscaling notebooks; what was not started is drawn as an outline.
-COLOURS = {
-    "not started": "#ffffff",
-    "created": "#2b6fdb",
-    "queued": "#ff9900",
-    "running": "#ffd91a",
-    "finished": "#2e9e49",
-    "canceled": "#8a8f98",
-    "failed": "#d62728",
-}
+LOOK = (Path(__file__).parent / "look.css").read_text(encoding="utf-8")  # which the service's page has, too
 WITHOUT_DATA = "finished, without data"
-_COLOUR_WITHOUT_DATA = "#b08d57"
+AREA_COLOUR = re.findall(r"--area: (#[0-9a-f]{6});", LOOK)[0]
+_COLOURS = dict(re.findall(r"--state-([a-z-]+): (#[0-9a-f]{6});", LOOK))
 _GOING_ON: tuple[StateName, ...] = ("not started", "created", "queued", "running")
 _TILES_NAMED = 12
 _ROWS = 10
@@ -82,7 +86,12 @@ def slowest(states: Iterable[TileState]) -> list[TileState]:
 
 def colour_of(state: str) -> str:
     """Return the colour that the map gives a state."""
-    return _COLOUR_WITHOUT_DATA if state == WITHOUT_DATA else COLOURS[state]
+    return str(_COLOURS[_mark(state)])
+
+
+def _mark(state: str) -> str:
+    """Return what look.css calls a state."""
+    return "without-data" if state == WITHOUT_DATA else state.replace(" ", "-")
 
 
 def page_facts(run_folder: Path, plan: Plan, states: Sequence[TileState], empty: int = 0) -> dict[str, Any]:
@@ -92,8 +101,8 @@ def page_facts(run_folder: Path, plan: Plan, states: Sequence[TileState], empty:
         "run": plan.facts["run"],
         "made": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "targets": len(states),
-        "states": [{"name": name, "count": counts[name], "colour": COLOURS[name]} for name in STATES],
-        "empty": {"name": "without data", "count": empty, "colour": _COLOUR_WITHOUT_DATA},
+        "states": [{"name": name, "count": counts[name], "mark": _mark(name)} for name in STATES],
+        "empty": {"name": "without data", "count": empty, "mark": _mark(WITHOUT_DATA)},
         "going_on": any(counts[name] for name in _GOING_ON),
         "costs": numbers(state.spent for state in states),
         "seconds": numbers(state.seconds for state in states),

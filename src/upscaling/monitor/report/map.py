@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.monitor.progress import TileState
-from upscaling.monitor.report.facts import WITHOUT_DATA, colour_of
+from upscaling.monitor.report.facts import AREA_COLOUR, WITHOUT_DATA, colour_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,6 @@ _HIGHEST = 85.05  # degrees; Mercator has no poles
 _SIMPLER = 0.01  # of a tile's width: less than a pixel on the screen
 _STEP = 5_000.0  # metres between the points of an edge
 _SIMPLER_AREA = 0.0005  # of the area's extent
-_AREA_COLOUR = "#b3007a"
 _LARGEST = 1200  # pixels of the picture's longer side
 # Opacity of a tile without and with a picture beneath; page.html has the same numbers.
 _FILL: dict[bool, dict[str, float]] = {False: {"not started": 0.0}, True: {"not started": 0.0, "finished": 0.0}}
@@ -235,7 +234,7 @@ def draw_map(
     if area:
         lines = [[ring[axis] for ring in area] for axis in (0, 1)]
         plot.multi_line(*lines, name="area-edge", line_color="#ffffff", line_width=5, line_alpha=0.7)
-        plot.multi_line(*lines, name="area", line_color=_AREA_COLOUR, line_width=2)
+        plot.multi_line(*lines, name="area", line_color=AREA_COLOUR, line_width=2)
     plot.add_tools(bokeh.HoverTool(renderers=[tiles], tooltips=[("tile", "@tile"), ("state", "@state")]))
     tapped = bokeh.CustomJS(code="if (cb_obj.indices.length) showTile(cb_obj.indices[0])")
     source.selected.js_on_change("indices", tapped)

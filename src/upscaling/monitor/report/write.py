@@ -33,7 +33,7 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
     from bokeh.resources import Resources
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from upscaling.monitor.report.facts import WITHOUT_DATA, page_facts
+    from upscaling.monitor.report.facts import LOOK, WITHOUT_DATA, page_facts
     from upscaling.monitor.report.map import draw_map, read_area, read_outlines, tile_indices, worst_states
     from upscaling.results.products import read_mosaics
     from upscaling.results.quicklook import RAMP
@@ -58,6 +58,7 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
     environment.filters["duration"] = _duration
     page = environment.get_template("page.html").render(
         **page_facts(run_folder, plan, states, len(empty)),
+        look=LOOK,
         outlook=outlook,
         mosaics=mosaics,
         pictures=mosaics[:_PICTURES] if outlines.ids else [],

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from upscaling.monitor import report
 from upscaling.service import publishing
 from upscaling.service.api import compare
 from upscaling.service.api.algorithms import catalogue, uploads
@@ -24,6 +25,7 @@ __all__ = ["files", "router"]
 router = APIRouter()
 files = APIRouter(include_in_schema=False)
 _FOLDER = Path(__file__).parents[1] / "page"
+_LOOK = Path(report.__file__).with_name("look.css")  # of the page and of reports
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
     " worker-src 'self' blob:; font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none';"
@@ -221,8 +223,8 @@ def page_file(path: str) -> Response:
 
 
 def _file(path: str) -> Response:
-    found = (_FOLDER / path).resolve()
-    if not found.is_relative_to(_FOLDER) or not found.is_file():
+    found = _LOOK if path == "look.css" else (_FOLDER / path).resolve()
+    if not (found == _LOOK or found.is_relative_to(_FOLDER)) or not found.is_file():
         raise RefusedError("there is no such file", code="NOT_FOUND", status=404)
     headers = {
         "Content-Security-Policy": _POLICY,

@@ -6,7 +6,7 @@ import { Failed, LogIn, Notice, Skeleton, useLoaded } from "./parts.js";
 import { AlgorithmStep } from "./step_algorithm.js";
 import { AreaStep } from "./step_area.js";
 import { FeasibilityStep } from "./step_feasibility.js";
-import { ParametersStep } from "./step_parameters.js";
+import { ParametersStep, lacking } from "./step_parameters.js";
 import { StartStep } from "./step_start.js";
 import { RunView } from "./run.js";
 import { RunsView } from "./runs.js";
@@ -39,7 +39,7 @@ function Wizard({ name, me }) {
   const draft = useDraft();
   const place = Math.max(0, STEPS.findIndex(([step]) => step === name));
   const [, Step] = STEPS[place];
-  const done = { algorithm: draft.algorithm, area: draft.area, parameters: draft.algorithm, feasibility: draft.run };
+  const done = { algorithm: draft.algorithm, area: draft.area, parameters: draft.algorithm && !lacking(draft), feasibility: draft.run };
   return html`<nav class="steps" aria-label="Steps"><ol>
       ${STEPS.map(
         ([step], number) => html`<li class=${done[step] ? "done" : ""}>
@@ -80,8 +80,8 @@ function App({ problem }) {
     <header>
       <a class="brand" href="#/runs">${t("app.title")}</a>
       <nav aria-label="Main">
-        <a href="#/runs">${t("nav.runs")}</a>
-        <a href="#/new/algorithm">${t("nav.new")}</a>
+        <a href="#/runs" aria-current=${place === "new" ? null : "page"}>${t("nav.runs")}</a>
+        <a href="#/new/algorithm" aria-current=${place === "new" ? "page" : null}>${t("nav.new")}</a>
         <a href="/docs">${t("nav.api")}</a>
       </nav>
       ${me.value?.auth === "oidc" && html`<p class="user"><span>${me.value.user}</span> <button class="link" onClick=${logOut}>${t("login.out")}</button></p>`}

@@ -2,12 +2,13 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { outlines as outlinesOf } from "./land.js";
 import { t } from "./texts.js";
-import { FILL, Tiles } from "./tiles.js";
+import { FILL, Tiles, written } from "./tiles.js";
 
 const NO_DATA = { type: "FeatureCollection", features: [] };
 
+// The map is drawn without land rather than not at all.
 async function landOutline() {
-  const [{ geometry }] = await outlinesOf("land");
+  const [{ geometry }] = await outlinesOf("land").catch(() => [{ geometry: NO_DATA }]);
   return geometry;
 }
 
@@ -41,6 +42,12 @@ export function boundsOf(collection) {
   return west <= east ? [west, south, east, north] : null;
 }
 
+function around(one, other) {
+  if (!one || !other) return one ?? other;
+  if (one[2] - one[0] > 180 || other[2] - other[0] > 180) return one; // around the antimeridian
+  return [Math.min(one[0], other[0]), Math.min(one[1], other[1]), Math.max(one[2], other[2]), Math.max(one[3], other[3])];
+}
+
 // `outlines`: rings per tile, or null. `states`: [[number, state], …]; only these are changed.
 export function Map({ basemap, outlines, states, area, chosen, rasters, drawing, caption, onDrawn, onTile, onPointer }) {
   const box = useRef(null);
@@ -51,6 +58,7 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
   const shown = useRef(null);
   const [ready, setReady] = useState(false);
   const [failed, setFailed] = useState(null);
+  const [turn, setTurn] = useState(0);
   const handlers = useRef({});
   handlers.current = { onTile, onPointer, onDrawn };
 
@@ -75,7 +83,7 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
         tiles.current = new Tiles();
         made.addLayer(tiles.current);
         made.addSource("area", { type: "geojson", data: NO_DATA });
-        made.addLayer({ id: "area", type: "line", source: "area", paint: { "line-color": dark() ? "#ff6fc0" : "#b3007a", "line-width": 2.5 } });
+        made.addLayer({ id: "area", type: "line", source: "area", paint: { "line-color": written(dark() ? "area-dark" : "area"), "line-width": 2.5 } });
         made.on("click", (event) => {
           const tile = handlers.current.onTile ? tiles.current.at(event.lngLat) : null;
           if (tile !== null) handlers.current.onTile(tile);
@@ -85,13 +93,13 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
         Object.assign(box.current, { map: made, tiles: tiles.current }); // for tests, which ask what is shown
         setReady(true);
       });
-    })().catch((error) => setFailed(error.message));
+    })().catch(() => stopped || setFailed(t("error.map")));
     return () => {
       stopped = true;
       map.current?.remove();
       map.current = null;
     };
-  }, []);
+  }, [turn]);
 
   // Changes may come before the map is ready: all that is known is kept, and goes with the tiles when they are shown.
   useEffect(() => {
@@ -101,18 +109,20 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
 
   useEffect(() => {
     if (!ready) return;
-    shown.current = outlines;
-    tiles.current.show(outlines ?? [], known.current);
-    if (tiles.current.bounds && !area) map.current.fitBounds(tiles.current.bounds, { padding: 40, duration: 0, maxZoom: 13 });
-  }, [ready, outlines]);
-
-  useEffect(() => {
-    if (!ready) return;
     const data = area ? { type: "Feature", properties: {}, geometry: area } : NO_DATA;
     map.current.getSource("area").setData(data);
     const bounds = area && boundsOf(area);
     if (bounds) map.current.fitBounds(bounds, { padding: 60, duration: 0, maxZoom: 13 });
   }, [ready, area]);
+
+  // after the area, so that the map shows both
+  useEffect(() => {
+    if (!ready) return;
+    shown.current = outlines;
+    tiles.current.show(outlines ?? [], known.current);
+    const seen = around(tiles.current.bounds, area && boundsOf(area));
+    if (tiles.current.bounds && seen) map.current.fitBounds(seen, { padding: 40, duration: 0, maxZoom: 13 });
+  }, [ready, outlines]);
 
   useEffect(() => {
     if (ready) tiles.current.choose(chosen ?? null);
@@ -177,6 +187,6 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
   return html`<div class="map-frame">
     <div class="map" ref=${box} role="application" aria-label="Map" data-ready=${ready ? "yes" : "no"}></div>
     ${caption && html`<p class="caption">${caption}</p>`}
-    ${failed && html`<p class="notice error" role="alert">${failed}</p>`}
+    ${failed && html`<p class="notice error over" role="alert">${failed} ${failed === t("error.map") && html`<button class="link" onClick=${() => { setFailed(null); setTurn(turn + 1); }}>${t("common.retry")}</button>`}</p>`}
   </div>`;
 }

@@ -51,7 +51,7 @@ export function Failed({ error, retry }) {
 }
 
 // Asks before something that costs or cannot be undone.
-export function Confirm({ text, onYes, onNo }) {
+export function Confirm({ text, yes, no, onYes, onNo }) {
   const box = useRef(null);
   useEffect(() => {
     box.current.showModal();
@@ -59,8 +59,8 @@ export function Confirm({ text, onYes, onNo }) {
   return html`<dialog ref=${box} onCancel=${onNo} aria-label=${text}>
     <p>${text}</p>
     <div class="row">
-      <button class="primary" onClick=${onYes}>${t("common.yes")}</button>
-      <button onClick=${onNo}>${t("common.no")}</button>
+      <button class="primary" onClick=${onYes}>${yes}</button>
+      <button onClick=${onNo}>${no ?? t("common.notNow")}</button>
     </div>
   </dialog>`;
 }
@@ -73,6 +73,24 @@ export function Counts({ counts }) {
       (name) => html`<li class=${`state ${name}`}><b>${(counts[name] ?? 0).toLocaleString("en")}</b> ${t(`state.${name}`)}</li>`,
     )}
   </ul>`;
+}
+
+// How a run stands, in one word and its mark: one that ended with holes in it is never just called finished.
+export function Outcome({ run }) {
+  const { phase, counts, status } = run;
+  const missing = run.tiles - counts.finished;
+  let [mark, text] = [status, t(`state.${status}`)];
+  if (["draft", "paused", "queued"].includes(phase)) [mark, text] = [phase === "paused" ? "paused" : "created", t(`phase.${phase}`)];
+  else if (phase === "stopped") [mark, text] = ["failed", t("outcome.stopped", { missing: number(missing) })];
+  else if (status === "finished" && missing > 0) [mark, text] = ["failed", t("outcome.holes", { missing: number(missing), all: number(run.tiles) })];
+  return html`<span class=${`state ${mark}`}>${text}</span>`;
+}
+
+// What has to be done before a step, with the way there.
+export function Needs({ draft, area = false }) {
+  const missing = [!draft.algorithm && "algorithm", area && !draft.area && "area"].filter(Boolean);
+  if (missing.length === 0) return null;
+  return html`<${Notice} kind="note">${missing.map((step) => html`<a href=${`#/new/${step}`}>${t(`needs.${step}`)}</a> `)}<//>`;
 }
 
 export function number(value, digits = 2) {

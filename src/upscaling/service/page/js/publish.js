@@ -8,6 +8,10 @@ import { t } from "./texts.js";
 const ADDRESS = ["s3", "endpoint", "public_url", "stac_api"];
 const LABELS = { s3: "publish.s3", endpoint: "publish.endpoint", public_url: "publish.public", stac_api: "publish.api" };
 
+// Hosts that read a collection over http; a click goes there, the page itself asks nobody.
+const linked = (address) =>
+  /^https?:/.test(address) ? html`<a href=${address} target="_blank" rel="noopener">${address}</a> · <a href=${`https://radiantearth.github.io/stac-browser/#/external/${address}`} target="_blank" rel="noopener noreferrer">${t("publish.browser")}</a>` : address;
+
 export function Publish({ run, me }) {
   const [target, setTarget] = useState(me.publish[0]?.name ?? "");
   const [address, setAddress] = useTyped(`publish-${run}`, {});
@@ -56,15 +60,16 @@ export function Publish({ run, me }) {
       <input value=${address[name] ?? ""} onInput=${(event) => setAddress({ ...address, [name]: event.target.value.trim() })} />
     </label>`)}
     <label class="check"><input type="checkbox" checked=${partial} onChange=${(event) => setPartial(event.target.checked)} /> ${t("publish.partial")}</label>
+    <p class="hint">${t("publish.first")}</p>
     <div class="row">
       <button disabled=${busy || running || !where} onClick=${() => send(true)}>${t("publish.look")}</button>
       <button class="primary" disabled=${busy || running || shown === null} onClick=${() => setAsking(true)}>${t("publish.send")}</button>
     </div>
     ${problem && html`<${Notice}>${problem}<//>`}
     ${shown && html`<pre class="published" tabindex="0">${shown.join("\n")}</pre>`}
-    ${asking && html`<${Confirm} text=${t("publish.ask", { target: where })} onYes=${() => send(false)} onNo=${() => setAsking(false)} />`}
+    ${asking && html`<${Confirm} text=${t("publish.ask", { target: where })} yes=${t("publish.send")} onYes=${() => send(false)} onNo=${() => setAsking(false)} />`}
     ${state.error && html`<${Failed} error=${state.error} retry=${state.retry} />`}
     ${running && html`<${Notice} kind="note">${t("publish.running")} ${found.lines.at(-1)}<//>`}
-    ${found?.state === "published" && html`<${Notice} kind="good">${t("publish.done")}: ${found.record.collection} (${found.record.objects + found.record.same})<//>`}
+    ${found?.state === "published" && html`<${Notice} kind="good">${t("publish.done")}: ${linked(found.record.collection)} ${t("publish.objects", { count: found.record.objects + found.record.same })}<//>`}
     ${found?.state === "failed" && html`<${Notice}>${found.lines[0]}<//>`}`;
 }

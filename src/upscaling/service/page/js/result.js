@@ -70,7 +70,7 @@ export function Result({ run, facts, pointer, onRasters }) {
     next[place] = Number(event.target.value);
     setLimits(next);
   };
-  if (!chosen) return html`<h2>${t("results.title")}</h2><p class="empty">${t("results.none")}</p>`;
+  if (!chosen) return html`<h2>${t("results.title")}</h2><p class="empty">${t(["ended", "stopped", "canceled"].includes(facts.phase) ? (facts.counts.finished > 0 ? "results.noMosaic" : "results.nothing") : "results.none")}</p>`;
   const files = `/v1/runs/${run}/files/mosaic`;
   return html`<h2>${t("results.title")}</h2>
     <label>${t("results.layer")}

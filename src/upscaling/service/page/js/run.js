@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
 import { Map } from "./map.js";
-import { Confirm, Counts, Failed, Notice, Skeleton, duration, number, useLoaded } from "./parts.js";
+import { Confirm, Counts, Failed, Notice, Outcome, Skeleton, duration, number, useLoaded } from "./parts.js";
 import { Publish } from "./publish.js";
 import { Result } from "./result.js";
 import { EstimateView } from "./step_feasibility.js";
@@ -50,7 +50,7 @@ export function RunView({ run, me }) {
   const [rasters, setRasters] = useState(null);
   const [problem, setProblem] = useState(null);
   const [asking, setAsking] = useState(false);
-  if (error) return html`<${Failed} error=${error} retry=${reload} />`;
+  if (error) return html`<section><h1>${t("watch.run", { run })}</h1><${Failed} error=${error} retry=${reload} /><p><a href="#/runs">${t("runs.back")}</a></p></section>`;
   if (!facts) return html`<${Skeleton} lines=${8} />`;
 
   async function ask(action) {
@@ -84,20 +84,20 @@ export function RunView({ run, me }) {
   return html`<section>
     <div class="row between">
       <h1>${facts.title}</h1>
-      <span class=${`state ${facts.status}`}>${t(`state.${facts.status}`)}</span>
+      <${Outcome} run=${facts} />
     </div>
     <div class="row">
       ${phase === "running" || phase === "queued" ? html`<button onClick=${() => ask("pause")}>${t("watch.pause")}</button>` : null}
       ${phase === "paused" || phase === "draft" ? html`<button class="primary" onClick=${() => ask("start")}>${t(phase === "draft" ? "watch.start" : "watch.resume")}</button>` : null}
       ${["running", "queued", "paused"].includes(phase) && html`<button onClick=${() => setAsking(true)}>${t("watch.cancel")}</button>`}
-      ${["ended", "stopped", "canceled"].includes(phase) && (failed > 0 || facts.counts.created > 0) && html`<button class="primary" onClick=${() => ask("retry")}>${t("watch.retry")}</button>`}
+      ${["ended", "stopped", "canceled"].includes(phase) && (failed > 0 || facts.counts.created > 0) && html`<button class="primary" onClick=${() => ask("retry")}>${failed > 0 ? t("watch.retry") : t("watch.goOn")}</button>`}
       <button onClick=${clone}>${t("watch.clone")}</button>
       ${!["running", "queued"].includes(phase) && html`<button onClick=${() => ask(facts.archived ? "restore" : "archive")}>${facts.archived ? t("watch.restore") : t("watch.archive")}</button>`}
       <a class="button" href=${`/v1/runs/${run}/report`} target="_blank" rel="noopener">${t("watch.report")}</a>
     </div>
     ${problem && html`<${Notice}>${problem}<//>`}
     ${facts.reason && html`<${Notice} kind="note">${facts.reason}<//>`}
-    ${asking && html`<${Confirm} text=${t("watch.cancelAsk")} onYes=${() => ask("cancel")} onNo=${() => setAsking(false)} />`}
+    ${asking && html`<${Confirm} text=${t("watch.cancelAsk")} yes=${t("watch.cancelYes")} no=${t("watch.cancelNo")} onYes=${() => ask("cancel")} onNo=${() => setAsking(false)} />`}
     <div class="split">
       <div class="panel">
         <progress max="1" value=${facts.progress} aria-label=${t("watch.progress")}></progress>
@@ -138,16 +138,17 @@ function TileFacts({ run, tiles, chosen, onChosen, version }) {
   const [log, setLog] = useState(null);
   useEffect(() => setLog(null), [name]);
   return html`<h2>${t("watch.tile")}</h2>
+    <p class="hint">${t("watch.pickTile")}</p>
     <label class="hidden-label"><span>${t("watch.tile")}</span>
-      <input list="tile-names" value=${name ?? ""} placeholder=${t("watch.pickTile")} onChange=${(event) => { const at = tiles.indexOf(event.target.value.trim()); onChosen(at < 0 ? null : at); }} />
+      <input list="tile-names" value=${name ?? ""} placeholder=${tiles[0] ?? ""} onChange=${(event) => { const at = tiles.indexOf(event.target.value.trim()); onChosen(at < 0 ? null : at); }} />
     </label>
     <datalist id="tile-names">${tiles.slice(0, 500).map((one) => html`<option value=${one} />`)}</datalist>
     ${facts.error && html`<${Failed} error=${facts.error} retry=${facts.retry} />`}
     ${facts.value &&
     html`<dl class="facts">
         <dt>${t("watch.phase")}</dt><dd><span class=${`state ${facts.value.status}`}>${t(`state.${facts.value.status}`)}</span></dd>
-        ${facts.value.reason && html`<dt>Reason</dt><dd>${facts.value.reason}</dd>`}
-        ${facts.value.platform_job && html`<dt>Job</dt><dd><code>${facts.value.platform_job}</code></dd>`}
+        ${facts.value.reason && html`<dt>${t("watch.reason")}</dt><dd>${facts.value.reason}</dd>`}
+        ${facts.value.platform_job && html`<dt>${t("watch.job")}</dt><dd><code>${facts.value.platform_job}</code></dd>`}
         <dt>${t("feasibility.cost")}</dt><dd>${number(facts.value.costs)}</dd>
         <dt>${t("feasibility.time")}</dt><dd>${duration(facts.value.seconds)}</dd>
       </dl>

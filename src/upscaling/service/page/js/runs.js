@@ -1,7 +1,7 @@
 // All runs of the user.
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { get } from "./api.js";
-import { Failed, Skeleton, number, useLoaded } from "./parts.js";
+import { Failed, Outcome, Skeleton, number, useLoaded } from "./parts.js";
 import { t } from "./texts.js";
 
 export function RunsView({ archived }) {
@@ -21,18 +21,20 @@ export function RunsView({ archived }) {
     </div>
     ${runs.error && html`<${Failed} error=${runs.error} retry=${runs.retry} />`}
     ${!runs.value && runs.loading && html`<${Skeleton} lines=${6} />`}
-    ${runs.value?.length === 0 && html`<div class="empty"><p>${t("runs.none")}</p><a class="button primary" href="#/new/algorithm">${t("runs.first")}</a></div>`}
+    ${archived && runs.value?.length === 0 && html`<p class="empty">${t("runs.noneArchived")}</p>`}
+    ${!archived && runs.value?.length === 0 && html`<div class="empty"><p>${t("runs.none")}</p><a class="button primary" href="#/new/algorithm">${t("runs.first")}</a></div>`}
     ${runs.value?.length > 0 && html`<label>${t("runs.search")} <input type="search" value=${words} onInput=${(event) => setWords(event.target.value)} /></label>`}
+    ${runs.value?.length > 0 && shown.length === 0 && html`<p class="empty" role="status">${t("runs.noMatch")}</p>`}
     <ul class="runs">
       ${shown?.map(
         (run) => html`<li key=${run.id}><a class="card" href=${`#/runs/${run.id}`}>
           <b>${run.title}</b>
-          <span class=${`state ${run.status}`}>${t(`state.${run.status}`)}</span>
+          <${Outcome} run=${run} />
           <progress max="1" value=${run.progress} aria-label=${t("watch.progress")}></progress>
-          <small>${number(run.counts.finished)} / ${number(run.tiles)} · ${run.costs === null ? "" : `${t("feasibility.cost")} ${number(run.costs)} · `}${run.created.slice(0, 16).replace("T", " ")}</small>
+          <small>${t("runs.tiles", { finished: number(run.counts.finished), all: number(run.tiles) })} · ${run.costs === null ? "" : `${t("feasibility.cost")} ${number(run.costs)} · `}${run.created.slice(0, 16).replace("T", " ")} UTC</small>
         </a></li>`,
       )}
     </ul>
-    <p><a href=${archived ? "#/runs" : "#/archived"}>${archived ? t("nav.runs") : t("runs.archived")}</a></p>
+    <p><a href=${archived ? "#/runs" : "#/archived"}>${archived ? t("runs.back") : t("runs.archived")}</a></p>
   </section>`;
 }

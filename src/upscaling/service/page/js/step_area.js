@@ -88,6 +88,7 @@ export function AreaStep({ me, draft }) {
           <button aria-pressed=${drawing} onClick=${() => setDrawing(!drawing)}>${t("area.draw")}</button>
           <button onClick=${() => change({ area: null })} disabled=${!draft.area}>${t("area.clear")}</button>
         </div>
+        ${drawing && html`<p class="hint" role="status">${t("area.drawHint")}</p>`}
         <p class="count" role="status" aria-busy=${stale ? "true" : "false"}>
           ${tiles ? t("area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : t("area.none")}
           ${tiles?.steps && html`<br />${t("area.steps", { steps: number(tiles.steps), jobs: number(tiles.steps * tiles.tiles.length) })}`}

@@ -1,7 +1,7 @@
 // Step 4: checks, cost and time with intervals, pilot, advice.
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
-import { Confirm, Counts, Failed, Notice, Skeleton, duration, number, useLoaded } from "./parts.js";
+import { Confirm, Counts, Failed, Needs, Notice, Skeleton, duration, number, useLoaded } from "./parts.js";
 import { change, configOf, useTyped } from "./state.js";
 import { t } from "./texts.js";
 
@@ -11,7 +11,7 @@ export function Interval({ name, value, show, limit }) {
   const top = Math.max(value.p95, limit ?? 0) * 1.05 || 1;
   const at = (x) => (100 * x) / top;
   return html`<div class="interval">
-    <b>${name}</b> <span>${show(value.p50)} <small>(${show(value.p10)} – ${show(value.p90)})</small></span>
+    <b>${name}</b> <span>${show(value.p50)} <small>(${show(value.p10)} – ${show(value.p90)}${limit ? `; ${t("feasibility.limit")} ${show(limit)}` : ""})</small></span>
     <svg viewBox="0 0 100 12" preserveAspectRatio="none" role="img" aria-label=${`${name}: ${show(value.p10)} – ${show(value.p90)}`}>
       <line x1=${at(value.p05)} x2=${at(value.p95)} y1="6" y2="6" class="whisker" />
       <rect x=${at(value.p10)} width=${Math.max(at(value.p90) - at(value.p10), 0.6)} y="2" height="8" class="box" />
@@ -21,16 +21,22 @@ export function Interval({ name, value, show, limit }) {
   </div>`;
 }
 
+// Advice names commands, as code; here the same is a button.
+const onPage = (text) => text.replace(/`upscaling estimate CONFIG --compare`/g, t("advice.compare")).replace(/`upscaling status` shows why/g, t("advice.status")).replace(/`/g, "");
+
 export function EstimateView({ estimate }) {
+  const against = estimate.checks.filter((one) => one.answer === "no").length;
   return html`<div class="estimate">
     <p><b>${estimate.basis === "rough" ? t("feasibility.rough") : t("feasibility.measured", { finished: estimate.finished })}</b></p>
-    ${estimate.verdict && html`<p class=${`verdict ${estimate.verdict.replace(/ /g, "-")}`}>${t("feasibility.verdict")}: <b>${estimate.verdict}</b></p>`}
+    ${estimate.verdict && html`<p class=${`verdict ${against > 0 && estimate.verdict === "feasible" ? "" : estimate.verdict.replace(/ /g, "-")}`}>${t("feasibility.verdict")}: <b>${estimate.verdict}</b>${against > 0 && html`<br />${t("feasibility.but", { count: against })}`}</p>`}
+    ${!estimate.verdict && html`<p class="hint">${t("feasibility.noVerdict")}</p>`}
     <${Interval} name=${`${t("feasibility.cost")} (${estimate.currency})`} value=${estimate.cost} show=${(x) => number(x)} limit=${estimate.budget?.limit} />
     <${Interval} name=${t("feasibility.time")} value=${estimate.seconds} show=${duration} limit=${estimate.deadline?.limit} />
     ${estimate.warnings.map((line) => html`<${Notice} kind="note">${line}<//>`)}
+    <p class="hint">${t("feasibility.range")}</p>
     <h2>${t("feasibility.checks")}</h2>
-    <ul class="checks">${estimate.checks.map((one) => html`<li class=${one.answer}><b>${one.answer}</b> ${one.name}: ${one.text}</li>`)}</ul>
-    ${estimate.advice.length > 0 && html`<h2>${t("feasibility.advice")}</h2><ul>${estimate.advice.map((one) => html`<li>${one.text}</li>`)}</ul>`}
+    <ul class="checks">${estimate.checks.map((one) => html`<li class=${one.answer}><b>${t(`answer.${one.answer}`)}</b> <span>${one.name}</span> <p>${onPage(one.text)}</p></li>`)}</ul>
+    ${estimate.advice.length > 0 && html`<h2>${t("feasibility.advice")}</h2><ul>${estimate.advice.map((one) => html`<li>${onPage(one.text)}</li>`)}</ul>`}
     <details><summary>${t("feasibility.restsOn")}</summary><ul>${estimate.rests_on.map((line) => html`<li>${line}</li>`)}</ul></details>
   </div>`;
 }
@@ -74,6 +80,7 @@ export function FeasibilityStep({ draft }) {
   return html`<section>
     <h1>${t("step.feasibility")}</h1>
     <p class="lead">${t("feasibility.lead")}</p>
+    ${!draft.run && html`<${Needs} draft=${draft} area />`}
     ${!draft.run && html`<button class="primary" onClick=${plan} disabled=${busy || !draft.algorithm || !draft.area}>${t("feasibility.make")}</button>`}
     ${busy && html`<${Skeleton} lines=${3} />`}
     ${problem && html`<${Notice}>${problem}<//>`}
@@ -132,7 +139,7 @@ function Planned({ run, draft }) {
       <button disabled=${working} onClick=${() => setAsking(true)}>${t("feasibility.pilot")}</button>
     </div>
     ${problem && html`<${Notice}>${problem}<//>`}
-    ${asking && html`<${Confirm} text=${t("feasibility.pilotAsk", { number: pilot, platform: draft.algorithm?.platform ?? "" })} onYes=${start} onNo=${() => setAsking(false)} />`}
+    ${asking && html`<${Confirm} text=${t("feasibility.pilotAsk", { number: pilot, platform: draft.algorithm?.platform ?? "" })} yes=${t("feasibility.pilotYes")} onYes=${start} onNo=${() => setAsking(false)} />`}
     <h2>${t("compare.title")}</h2>
     <p>${t("compare.lead")}</p>
     ${rows === null && html`<button onClick=${compare}>${t("compare.ask")}</button>`}

@@ -1,7 +1,7 @@
 // Step 3: a form made of the algorithm's own schema.
 import { html, useState } from "../vendor/preact.js";
 import { post } from "./api.js";
-import { Notice } from "./parts.js";
+import { Needs, Notice } from "./parts.js";
 import { change, configOf, useTyped } from "./state.js";
 import { t } from "./texts.js";
 
@@ -43,8 +43,8 @@ function Field({ parameter, value, problem, onValue }) {
   } else if (schema.subtype === "temporal-interval") {
     const [start, end] = Array.isArray(value) ? value : ["", ""];
     const put = (first, last) => onValue(first || last ? [first || null, last || null] : undefined);
-    input = html`<span class="row"><input ...${common} type="date" value=${start ?? ""} onChange=${(event) => put(event.target.value, end)} />
-      <input type="date" aria-label=${`${parameter.name}: ${t("area.end")}`} value=${end ?? ""} onChange=${(event) => put(start, event.target.value)} /></span>`;
+    input = html`<span class="row"><input ...${common} type="date" title=${t("area.start")} value=${start ?? ""} onChange=${(event) => put(event.target.value, end)} />
+      <input type="date" title=${t("area.end")} aria-label=${`${parameter.name}: ${t("area.end")}`} value=${end ?? ""} onChange=${(event) => put(start, event.target.value)} /></span>`;
   } else if (kind === "string") {
     input = html`<input ...${common} type=${schema.subtype === "date" ? "date" : "text"} maxlength=${schema.maxLength} placeholder=${empty}
       value=${value ?? ""} onChange=${(event) => onValue(event.target.value === "" ? undefined : event.target.value)} />`;
@@ -55,7 +55,7 @@ function Field({ parameter, value, problem, onValue }) {
     <label for=${id}>${parameter.name} ${parameter.required && html`<small>(${t("parameters.required")})</small>`}</label>
     ${input}
     <small id=${`${id}-about`}>${parameter.description}</small>
-    ${problem && html`<p class="notice error" role="alert" id=${`${id}-problem`}>${problem}</p>`}
+    ${problem && html`<p class="notice error" role="alert" id=${`${id}-problem`}>${problem.replace(/^algorithm\.parameters\./, "")}</p>`}
   </div>`;
 }
 
@@ -84,11 +84,15 @@ function JsonInput({ common, placeholder, value, onValue }) {
     }}></textarea>`;
 }
 
+// Whether a value is missing that the algorithm needs and no tile fills.
+export const lacking = (draft) =>
+  draft.algorithm.parameters.some((one) => one.required && draft.parameters[one.name] === undefined && !filledBy(one, draft));
+
 export function ParametersStep({ draft }) {
   const [checked, setChecked] = useState(null);
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
-  if (!draft.algorithm) return html`<section><h1>${t("step.parameters")}</h1><${Notice} kind="note">${t("algorithm.lead")}<//></section>`;
+  if (!draft.algorithm) return html`<section><h1>${t("step.parameters")}</h1><${Needs} draft=${draft} /></section>`;
 
   async function check() {
     setBusy(true);

@@ -6,7 +6,7 @@ import { change, reset } from "./state.js";
 import { t } from "./texts.js";
 
 export function StartStep({ draft }) {
-  if (!draft.run) return html`<section><h1>${t("step.start")}</h1><${Notice} kind="note">${t("start.needsPlan")} <a href="#/new/feasibility">${t("step.feasibility")}</a><//></section>`;
+  if (!draft.run) return html`<section><h1>${t("step.start")}</h1><${Notice} kind="note"><a href="#/new/feasibility">${t("start.needsPlan")}</a><//></section>`;
   return html`<${Ready} run=${draft.run} draft=${draft} />`;
 }
 
@@ -39,10 +39,13 @@ function Ready({ run, draft }) {
     <dl class="facts">
       <dt>${t("start.what")}</dt><dd>${number(waiting)} × ${draft.algorithm?.title}</dd>
       <dt>${t("start.to")}</dt><dd>${facts.value.service.endpoint}</dd>
-      <dt>${t("start.most")}</dt><dd>${cost ? `${number(cost.p10)} – ${number(cost.p90)} ${estimate.value.currency}` : t("feasibility.unknown")}</dd>
+      <dt>${t("start.expected")}</dt><dd>${cost ? `${number(cost.p50)} ${estimate.value.currency} (${number(cost.p10)} – ${number(cost.p90)})` : estimate.loading ? t("common.loading") : html`${t("start.unknown")} <a href="#/new/feasibility">${t("feasibility.pilot")}</a>`}</dd>
+      ${cost && html`<dt>${t("start.most")}</dt><dd>${number(cost.p95)} ${estimate.value.currency}</dd>`}
+      ${estimate.value?.budget && html`<dt>${t("start.budget")}</dt><dd>${number(estimate.value.budget.limit)} ${estimate.value.currency}</dd>`}
     </dl>
     <label>${t("start.title")} <input value=${draft.title || facts.value.title} onChange=${(event) => change({ title: event.target.value })} /></label>
-    <button class="primary" disabled=${busy} onClick=${start}>${t("start.confirm", { count: number(waiting) })}</button>
+    ${waiting === 0 && html`<${Notice} kind="note">${t("start.nothing")} <a href=${`#/runs/${run}`}>${facts.value.title}</a><//>`}
+    <button class="primary" disabled=${busy || waiting === 0} onClick=${start}>${t("start.confirm", { count: number(waiting) })}</button>
     ${problem && html`<${Notice}>${problem}<//>`}
   </section>`;
 }

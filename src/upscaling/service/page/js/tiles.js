@@ -2,16 +2,7 @@
 // 100,000 tiles are one draw call and a change of states is one upload; the map's own layers take seconds for that.
 import earcut from "../vendor/earcut.js";
 
-// Those of APEx, which the report has, too.
-export const COLOURS = {
-  created: "#2b6fdb",
-  queued: "#ff9900",
-  running: "#ffd91a",
-  finished: "#2e9e49",
-  canceled: "#8a8f98",
-  failed: "#d62728",
-};
-const NAMES = Object.keys(COLOURS);
+const NAMES = ["created", "queued", "running", "finished", "canceled", "failed"];
 export const FILL = 0.55;
 const BYTES = 16; // of a corner: x, y, tile, and which sides of its triangle are edges of the tile
 const ROW = 2048; // tiles in a row of the texture
@@ -42,6 +33,7 @@ uniform float u_fill;
 uniform float u_line;
 uniform float u_ratio;
 uniform vec3 u_ink;
+uniform vec3 u_edge;
 in vec3 v_sides;
 flat in uint v_state;
 flat in uint v_chosen;
@@ -55,7 +47,7 @@ void main() {
   vec4 inside = vec4(u_colours[v_state], u_fill);
   if (v_state == ${NAMES.indexOf("failed")}u && mod(gl_FragCoord.x + gl_FragCoord.y, 8.0 * u_ratio) < 2.0 * u_ratio)
     inside = vec4(0.47, 0.0, 0.0, max(u_fill, 0.6) * 1.5);
-  vec4 mixed = mix(inside, vec4(v_chosen == 1u ? u_ink : vec3(0.2, 0.25, 0.31), 1.0), line);
+  vec4 mixed = mix(inside, vec4(v_chosen == 1u ? u_ink : u_edge, 1.0), line);
   colour = vec4(mixed.rgb * mixed.a, mixed.a);
 }`;
 
@@ -156,6 +148,15 @@ function inside(ring, x, y) {
   return odd;
 }
 
+// A colour of look.css, as it is written there.
+export const written = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+// The numbers of a state's colour, from 0 to 1.
+function colourOf(name) {
+  const colour = written(`state-${name}`);
+  return [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16) / 255);
+}
+
 // A custom layer of MapLibre GL.
 export class Tiles {
   constructor() {
@@ -220,7 +221,8 @@ export class Tiles {
     gl.linkProgram(program);
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
     this.program = program;
-    this.uniforms = Object.fromEntries(["matrix", "states", "chosen", "colours", "fill", "line", "ratio", "ink"].map((name) => [name, gl.getUniformLocation(program, `u_${name}`)]));
+    this.uniforms = Object.fromEntries(["matrix", "states", "chosen", "colours", "fill", "line", "ratio", "ink", "edge"].map((name) => [name, gl.getUniformLocation(program, `u_${name}`)]));
+    this.colours = NAMES.flatMap(colourOf);
     this.array = gl.createVertexArray();
     this.corner = gl.createBuffer();
     this.texture = gl.createTexture();
@@ -268,9 +270,11 @@ export class Tiles {
     gl.uniform1ui(this.uniforms.chosen, this.chosen ?? 0xffffffff);
     gl.uniform1f(this.uniforms.fill, this.fill);
     gl.uniform1f(this.uniforms.line, Math.max(0, Math.min(1, (size - 3) / 6)));
-    gl.uniform3fv(this.uniforms.ink, Array(3).fill(matchMedia("(prefers-color-scheme: dark)").matches ? 1 : 0.07));
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    gl.uniform3fv(this.uniforms.ink, Array(3).fill(dark ? 1 : 0.07));
+    gl.uniform3fv(this.uniforms.edge, dark ? [0.78, 0.84, 0.9] : [0.2, 0.25, 0.31]);
     gl.uniform1f(this.uniforms.ratio, this.map.getPixelRatio());
-    gl.uniform3fv(this.uniforms.colours, NAMES.flatMap((name) => [1, 3, 5].map((at) => Number.parseInt(COLOURS[name].slice(at, at + 2), 16) / 255)));
+    gl.uniform3fv(this.uniforms.colours, this.colours);
     for (let copy = Math.ceil((seen.getWest() - east) / 360); copy <= (seen.getEast() - west) / 360; copy++) {
       gl.uniformMatrix4fv(this.uniforms.matrix, false, moved(given.defaultProjectionData.mainMatrix, this.origin[0] + copy, this.origin[1]));
       for (const part of this.parts) {
