@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,19 @@ from xml.sax.saxutils import escape
 
 from upscaling.util.files import written_whole
 
-__all__ = ["bands_of", "class_colours", "class_legend", "copy_facts", "has_mask", "say_of_bands", "stac_number"]
+__all__ = [
+    "WIDE",
+    "bands_of",
+    "class_colours",
+    "class_legend",
+    "copy_facts",
+    "exact_nodata",
+    "has_mask",
+    "say_of_bands",
+    "stac_number",
+]
+
+WIDE = ("int64", "uint64")
 
 
 def say_of_bands(raster: Path, bands: Sequence[Mapping[str, Any]]) -> None:
@@ -26,11 +39,12 @@ def say_of_bands(raster: Path, bands: Sequence[Mapping[str, Any]]) -> None:
     import rasterio
 
     with rasterio.open(raster) as dataset:
-        count, nodata, wide = dataset.count, dataset.nodata, dataset.dtypes[0] in {"int64", "uint64"}
+        count, wide = dataset.count, dataset.dtypes[0] in WIDE
+        nodata = exact_nodata(dataset) if wide else None
     if count != len(bands):
         return
     # 64-bit nodata values are read from here alone: the index itself knows floating-point numbers only
-    value = f"<NoDataValue>{int(nodata)}</NoDataValue>" if wide and nodata is not None else ""
+    value = f"<NoDataValue>{int(nodata)}</NoDataValue>" if nodata is not None else ""
     said = "".join(
         f'<PAMRasterBand band="{number}">{"".join(_elements(band))}{value}</PAMRasterBand>'
         for number, band in enumerate(bands, 1)
@@ -73,14 +87,14 @@ def _colour(entry: Mapping[str, Any]) -> tuple[int, int, int, int]:
 
 def bands_of(dataset: Any) -> tuple[dict[str, Any], ...]:
     """Return the STAC 1.1 band objects of an open raster, in file order."""
-    bands = []
+    bands, nodata = [], exact_nodata(dataset)
     for index in range(dataset.count):
         band: dict[str, Any] = {
             "name": dataset.descriptions[index] or "",
             "data_type": _stac_type(dataset.dtypes[index]),
         }
-        if dataset.nodata is not None:
-            band["nodata"] = stac_number(dataset.nodata, dataset.dtypes[index])
+        if nodata is not None:
+            band["nodata"] = stac_number(nodata, dataset.dtypes[index])
         if dataset.units[index]:
             band["unit"] = dataset.units[index]
         if dataset.scales[index] != 1:
@@ -89,6 +103,36 @@ def bands_of(dataset: Any) -> tuple[dict[str, Any], ...]:
             band["raster:offset"] = dataset.offsets[index]
         bands.append(band)
     return tuple(bands)
+
+
+def exact_nodata(dataset: Any) -> float | int | None:
+    """Return the nodata value of an open raster, to the bit; None where no value of its type can be equal to it.
+
+    rasterio reads that of 64-bit integers as a floating-point number, or not at all.
+    """
+    import numpy as np
+    from rasterio.enums import MaskFlags
+
+    dtype = dataset.dtypes[0]
+    if dtype in WIDE and any(MaskFlags.nodata in flags for flags in dataset.mask_flag_enums):
+        text = _nodata_text(dataset)
+        return int(text) if text and re.fullmatch(r"-?\d+", text) else None
+    nodata: float | None = dataset.nodata
+    if nodata is None or dtype.startswith(("float", "complex")):
+        return nodata
+    whole = nodata == math.floor(nodata) if math.isfinite(nodata) else False
+    return nodata if whole and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max else None
+
+
+def _nodata_text(dataset: Any) -> str | None:
+    from xml.etree import ElementTree
+
+    from rasterio.io import MemoryFile
+    from rasterio.shutil import copy
+
+    with MemoryFile(ext=".vrt") as memory:
+        copy(dataset, memory.name, driver="VRT")
+        return ElementTree.fromstring(memory.read()).findtext("VRTRasterBand/NoDataValue")  # noqa: S314 -- GDAL wrote it
 
 
 def has_mask(dataset: Any) -> bool:
@@ -121,4 +165,6 @@ def stac_number(value: float, dtype: str) -> float | int | str:
         return "nan"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return value if dtype.startswith(("float", "complex")) else int(value)
+    if dtype.startswith(("float", "complex")) or not -(1 << 63) <= value < 1 << 63:  # no table has larger whole numbers
+        return float(value)
+    return int(value)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds, Tile
-from upscaling.results.bands import bands_of, copy_facts, has_mask
+from upscaling.results.bands import WIDE, bands_of, copy_facts, exact_nodata, has_mask
 from upscaling.util.files import sha256_file, written_whole
 
 if TYPE_CHECKING:
@@ -214,14 +214,14 @@ def _valid_share(dataset: DatasetReader, window: Window) -> float:
     import numpy as np
     from rasterio.enums import ColorInterp
 
-    count = 0
+    count, heeded = 0, dataset.nodata is None or exact_nodata(dataset) is not None
     # a band of opacity says what is valid; it is always valid itself
     bands = [i for i, meaning in enumerate(dataset.colorinterp, 1) if meaning != ColorInterp.alpha]
     for chunk in _chunks(dataset, window):
-        values = dataset.read(bands or None, window=chunk, masked=True)
+        values = dataset.read(bands or None, window=chunk, masked=heeded)
         valid = ~np.ma.getmaskarray(values)
         if np.issubdtype(values.dtype, np.inexact):
-            valid &= ~np.isnan(values.data)
+            valid &= ~np.isnan(np.ma.getdata(values))
         count += int(valid.any(axis=0).sum())
     return float(count / (window.width * window.height))
 
@@ -253,16 +253,18 @@ class _Rewrite:
     """What must change besides the layout of the file."""
 
     window: Window
-    nodata: float | None
+    nodata: float | int | None
 
     @classmethod
     def of(cls, dataset: DatasetReader, window: Window) -> _Rewrite | None:
         crop = (window.width, window.height) != (dataset.width, dataset.height)
         name_nodata = dataset.nodata is None and dataset.dtypes[0].startswith("float")
         name_nodata &= "alpha" not in {meaning.name for meaning in dataset.colorinterp}
-        nodata = math.nan if name_nodata else dataset.nodata
+        nodata = math.nan if name_nodata else exact_nodata(dataset)
+        # GDAL rounds what no value can be equal to, and would take 0 for 0.5
+        void = nodata is None and dataset.nodata is not None
         twice = has_mask(dataset) and nodata is not None  # one way to say it: readers heed the one or the other
-        return cls(window, nodata) if crop or name_nodata or twice else None
+        return cls(window, nodata) if crop or name_nodata or twice or void else None
 
 
 @contextmanager
@@ -274,9 +276,10 @@ def _staged(source: Path, plan: _Rewrite | None, beside: Path) -> Iterator[Path]
     import rasterio
     from rasterio.windows import Window
 
-    staged = beside.with_suffix(".staged.tif")
+    staged, view = beside.with_suffix(".staged.tif"), beside.with_suffix(".staged.vrt")
     try:
         with rasterio.open(source, driver="GTiff") as src:
+            wide = src.dtypes[0] in WIDE
             profile = {
                 "driver": "GTiff",
                 "width": plan.window.width,
@@ -285,7 +288,7 @@ def _staged(source: Path, plan: _Rewrite | None, beside: Path) -> Iterator[Path]
                 "dtype": src.dtypes[0],
                 "crs": src.crs,
                 "transform": _shifted(src.transform, plan.window),
-                "nodata": plan.nodata,
+                "nodata": None if wide else plan.nodata,
                 "tiled": True,
                 "blockxsize": BLOCK,
                 "blockysize": BLOCK,
@@ -302,9 +305,20 @@ def _staged(source: Path, plan: _Rewrite | None, beside: Path) -> Iterator[Path]
                     dst.write(values, window=here)
                     if masked and plan.nodata is None:
                         dst.write_mask(src.dataset_mask(window=chunk), window=here)
-        yield staged
+        yield _with_nodata(staged, plan.nodata, view) if wide and plan.nodata is not None else staged
     finally:
         staged.unlink(missing_ok=True)
+        view.unlink(missing_ok=True)
+
+
+def _with_nodata(path: Path, nodata: float | int, view: Path) -> Path:
+    """Write a VRT of a raster that declares a nodata value, which rasterio does not write as it is; return it."""
+    from rasterio.shutil import copy
+
+    copy(path, view, driver="VRT")
+    text = re.sub(r"(<VRTRasterBand [^>]*>)", rf"\1<NoDataValue>{nodata}</NoDataValue>", view.read_text("utf-8"))
+    view.write_text(text, "utf-8")
+    return view
 
 
 def _shifted(transform: Any, window: Window) -> Any:
@@ -319,7 +333,7 @@ def _write_cog(source: Path, target: Path, plan: _Rewrite | None) -> None:
     from rasterio.shutil import copy
 
     with written_whole(target) as temporary, _staged(source, plan, temporary) as staged:
-        with rasterio.open(staged, driver="GTiff") as dataset:
+        with rasterio.open(staged) as dataset:
             try:
                 copy(dataset, temporary, driver="COG", BIGTIFF="IF_SAFER", **cog_options(dataset))
             except RasterioError as error:
@@ -371,7 +385,7 @@ def _describe(path: Path, expect: Tile | None, *, valid: float, rewritten: bool)
             shape=(dataset.height, dataset.width),
             transform=(transform.a, transform.b, transform.c, transform.d, transform.e, transform.f),
             dtype=dataset.dtypes[0],
-            nodata=dataset.nodata,
+            nodata=exact_nodata(dataset),
             bands=bands_of(dataset),
             size=path.stat().st_size,
             sha256=sha256_file(path),

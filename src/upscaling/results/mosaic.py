@@ -88,7 +88,8 @@ def mosaic_parts(
     exact = kind.needs_exact(one_lattice=one_lattice)
     if exact:
         above = not one_lattice or bool(owners) or _on_top_of_each_other(outlines)
-        parts = [exact_part(part, lattice, folder, masked=above or kind.mixed) for part in parts]
+        masked = above or kind.mixed or not _can_be_told(kind.nodata)
+        parts = [exact_part(part, lattice, folder, masked=masked) for part in parts]
     elif kind.count > 1 and kind.nodata is not None:
         parts = [part if part.crs == crs else warped_part(part, lattice, folder, resampling) for part in parts]
     facts = {"LOCATION_FIELD": "location", "SORT_FIELD": "rank", "SORT_FIELD_ASC": "YES", "SRS": crs}
@@ -100,10 +101,15 @@ def mosaic_parts(
     return target
 
 
+def _can_be_told(nodata: float | int | None) -> bool:
+    """Return whether a nodata value is the same in floating point, which is all that the index has."""
+    return nodata is None or float(nodata) == nodata
+
+
 def _of_the_values(kind: TileKind, *, exact: bool, gaps: bool) -> dict[str, str]:
     """Return what GDAL must be told of the values, as it looks at the first tile alone."""
     types = {"BAND_COUNT": str(kind.count), "DATA_TYPE": kind.dtype}
-    if exact and kind.nodata is not None and float(kind.nodata) == kind.nodata:
+    if exact and kind.nodata is not None and _can_be_told(kind.nodata):
         return types | {"NODATA": repr(kind.nodata).removesuffix(".0")}
     if kind.mixed or (exact and kind.nodata is not None):
         return types | {"MASK_BAND": "YES"}

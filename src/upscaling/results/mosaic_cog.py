@@ -10,9 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from upscaling.results.bands import copy_facts, has_mask
+from upscaling.results.bands import WIDE, copy_facts, has_mask
 from upscaling.results.cog import BLOCK, cog_options
-from upscaling.results.mosaic_tiles import WIDE
 from upscaling.util.files import written_whole
 
 __all__ = ["write_mosaic_cog"]

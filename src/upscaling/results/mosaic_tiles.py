@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import UpscalingError
 from upscaling.model import Bounds
-from upscaling.results.bands import copy_facts
+from upscaling.results.bands import WIDE, copy_facts, exact_nodata
 from upscaling.results.parts import Part
 from upscaling.util.files import written_whole
 
@@ -24,7 +24,6 @@ __all__ = ["Lattice", "TileKind", "exact_part", "own_part", "relative_path", "ro
 _GDAL_TYPES = {"uint8": "Byte", "cint16": "CInt16", "complex_int16": "CInt16"}
 _GDAL_TYPES |= {"complex64": "CFloat32", "cfloat32": "CFloat32", "complex128": "CFloat64", "cfloat64": "CFloat64"}
 _NUMPY_TYPES = {"cint16": "complex64", "complex_int16": "complex64", "cfloat32": "complex64", "cfloat64": "complex128"}
-WIDE = ("int64", "uint64")
 # Integers beyond this are equal to GDAL's tile index when they differ by one: two units in the last place of float32.
 BLURRED, SHARP = ("int32", "uint32"), 1 << 21
 ROWS = 1024
@@ -58,6 +57,7 @@ class TileKind:
     alpha: bool
     wide: bool
     blurred: bool
+    odd: bool
 
     def needs_exact(self, *, one_lattice: bool) -> bool:
         """Whether tiles must be rewritten, as GDAL 3.10 would change them.
@@ -65,7 +65,11 @@ class TileKind:
         Where it reprojects, what lies beside a tile without a nodata value becomes valid, and int8 becomes uint8.
         """
         by_mask = self.nodata is None and not self.alpha
-        return self.wide or self.blurred or (not one_lattice and (by_mask or (self.dtype == "Int8" and self.count > 1)))
+        return (
+            self.wide
+            or self.blurred
+            or (not one_lattice and (by_mask or self.odd or (self.dtype == "Int8" and self.count > 1)))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def tile_kind(parts: Sequence[Part]) -> TileKind:
     from rasterio.enums import ColorInterp
 
     with rasterio.open(parts[0].path) as dataset:
-        count, dtypes, nodata = dataset.count, set(dataset.dtypes), dataset.nodata
+        count, dtypes, nodata = dataset.count, set(dataset.dtypes), exact_nodata(dataset)
         alpha = ColorInterp.alpha in dataset.colorinterp
     counts = {len(part.bands) for part in parts if part.bands} | {count}
     if len(counts) > 1:
@@ -105,7 +109,21 @@ def tile_kind(parts: Sequence[Part]) -> TileKind:
         one_type = str(np.result_type(*(_NUMPY_TYPES.get(dtype, dtype) for dtype in dtypes)))
     least = 0 if _gdal_type(one_type).startswith("C") else SHARP if one_type in BLURRED else math.inf
     blurred = any(isinstance(value, float) and abs(value) >= least for value in values)
-    return TileKind(count, _gdal_type(one_type), None if mixed else nodata, mixed, alpha, one_type in WIDE, blurred)
+    odd = isinstance(nodata, float) and not math.isnan(nodata) and not _is_written_whole(nodata, one_type)
+    return TileKind(
+        count, _gdal_type(one_type), None if mixed else nodata, mixed, alpha, one_type in WIDE, blurred, odd
+    )
+
+
+def _is_written_whole(nodata: float, dtype: str) -> bool:
+    """Return whether GDAL's 15 digits of a nodata value are that value to this type."""
+    import numpy as np
+
+    if dtype not in ("float32", "float64"):
+        return True
+    with np.errstate(over="ignore"):
+        written = np.array(float(f"{nodata:.15g}")).astype(dtype)
+        return bool(np.isfinite(written) and written == np.array(nodata).astype(dtype))
 
 
 def _gdal_type(dtype: str) -> str:
@@ -141,11 +159,17 @@ def own_part(part: Part, owner: str, folder: Path) -> Part:
     from rasterio.features import geometry_mask
 
     shape = shapely.from_wkt(owner)
-    with rasterio.open(part.path) as source, _raster(folder / f"{part.item}.tif", source) as target:
+    path = folder / f"{part.item}.tif"
+    with rasterio.open(part.path) as source, _raster(path, source, **_without_nodata(source)) as target:
         for window, values, valid in _rows(source):
             owned = geometry_mask([shape], valid.shape, _moved(source.transform, window), invert=True)
             _write(target, window, values, np.logical_and(valid, owned), owned)
-    return replace(part, path=folder / f"{part.item}.tif")
+    return replace(part, path=path)
+
+
+def _without_nodata(source: Any) -> dict[str, None]:
+    """Return that a copy has a mask in place of the nodata value, where rasterio does not write that as it is."""
+    return {"nodata": None} if source.dtypes[0] in WIDE else {}
 
 
 def exact_part(part: Part, lattice: Lattice, folder: Path, *, masked: bool) -> Part:
@@ -164,7 +188,7 @@ def exact_part(part: Part, lattice: Lattice, folder: Path, *, masked: bool) -> P
     if part.crs != lattice.crs:
         return _on_lattice(part, lattice, folder / f"{part.item}_there{part.rank}.tif")
     with rasterio.open(part.path) as dataset:
-        if dataset.nodata is None:
+        if exact_nodata(dataset) is None:
             return part
         path = folder / f"{part.item}_there{part.rank}.{'tif' if masked else 'vrt'}"
         if masked:

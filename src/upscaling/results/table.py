@@ -53,7 +53,7 @@ def item_rows(items: list[dict[str, Any]]) -> bytes:
         return b""
     try:
         batch = _batch(items)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise UpscalingError(f"a field of the items has values of different types: {error}") from error
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio import Affine
+from rasterio.shutil import copy
 
 from upscaling.model import Bounds, FetchedAsset, Outcome, Tile
 from upscaling.results.mosaic import mosaic_parts
@@ -54,6 +56,17 @@ def write_raster(path: Path, values: np.ndarray, west: float, north: float, **pr
     with rasterio.open(path, "w", **settings) as dataset:
         dataset.write(values)
     return path
+
+
+def declare(path: Path, nodata: str) -> None:
+    """Let a GeoTIFF declare a nodata value, whatever its type."""
+    plain, view = path.with_suffix(".plain.tif"), path.with_suffix(".vrt")
+    path.rename(plain)
+    copy(plain, view, driver="VRT")
+    text = re.sub(r"(<VRTRasterBand [^>]*>)", rf"\1<NoDataValue>{nodata}</NoDataValue>", view.read_text())
+    view.write_text(text)
+    copy(view, path, driver="GTiff")
+    plain.unlink()
 
 
 @cache

@@ -11,7 +11,7 @@ from rasterio import Affine
 from rasterio.shutil import copy
 from rio_cogeo.cogeo import cog_validate
 
-from tests.unit.results.results_helpers import TILES, cut, ndvi, tile_at, write_raster
+from tests.unit.results.results_helpers import TILES, cut, declare, ndvi, tile_at, write_raster
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.results.cog import ensure_cog
 
@@ -62,6 +62,22 @@ def test_a_cog_is_moved_as_it_is(tmp_path: Path) -> None:
     info = ensure_cog(tmp_path / "cog.tif", tmp_path / "a.tif", expect=TILE)
     assert not info.rewritten
     assert info.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("dtype", "declared", "kept"),
+    [("int64", str(-(1 << 63)), -(1 << 63)), ("uint64", str((1 << 64) - 1), (1 << 64) - 1), ("uint16", "0.5", None)],
+)
+def test_a_nodata_value_is_kept_to_the_bit_where_a_tile_is_cut(
+    tmp_path: Path, dtype: str, declared: str, kept: int | None
+) -> None:
+    values = np.zeros((1, 220, 220), dtype)
+    values[0, 0, :100] = kept or 0
+    source = write_raster(tmp_path / "in.tif", values, 676000, 5150000)
+    declare(source, declared)
+    info = ensure_cog(source, tmp_path / "a.tif", expect=TILE)
+    assert (info.nodata, info.valid) == (kept, 1 if kept is None else 1 - 100 / 40000)
+    assert (read(info.path) == values[:, :200, :200]).all()
 
 
 def test_large_rasters_get_overviews_and_classes_are_never_averaged(tmp_path: Path) -> None:

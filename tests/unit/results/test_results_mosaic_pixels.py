@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,10 +24,11 @@ from hypothesis import strategies as st
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 
+from tests.unit.results.results_helpers import declare
 from tests.unit.results.test_results_products import config
 from upscaling.model import Bounds, Tile
 from upscaling.results import mosaic_cog
-from upscaling.results.bands import stac_number
+from upscaling.results.bands import exact_nodata, stac_number
 from upscaling.results.cog import ensure_cog, is_cog
 from upscaling.results.products import make_mosaics
 
@@ -64,6 +66,7 @@ class Case:
     tiles: int
     seed: int
     staged: bool  # whether the disk has room for it
+    declared: str = ""  # nodata value as text, where rasterio would write another
 
 
 @st.composite
@@ -114,6 +117,8 @@ def content(case: Case, shape: tuple[int, int], random: np.random.Generator) -> 
 
 
 def nodata_of(case: Case) -> Any:
+    if case.declared:
+        return float(case.declared) if "float" in case.dtype else int(case.declared)
     # rasterio 1.4 writes -2**63 as -9
     ends = {
         "int8": -(1 << 7),
@@ -168,13 +173,19 @@ def sent(case: Case, run: Path) -> list[Placed]:
         path = run / f"{tile.id}.tif"
         profile: dict[str, Any] = {"driver": "GTiff", "count": case.bands, "dtype": case.dtype, "crs": tile.crs}
         profile |= {"height": shape[0], "width": shape[1], "transform": transform}
-        profile |= {"value": {"nodata": nodata_of(case)}, "nan": {"nodata": np.nan}}.get(case.nodata, {})
+        profile |= (
+            {}
+            if case.declared
+            else {"value": {"nodata": nodata_of(case)}, "nan": {"nodata": np.nan}}.get(case.nodata, {})
+        )
         profile |= {"photometric": "RGB", "alpha": "YES"} if case.nodata == "alpha" else {}
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as target:
             target.write(values)
             if case.nodata == "mask":
                 target.write_mask(valid[0])
             assert (ColorInterp.alpha in target.colorinterp) == (case.nodata == "alpha")
+        if case.declared:
+            declare(path, case.declared)
         info = ensure_cog(path, run / "tiles" / tile.id / "a.tif", expect=tile)
         colours = valid[:3] if case.nodata == "alpha" else valid
         assert info.valid == pytest.approx(colours.any(axis=0).mean())
@@ -189,7 +200,8 @@ def collected(case: Case, run: Path) -> list[Placed]:
     links = []
     for one in placed:
         with rasterio.open(one.path) as written:
-            nodata = {} if written.nodata is None else {"nodata": stac_number(written.nodata, case.dtype)}
+            value = exact_nodata(written)
+            nodata = {} if value is None else {"nodata": stac_number(value, case.dtype)}
             shape = [written.height, written.width]
         dtype = {"complex64": "cfloat32", "complex128": "cfloat64"}.get(case.dtype, case.dtype)
         bands = [{"name": f"b{n}", "data_type": dtype, **nodata} for n in range(case.bands)]
@@ -226,6 +238,7 @@ def differing(case: Case, placed: list[Placed], path: Path) -> int:
         return on_one_lattice(placed, values, valid, profile)
     rewritten = {"int8", "int64", "uint64"}
     if case.nodata == "value":
+        rewritten |= {case.dtype} if case.declared else set()
         rewritten |= {"complex64", "complex128"} | ({"int32", "uint32"} if nodata_of(case) != 7 else set())
     return in_zones(placed, values, valid, profile, together=case.dtype in rewritten)
 
@@ -323,3 +336,27 @@ def test_mosaics_are_what_numpy_puts_together(case: Case) -> None:
             assert differing(case, placed, run / "mosaic" / name) == 0, name
         assert is_cog(run / "mosaic" / made["cog"])
         assert picture_differs(case, run / "mosaic" / made["index"], run / "mosaic" / made["quicklook"]) == 0
+
+
+@pytest.mark.parametrize("zones", [1, 2])
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [
+        ("uint16", "0.5"),  # no value is equal to it: all are valid
+        ("uint64", "18446744073709551615"),
+        ("int64", "-9223372036854775808"),
+        ("int64", "9007199254740993"),
+        ("float32", "inf"),
+        ("float64", "-1.7976931348623157e+308"),
+    ],
+)
+def test_nodata_values_that_a_floating_point_number_or_15_digits_would_change(
+    dtype: str, nodata: str, zones: int, tmp_path: Path
+) -> None:
+    kind = "none" if nodata == "0.5" else "value"
+    case = Case(dtype, kind, 60, False, zones, 1, False, 2, 1, True, nodata)
+    with mock.patch(f"{__name__}.nodata_of", lambda case: 0) if nodata == "0.5" else nullcontext():
+        placed = collected(case, tmp_path)
+    (made,) = make_mosaics(config(cog=True), tmp_path)
+    for name in (made["index"], made["cog"]):
+        assert differing(case, placed, tmp_path / "mosaic" / name) == 0, name
