@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
 import time
+from contextlib import nullcontext, suppress
 from logging import LogRecord
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ OUTPUT = Patch(
             f"snakemake_interface_logger_plugins.common:LogEvent.{name}"
             for name in (
                 "ERROR", "JOB_ERROR", "JOB_FINISHED", "JOB_INFO",
-                "JOB_STARTED", "PROGRESS", "RESOURCES_INFO", "RUN_INFO",
+                "JOB_STARTED", "PROGRESS", "RESOURCES_INFO", "RUN_INFO", "WORKFLOW_STARTED",
             )
         ),
     ),
@@ -53,12 +55,16 @@ _NOISE = (
     "Shutting down, this might take",
     "Using shell: ",
     "Warning: the following output files of rule",  # the report is refreshed while the tiles run
+    "MinJobAge ",
+    "Cleaning up SLURM log files",
 )
+_SUBMITTED = re.compile(r"Job \d+ has been submitted with SLURM jobid")  # a line for each tile; they are counted
 _CHUNK = re.compile(r"(^|_)tiles_\d{5}")  # rule of a job of several tiles
 _ONCE = ("Will exit after finishing currently running jobs",)
 _CLOCKS = 60  # s that the clocks of nodes may differ
 _TAIL = 64_000  # bytes of a log
 _EVERY = {True: 2.0, False: 15.0}  # s between two lines of progress, on a terminal and in a file
+_SILENCE = (20.0, 60.0, 300.0)  # s without a word after which the run says what it is at; then the last one again
 
 
 def _explain_config_files() -> None:
@@ -117,8 +123,12 @@ class LogHandler(LogHandlerBase):
         self._failed: set[int] = set()
         self._done: set[int] = set()
         self._total = 0
-        self._began = self._told = time.monotonic()
+        self._began = self._told = self._spoke = time.monotonic()
+        self._steps: dict[int, tuple[str, float]] = {}  # under way, that are no tiles: their message and start
         self._said: set[str] = set()
+        self._silent = 0  # times in a row that nothing but silence was reported
+        if not (self.common_settings.dryrun or self.common_settings.verbose):
+            threading.Thread(target=self._watch, daemon=True).start()
 
     writes_to_stream = True
     writes_to_file = False
@@ -142,22 +152,50 @@ class LogHandler(LogHandlerBase):
             LogEvent.ERROR: self._error,
             LogEvent.PROGRESS: lambda _: None,
             LogEvent.RESOURCES_INFO: lambda _: None,
+            LogEvent.WORKFLOW_STARTED: lambda _: None,  # fifteen lines of versions and paths
         }
         try:
-            ours.get(getattr(record, "event", None), self._usual.emit)(record)
+            ours.get(getattr(record, "event", None), self._as_usual)(record)
         except (AttributeError, KeyError, TypeError, ValueError):  # another version of Snakemake
             self._usual.emit(record)
 
     def _say(self, line: str) -> None:
+        self._spoke, self._silent = time.monotonic(), 0
         self._usual.stream.write(f"{time.strftime('%H:%M:%S')} {line}\n")
         self._usual.stream.flush()
+
+    def _as_usual(self, record: LogRecord) -> None:
+        self._spoke, self._silent = time.monotonic(), 0
+        self._usual.emit(record)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1)
+            with suppress(ValueError, OSError):  # the terminal is gone
+                self._break_silence(time.monotonic())
+
+    def _break_silence(self, now: float) -> None:
+        """Say what the run is at, if nothing was said for long."""
+        if now - self._spoke < _SILENCE[min(self._silent, len(_SILENCE) - 1)]:
+            return
+        with self.lock or nullcontext():
+            left = self._total - len(self._done) - len(self._failed)
+            at = [f"{message}: for {_span(now - began)} now" for message, began in self._steps.values()]
+            if left > 0 and self._running:
+                at.insert(0, self._count())
+            if at:
+                silent = self._silent + 1
+                self._say("; ".join(at))
+                self._silent = silent
 
     def _plain(self, record: LogRecord) -> None:
         text = record.getMessage()
         if not text.strip() or text.startswith(_NOISE) or (text.startswith(_ONCE) and text in self._said):
             return
+        if _SUBMITTED.match(text):
+            return
         self._said.add(text)
-        self._usual.emit(record)
+        self._as_usual(record)
 
     def _run_info(self, record: LogRecord) -> None:
         stats: dict[str, int] = record.stats  # type: ignore[attr-defined]
@@ -176,6 +214,7 @@ class LogHandler(LogHandlerBase):
         if _tiles_of(job):
             self._jobs[job["jobid"]] = job
         elif job["rule_name"] != "all":
+            self._steps[job["jobid"]] = job["rule_msg"] or job["rule_name"], time.monotonic()
             self._say(job["rule_msg"] or job["rule_name"])
 
     def _job_started(self, record: LogRecord) -> None:
@@ -186,6 +225,7 @@ class LogHandler(LogHandlerBase):
 
     def _job_finished(self, record: LogRecord) -> None:
         number = record.job_id  # type: ignore[attr-defined]
+        self._steps.pop(number, None)
         if number in self._jobs:
             self._running.discard(number)
             self._done.add(number)
@@ -195,7 +235,8 @@ class LogHandler(LogHandlerBase):
         job = record.__dict__
         tiles = _tiles_of(job)
         if not tiles:
-            self._usual.emit(record)
+            self._steps.pop(job["jobid"], None)
+            self._as_usual(record)
             return
         self._running.discard(job["jobid"])
         if _interrupted():  # it did not fail
@@ -222,20 +263,25 @@ class LogHandler(LogHandlerBase):
     def _error(self, record: LogRecord) -> None:
         # A step that failed has said why itself, and so has a run that ends Snakemake.
         if "CalledProcessError" not in record.getMessage():
-            self._usual.emit(record)
+            self._as_usual(record)
 
     def _progress(self) -> None:
-        now, done, failed = time.monotonic(), len(self._done), len(self._failed)
-        left = self._total - done - failed
-        if left > 0 and now - self._told < self._every:
+        now = time.monotonic()
+        if len(self._done) + len(self._failed) < self._total and now - self._told < self._every:
             return
         self._told = now
+        self._say(self._count())
+
+    def _count(self) -> str:
+        done, failed = len(self._done), len(self._failed)
+        left = self._total - done - failed
         line = f"{done} of {self._total} {self._what} done"
         line += f", {failed} failed" if failed else ""
         if left > 0:
-            rate = (done + failed) / max(now - self._began, 1e-3)  # per second
-            line += f", {self._number_running()} running; {_per(rate)}, {_span(left / rate)} left"
-        self._say(line)
+            rate = (done + failed) / max(time.monotonic() - self._began, 1e-3)  # per second
+            line += f", {self._number_running()} running"
+            line += f"; {_per(rate)}, {_span(left / rate)} left" if rate else ""
+        return line
 
     def _number_running(self) -> int:
         """Return how many tiles run; those that a process runs for all were handed over long before."""

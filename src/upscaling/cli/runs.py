@@ -31,11 +31,14 @@ def status(
     from rich.live import Live
 
     from upscaling.estimate.outlook import outlook_of
-    from upscaling.monitor.status import render, summarize
+    from upscaling.monitor.status import next_steps, render, summarize
 
     console = Console()
     if not watch:
-        console.print(render(summarize(run), outlook_of(run)))
+        summary = summarize(run)
+        console.print(render(summary, outlook_of(run)))
+        for line in next_steps(summary):
+            typer.echo(line)
         return
     with Live(console=console, auto_refresh=False) as live:
         while True:

@@ -118,7 +118,8 @@ def render(estimate: Estimate) -> RenderableType:
         numbers.add_row(name, f"[{colour}]{escape(_in_words(name, outlook, estimate))}[/]")
     if estimate.verdict is None:
         word = "rough: no verdict without a pilot" if estimate.basis == "rough" else "none yet"
-        numbers.add_row("verdict", f"{word} (`upscaling estimate CONFIG --pilot`)")
+        hint = "too few finished jobs" if estimate.basis == "pilot" else "`upscaling estimate CONFIG --pilot`"
+        numbers.add_row("verdict", f"{word} ({hint})")
     else:
         numbers.add_row("verdict", f"[{_COLOUR[estimate.verdict]}]{estimate.verdict}[/]")
     parts.append(numbers)

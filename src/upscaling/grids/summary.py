@@ -56,8 +56,8 @@ def describe_tiles(tiles: gpd.GeoDataFrame, aoi: AOI | None = None, *, width: in
         f"CRS        {named}{more}",
         f"extent     {west:.4g} to {east:.4g} E, {tiles['south'].min():.4g} to {tiles['north'].max():.4g} N",
         f"area       {area:,.0f} km2 in tiles" + (f", {aoi.area_km2:,.0f} km2 in the AOI" if aoi else ""),
-        f"AOI share  mean {share.mean():.0%}, {int((share < 0.1).sum()):,} tiles under 10%",
-        f"shared     {int((tiles['owner_wkt'] != '').sum()):,} tiles own only a part of themselves",
+        f"AOI share  mean {share.mean():.0%}, under 10%: {int((share < 0.1).sum()):,}",
+        f"shared     own only a part of themselves: {int((tiles['owner_wkt'] != '').sum()):,}",
     ]
     if dropped := tiles.attrs.get("dropped_slivers"):
         lost = tiles.attrs.get("dropped_area_m2", 0.0) / 1e6

@@ -19,7 +19,7 @@ from upscaling.util.locks import holder_of
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Summary", "failed_tiles", "logs_of", "render", "summarize"]
+__all__ = ["Summary", "failed_tiles", "logs_of", "next_steps", "render", "summarize"]
 
 _RECENT = dt.timedelta(hours=1)  # the rate is that of the last hour: a run of days changes its pace
 _TAIL = 20  # lines of each log
@@ -69,6 +69,7 @@ class Summary:
     failures: tuple[Failure, ...]
     live: bool = False
     waits: tuple[str, ...] = ()
+    folder: str = ""
 
 
 def summarize(run_folder: Path) -> Summary:
@@ -89,6 +90,7 @@ def summarize(run_folder: Path) -> Summary:
         failures=tuple(_failures(states)),
         live=live,
         waits=(*_waits(states), *_earlier(run_folder, plan)),
+        folder=str(run_folder),
     )
 
 
@@ -183,6 +185,14 @@ def render(summary: Summary, outlook: Sequence[str] = ()) -> RenderableType:
     return Group(*parts)
 
 
+def next_steps(summary: Summary) -> list[str]:
+    """Return the commands that help after failures, to be copied; none if no tile failed."""
+    if not summary.failures:
+        return []
+    steps = [f"what helps  upscaling logs {summary.folder} {summary.failures[0].tiles[0]}"]
+    return steps if summary.live else [*steps, f"once more   upscaling retry {summary.folder}"]
+
+
 def _duration(time: dt.timedelta) -> str:
     minutes = round(time.total_seconds() / 60)
     if minutes < 1:
@@ -212,7 +222,7 @@ def logs_of(run_folder: Path, tile: str, plan: Plan | None = None) -> Sequence[s
     if state.job_id:
         lines.append(f"job {state.job_id}" + (f", cost {state.costs:g}" if state.costs is not None else ""))
     if state.error:
-        lines.append(f"{state.error_class}: {state.error}")
+        lines.append(f"{state.error_class}: {state.error}" if state.error_class else state.error)
     if state.error_class in REMEDIES:
         lines.append(f"what helps: {REMEDIES[ErrorClass(state.error_class)].remedy.replace('`', '')}")
     found = sorted((run_folder / "logs").glob(f"{tile}.*log")) + sorted((run_folder / "logs").glob(f"{tile}.log"))

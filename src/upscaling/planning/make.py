@@ -26,6 +26,7 @@ from upscaling.planning.replace import replace_plan, scratch_folder
 from upscaling.stage_in.choose import span_of
 from upscaling.stage_in.plan import Staging, item_rows, item_store
 from upscaling.util.files import digest, keep_private, write_json, written_whole
+from upscaling.util.text import counted
 
 if TYPE_CHECKING:
     from upscaling.algorithms.catalogue import Pinned
@@ -297,12 +298,12 @@ def _write_targets(
 def _in_words(plan: Plan) -> str:
     facts = plan.facts
     dimensions = [
-        f"{facts['tiles']} tiles of {facts['area']['grid']}" if facts["tiles"] else "",
-        f"{facts['steps']} time steps" if facts["steps"] else "",
-        f"{facts['rows']} rows" if facts["rows"] else "",
+        f"{counted(facts['tiles'], 'tile')} of {facts['area']['grid']}" if facts["tiles"] else "",
+        counted(facts["steps"], "time step") if facts["steps"] else "",
+        counted(facts["rows"], "row") if facts["rows"] else "",
     ]
     said = " by ".join(filter(None, dimensions))
-    return said if " by " not in said else f"{facts['targets']} jobs: {said}"
+    return said if " by " not in said else f"{counted(facts['targets'], 'job')}: {said}"
 
 
 def tile_table(area: Area) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from upscaling.config import Config
 from upscaling.errors import UpscalingError
+from upscaling.jobs.failures import without_particulars
 from upscaling.planning.plan import Plan, load_plan
 from upscaling.results.collection import CollectionMetadata, CollectSummary, NothingDoneError, collect
 from upscaling.results.item import EXTENSIONS, public_url
@@ -80,13 +81,13 @@ def failure_reasons(plan: Plan, run_folder: Path) -> dict[str, str]:
 
 
 def by_reason(missing: Mapping[str, str]) -> Iterator[str]:
-    """Say each reason once, with the tiles it holds for: a thousand tiles often fail for one reason."""
+    """Say each reason once, in the words of its first tile: a thousand tiles often fail for one reason."""
     tiles: dict[str, list[str]] = {}
     for tile, reason in sorted(missing.items()):
-        tiles.setdefault(reason, []).append(tile)
-    for reason, names in sorted(tiles.items(), key=lambda entry: -len(entry[1])):
+        tiles.setdefault(without_particulars(reason), []).append(tile)
+    for names in sorted(tiles.values(), key=len, reverse=True):
         others = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        yield f"{', '.join(names[:_NAMED])}{others}: {reason}"
+        yield f"{', '.join(names[:_NAMED])}{others}: {missing[names[0]]}"
 
 
 def _metadata(config: Config, plan: Plan) -> CollectionMetadata:

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["keep_secret", "plain_text", "redact"]
+__all__ = ["counted", "keep_secret", "plain_text", "redact"]
 
 _SECRET_VARIABLE = re.compile(r"(?:OPENEO|OGCAPI|UPSCALING|AWS)_.*(?:PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY)")
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#@'\"]+(?:@[^\s/?#@'\"]*)*@")
@@ -18,6 +18,11 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ENVIRONMENT: Any = getattr(os.environ, "_data", os.environ)
 _NAMED: set[str] = set()  # other variables of the environment that hold secrets
 _SHORTEST_SECRET = 3  # characters; to replace shorter ones would only make text unreadable
+
+
+def counted(number: int, what: str) -> str:
+    """Return ``1 tile``, ``2 tiles``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def keep_secret(variable: str) -> None:

@@ -19,10 +19,11 @@ def end_incomplete(run_folder: Path) -> None:
     from upscaling.planning.plan import kept_config, load_plan
     from upscaling.results.gather import by_reason, failure_reasons, gather
 
+    failed = failure_reasons(load_plan(run_folder), run_folder)
     try:
         summary = gather(config=kept_config(run_folder), run_folder=run_folder, partial=True)
     except UpscalingError as error:
-        for line in by_reason(failure_reasons(load_plan(run_folder), run_folder)):
+        for line in by_reason(failed):
             _say(f"missing: {line}")
         _say(f"no collection was made: {error}")
     else:
@@ -33,6 +34,8 @@ def end_incomplete(run_folder: Path) -> None:
         _say(f"report: {write_report(run_folder)}")
     except UpscalingError as error:
         _say(f"no report was written: {error}")
+    if failed:
+        _say(f"next: `upscaling status {run_folder}` (why), `upscaling retry {run_folder}` (the failed tiles again)")
 
 
 def _say(line: str) -> None:

@@ -41,6 +41,8 @@ def retry_failed(
     tiles = failed_tiles(run_folder, only)
     if not tiles:
         _say("no tile failed" + (f" for the reason {only}" if only else ""))
+        if others := sum(state.state != "finished" for state in read_states(run_folder)):
+            _say(f"{others} are not done: `upscaling run` with the run's configuration does them")
         return 0
     if holder_of(run_folder) is not None:
         raise UpscalingError(f"Snakemake works on {run_folder}; failed tiles can be retried when it has ended")

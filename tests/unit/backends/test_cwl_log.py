@@ -53,3 +53,19 @@ STAMPED = "[2026-01-01T00:00:00+0000] [MainThread] "
 )
 def test_the_runners_own_failure_is_told_by_what_happened(text: str, reason: str) -> None:
     assert str(log.failure(1, text, Path("x.log"))).startswith(reason)
+
+
+def _told(stderr: str) -> str:
+    text = f"[job cut] exited with status: 1\n{STAMPED}[E] [x] Failed command standard error:\n{stderr}{STAMPED}[I]\n"
+    return str(log.failure(1, text, Path.cwd() / "logs" / "x.log"))
+
+
+def test_a_tools_exception_is_told_by_its_message_and_place_not_by_its_frames() -> None:
+    traceback = (
+        "\treading\n\tTraceback (most recent call last):\n"
+        '\t  File "/scratch/out/run.py", line 7, in <module>\n\t    main()\n'
+        '\t  File "/scratch/out/cut.py", line 10, in main\n\n\t    raise ValueError("no scene")\n\t    ^^^^^\n'
+    )
+    told = "step cut exited with status 1: reading | ValueError: no scene (cut.py, line 10) (log: logs/x.log)"
+    assert _told(f"{traceback}\tValueError: no scene\n") == told
+    assert "a traceback without its end (cut.py, line 10)" in _told(traceback)

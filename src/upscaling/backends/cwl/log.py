@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePath
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.failures import classify_log
@@ -57,6 +58,7 @@ STDERR = "Failed command standard error:"
 STAMP = re.compile(r"^\s*\[\d{4}-\d\d-\d\dT[\d:+]+\] (\[[^\]]*\] )*")
 EMPTY_WORDS = re.compile(r"Exiting the worker because of a failed job|Log from job .* follows|Failed job at")
 EXCEPTION = re.compile(r"\s*[\w.]*(?:Error|Exception)\b: \S")  # the last line of a traceback
+FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 # "Unhandled error, try again with --debug for more information:"
 LEADS_ON = re.compile(r"(, try again with --debug for more information[.:]?|:)\s*$")
 LEVELS = re.compile(r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
@@ -100,6 +102,8 @@ def failure(status: int, log: str, path: Path) -> TileFailedError:
     reason, error_class = _reason(status, log)
     if len(reason) > LONGEST:
         reason = f"…{reason[-LONGEST:]}"
+    with suppress(ValueError):
+        path = path.relative_to(Path.cwd())
     return TileFailedError(f"{reason} (log: {path})", error_class=error_class)
 
 
@@ -137,23 +141,42 @@ def _of_runner(status: int, log: str) -> tuple[str, ErrorClass]:
 
 
 def _tool_failure(ended: re.Match[str], stderr: Sequence[str]) -> tuple[str, ErrorClass]:
-    name, words = ended["name"], " | ".join(stderr[-TAIL_LINES:]) or "it wrote nothing to stderr"
+    told = _clean(_without_frames(stderr))[-TAIL_LINES:]
+    name, words = ended["name"], " | ".join(told) or "it wrote nothing to stderr"
     if ended["signal"] == "SIGKILL" or (ended["status"] and int(ended["status"]) in KILLED):
         return f"step {name} was killed (signal 9), as a rule for want of memory: {words}", ErrorClass.MEMORY
     how = f"was terminated by {ended['signal']}" if ended["signal"] else f"exited with status {ended['status']}"
-    return f"step {name} {how}: {words}", classify_log(words)
+    return f"step {name} {how}: {words}", classify_log(" | ".join(_clean(stderr)[-TAIL_LINES:]))
 
 
-def _stderr(lines: Sequence[str], exited: int) -> list[str]:
+def _stderr(lines: Sequence[str], exited: int) -> Sequence[str]:
     """Return what the tool wrote to stderr: Toil quotes it after its end, cwltool lets it through before."""
     after = next((n for n in range(exited, len(lines)) if STDERR in lines[n]), None)
     if after is not None:
         end = next((n for n in range(after + 1, len(lines)) if STAMP.match(lines[n])), len(lines))
-        return _clean(lines[after + 1 : end])
+        return lines[after + 1 : end]
     start = next((n for n in range(exited, -1, -1) if STARTED.search(lines[n])), -1)
     while start < exited and lines[start].endswith("\\"):  # the command itself, one argument a line
         start += 1
-    return _clean(lines[start + 1 : exited])
+    return lines[start + 1 : exited]
+
+
+def _without_frames(lines: Sequence[str]) -> list[str]:
+    """Return lines without the frames of Python's tracebacks; the exception says where it was raised."""
+    kept: list[str] = []
+    margin, where = None, ""
+    for line in lines:
+        body = line.lstrip()
+        if body.startswith("Traceback (most recent call last)"):
+            margin, where = line[: len(line) - len(body)], ""
+        elif margin is None:
+            kept.append(line)
+        elif body and not line.startswith((f"{margin} ", f"{margin}\t")):
+            kept.append(line.rstrip() + where)
+            margin = None
+        elif found := FRAME.match(body):
+            where = f" ({PurePath(found[1]).name}, line {found[2]})"
+    return [*kept, f"a traceback without its end{where}"] if margin is not None else kept
 
 
 def _clean(lines: Sequence[str]) -> list[str]:
