@@ -146,7 +146,7 @@ def notebook(path: Path) -> str:
 def pictures(folder: Path) -> Iterator[Path]:
     """Draw the same area cut by several grids; yield the pictures."""
     from upscaling.cli.area import tiles_of
-    from upscaling.grids.summary import plot_tiles
+    from upscaling.grids.picture import plot_tiles
 
     for grid in ("utm-100km", "s2", "laea-100km", "deg-1"):
         aoi, tiles = tiles_of("9.5,46.4,17.2,49.0", grid, min_overlap=0.0)

@@ -12,7 +12,8 @@ import re
 import sys
 import threading
 import time
-from contextlib import nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from logging import LogRecord
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ class LogHandler(LogHandlerBase):
         if self.common_settings.dryrun or self.common_settings.verbose:
             self._usual.emit(record)
             return
-        ours = {
+        ours: dict[Any, Callable[[LogRecord], object]] = {
             None: self._plain,
             LogEvent.RUN_INFO: self._run_info,
             LogEvent.JOB_INFO: self._job_info,
@@ -178,7 +179,8 @@ class LogHandler(LogHandlerBase):
         """Say what the run is at, if nothing was said for long."""
         if now - self._spoke < _SILENCE[min(self._silent, len(_SILENCE) - 1)]:
             return
-        with self.lock or nullcontext():
+        self.acquire()
+        try:
             left = self._total - len(self._done) - len(self._failed)
             at = [f"{message}: for {_span(now - began)} now" for message, began in self._steps.values()]
             if left > 0 and self._running:
@@ -187,6 +189,8 @@ class LogHandler(LogHandlerBase):
                 silent = self._silent + 1
                 self._say("; ".join(at))
                 self._silent = silent
+        finally:
+            self.release()
 
     def _plain(self, record: LogRecord) -> None:
         text = record.getMessage()

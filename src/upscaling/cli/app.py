@@ -302,7 +302,8 @@ def tiles(
 ) -> None:
     """Show the tiles of a grid over an area: counts, area, zones, what was dropped, and a small map."""
     from upscaling.cli.area import tiles_of, write_tiles
-    from upscaling.grids.summary import describe_tiles, plot_tiles
+    from upscaling.grids.picture import plot_tiles
+    from upscaling.grids.summary import describe_tiles
 
     aoi, table = tiles_of(area, grid, min_overlap=min_overlap)
     typer.echo(describe_tiles(table, aoi))

@@ -92,7 +92,7 @@ def plot_plan(config: Any, plan: Plan, path: Path) -> None:
     import geopandas as gpd
 
     from upscaling.area.aoi import read_aoi
-    from upscaling.grids.summary import plot_tiles
+    from upscaling.grids.picture import plot_tiles
 
     if config.area is None:
         raise UpscalingError("a run without an area has no tiles to draw")

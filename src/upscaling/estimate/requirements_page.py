@@ -75,7 +75,7 @@ def write_page(
 
 def _draw(config: Config, path: Path) -> None:
     from upscaling.area.aoi import read_aoi
-    from upscaling.grids.summary import plot_tiles
+    from upscaling.grids.picture import plot_tiles
     from upscaling.planning.make import tile_table
 
     if config.area is None:

@@ -1,27 +1,22 @@
-"""A tile table at a glance: counts, area, a map in text, and a picture."""
+"""A tile table at a glance: counts, area, a map in text."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-
-from upscaling.util.files import written_whole
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from upscaling.area.aoi import AOI
 
-__all__ = ["describe_tiles", "plot_tiles", "text_map"]
+__all__ = ["around", "describe_tiles", "text_map"]
 
 _SHADES = ".:+#"
-_COLOURS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189), (140, 86, 75))
 _LINES = 30  # of the map, at most
-_PICTURE = 1200  # pixels along the longer side
 
 
 def describe_tiles(tiles: gpd.GeoDataFrame, aoi: AOI | None = None, *, width: int = 72) -> str:
@@ -50,7 +45,7 @@ def describe_tiles(tiles: gpd.GeoDataFrame, aoi: AOI | None = None, *, width: in
     # tiles of geographic grids have no size in km2 of their own: outlines have
     area = area_km2(shapely.get_parts(tiles.geometry.values))
     share = tiles["aoi_fraction"]
-    west, east = _around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
+    west, east = around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
     lines = [
         f"{len(tiles):,} tiles of {grid}",
         f"CRS        {named}{more}",
@@ -70,7 +65,7 @@ def describe_tiles(tiles: gpd.GeoDataFrame, aoi: AOI | None = None, *, width: in
 
 def text_map(tiles: gpd.GeoDataFrame, width: int = 72) -> str:
     """Draw tiles as characters, north up: the darker, the more tiles lie in a place; ``.`` is the fewest."""
-    west, east = _around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
+    west, east = around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
     south, north = float(tiles["south"].min()), float(tiles["north"].max())
     span = (tiles["east"].to_numpy() - tiles["west"].to_numpy()) % 360
     x = (tiles["west"].to_numpy() + span / 2 - west) % 360 / max(east - west, 1e-9)
@@ -92,44 +87,7 @@ def text_map(tiles: gpd.GeoDataFrame, width: int = 72) -> str:
     return "\n".join("".join((" " + _SHADES)[value] for value in line).rstrip() for line in shade)
 
 
-def plot_tiles(tiles: gpd.GeoDataFrame, aoi: AOI, path: Path) -> None:
-    """Write a PNG of tiles over the AOI, a colour for every CRS, in longitude/latitude.
-
-    Parameters
-    ----------
-    path
-        Written whole or not at all.
-    """
-    from PIL import Image, ImageDraw
-
-    west, east = _around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
-    south, north = float(tiles["south"].min()), float(tiles["north"].max())
-    stretch = max(float(np.cos(np.radians((south + north) / 2))), 0.1)
-    scale = _PICTURE / max((east - west) * stretch, north - south)
-    margin = 20
-    size = [max(round(v * scale), 1) + 2 * margin for v in ((east - west) * stretch, north - south)]
-    picture = Image.new("RGB", (size[0], size[1]), "white")
-    draw = ImageDraw.Draw(picture, "RGBA")
-
-    def pixels(ring: Any) -> list[tuple[float, float]]:
-        lon, lat = shapely.get_coordinates(ring).T
-        turned = lon + 360 * np.round((west + (east - west) / 2 - lon.mean()) / 360)
-        x, y = margin + (turned - west) * stretch * scale, margin + (north - lat) * scale
-        return list(zip(x.tolist(), y.tolist(), strict=True))
-
-    for part in aoi.parts:
-        draw.polygon(pixels(part.exterior), fill=(225, 225, 215))
-        for hole in part.interiors:
-            draw.polygon(pixels(hole), fill=(255, 255, 255))
-    colour = {crs: _COLOURS[k % len(_COLOURS)] for k, crs in enumerate(sorted(set(tiles["crs"])))}
-    for crs, outline in zip(tiles["crs"], tiles.geometry, strict=True):
-        for part in shapely.get_parts([outline]):
-            draw.polygon(pixels(part.exterior), fill=(*colour[crs], 40), outline=(*colour[crs], 255))
-    with written_whole(path) as temporary:
-        picture.save(temporary, format="PNG")
-
-
-def _around(west: NDArray[np.float64], east: NDArray[np.float64]) -> tuple[float, float]:
+def around(west: NDArray[np.float64], east: NDArray[np.float64]) -> tuple[float, float]:
     """Return the narrowest span of longitude that holds all tiles; east may be beyond 180."""
     span = np.where(west > east, east + 360 - west, east - west)
     order = np.argsort(west)

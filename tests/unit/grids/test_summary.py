@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageDraw
 
 from upscaling.area.aoi import read_aoi
 from upscaling.grids import get_grid
-from upscaling.grids.summary import describe_tiles, plot_tiles, text_map
+from upscaling.grids.picture import plot_tiles
+from upscaling.grids.summary import describe_tiles, text_map
 
 
 def test_description_says_what_matters() -> None:
@@ -42,3 +45,27 @@ def test_the_antimeridian_does_not_tear_the_map(shared_data: Path, tmp_path: Pat
     inked = (pixels != 255).any(axis=(0, 2))
     assert inked[: len(inked) // 4].any() and inked[-len(inked) // 4 :].any()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_picture_has_names_a_legend_and_the_owned_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[str] = []
+    write = ImageDraw.ImageDraw.text
+
+    def text(draw: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, **how: Any) -> None:
+        words.append(text)
+        write(draw, xy, text, **how)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    aoi = read_aoi([11.2, 46.0, 12.8, 47.0])
+    tiles = get_grid("s2").tiles(aoi)
+    plot_tiles(tiles, aoi, tmp_path / "s2.png")
+    assert words[: len(tiles)] == list(tiles["tile_id"])
+    assert words[len(tiles) :] == [
+        "area of interest",
+        "6 tiles of s2 in EPSG:32632",
+        "3 tiles of s2 in EPSG:32633",
+        "darker: the part that a tile owns where several cover a place",
+    ]
+    words.clear()
+    plot_tiles(get_grid("utm-2km").tiles(aoi), aoi, tmp_path / "small.png")
+    assert "area of interest" in words and len(words) < 5, "names that do not fit are left out"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from upscaling.jobs.failures import without_particulars
 from upscaling.monitor.progress import STATES, StateName, TileState, count_states
 from upscaling.planning.plan import Plan
 from upscaling.util.files import read_json
@@ -68,14 +69,17 @@ def numbers(values: Iterable[float | None]) -> Numbers | None:
 
 
 def failures(states: Iterable[TileState]) -> list[Failure]:
-    """Return each reason once, the most frequent first; what only names another job id is the same reason."""
+    """Return each reason once, in the words of its first tile, the most frequent first."""
     groups: dict[tuple[str, str], list[str]] = {}
+    words: dict[tuple[str, str], str] = {}
     for state in states:
         if state.state in {"failed", "canceled"}:
             reason = (state.error or "").replace(state.job_id or "\0", "…")
-            groups.setdefault((state.error_class or state.state, reason), []).append(state.tile)
+            group = (state.error_class or state.state, without_particulars(reason))
+            groups.setdefault(group, []).append(state.tile)
+            words.setdefault(group, reason)
     ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
-    return [Failure(kind, reason, len(tiles), tuple(tiles[:_TILES_NAMED])) for (kind, reason), tiles in ordered]
+    return [Failure(group[0], words[group], len(tiles), tuple(tiles[:_TILES_NAMED])) for group, tiles in ordered]
 
 
 def slowest(states: Iterable[TileState]) -> list[TileState]:
