@@ -107,7 +107,7 @@ def test_areas_as_people_give_them(service: Service, tmp_path: Path) -> None:
         ("fields.shp", _shapefile(tmp_path, whole=False), "fields.shp: a shapefile is several files"),
         ("fields.geojson", b"{nonsense", "fields.geojson: cannot be read as a vector file"),
         ("fields.geojson", b'{"type": "FeatureCollection", "features": []}', "fields.geojson is empty"),
-        ("fields.geojson", b"", "the file is empty"),
+        ("fields.geojson", b"", "fields.geojson: the file is empty"),
         ("fields.geojson", b" " * 33_000_000, "32 MB"),
     ):
         answer = service.call("POST", f"/v1/area?name={name}", data=content)

@@ -21,6 +21,7 @@ from tests.service.conftest import UDP, Service
 from .conftest import Browser
 
 BOX = "11.30, 46.46, 11.34, 46.48"
+HOSTILE = "<img src=x onerror=alert(1)>"
 BOW_TIE = {
     "type": "Polygon",
     "coordinates": [[[11.3, 46.46], [11.34, 46.48], [11.34, 46.46], [11.3, 46.48], [11.3, 46.46]]],
@@ -84,6 +85,30 @@ def rows(service: Service, folder: Path) -> list[Row]:
     upload = lambda path: lambda page: page.get_by_label("Upload a vector file").set_input_files(str(path))  # noqa: E731
     press = lambda name: lambda page: page.get_by_role("button", name=name).click()  # noqa: E731
 
+    nothing, swapped, layers = folder / "nothing.zip", folder / "swapped.geojson", folder / "layers.gpkg"
+    with zipfile.ZipFile(nothing, "w") as archive:
+        archive.writestr("readme.txt", "no area")
+    swapped.write_text(shapely.to_geojson(shapely.box(40, -100, 41, -99)))
+    for layer in ("fields", "farms"):
+        geopandas.GeoDataFrame(geometry=[shapely.box(11.3, 46.46, 11.34, 46.48)], crs=4326).to_file(layers, layer=layer)
+
+    def hostile(page: Any) -> None:
+        content = {"name": f"{HOSTILE}.json", "mimeType": "application/json", "buffer": b"{"}
+        page.get_by_label("Upload a vector file").set_input_files(content)
+
+    def reverse(page: Any) -> None:
+        page.get_by_label("From").fill("2023-07-01")
+        page.get_by_label("Until").fill("2023-06-01")
+
+    def half(page: Any) -> None:
+        page.get_by_label("From").fill("")
+        page.get_by_label("Until").fill("")
+        press("Apply")(page)
+
+    def comma(page: Any) -> None:
+        page.get_by_label("Grid", exact=True).fill("utm-1,5km")
+        page.get_by_label("Grid", exact=True).press("Tab")
+
     def use(page: Any) -> None:
         page.get_by_label("Or the address or path").fill(str(record))
         press("Use this address")(page)
@@ -94,6 +119,10 @@ def rows(service: Service, folder: Path) -> list[Row]:
         press("Check")(page)
 
     def full(page: Any) -> None:
+        page.goto(f"{service.url}/#/new/area")
+        page.get_by_label("Grid", exact=True).fill("utm-1.5km")
+        page.get_by_label("Grid", exact=True).press("Tab")
+        page.goto(f"{service.url}/#/new/feasibility")
         with (service.folder / "filling").open("wb", buffering=0) as stream:
             try:
                 while stream.write(b"x" * 4096):
@@ -133,7 +162,14 @@ def rows(service: Service, folder: Path) -> list[Row]:
             "fields.geojson: 1 invalid",
             ".panel [role=status]",
         ),
-        Row("half a box", "area", press("Apply"), "Four numbers", ".panel [role=alert]"),
+        Row("a zip without an area", "area", upload(nothing), "has no vector file in it", ".panel [role=alert]"),
+        Row("latitude first", "area", upload(swapped), "longitude comes first", ".panel [role=alert]"),
+        Row("a hostile name", "area", hostile, f"{HOSTILE}.json: cannot be read", ".panel [role=alert]"),
+        Row("a layer to choose", "area", upload(layers), "upload a file that has just one", ".panel [role=alert]"),
+        Row("dates in reverse", "area", reverse, "must lie after time.start", "fieldset [role=alert]"),
+        Row("half a box", "area", half, "Four numbers", ".panel [role=alert]"),
+        Row("a grid with a comma", "area", comma, "write utm-1.5km, with a point", "label + [role=alert]"),
+        Row("a number with a comma", "parameters", lambda _: None, "Write 1.5, with a point", ".field [role=alert]"),
         Row("a log-in that has ended", "parameters", ended, "Your log-in has ended"),
         Row("a full disk", "feasibility", full, "disk of the service is full"),
         Row("a platform that is down", "feasibility", free, "cannot be reached", ".checks .no"),
@@ -160,7 +196,11 @@ def test_bad_input_is_a_sentence_at_its_place_and_nothing_is_lost(
     page, sent = browser.page, []
     browser.origin = small.url
     page.on("request", lambda request: sent.append((request.method, request.url)))
-    typed = {"algorithm": ("Search algorithms", "ndvi"), "area": ("Box", "11.30, 46.46, 11")}
+    typed = {
+        "algorithm": ("Search algorithms", "ndvi"),
+        "area": ("Box", "11.30, 46.46, 11"),
+        "parameters": ("highest_class", "1,5"),
+    }
     page.goto(small.url)
     for row in rows(small, tmp_path):
         page.goto(f"{small.url}/#/new/{row.step}")

@@ -182,9 +182,10 @@ def _build(
     if definition.is_geographic:
         x, y = coordinates[np.argmax(np.abs(coordinates).max(axis=1))].tolist()
         if np.abs(coordinates[:, 1]).max() > 90 or np.abs(coordinates[:, 0]).max() > 540:
+            swapped = np.abs(coordinates[:, 0]).max() <= 90 and np.abs(coordinates[:, 1]).max() <= 180
+            advice = "longitude comes first" if swapped else "name its CRS (GeoJSON without crs is EPSG:4326)"
             raise ConfigError(
-                f"{name} has the coordinate ({x:g}, {y:g}), which is no longitude/latitude: "
-                "name its CRS (GeoJSON without crs is EPSG:4326)",
+                f"{name} has the coordinate ({x:g}, {y:g}), which is no longitude/latitude: {advice}",
                 key=_KEY,
             )
         polygons, crossing = _within_180(polygons, name, as_it_stands=as_it_stands)

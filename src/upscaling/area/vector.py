@@ -31,6 +31,8 @@ _ENDINGS = {
     ".shp",
     ".gpx",
 }
+_READ = "GeoJSON, GeoPackage, KML, FlatGeobuf, GeoParquet, zipped Shapefile"
+_NONE = "has no vector file in it (.shp, .geojson, .gpkg, .kml …)"
 _HASHED = 1 << 28  # bytes; of larger files and folders names, sizes and times count
 _OLD_CRS = re.compile(rb'"crs"\s*:\s*\{[^{}]*\{[^{}]*?"(?:name|code|href)"\s*:\s*("[^"]*"|\d+)')
 _HEAD = 65536  # bytes at each end of a GeoJSON file in which the CRS of the old standard stands
@@ -127,6 +129,8 @@ def read_vector(text: str, base: Path, *, key: str, columns: list[str] | None = 
     except Exception as error:  # GDAL, Arrow and the file system each raise families of their own
         # without advice for programmers
         what = re.split(r"\.; It might help|\. Set SHAPE_RESTORE", " ".join(str(error).split()))[0][:300]
+        if "not recognized as being in a supported file format" in what:
+            what = f"it is broken, or of no format that is read ({_READ} …)"
         raise ConfigError(f"cannot be read as a vector file: {what}", key=key, file=path) from None
     if not isinstance(frame, gpd.GeoDataFrame):
         raise ConfigError("has no geometries", key=key, file=path)
@@ -159,8 +163,12 @@ def _source(path: Path, member: str, key: str) -> str:
             raise ConfigError(f"has no {member}; it has {', '.join(found) or 'no vector file'}", key=key, file=path)
         found = [member]
     if len(found) != 1:
-        hint = f": name one, as in {path.name}!{found[0]}" if found else ""
-        raise ConfigError(f"has {len(found)} vector files ({', '.join(found)}){hint}", key=key, file=path)
+        has = (
+            f"has {len(found)} vector files ({', '.join(found)}): name one, as in {path.name}!{found[0]}"
+            if found
+            else _NONE
+        )
+        raise ConfigError(has, key=key, file=path)
     return f"/vsizip/{{{path.absolute()}}}/{found[0]}"
 
 
@@ -169,8 +177,10 @@ def _only_layer(source: str, path: Path, key: str) -> str:
 
     layers = [str(row[0]) for row in pyogrio.list_layers(source) if row[1] is not None]
     if len(layers) != 1:
-        hint = f": name one, as in {path.name}|layername={layers[0]}" if layers else " with geometries"
-        raise ConfigError(f"has {len(layers)} layers ({', '.join(layers)}){hint}", key=key, file=path)
+        hint = f"({', '.join(layers)}): name one, as in {path.name}|layername={layers[0]}"
+        raise ConfigError(
+            f"has {len(layers)} layers {hint}" if layers else "has no layer with geometries", key=key, file=path
+        )
     return layers[0]
 
 

@@ -50,6 +50,8 @@ def get_grid(name: str, **options: Any) -> Grid:
     for family, module in _modules().items():
         if re.fullmatch(family.expression, name, re.IGNORECASE):
             return _made(module.make, name, options)
+    if "," in name and any(re.fullmatch(one.expression, name.replace(",", "."), re.IGNORECASE) for one in _modules()):
+        raise ConfigError(f"there is no grid {name!r}: write {name.replace(',', '.')}, with a point", key="area.grid")
     close = difflib.get_close_matches(name.lower(), [family.example for family in _modules()], n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]}?" if close else ""
     known = ", ".join(family.pattern for family in _modules())

@@ -205,7 +205,7 @@ def _refuse_too_many(
     estimate = float(shapely.area(polygons).sum()) / (lattice.dx * lattice.dy)
     if estimate > MAX_CELLS * (1 if keep is None else 3):
         raise ConfigError(
-            f"about {estimate:.2g} tiles would be needed, more than {MAX_CELLS:,}: "
+            f"about {float(f'{estimate:.2g}'):,.0f} tiles would be needed, more than {MAX_CELLS:,}: "
             "choose larger tiles or a smaller AOI",
             key="area.grid",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import geopandas as gpd
@@ -175,6 +176,11 @@ def test_bad_files_name_the_file(tmp_path: Path) -> None:
         "empty.gpkg": "empty",
         "table.parquet": "cannot be",
     }
+    with zipfile.ZipFile(tmp_path / "none.zip", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    words["none.zip"] = "has no vector file in it"
+    (tmp_path / "swapped.geojson").write_text(shapely.to_geojson(shapely.box(40, -100, 41, -99)))
+    words["swapped.geojson"] = "longitude comes first"
     words["two.gpkg"] = "2 layers (one, two): name one"
     for name, word in words.items():
         with pytest.raises(ConfigError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ _POLICY = (
     " worker-src 'self' blob:; font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
 )
+_LONGEST_NAME = 80
 _TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
@@ -137,7 +139,7 @@ def _area(content: bytes, name: str) -> Response:
 
     suffix = "".join(Path(Path(name).name).suffixes[-2:])[:20]
     if not content:
-        raise RefusedError("the file is empty")
+        raise RefusedError(f"{_shown(name)}: the file is empty")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"area{suffix}"
         path.write_bytes(content)
@@ -145,16 +147,23 @@ def _area(content: bytes, name: str) -> Response:
             area = read_aoi(str(path))
         except UpscalingError as error:
             words = error.message if isinstance(error, ConfigError) else str(error)
-            raise RefusedError(_of_the_file(words, path, Path(name).name)) from None
+            raise RefusedError(_of_the_file(words, path, _shown(name))) from None
     geometry = orjson.loads(shapely.to_geojson(area.geometry))
-    notices = [_of_the_file(line, path, Path(name).name) for line in area.notices]
+    notices = [_of_the_file(line, path, _shown(name)) for line in area.notices]
     return Response(orjson.dumps({"geometry": geometry, "notices": notices}), media_type="application/json")
+
+
+def _shown(name: str) -> str:
+    """Return the name of an uploaded file as messages have it."""
+    name = Path(name).name
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 def _of_the_file(words: str, path: Path, name: str) -> str:
     """Return a message about an uploaded file with its own name in place of where it lies here."""
     if path.suffix.lower() == ".shp":
         return f"{name}: a shapefile is several files (.shp, .shx, .dbf, .prj): put them into one .zip"
+    words = re.sub(r": name one, as in .*", ": upload a file that has just one of them", words)
     told = words.replace(f"{path.parent}/", "").replace(path.name, name)
     return told if told.startswith(name) else f"{name}: {told}"
 

@@ -75,6 +75,16 @@ export function Counts({ counts }) {
   </ul>`;
 }
 
+// A field whose text counts when it is left or confirmed; what is being typed outlives what else changes meanwhile.
+export function LateInput({ value, onValue, ...rest }) {
+  const [typed, setTyped] = useState(null);
+  const done = (event) => {
+    setTyped(null);
+    onValue(event.target.value.trim());
+  };
+  return html`<input ...${rest} value=${typed ?? value} onInput=${(event) => setTyped(event.target.value)} onChange=${done} />`;
+}
+
 // How a run stands, in one word and its mark: one that ended with holes in it is never just called finished.
 export function Outcome({ run }) {
   const { phase, counts, status } = run;

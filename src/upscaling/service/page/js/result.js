@@ -1,7 +1,7 @@
 // The mosaic of a run as a layer of the map, with colours, legend, and the value under the pointer.
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { get } from "./api.js";
-import { Failed, Notice, number, useLoaded } from "./parts.js";
+import { Failed, LateInput, Notice, number, useLoaded } from "./parts.js";
 import { t } from "./texts.js";
 
 const RAMPS = ["viridis", "magma", "ylgn", "rdylgn", "blues", "greys"];
@@ -65,10 +65,10 @@ export function Result({ run, facts, pointer, onRasters }) {
     onRasters(second ? [first, rasterOf(other, second, scale, opacity * mix)] : [first]);
   }, [chosen, second, mix, colours, opacity, low, high]);
 
-  const set = (place) => (event) => {
+  const set = (place) => (text) => {
     const next = [low, high];
-    next[place] = Number(event.target.value);
-    setLimits(next);
+    next[place] = Number(text.replace(",", "."));
+    if (text && Number.isFinite(next[place])) setLimits(next);
   };
   if (!chosen) return html`<h2>${t("results.title")}</h2><p class="empty">${t(["ended", "stopped", "canceled"].includes(facts.phase) ? (facts.counts.finished > 0 ? "results.noMosaic" : "results.nothing") : "results.none")}</p>`;
   const files = `/v1/runs/${run}/files/mosaic`;
@@ -82,8 +82,8 @@ export function Result({ run, facts, pointer, onRasters }) {
     <label>${t("results.colours")} <select onChange=${(event) => setColours(event.target.value)}>${RAMPS.map((one) => html`<option value=${one} selected=${one === colours}>${one}</option>`)}</select></label>
     <div class=${`ramp ${colours}`} role="img" aria-label=${`${number(low)} – ${number(high)}`}></div>
     <div class="row pair">
-      <label>${t("results.low")} <input type="number" step="any" value=${shortened(low)} onChange=${set(0)} /></label>
-      <label>${t("results.high")} <input type="number" step="any" value=${shortened(high)} onChange=${set(1)} /></label>
+      <label>${t("results.low")} <${LateInput} inputmode="decimal" value=${shortened(low)} onValue=${set(0)} /></label>
+      <label>${t("results.high")} <${LateInput} inputmode="decimal" value=${shortened(high)} onValue=${set(1)} /></label>
     </div>
     <label>${t("results.opacity")} <input type="range" min="0" max="1" step="0.05" value=${opacity} onInput=${(event) => setOpacity(Number(event.target.value))} /></label>
     <label>${t("results.other")}

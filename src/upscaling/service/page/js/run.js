@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
 import { Map } from "./map.js";
-import { Confirm, Counts, Failed, Notice, Outcome, Skeleton, duration, number, useLoaded } from "./parts.js";
+import { Confirm, Counts, Failed, LateInput, Notice, Outcome, Skeleton, duration, number, useLoaded } from "./parts.js";
 import { Publish } from "./publish.js";
 import { Result } from "./result.js";
 import { EstimateView } from "./step_feasibility.js";
@@ -136,12 +136,19 @@ function TileFacts({ run, tiles, chosen, onChosen, version }) {
   const name = chosen === null ? null : tiles[chosen];
   const facts = useLoaded((signal) => (name ? get(`/v1/runs/${run}/tiles/${name}`, { signal }) : Promise.resolve(null)), [run, name, version]);
   const [log, setLog] = useState(null);
+  const [unknown, setUnknown] = useState(null);
   useEffect(() => setLog(null), [name]);
+  const find = (text) => {
+    const at = tiles.indexOf(text);
+    setUnknown(at < 0 && text ? text : null);
+    onChosen(at < 0 ? null : at);
+  };
   return html`<h2>${t("watch.tile")}</h2>
     <p class="hint">${t("watch.pickTile")}</p>
     <label class="hidden-label"><span>${t("watch.tile")}</span>
-      <input list="tile-names" value=${name ?? ""} placeholder=${tiles[0] ?? ""} onChange=${(event) => { const at = tiles.indexOf(event.target.value.trim()); onChosen(at < 0 ? null : at); }} />
+      <${LateInput} list="tile-names" value=${name ?? ""} placeholder=${tiles[0] ?? ""} onValue=${find} />
     </label>
+    ${unknown && !name && html`<${Notice} kind="note">${t("watch.noTile", { name: unknown })}<//>`}
     <datalist id="tile-names">${tiles.slice(0, 500).map((one) => html`<option value=${one} />`)}</datalist>
     ${facts.error && html`<${Failed} error=${facts.error} retry=${facts.retry} />`}
     ${facts.value &&

@@ -55,7 +55,7 @@ function forget(beginning) {
 }
 
 export function change(values) {
-  if ("algorithm" in values && values.algorithm?.source !== draft.algorithm?.source) forget("parameter-");
+  if ("algorithm" in values && ("parameters" in values || values.algorithm?.source !== draft.algorithm?.source)) forget("parameter-");
   // a planned run belongs to the values that it was planned with
   const touches = ["algorithm", "area", "grid", "time", "parameters"].some((name) => name in values);
   draft = { ...draft, ...(touches && !("run" in values) ? { run: null } : {}), ...values };

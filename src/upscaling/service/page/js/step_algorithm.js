@@ -1,7 +1,7 @@
 // Step 1: the algorithm.
 import { html, useState } from "../vendor/preact.js";
 import { call, get, post, tooLarge } from "./api.js";
-import { Failed, Notice, Skeleton, useLoaded } from "./parts.js";
+import { Failed, LateInput, Notice, Skeleton, useLoaded } from "./parts.js";
 import { change, useTyped } from "./state.js";
 import { t } from "./texts.js";
 
@@ -51,8 +51,8 @@ export function AlgorithmStep({ me, draft }) {
       <h2>${t("algorithm.chosen")}: ${draft.algorithm.title}</h2>
       <p>${draft.algorithm.description}</p>
       ${draft.algorithm.kind === "cwl" ? html`<p>${t("algorithm.platform")}: ${t("algorithm.here")}</p>` : html`<label>${t("algorithm.platform")}
-        <input list="platforms" value=${draft.algorithm.platform}
-          onChange=${(event) => change({ algorithm: { ...draft.algorithm, platform: event.target.value } })} />
+        <${LateInput} list="platforms" value=${draft.algorithm.platform}
+          onValue=${(platform) => change({ algorithm: { ...draft.algorithm, platform } })} />
       </label>
       ${!draft.algorithm.platform && html`<${Notice}>${t("algorithm.noPlatform")}<//>`}`}
       <datalist id="platforms">${me.platforms.map((one) => html`<option value=${one.endpoint} />`)}</datalist>

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { call, get, post, tooLarge } from "./api.js";
 import { outlines } from "./land.js";
 import { Map } from "./map.js";
-import { Notice, number, useLoaded } from "./parts.js";
+import { LateInput, Notice, number, useLoaded } from "./parts.js";
 import { change, useTyped } from "./state.js";
 import { t } from "./texts.js";
 
@@ -12,11 +12,21 @@ async function loadCountries() {
   return [...found].sort((a, b) => a.name.localeCompare(b.name));
 }
 
+// A box of four numbers: its geometry, or the sentence that says what is wrong with it.
 function boxOf(text) {
   const edges = text.split(/[\s,;]+/).filter(Boolean).map(Number);
-  if (edges.length !== 4 || edges.some((edge) => !Number.isFinite(edge))) return null;
+  if (edges.length !== 4 || edges.some((edge) => !Number.isFinite(edge))) return { problem: t("area.badBox") };
   const [west, south, east, north] = edges;
-  return { type: "Polygon", coordinates: [[[west, south], [east, south], [east, north], [west, north], [west, south]]] };
+  if (Math.abs(south) > 90 || Math.abs(north) > 90 || Math.abs(west) > 360 || Math.abs(east) > 360) return { problem: t("area.noBox") };
+  if (south >= north) return { problem: t("area.southNorth", { south, north }) };
+  const past = west > east ? east + 360 : east; // over the antimeridian
+  return { geometry: { type: "Polygon", coordinates: [[[west, south], [past, south], [past, north], [west, north], [west, south]]] } };
+}
+
+// A refusal belongs beside the field that it names.
+function placed(message) {
+  const [, name, rest] = /^(aoi|area\.aoi|grid|area\.grid|time)(?:\.\w+)*: (.*)$/s.exec(message) ?? [null, "tiles", message];
+  return { at: { grid: "grid", "area.grid": "grid", time: "time" }[name] ?? "tiles", text: rest };
 }
 
 export function AreaStep({ me, draft }) {
@@ -42,7 +52,7 @@ export function AreaStep({ me, draft }) {
       post("/v1/tiles", { aoi: area, grid, time }, { signal: stop.signal }).then((found) => setTiles({ ...found, area, grid, time: draft.time }), (error) => {
         if (error.name !== "AbortError") {
           setTiles(null);
-          setProblem({ at: "tiles", text: error.message });
+          setProblem({ ...placed(error.message), asked: true });
         }
       });
     }, 250); // while somebody types or draws, only the last state is asked for
@@ -71,12 +81,12 @@ export function AreaStep({ me, draft }) {
 
   function applyBox(event) {
     event.preventDefault();
-    const geometry = boxOf(box);
+    const { geometry, problem: wrong } = boxOf(box);
     if (geometry) change({ area: geometry });
-    setProblem(geometry ? null : { at: "box", text: t("area.badBox") });
+    setProblem(wrong ? { at: "box", text: wrong } : null);
   }
 
-  const stale = draft.area && problem?.at !== "tiles" && !(tiles?.area === draft.area && tiles.grid === draft.grid && tiles.time === draft.time);
+  const stale = draft.area && !problem?.asked && !(tiles?.area === draft.area && tiles.grid === draft.grid && tiles.time === draft.time);
   const told = (at) => problem?.at === at && html`<${Notice}>${problem.text}<//>`;
   const time = (name) => (event) => change({ time: { ...draft.time, [name]: event.target.value } });
   return html`<section>
@@ -90,7 +100,7 @@ export function AreaStep({ me, draft }) {
         </div>
         ${drawing && html`<p class="hint" role="status">${t("area.drawHint")}</p>`}
         <p class="count" role="status" aria-busy=${stale ? "true" : "false"}>
-          ${tiles ? t("area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : t("area.none")}
+          ${tiles ? t("area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : !draft.area ? t("area.none") : problem?.asked ? t("area.refused") : t("common.loading")}
           ${tiles?.steps && html`<br />${t("area.steps", { steps: number(tiles.steps), jobs: number(tiles.steps * tiles.tiles.length) })}`}
         </p>
         ${told("tiles")}
@@ -110,8 +120,9 @@ export function AreaStep({ me, draft }) {
           </select>
         </label>
         <label>${t("area.grid")}
-          <input list="grids" value=${draft.grid} onChange=${(event) => change({ grid: event.target.value.trim() })} />
+          <${LateInput} list="grids" value=${draft.grid} onValue=${(grid) => change({ grid })} />
         </label>
+        ${told("grid")}
         <datalist id="grids">${grids.value?.map((one) => html`<option value=${one.example}>${one.pattern}</option>`)}</datalist>
         <fieldset><legend>${t("area.time")}</legend>
           <label>${t("area.start")} <input type="date" value=${draft.time.start} onChange=${time("start")} /></label>
@@ -121,6 +132,7 @@ export function AreaStep({ me, draft }) {
               ${["day", "week", "dekad", "month", "quarter", "season", "year"].map((step) => html`<option value=${step} selected=${step === draft.time.step}>${step}</option>`)}
             </select>
           </label>
+          ${told("time")}
           <small>${!(draft.time.start && draft.time.end) && t("area.noTime")}</small>
         </fieldset>
       </div>

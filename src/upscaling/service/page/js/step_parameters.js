@@ -18,6 +18,11 @@ function filledBy(parameter, draft) {
   return subtypes.includes("temporal-interval") && Boolean(draft.time.start && draft.time.end);
 }
 
+// The limits of a number, as an interval.
+function limits({ minimum, maximum }) {
+  return minimum === undefined && maximum === undefined ? "" : t("parameters.limits", { low: minimum ?? "…", high: maximum ?? "…" });
+}
+
 function Field({ parameter, value, problem, onValue }) {
   const schema = schemaOf(parameter);
   const id = `parameter-${parameter.name}`;
@@ -38,8 +43,7 @@ function Field({ parameter, value, problem, onValue }) {
       <option value="false">${t("common.no")}</option>
     </select>`;
   } else if (kind === "number" || kind === "integer") {
-    input = html`<input ...${common} type="number" step=${kind === "integer" ? 1 : "any"} min=${schema.minimum} max=${schema.maximum}
-      placeholder=${empty} value=${value ?? ""} onChange=${(event) => onValue(event.target.value === "" ? undefined : Number(event.target.value))} />`;
+    input = html`<${TypedInput} common=${common} numeric placeholder=${[empty, limits(schema)].filter(Boolean).join("  ")} value=${value} onValue=${onValue} />`;
   } else if (schema.subtype === "temporal-interval") {
     const [start, end] = Array.isArray(value) ? value : ["", ""];
     const put = (first, last) => onValue(first || last ? [first || null, last || null] : undefined);
@@ -49,7 +53,7 @@ function Field({ parameter, value, problem, onValue }) {
     input = html`<input ...${common} type=${schema.subtype === "date" ? "date" : "text"} maxlength=${schema.maxLength} placeholder=${empty}
       value=${value ?? ""} onChange=${(event) => onValue(event.target.value === "" ? undefined : event.target.value)} />`;
   } else {
-    input = html`<${JsonInput} common=${common} placeholder=${empty || t("parameters.json")} value=${value} onValue=${onValue} />`;
+    input = html`<${TypedInput} common=${common} placeholder=${empty || t("parameters.json")} value=${value} onValue=${onValue} />`;
   }
   return html`<div class="field">
     <label for=${id}>${parameter.name} ${parameter.required && html`<small>(${t("parameters.required")})</small>`}</label>
@@ -59,29 +63,43 @@ function Field({ parameter, value, problem, onValue }) {
   </div>`;
 }
 
-function isJson(text) {
+// What was typed as a value, or undefined where it is none yet.
+function numberOf(text) {
+  return /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(text) ? Number(text) : undefined;
+}
+
+function jsonOf(text) {
   try {
-    JSON.parse(text);
-    return true;
+    return JSON.parse(text);
   } catch {
-    return false;
+    return undefined;
   }
 }
 
-function JsonInput({ common, placeholder, value, onValue }) {
+function wrongOf(text, numeric) {
+  if (text.trim() === "" || (numeric ? numberOf : jsonOf)(text) !== undefined) return null;
+  if (!numeric) return t("parameters.notJson");
+  return /^\s*[+-]?\d+,\d+\s*$/.test(text) ? t("parameters.comma", { better: text.trim().replace(",", ".") }) : t("parameters.notNumber");
+}
+
+// A number or JSON: what is no value yet stays as it was typed, over a reload too, and the field says what is wrong.
+function TypedInput({ common, numeric, placeholder, value, onValue }) {
   const [text, setText] = useTyped(common.id, value === undefined ? "" : JSON.stringify(value));
-  const [wrong, setWrong] = useState(() => text.trim() !== "" && !isJson(text));
-  return html`<textarea ...${common} rows="2" placeholder=${placeholder} aria-invalid=${wrong ? "true" : common["aria-invalid"]}
-    value=${text}
-    onInput=${(event) => {
-      setText(event.target.value);
-      try {
-        onValue(event.target.value.trim() === "" ? undefined : JSON.parse(event.target.value));
-        setWrong(false);
-      } catch {
-        setWrong(true);
-      }
-    }}></textarea>`;
+  const wrong = wrongOf(text, numeric);
+  const shared = {
+    ...common,
+    placeholder,
+    value: text,
+    "aria-invalid": wrong ? "true" : common["aria-invalid"],
+    "aria-describedby": wrong ? `${common.id}-wrong` : common["aria-describedby"],
+    onInput: (event) => {
+      const typed = event.target.value;
+      setText(typed);
+      onValue(typed.trim() === "" ? undefined : (numeric ? numberOf : jsonOf)(typed));
+    },
+  };
+  return html`${numeric ? html`<input ...${shared} inputmode="decimal" />` : html`<textarea ...${shared} rows="2"></textarea>`}
+    ${wrong && html`<p class="notice error" role="alert" id=${`${common.id}-wrong`}>${wrong}</p>`}`;
 }
 
 // Whether a value is missing that the algorithm needs and no tile fills.

@@ -1,7 +1,7 @@
 // Step 5: what will be sent, to whom, what it may cost; asked once.
 import { html, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
-import { Failed, Notice, Skeleton, number, useLoaded } from "./parts.js";
+import { Failed, LateInput, Notice, Skeleton, number, useLoaded } from "./parts.js";
 import { change, reset } from "./state.js";
 import { t } from "./texts.js";
 
@@ -43,7 +43,7 @@ function Ready({ run, draft }) {
       ${cost && html`<dt>${t("start.most")}</dt><dd>${number(cost.p95)} ${estimate.value.currency}</dd>`}
       ${estimate.value?.budget && html`<dt>${t("start.budget")}</dt><dd>${number(estimate.value.budget.limit)} ${estimate.value.currency}</dd>`}
     </dl>
-    <label>${t("start.title")} <input value=${draft.title || facts.value.title} onChange=${(event) => change({ title: event.target.value })} /></label>
+    <label>${t("start.title")} <${LateInput} value=${draft.title || facts.value.title} onValue=${(title) => change({ title })} /></label>
     ${waiting === 0 && html`<${Notice} kind="note">${t("start.nothing")} <a href=${`#/runs/${run}`}>${facts.value.title}</a><//>`}
     <button class="primary" disabled=${busy || waiting === 0} onClick=${start}>${t("start.confirm", { count: number(waiting) })}</button>
     ${problem && html`<${Notice}>${problem}<//>`}
