@@ -111,7 +111,7 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
         if limit is not None and limit < 1:
             raise api_error(400, "ParameterInvalid", "limit must be a positive number")
         before = (request_parameters or {}).get("before", "")
-        jobs, following = self._store.page(user_id, limit, int(before) if before.isdigit() else None)
+        jobs, following = self._store.page(user_id, limit, int(before) if before else None)
         more = {"limit": limit, "before": following} if following else None
         return backend.JobListing([_brief(job) for job in jobs], next_parameters=more)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -147,9 +148,10 @@ def guard_requests(app: Any) -> None:
     def check() -> None:
         from upscaling.local_backend.front import api_error
 
-        limit = flask.request.args.get("limit", "")
-        if limit and not (limit.isascii() and limit.isdigit() and 0 < int(limit[:18]) <= LARGEST):
-            raise api_error(400, "ParameterInvalid", "limit must be a positive number")
+        for name in ("limit", "before"):
+            text = flask.request.args.get(name, "")
+            if text and not (re.fullmatch("[0-9]{1,18}", text) and 0 < int(text) <= LARGEST):
+                raise api_error(400, "ParameterInvalid", f"{name} must be a positive number")
         if "\0" in flask.request.full_path or "%00" in flask.request.full_path:
             raise api_error(400, "ParameterInvalid", "the address holds a null character")
         parts = flask.request.path.strip("/").split("/")

@@ -77,6 +77,13 @@ def test_hostile_bodies_are_refused_and_hold_no_slot(standing: Backend) -> None:
     still_works(client, api_of(standing))
 
 
+@pytest.mark.parametrize("name", ["limit", "before"])
+@pytest.mark.parametrize("value", ["-1", "0", "x", "\u00b2", "1.5", "9" * 19, "9" * 5000])
+def test_a_page_is_asked_for_by_a_number(standing: Backend, name: str, value: str) -> None:
+    answer = session(standing).get(f"{api_of(standing)}/jobs", params={name: value}, timeout=30)
+    assert (answer.status_code, answer.json()["message"]) == (400, f"{name} must be a positive number")
+
+
 def test_what_an_earlier_version_stored_does_not_end_a_start(collections: Path, tmp_path: Path) -> None:
     first = Backend(collections, tmp_path / "root", slots=1)
     graph = {"load": load("SERIES", SERIES_BOX, ["2022-06-01", "2022-07-01"]) | {"result": True}}
