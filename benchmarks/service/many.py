@@ -60,7 +60,7 @@ def created(service: Service, tiles: int, number: int) -> float:
 
 def shown(service: Service, run: int) -> None:
     """Print how long the questions of a page take, the first time and the fifth, and the service's memory."""
-    paths = ["/v1/runs", "/jobs_status", f"/v1/runs/{run}", f"/v1/runs/{run}/tiles", f"/upscale_tasks/{run}"]
+    paths = ["/v1/runs", "/jobs_status", f"/v1/runs/{run}", f"/v1/runs/{run}/tiles"]
     for path in paths:
         times, size = [], 0
         for _ in range(5):
