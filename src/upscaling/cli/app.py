@@ -142,14 +142,20 @@ def plan(
     results: Results = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the tiles over the area: a PNG file.")] = None,
 ) -> None:
-    """Make the plan of a run: pin the algorithm, choose the tiles, bind their parameters. Sends nothing."""
-    from upscaling.cli.area import plan_in_words, plot_plan
+    """Make the plan of a run anew: pin the algorithm, choose the tiles, bind their parameters. Sends nothing.
+
+    The other commands take the plan that is there as long as configuration and local files are the same; this one also
+    reads addresses again. The plan of a run that is under way stays.
+    """
+    from upscaling.cli.area import plan_in_words, plot_plan, progress_in_words
     from upscaling.planning.make import make_plan
 
     settings = _load(config)
     run_folder = settings.folder(results)
     made = make_plan(settings, run_folder, say=typer.echo)
     typer.echo(plan_in_words(made))
+    if words := progress_in_words(made, run_folder):
+        typer.echo(words)
     if plot is not None:
         plot_plan(settings, made, plot)
 

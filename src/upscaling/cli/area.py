@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from upscaling.planning.plan import Plan
 
-__all__ = ["grid_table", "plan_in_words", "plot_plan", "tiles_of", "write_tiles"]
+__all__ = ["grid_table", "plan_in_words", "plot_plan", "progress_in_words", "tiles_of", "write_tiles"]
 
 _DRIVERS = {".fgb": "FlatGeobuf", ".geojson": "GeoJSON", ".gpkg": "GPKG"}
 
@@ -85,6 +85,19 @@ def plan_in_words(plan: Plan) -> str:
     table = gpd.read_parquet(plan.folder / "tiles.parquet")
     table.attrs["dropped_slivers"] = plan.facts["dropped_slivers"]
     return describe_tiles(table)
+
+
+def progress_in_words(plan: Plan, run_folder: Path) -> str:
+    """Return how much of a plan is done, and what of it runs again; nothing if none of it was ever run."""
+    from upscaling.monitor.progress import read_states
+
+    states = read_states(run_folder, plan)
+    done = sum(state.state == "finished" for state in states)
+    again = sum(state.item and state.state != "finished" for state in states)
+    if not done and not again:
+        return ""
+    words = f"to run     {len(states) - done:,}; {done:,} are done"
+    return f"{words}, {again:,} were and run again, as their work changed" if again else words
 
 
 def plot_plan(config: Any, plan: Plan, path: Path) -> None:

@@ -75,7 +75,14 @@ def add_init(app: typer.Typer) -> None:
         typer.echo(f"{name}/: config.yaml, Snakefile, README.md")
         for key in blanks:
             typer.echo(f"  to fill in: {key} in {name}/config.yaml")
-        typer.echo(f"next:\n  cd {name}\n  upscaling plan config.yaml\n  upscaling run config.yaml")
+        typer.echo(_next_steps(wishes, facts))
+
+
+def _next_steps(wishes: Wishes, facts: Mapping[str, Any]) -> str:
+    steps = f"next:\n  cd {wishes.name}\n  upscaling plan config.yaml\n  upscaling run config.yaml"
+    if facts["kind"] == "openeo" and "://127.0.0.1" in (wishes.platform or ""):
+        steps += "\n  or, while no back-end runs there: upscaling demo --config config.yaml --folder ../.demo"
+    return steps
 
 
 def _refuse_unused(wishes: Wishes, facts: Mapping[str, Any], *, step: str | None, grid: str | None) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,17 @@ def test_the_core_lock_is_a_part_of_the_whole_one() -> None:
     wanted = {re.split(r"[<>=\[~]", entry)[0].lower().replace("_", "-") for entry in PROJECT["dependencies"]}
     assert wanted <= set(core)
     assert not {"toil", "cwltool", "zarr", "obstore", "dask", "fastapi", "pytest"} & set(core)
+
+
+def test_what_the_core_installs_stays_under_700_mb() -> None:
+    """Files without bytecode, of this environment's versions, which are those of the lock."""
+    size = 0
+    for name in _locked("requirements-core.lock"):
+        with suppress(PackageNotFoundError):  # for another system or Python
+            for file in distribution(name).files or ():
+                with suppress(OSError):
+                    size += 0 if file.suffix == ".pyc" else Path(str(file.locate())).stat().st_size
+    assert 400e6 < size < 700e6, f"{size / 1e6:.0f} MB; docs/installing.md says what they are"
 
 
 def test_the_driver_that_pip_cannot_install_is_named_as_locked() -> None:
