@@ -65,7 +65,7 @@ def declare(path: Path, nodata: str) -> None:
     copy(plain, view, driver="VRT")
     text = re.sub(r"(<VRTRasterBand [^>]*>)", rf"\1<NoDataValue>{nodata}</NoDataValue>", view.read_text())
     view.write_text(text)
-    copy(view, path, driver="GTiff")
+    copy(view, path, driver="COG")  # of GDAL's two drivers the one that keeps blocks of zeros
     plain.unlink()
 
 
