@@ -16,6 +16,9 @@ SENT: dict[str, Any] = {
     "time": "2023-06-01T00:00:00Z",
     "interval": "2023-06-01/2023-07-01",
     "bands": ["B04", "B08"],
+    "crs": "EPSG:32632",
+    "day": "2023-06-01",
+    "name": "Bräu & Co",
     "factor": 2.0,
     "clouds": 30,
     "mask": True,
@@ -42,12 +45,35 @@ SAME: dict[str, dict[str, Any]] = {
     "more fields": {"scene": {**SENT["scene"], "title": "", "rel": "data"}},
     "an address written otherwise": {"scene": {"href": "https://data.example.org/a b.tif", "type": "image/tiff"}},
     "a ring the other way round": {"aoi": {"type": "Polygon", "coordinates": [RING[::-1]]}},
+    "an outline as WKT": {"aoi": "POLYGON((11 46,11.1 46,11.1 46.1,11 46.1,11 46))"},
+    "an outline as a feature": {"aoi": {"type": "Feature", "properties": {}, "geometry": POLYGON}},
+    "a collection of one": {
+        "aoi": {"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": POLYGON}]}
+    },
+    "a box without its CRS": {"bbox": [11, 46, 11.1, 46.1]},
+    "a CRS as urn": {"crs": "urn:ogc:def:crs:EPSG::32632"},
+    "a CRS as address": {"crs": "http://www.opengis.net/def/crs/EPSG/0/32632"},
+    "a CRS as number": {"crs": 32632},
+    "an interval as list": {"interval": ["2023-06-01", "2023-07-01T00:00:00Z"]},
+    "a list as text": {"bands": "B04, B08"},
+    "a compact day": {"day": "20230601"},
+    "a day with slashes": {"day": "2023/06/01"},
+    "seconds since 1970": {"time": 1685577600},
+    "an address with its port": {"scene": "https://data.example.org:443/a%20b.tif"},
+    "a file of CWL": {"scene": {"class": "File", "location": "https://data.example.org/a%20b.tif"}},
+    "another media type": {"scene": {**SENT["scene"], "type": "image/tiff; application=geotiff"}},
+    "accents as letters of their own, and escapes": {"name": "Bra\u0308u &amp; Co"},
+    "as data": {"factor": {"data": 2}, "clouds": {"literal": {"value": "30"}}},
     "JSON as text": {"aoi": '{"coordinates": [[[11,46],[11.1,46],[11.1,46.1],[11,46.1],[11,46]]], "type": "Polygon"}'},
 }
 OTHER: dict[str, dict[str, Any]] = {
     "another number": {"factor": 3},
     "another time": {"time": "2024-06-01T00:00:00Z"},
     "another text": {"bands": ["B04", "B03"]},
+    "another CRS": {"crs": "http://www.opengis.net/def/crs/EPSG/0/32633"},
+    "another day": {"day": "20230701"},
+    "another list as text": {"bands": "B04,B03"},
+    "another place as WKT": {"aoi": "POLYGON((12 46,12.1 46,12.1 46.1,12 46.1,12 46))"},
     "another box": {"bbox": {"bbox": [12.0, 46.0, 12.1, 46.1]}},
     "another place": {"aoi": {"type": "Polygon", "coordinates": [[[x + 0.1, y] for x, y in RING]]}},
     "another file": {"scene": {"href": "https://data.example.org/c.tif"}},
@@ -57,7 +83,9 @@ UNKNOWN: dict[str, dict[str, Any]] = {
     "left out": {"clouds": ...},
     "hidden": {"scene": "***"},
     "shortened": {"interval": "2023-06-01/20…"},
-    "an outline as WKT": {"aoi": "POLYGON ((11 46, 11.1 46, 11.1 46.1, 11 46.1, 11 46))"},
+    "latitudes first": {"bbox": [46.0, 11.0, 46.1, 11.1]},
+    "an outline with latitudes first": {"aoi": "POLYGON ((46 11, 46.1 11, 46.1 11.1, 46 11.1, 46 11))"},
+    "an outline in metres": {"aoi": "POLYGON ((6e5 5e6, 6e5 5.1e6, 6.1e5 5e6, 6e5 5e6))"},
     "an outline that was simplified": {
         "aoi": {"type": "Polygon", "coordinates": [[*RING[:3], [11.05, 46.1], *RING[3:]]]}
     },
@@ -86,5 +114,7 @@ def test_lists_of_inputs_defaults_and_what_is_none() -> None:
     assert same_inputs(SENT, listed) is Match.SAME
     assert same_inputs(SENT, told({"clouds": ...}), {"clouds": "30"}) is Match.SAME
     assert same_inputs(SENT, told({"clouds": ...}), {"clouds": 40}) is Match.UNKNOWN
+    assert same_inputs({"Clouds": 30, "none": None}, [{"name": "clouds", "input": {"value": 30}}]) is Match.SAME
+    assert same_inputs({"crs": "EPSG:4326"}, {"crs": "CRS84"}) is Match.UNKNOWN
     for nothing in (None, [], "inputs", 3):
         assert same_inputs(SENT, nothing) is Match.UNKNOWN

@@ -7,11 +7,14 @@ differ for certain.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import enum
+import html
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -19,10 +22,22 @@ from urllib.parse import unquote
 __all__ = ["Match", "as_mapping", "canonical", "same_inputs"]
 
 _CLOSE = 1e-6  # relative, and absolute: servers round; tiles differ by more than a micrometre, or 0.1 m in degrees
-_WRAPPING = {"value", "mediaType", "format", "schema", "encoding", "type", "dataType", "uom", "id", "title"}
+_INNER = ("value", "data", "inlineValue", "literal", "literalData", "input")
+_WRAPPING = {*_INNER, "mediaType", "format", "schema", "encoding", "type", "dataType", "uom", "id", "title"}
+_OF_A_LINK = {"type", "mediaType", "format", "rel", "title", "length", "hreflang", "class", "basename"}
+_ADDRESSES = ("href", "location", "path", "url")
+_CRS = re.compile(
+    r"(?:urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?epsg[:/](?:[\d.]*[:/])?(\d+)", re.IGNORECASE
+)
+_CRS84 = re.compile(r".*\bcrs84", re.IGNORECASE)
+_DAY = re.compile(r"(\d{4})[-/.]?(\d\d)[-/.]?(\d\d)")
+_DEFAULT_PORTS = re.compile(r"^(http://[^/:]+):80(?=/|$)|^(https://[^/:]+):443(?=/|$)")
+_SHAPES = {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"}
+_WKT = re.compile(r"\s*(?:SRID=\d+;)?\s*(?:MULTI)?(?:POINT|LINESTRING|POLYGON)\s*Z?\s*\(", re.IGNORECASE)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
 _NUMBERS = re.compile(r"\s*[-+]?\d[\d.eE+-]*(\s*[,;\s]\s*[-+]?\d[\d.eE+-]*)+\s*")
 _HIDDEN = re.compile(r"^[*•x.…<\[(]*$|^<.*>$|^\[.*(redacted|hidden|omitted|truncated).*\]$|…$|\.\.\.$", re.IGNORECASE)
+_LARGEST_DEGREE = 400
 _OFFSETS = dt.timedelta(hours=14)  # by which a time without a zone may be off
 
 
@@ -48,9 +63,12 @@ def same_inputs(sent: Mapping[str, Any], told: Any, defaults: Mapping[str, Any] 
     if known is None:
         return Match.UNKNOWN
     found = []
+    plain = {str(name).casefold(): value for name, value in known.items()}
     for name, value in sent.items():
-        if name in known:
-            found.append(_compare(value, known[name]))
+        if name in known or name.casefold() in plain:
+            found.append(_compare(value, known[name] if name in known else plain[name.casefold()]))
+        elif value is None:
+            found.append(Match.SAME)
         else:
             is_default = defaults is not None and name in defaults and _compare(value, defaults[name]) is Match.SAME
             found.append(Match.SAME if is_default else Match.UNKNOWN)
@@ -61,11 +79,13 @@ def as_mapping(told: Any) -> Mapping[str, Any] | None:
     """Return inputs as input -> value, also where they are a list of objects with an id each; else None."""
     if isinstance(told, Mapping):
         return told
-    if isinstance(told, list) and told and all(isinstance(entry, Mapping) and "id" in entry for entry in told):
+    for key in ("id", "name", "identifier"):
+        if not isinstance(told, list) or not told or not all(isinstance(e, Mapping) and key in e for e in told):
+            continue
         found: dict[str, list[Any]] = {}
         for entry in told:
-            value = next((entry[name] for name in ("value", "data", "href") if name in entry), None)
-            found.setdefault(str(entry["id"]), []).append({"href": value} if "href" in entry else value)
+            value = next((entry[name] for name in (*_INNER, "href") if name in entry), None)
+            found.setdefault(str(entry[key]), []).append({"href": value} if "href" in entry else value)
         return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
     return None
 
@@ -100,14 +120,22 @@ def _known(same: bool) -> Match:
 
 def _unwrapped(value: Any) -> Any:
     """Return the value in ``{"value": …}``, however often it is wrapped."""
-    while isinstance(value, Mapping) and "value" in value and set(value) <= _WRAPPING:
-        value = value["value"]
+    while isinstance(value, Mapping) and set(value) <= _WRAPPING:
+        inner = next((name for name in _INNER if name in value), None)
+        if inner is None:
+            break
+        value = value[inner]
     return value
 
 
 def _compare(sent: Any, told: Any) -> Match:
     sent, told = _unwrapped(sent), _unwrapped(told)
     sent, told = _parsed(sent, told), _parsed(told, sent)
+    ours, theirs = _coordinates(sent), _coordinates(told)
+    if ours is not None and theirs is not None:
+        return _compare_points(ours, theirs)
+    sent = _opposite(sent, told)
+    told = _opposite(told, sent)
     if isinstance(sent, Mapping):
         return _compare_objects(sent, told) if isinstance(told, Mapping) else Match.UNKNOWN
     if isinstance(sent, Sequence) and not isinstance(sent, str):
@@ -117,6 +145,37 @@ def _compare(sent: Any, told: Any) -> Match:
     if isinstance(told, list | tuple):  # a single value as a list of one
         return _compare(sent, told[0]) if len(told) == 1 else Match.UNKNOWN
     return _compare_scalars(sent, told)
+
+
+def _opposite(value: Any, other: Any) -> Any:
+    """Return the box or the address in an object, where the other value is that alone."""
+    if isinstance(value, Mapping) and isinstance(other, list | tuple) and isinstance(value.get("bbox"), list):
+        return value["bbox"]
+    is_link = isinstance(other, Mapping) and any(name in other for name in _ADDRESSES[1:])  # of CWL
+    if isinstance(value, Mapping) and (isinstance(other, str) or is_link) and set(value) <= {*_OF_A_LINK, *_ADDRESSES}:
+        return next((value[name] for name in _ADDRESSES if name in value), value)
+    return value
+
+
+def _coordinates(value: Any) -> list[tuple[float, ...]] | None:
+    """Return the points of one shape: GeoJSON (also as a feature, or a collection of one), or WKT; else None."""
+    if isinstance(value, str) and _WKT.match(value):
+        import shapely
+
+        try:
+            shape = shapely.from_wkt(value.partition(";")[2] or value)
+        except (shapely.errors.GEOSException, ValueError):
+            return None
+        return [tuple(map(float, point)) for point in shapely.get_coordinates(shape).tolist()]
+    while isinstance(value, Mapping) and value.get("type") not in _SHAPES:
+        features = value.get("features")
+        if value.get("type") == "FeatureCollection" and isinstance(features, list) and len(features) == 1:
+            value = features[0]
+        elif value.get("type") == "Feature":
+            value = value.get("geometry")
+        else:
+            return None
+    return _points([value["coordinates"]]) if isinstance(value, Mapping) and "coordinates" in value else None
 
 
 def _parsed(value: Any, other: Any) -> Any:
@@ -132,10 +191,16 @@ def _parsed(value: Any, other: Any) -> Any:
     if isinstance(other, list | tuple) and _NUMBERS.fullmatch(text):
         numbers = [_number(part) for part in re.split(r"[,;\s]+", text)]
         return numbers if None not in numbers else value
+    if isinstance(other, list | tuple) and len(other) > 1 and all(isinstance(part, str) for part in other):
+        for sign in "/,;":
+            if text.count(sign) == len(other) - 1:
+                return [part.strip() for part in text.split(sign)]
     return value
 
 
 def _compare_objects(sent: Mapping[str, Any], told: Mapping[str, Any]) -> Match:
+    if any(name in sent for name in _ADDRESSES):  # what else is said of it is the server's to say
+        sent = {name: value for name, value in sent.items() if name not in _OF_A_LINK}
     return _all(_compare(value, told[name]) if name in told else Match.UNKNOWN for name, value in sent.items())
 
 
@@ -146,6 +211,9 @@ def _compare_lists(sent: list[Any], told: list[Any]) -> Match:
     if len(sent) != len(told):
         return Match.UNKNOWN
     found = _all(_compare(one, other) for one, other in zip(sent, told, strict=True))
+    if found is Match.OTHER and len(sent) == 4 and all(isinstance(part, int | float) for part in (*sent, *told)):
+        turned = [told[place] for place in (1, 0, 3, 2)]  # a box with its latitudes first
+        return Match.UNKNOWN if all(map(_is_close, sent, turned)) else found
     if found is Match.OTHER and not all(isinstance(part, int | float) for part in sent):  # in another order, perhaps
         left = list(told)
         for one in sent:
@@ -183,7 +251,9 @@ def _compare_points(sent: list[tuple[float, ...]], told: list[tuple[float, ...]]
         return Match.SAME
     boxes = [[pick(axis) for axis in zip(*points, strict=False) for pick in (min, max)] for points in (sent, told)]
     alike = len(boxes[0]) == len(boxes[1]) and all(map(_is_close, *boxes))
-    return Match.UNKNOWN if alike else Match.OTHER
+    turned = len(boxes[0]) == 4 and all(map(_is_close, [*boxes[0][2:], *boxes[0][:2]], boxes[1]))  # latitude first
+    systems = [max(map(abs, box)) > _LARGEST_DEGREE for box in boxes]  # one in degrees, one in metres
+    return Match.UNKNOWN if alike or turned or systems[0] != systems[1] else Match.OTHER
 
 
 def _is_close(one: float, other: float) -> bool:
@@ -202,7 +272,9 @@ def _number(value: Any) -> float | None:
 def _truth(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
-    return {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower())
+    return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}.get(
+        str(value).strip().lower()
+    )
 
 
 def _compare_scalars(sent: Any, told: Any) -> Match:
@@ -213,14 +285,38 @@ def _compare_scalars(sent: Any, told: Any) -> Match:
         return Match.UNKNOWN if None in truths else _known(truths[0] == truths[1])
     if not isinstance(sent, str) or not isinstance(told, str):
         one, other = _number(sent), _number(told)
+        if (one is None) != (other is None):
+            return _compare_with_number(*((sent, other) if one is None else (told, one)))
         return Match.UNKNOWN if one is None or other is None else _known(_is_close(one, other))
     return _compare_texts(sent, told)
 
 
+def _compare_with_number(text: Any, number: Any) -> Match:
+    """Compare a text with the number that it may be another word for: a CRS, or seconds since 1970."""
+    code, moment = _crs(str(text)), _moment(text)
+    if code is not None:
+        return Match.SAME if code == f"epsg:{number:.0f}" else Match.UNKNOWN
+    seconds = moment.timestamp() if moment else math.nan
+    return Match.SAME if abs(seconds - number) < 1 or abs(seconds * 1000 - number) < 1000 else Match.UNKNOWN
+
+
+def _crs(text: str) -> str | None:
+    if found := _CRS.fullmatch(text.strip()):
+        return f"epsg:{found[1]}"
+    return "crs84" if _CRS84.fullmatch(text.strip()) else None
+
+
 def _compare_texts(sent: str, told: str) -> Match:
-    one, other = (" ".join(unquote(text).split()).rstrip("/").casefold() for text in (sent, told))
-    if one == other:
+    one, other = (_common(text) for text in (sent, told))
+    codes = _crs(one), _crs(other)
+    if one == other or (codes[0] is not None and codes[0] == codes[1]):
         return Match.SAME
+    if (
+        set(codes) == {"crs84", "epsg:4326"}
+        or one.replace("+", " ") == other.replace("+", " ")
+        or _is_base64(told, sent)
+    ):
+        return Match.UNKNOWN
     read = _compare_readings(one, other)
     if read is not None:
         return read
@@ -228,6 +324,19 @@ def _compare_texts(sent: str, told: str) -> Match:
         return Match.UNKNOWN
     structured = any(text[:1] in {"{", "["} or "(" in text for text in (one, other))  # JSON, or WKT
     return Match.UNKNOWN if structured else Match.OTHER
+
+
+def _common(text: str) -> str:
+    """Return a text without what servers write otherwise: escapes, blanks, case, forms of accents, usual ports."""
+    plain = unicodedata.normalize("NFC", html.unescape(unquote(text)))
+    return _DEFAULT_PORTS.sub(r"\1\2", " ".join(plain.split()).casefold()).rstrip("/")
+
+
+def _is_base64(text: str, plain: str) -> bool:
+    try:
+        return base64.b64decode(text, validate=True) == plain.encode()
+    except ValueError:
+        return False
 
 
 def _compare_readings(one: str, other: str) -> Match | None:
@@ -238,7 +347,10 @@ def _compare_readings(one: str, other: str) -> Match | None:
         return None if any(isinstance(value, str) for value in parsed) else _compare(*parsed)
     if "/" in one and one.count("/") == other.count("/") and _moment(one.split("/", maxsplit=1)[0]):
         return _all(_compare_texts(*parts) for parts in zip(one.split("/"), other.split("/"), strict=True))
+    days = [_DAY.fullmatch(text) for text in texts]
     moments = [_moment(text) for text in texts]
+    if days[0] and days[1] and any(moments):
+        return _known(days[0].groups() == days[1].groups())
     if moments[0] and moments[1]:
         return _compare_moments(one, other, moments[0], moments[1])
     if all(_NUMBERS.fullmatch(text) for text in texts):
