@@ -131,11 +131,9 @@ def _unwrapped(value: Any) -> Any:
 def _compare(sent: Any, told: Any) -> Match:
     sent, told = _unwrapped(sent), _unwrapped(told)
     sent, told = _parsed(sent, told), _parsed(told, sent)
-    ours, theirs = _coordinates(sent), _coordinates(told)
-    if ours is not None and theirs is not None:
-        return _compare_points(ours, theirs)
-    sent = _opposite(sent, told)
-    told = _opposite(told, sent)
+    otherwise = _compare_forms(sent, told)
+    if otherwise is not None:
+        return otherwise
     if isinstance(sent, Mapping):
         return _compare_objects(sent, told) if isinstance(told, Mapping) else Match.UNKNOWN
     if isinstance(sent, Sequence) and not isinstance(sent, str):
@@ -145,6 +143,17 @@ def _compare(sent: Any, told: Any) -> Match:
     if isinstance(told, list | tuple):  # a single value as a list of one
         return _compare(sent, told[0]) if len(told) == 1 else Match.UNKNOWN
     return _compare_scalars(sent, told)
+
+
+def _compare_forms(sent: Any, told: Any) -> Match | None:
+    """Compare outlines, and boxes and addresses of which one is in an object; None for anything else."""
+    ours, theirs = _coordinates(sent), _coordinates(told)
+    if ours is not None and theirs is not None:
+        return _compare_points(ours, theirs)
+    plain = _opposite(sent, told), _opposite(told, sent)
+    if plain[0] is not sent or plain[1] is not told:  # an object for what was none may be a reference to it
+        return Match.SAME if _compare(*plain) is Match.SAME else Match.UNKNOWN
+    return None
 
 
 def _opposite(value: Any, other: Any) -> Any:
