@@ -15,7 +15,7 @@ from upscaling.monitor.report.facts import AREA_COLOUR, WITHOUT_DATA, colour_of
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Outlines", "draw_map", "read_area", "read_outlines", "tile_indices", "worst_states"]
+__all__ = ["Outlines", "draw_map", "own_parts", "read_area", "read_outlines", "tile_indices", "worst_states"]
 
 MERCATOR = "EPSG:3857"
 _HIGHEST = 85.05  # degrees; Mercator has no poles
@@ -49,7 +49,9 @@ def read_outlines(run_folder: Path) -> Outlines:
     if not path.is_file():
         return Outlines([], [], [])
     table = pq.read_table(path, columns=["tile_id", "geometry", "crs", "owner_wkt"])
-    shapes = _own_parts(table)
+    shapes = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+    owners, systems = (table[name].to_numpy(zero_copy_only=False) for name in ("owner_wkt", "crs"))
+    shapes = own_parts(shapes, owners, systems)
     boxes = shapely.bounds(shapes)
     width = float(np.median(np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
     parts, tile = shapely.get_parts(shapely.simplify(shapes, _SIMPLER * width), return_index=True)
@@ -69,14 +71,19 @@ def read_outlines(run_folder: Path) -> Outlines:
     return Outlines(table["tile_id"].to_pylist(), xs, ys)
 
 
-def _own_parts(table: Any) -> Any:
-    """Return the tiles' outlines in degrees; where tiles of two zones overlap, the part that is a tile's own."""
+def own_parts(shapes: Any, owners: Any, systems: Any) -> Any:
+    """Return the tiles' outlines in degrees; where tiles of two zones overlap, the part that is a tile's own.
+
+    Parameters
+    ----------
+    shapes, owners, systems
+        Columns of a tile table: whole outlines in degrees; parts as WKT in each tile's CRS, or empty; that CRS.
+    """
     import numpy as np
     import shapely
     from pyproj import Transformer
 
-    shapes = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
-    owners, systems = (table[name].to_numpy(zero_copy_only=False) for name in ("owner_wkt", "crs"))
+    shapes = np.array(shapes, dtype=object)
     shared = np.array([bool(owner) for owner in owners], dtype=bool)
     for crs in set(systems[shared]):
         some = shared & (systems == crs)

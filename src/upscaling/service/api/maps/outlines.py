@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from upscaling.monitor.report.map import own_parts, tile_indices
 from upscaling.service.states import RunStates
 
 if TYPE_CHECKING:
@@ -27,12 +28,31 @@ def of_run(states: RunStates) -> bytes:
 
 def _of_jobs(states: RunStates) -> dict[str, Any]:
     names, rings = [], []
+    parts = _own_parts(states)
     for work in states.jobs():
         names.append(work["id"])
         geometry = (work.get("tile") or {}).get("geometry")
-        found = [geometry, *(work.get("parameters") or {}).values()]
+        found = [parts.get(work["id"]), geometry, *(work.get("parameters") or {}).values()]
         rings.append(next(filter(None, map(_outline, found)), None))
     return {"tiles": names, "outlines": _simpler(rings)}
+
+
+def _own_parts(states: RunStates) -> dict[str, Any]:
+    """Return the own parts of those tiles of a run that overlap tiles of another zone, as GeoJSON, by job."""
+    import pyarrow.parquet as pq
+    import shapely
+
+    path = states.run_folder / "plan" / "tiles.parquet"
+    if not path.is_file():
+        return {}
+    table = pq.read_table(path, columns=["tile_id", "geometry", "crs", "owner_wkt"]).to_pandas()
+    tile_of = dict(zip(states.plan.tiles, tile_indices(states.states, table["tile_id"]), strict=True))
+    shared = (table["owner_wkt"].fillna("") != "").to_numpy()
+    if not shared.any():
+        return {}
+    shapes = shapely.from_wkb(table["geometry"].to_numpy())
+    shapes[shared] = own_parts(shapes[shared], table["owner_wkt"].to_numpy()[shared], table["crs"].to_numpy()[shared])
+    return {job: orjson.loads(shapely.to_geojson(shapes[n])) for job, n in tile_of.items() if n >= 0 and shared[n]}
 
 
 def of_table(table: Any) -> dict[str, Any]:
@@ -42,7 +62,8 @@ def of_table(table: Any) -> dict[str, Any]:
 
     geod = Geod(ellps="WGS84")
     geometries = list(table.geometry)
-    texts = shapely.to_geojson(table.geometry.values).tolist()
+    shown = own_parts(table.geometry.values, table["owner_wkt"].to_numpy(), table["crs"].to_numpy())
+    texts = shapely.to_geojson(shown).tolist()
     areas = [abs(geod.geometry_area_perimeter(geometry)[0]) / 1e6 for geometry in geometries]
     return {
         "tiles": [str(name) for name in table["tile_id"]],
