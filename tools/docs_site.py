@@ -51,6 +51,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_post_build(*, config: MkDocsConfig, **_: Any) -> None:
+    """Write the index of the search as a script, too: a page that is opened as a file can load nothing else."""
+    folder = Path(config.site_dir) / "search"
+    index = (folder / "search_index.json").read_text(encoding="utf-8")
+    (folder / "search_index.js").write_text(f"var __index = {index}", encoding="utf-8")
+
+
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     """Return a page's text with what the code says, and with links as the site has them."""
     source = page.file.src_uri

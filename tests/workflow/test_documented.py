@@ -287,6 +287,9 @@ def test_the_site_is_built_without_a_network_and_loads_nothing_from_elsewhere(tm
     for page, text in pages.items():
         assert not re.findall(r"<(?:script|img|iframe)[^>]+src=\"?https?:", text), page
         assert not re.findall(r"<link[^>]+rel=\"?(?:stylesheet|preconnect)\"?[^>]+href=\"?https?:", text), page
+    # what the search of a page that is opened as a file takes in place of a request and a worker
+    assert (tmp_path / "site/search/search_index.js").read_text().startswith("var __index = {")
+    assert 'src="../file-search.js"' in pages["reference/errors.html"]
     errors = pages["reference/errors.html"]
     assert all(f"<code>{name}</code>" in errors for name in ErrorClass)
     assert "is there already, and not empty" in errors, "a message of `upscaling init`"
