@@ -68,9 +68,7 @@ def content_of(text: str) -> list[str]:
             siblings = {path.name: path} | {file.name: file for file in path.parent.glob(f"{glob.escape(path.stem)}.*")}
             mains = families(siblings)
             files = [file for name, file in sorted(siblings.items()) if mains.get(name, name) == path.name]
-            # what was written to a GeoPackage that is open elsewhere
-            journal = path.with_name(f"{path.name}-wal")
-            return [sha256_file(file) for file in (*files, *([journal] if journal.is_file() else []))]
+            return [sha256_file(file) for file in files]
         if not path.is_dir():
             return []
         files = sorted(file for file in path.rglob("*") if file.is_file())

@@ -11,7 +11,8 @@ __all__ = ["is_private", "is_remote", "is_web", "origin", "secret_in", "shown"]
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".lan")
 _SECRET = re.compile(
     r"x-(?:amz|goog|oss)-(?:signature|security-token|credential)|sig|signature|.*password|.*passwd|pwd|.*secret.*"
-    r"|(?:.*[_-])?(?:token|key|sas|auth|jwt|bearer|session|sessionid|credentials?)|apikey|authorization|accesskey|hmac",
+    r"|(?:.*[_-])?(?:token|key|sas|auth|jwt|bearer|session|sessionid|credentials?)|apikey|authorization|accesskey|hmac"
+    r"|pass|passphrase|pw|tok|authkey|(?:php|j)?sess(?:ion)?_?id|ticket|sharedaccesssignature",
     re.IGNORECASE,
 )
 
@@ -75,7 +76,9 @@ def secret_in(href: str) -> str:
     if "@" in place and scheme.lower() != "oci":
         return "user:password" if ":" in place.rpartition("@")[0] else "user"
     for part in re.split(r"[?#&;]", rest)[1:]:
-        name = unquote(part.partition("=")[0])
+        name, _, value = (unquote(text) for text in part.partition("="))
         if "=" in part and _SECRET.fullmatch(name):
             return name
+        if "://" in value and (within := secret_in(value)):
+            return within
     return ""

@@ -7,9 +7,25 @@ from collections.abc import Iterable, Mapping
 __all__ = ["end_of_chain", "families"]
 
 # Endings that are put behind the whole name of a file: "a.tif.msk".
-_APPENDED = (".aux.xml", ".msk", ".ovr", ".xml", ".hdr", ".vat.dbf", ".vat.cpg", ".vat.dbf.xml")
+_APPENDED = (".aux.xml", ".msk", ".ovr", ".xml", ".hdr", ".vat.dbf", ".vat.cpg", ".vat.dbf.xml", ".aux", ".idx")
+_APPENDED += ("-wal", "-shm", "-journal")  # what an open SQLite database has not written to its file yet
 _RASTERS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k", ".gif", ".bmp", ".webp", ".img", ".asc", ".vrt")
-_WITH_RASTER = (".wld", ".prj", ".aux", ".rpb", ".imd", ".til", ".att", ".eph", ".geo", "_rpc.txt", ".rrd", ".clr")
+_WITH_RASTER = (
+    ".vat.dbf",
+    ".vat.cpg",
+    ".wld",
+    ".prj",
+    ".aux",
+    ".rpb",
+    ".imd",
+    ".til",
+    ".att",
+    ".eph",
+    ".geo",
+    "_rpc.txt",
+    ".rrd",
+    ".clr",
+)
 _SHAPEFILE = (
     *(".shx", ".dbf", ".prj", ".cpg", ".qpj", ".qix", ".sbn", ".sbx", ".qmd", ".fix", ".cst"),
     *(".idm", ".ind", ".fbn", ".fbx", ".ain", ".aih", ".atx", ".mxs", ".ixs", ".qml", ".sld"),
@@ -20,6 +36,9 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     ".shp": _SHAPEFILE,
     ".tab": (".dat", ".map", ".id", ".ind"),
     ".mif": (".mid",),
+    ".csv": (".csvt", ".prj"),
+    ".las": (".lax",),
+    ".sid": (".sdw", ".prj"),
     ".sdat": (".sgrd", ".mgrd", ".prj"),
     ".rst": (".rdc", ".smp", ".ref"),
     ".grd": (".gri",),

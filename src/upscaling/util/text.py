@@ -12,7 +12,15 @@ __all__ = ["counted", "keep_secret", "plain_text", "redact"]
 _SECRET_VARIABLE = re.compile(r"(?:OPENEO|OGCAPI|UPSCALING|AWS)_.*(?:PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY)")
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#@'\"]+(?:@[^\s/?#@'\"]*)*@")
 _QUERY = re.compile(r"(?<=[A-Za-z0-9/._~%-])\?[^\s'\"<>)\]},;]*=[^\s'\"<>)\]},;]*")
-_HEADER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_HEADER = re.compile(r"\b(bearer|basic):?\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_AUTHORIZATION = re.compile(r"\b(authorization['\"]?\s*[:=]\s*['\"]?\w+)\s+[^\s'\",;}]+", re.IGNORECASE)
+# password=…, "access_token": "…1…", X-Api-Key: …1…: after a colon only what has a figure, as words may follow, too
+_NAMED_SECRET = re.compile(
+    r"([\w-]*(?:password|passwd|secret|token|api[_-]?key)['\"]?\s*(?:=\s*['\"]?(?!\*)|:\s*['\"]?(?=[^\s'\",;&}]*\d)))"
+    r"[^\s'\",;&}]{3,}",
+    re.IGNORECASE,
+)
+_JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What os.environ keeps: to decode every variable for every text took a tenth of a tile's time.
 _ENVIRONMENT: Any = getattr(os.environ, "_data", os.environ)
@@ -57,9 +65,10 @@ def redact(text: str) -> str:
     """Return a text without secrets: a server may repeat what it was sent, and an address may hold a signature.
 
     Left out are the values of this package's secret environment variables, users and queries of addresses, and what
-    follows ``Bearer`` and ``Basic``.
+    follows ``Bearer`` and ``Basic``, or the name of a password, token or key.
     """
     for secret in _secrets(frozenset(_ENVIRONMENT.items()), frozenset(_NAMED)):
         text = text.replace(secret, "***")
     text = _QUERY.sub("?***", _USER_INFO.sub("***@", text))
-    return _HEADER.sub(r"\1 ***", text)
+    text = _AUTHORIZATION.sub(r"\1 ***", _HEADER.sub(r"\1 ***", _JWT.sub("***", text)))
+    return _NAMED_SECRET.sub(r"\1***", text)

@@ -240,4 +240,6 @@ def test_families_of_names() -> None:
         "c.hdr": "c.img",
         "d.hdr": "d",
     }
-    assert families(["x.msk", "y.prj", "z.xml"]) == {}
+    assert families(["x.msk", "y.prj", "z.xml", "a-wal"]) == {}
+    names = ["a.gpkg", "a.gpkg-wal", "a.gpkg-shm", "b.csv", "b.csvt", "c.grib2", "c.grib2.idx", "d.sid", "d.sdw"]
+    assert set(families([*names, "e.tif", "e.vat.dbf"]).values()) == {"a.gpkg", "b.csv", "c.grib2", "d.sid", "e.tif"}
