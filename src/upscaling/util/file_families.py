@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 __all__ = ["end_of_chain", "families"]
 
 # Endings that are put behind the whole name of a file: "a.tif.msk".
-_APPENDED = (".aux.xml", ".msk", ".ovr", ".xml", ".hdr", ".vat.dbf", ".vat.cpg", ".vat.dbf.xml", ".aux", ".idx")
-_APPENDED += ("-wal", "-shm", "-journal")  # what an open SQLite database has not written to its file yet
+_APPENDED = (
+    *(".aux.xml", ".msk", ".ovr", ".xml", ".hdr", ".vat.dbf", ".vat.cpg", ".vat.dbf.xml", ".aux", ".idx"),
+    *("-wal", "-shm", "-journal"),  # what an open SQLite database has not written to its file yet
+)
 _RASTERS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k", ".gif", ".bmp", ".webp", ".img", ".asc", ".vrt")
 _WITH_RASTER = (
     ".vat.dbf",

@@ -12,7 +12,17 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from upscaling.util.file_families import families
 from upscaling.util.text import plain_text
 
-__all__ = ["StacAsset", "described", "file_name", "is_inline", "not_repeated", "select", "stac_bands", "unsigned"]
+__all__ = [
+    "StacAsset",
+    "described",
+    "file_name",
+    "is_inline",
+    "is_inline_picture",
+    "not_repeated",
+    "select",
+    "stac_bands",
+    "unsigned",
+]
 
 _SIDE_ROLES = frozenset({"metadata", "overview", "thumbnail"})
 _PLACE = ("proj:code", "proj:epsg", "proj:wkt2", "proj:bbox", "proj:shape", "bbox")
@@ -62,6 +72,13 @@ class StacAsset:
 def is_inline(href: str) -> bool:
     """Return whether an address is itself what it leads to (``data:``), as small pictures are."""
     return href.lstrip()[:5].lower() == "data:"
+
+
+def is_inline_picture(fields: Mapping[str, Any]) -> bool:
+    """Return whether an asset is no result, and no file either: a preview that stands in the document itself."""
+    roles = fields.get("roles")
+    side = isinstance(roles, list) and bool(roles) and {str(role).lower() for role in roles} <= _SIDE_ROLES
+    return side and is_inline(str(fields.get("href")))
 
 
 def file_name(href: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from upscaling.util.stac_assets import StacAsset, is_inline, not_repeated
+from upscaling.util.stac_assets import StacAsset, is_inline_picture, not_repeated
 from upscaling.util.text import plain_text
 
 __all__ = ["HrefError", "StacDocument", "StacWalk", "join", "kind_of", "local_target", "parse_json", "places_of"]
@@ -315,7 +315,7 @@ class StacWalk:
             if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str) or not asset["href"].strip():
                 self.left_out.append(f"asset {plain_text(key, 80)} of {where} has no href")
                 continue
-            if is_inline(asset["href"]):
+            if is_inline_picture(asset):
                 self.left_out.append(f"asset {plain_text(key, 80)} of {where} is no file: it is in the document itself")
                 continue
             try:

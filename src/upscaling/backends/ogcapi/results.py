@@ -17,7 +17,7 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import unquote_to_bytes, urljoin
 
 from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.util.files import read_json
@@ -29,10 +29,13 @@ __all__ = ["Found", "read_reply"]
 _LARGEST_DOCUMENT = 256 << 20  # bytes of JSON or multipart: they are read as a whole
 _DEEPEST = 8
 _RESULT_RELS = {"child", "data", "enclosure", "item", "items"}
-_URL = re.compile(r"(https?|s3)://\S+")
+_NO_RESULT = re.compile(r"self|up|alternate|monitor|results?|status|http://www\.opengis\.net/.*", re.IGNORECASE)
+_URL = re.compile(r"(https?|s3)://\S+", re.IGNORECASE)
+_INLINE = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.=+-]+)*?(;base64)?,(.*)", re.IGNORECASE | re.DOTALL)
 _NAMES_A_FILE = re.compile(
     r"\.(json|geojson|tiff?|nc|zip|csv|parquet|gpkg|fgb|jp2|h5|png|xml|txt|gz|tar)([?#]|$)", re.I
 )
+_OF_ERRORS = {"type", "title", "status", "detail", "instance", "code", "description"}
 _GEOJSON = {"Feature", "FeatureCollection", "GeometryCollection", "Point", "MultiPoint", "LineString"} | {
     "MultiLineString",
     "Polygon",
@@ -103,7 +106,7 @@ def read_reply(reply: Path) -> list[Found]:
         return [
             Found(str(link["rel"]), href=_absolute(base, link["href"]), media_type=str(link.get("type") or ""))
             for link in facts["links"]
-            if not re.search(r"^(self|up|alternate|monitor|results?|status|http://www.opengis.net/.*)$", link["rel"])
+            if not _NO_RESULT.fullmatch(link["rel"])
         ]
     if "multipart/" in kind:
         return _multipart(reply, kind, base)
@@ -170,6 +173,13 @@ def _document(content: Any, base: str) -> Iterator[Found]:
         yield from _value("result", content, base, 0)
         return
     if isinstance(content, Mapping):
+        for kind, words in (("title", "detail"), ("code", "description")):  # RFC 7807, and OGC's before
+            if (
+                isinstance(content.get(kind), str)
+                and isinstance(content.get(words), str)
+                and set(content) <= _OF_ERRORS
+            ):
+                raise PlatformError(f"{content[kind]}: {content[words]}", error_class=ErrorClass.PERMANENT)
         if "title" in content and "detail" in content and "status" in content:
             raise PlatformError(f"{content['title']}: {content['detail']}", error_class=ErrorClass.PERMANENT)
         inner = content.get("outputs")
@@ -183,18 +193,31 @@ def _document(content: Any, base: str) -> Iterator[Found]:
             yield from _value(str(content.get("id") or "result"), content, base, 0)
             return
         for name, value in content.items():
-            if name != "links" or len(content) == 1:
+            if name != "links" or (len(content) == 1 and not _are_links(value)):
                 yield from _value(str(name), value, base, 0)
             else:
-                yield from _links(value, base)
+                yield from _links(value, base, alone=len(content) == 1)
         return
     yield from _value("result", content, base, 0)
 
 
-def _links(links: Any, base: str) -> Iterator[Found]:
-    """Yield what the links beside outputs lead to, where that is a result and not another page of the server."""
+def _are_links(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(link, Mapping) and "rel" in link for link in value)
+
+
+def _links(links: Any, base: str, *, alone: bool) -> Iterator[Found]:
+    """Yield what the links beside outputs lead to, where that is a result and not another page of the server.
+
+    Parameters
+    ----------
+    alone
+        Whether there is nothing else: then also what has a relation of its own.
+    """
     for link in links if isinstance(links, list) else ():
-        if isinstance(link, Mapping) and isinstance(link.get("href"), str) and str(link.get("rel")) in _RESULT_RELS:
+        if not isinstance(link, Mapping) or not isinstance(link.get("href"), str):
+            continue
+        rel = str(link.get("rel"))
+        if rel in _RESULT_RELS or (alone and (rel == "result" or not _NO_RESULT.fullmatch(rel))):
             media_type = str(link.get("type") or "")
             yield Found(str(link.get("title") or link["rel"]), _absolute(base, link["href"]), media_type=media_type)
 
@@ -222,12 +245,19 @@ def _value(key: str, value: Any, base: str, depth: int) -> Iterator[Found]:
     """Take one output apart: qualified values and links are opened, lists are numbered."""
     if depth > _DEEPEST:
         raise TileFailedError(f"output {key} is nested too deeply", error_class=ErrorClass.OUTPUT)
+    if isinstance(value, str):
+        value = _document_in(value) or value
     if kind_of(value):
         yield Found(key, stac=value, base=base)
     elif _is_geojson(value):
         yield Found(key, content=_dumped(value), media_type="application/geo+json")
-    elif isinstance(value, Mapping) and _is_qualified(value):
+    elif isinstance(value, Mapping) and (_is_qualified(value) or _names_file(value)):
         yield from _qualified(key, value, base, depth)
+    elif isinstance(value, Mapping) and any(map(_names_file, value.values())):  # files and values by name
+        for name, entry in value.items():
+            yield from _value(f"{key}-{name}", entry, base, depth + 1)
+    elif isinstance(value, str) and (found := _INLINE.fullmatch(value)):
+        yield Found(key, content=_inline(key, found), media_type=found[1] or "text/plain")
     elif isinstance(value, list) and value and any(isinstance(entry, Mapping | str) for entry in value):
         for number, entry in enumerate(value):
             yield from _value(key if len(value) == 1 else f"{key}-{number}", entry, base, depth + 1)
@@ -237,10 +267,49 @@ def _value(key: str, value: Any, base: str, depth: int) -> Iterator[Found]:
         yield Found(key, content=_dumped(value), media_type="application/json", literal=True)
 
 
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and _URL.fullmatch(value) is not None
+
+
+def _names_file(value: Any) -> bool:
+    """Return whether a member of an output is a link or a file, and no plain value."""
+    is_link = isinstance(value, Mapping) and _is_qualified(value) and isinstance(value.get("href"), str)
+    return is_link or (isinstance(value, Mapping) and value.get("class") == "File" and _is_url(value.get("location")))
+
+
+def _inline(key: str, found: re.Match[str]) -> bytes:
+    """Return the content of a ``data:`` address."""
+    content = unquote_to_bytes(found[3])
+    if not found[2]:
+        return content
+    try:
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError):
+        raise TileFailedError(f"output {key} is not the base64 it says", error_class=ErrorClass.OUTPUT) from None
+
+
+def _document_in(text: str) -> Any:
+    """Return the STAC or GeoJSON that a text is; None for any other."""
+    if text.lstrip()[:1] != "{" or '"type"' not in text:
+        return None
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return content if kind_of(content) or _is_geojson(content) else None
+
+
 def _qualified(key: str, value: Mapping[str, Any], base: str, depth: int) -> Iterator[Found]:
     media_type = _media_type(value)
-    if isinstance(value.get("href"), str):
-        yield Found(key, href=_absolute(base, value["href"]), media_type=media_type)
+    href = value.get("href")
+    if href is None and value.get("class") == "File":  # of CWL
+        href = value.get("location")
+    if isinstance(href, str):
+        inline = _INLINE.fullmatch(href)
+        if inline:
+            yield Found(key, content=_inline(key, inline), media_type=media_type or inline[1] or "text/plain")
+        else:
+            yield Found(key, href=_absolute(base, href), media_type=media_type)
         return
     inner = value["value"] if "value" in value else value.get("inlineValue")
     if isinstance(inner, Mapping) and {"href", "inlineValue"} & set(inner):  # drafts before 1.0
