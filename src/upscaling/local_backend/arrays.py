@@ -17,7 +17,7 @@ def stacked(values: Sequence[Any]) -> Any:
 
     if not values:
         return np.array([], "float32")
-    if all(isinstance(value, str) for value in values):
+    if any(isinstance(value, str) for value in values):
         return list(values)
     parts = [stacked(v) if isinstance(v, list) else np.nan if v is None else v for v in values]
     dtype = np.result_type(*parts)
@@ -280,6 +280,8 @@ def text_find(data: str | None, pattern: str, case_sensitive: bool = True) -> in
     """Return where a text stands in another for the first time; nothing where it does not."""
     if data is None:
         return None
+    if not isinstance(data, str) or not isinstance(pattern, str):
+        raise ProcessError("ProcessParameterInvalid", "text_find looks for a text in a text")
     place = data.find(pattern) if case_sensitive else data.lower().find(pattern.lower())
     return None if place < 0 else place
 

@@ -47,6 +47,8 @@ def processes() -> dict[str, Any]:
         ("text_find", {"data": "Lorem ipsum", "pattern": "Ipsum"}, None),
         ("text_find", {"data": "ÄÖÜ", "pattern": "ö", "case_sensitive": False}, 1),
         ("text_find", {"data": None, "pattern": "null"}, None),
+        ("array_create", {"data": ["A", 1, None]}, ["A", 1, None]),
+        ("array_concat", {"array1": [1], "array2": ["b"]}, [1, "b"]),
         ("gte", {"x": "b", "y": "a"}, False),  # texts and times have no order
         ("gte", {"x": True, "y": 0}, False),
         ("lt", {"x": 1, "y": math.nan}, False),
