@@ -172,7 +172,8 @@ def _outside(work: Work, collection: Mapping[str, Any]) -> tuple[float, str]:
     reached = np.zeros(len(work.boxes), dtype=bool)
     for box in boxes:
         reached |= _meet(work.boxes, box if len(box) == 4 else [*box[:2], *box[3:5]])
-    return float(1 - reached.mean()), f"{boxes[0]} (west, south, east, north)"
+    edges = ", ".join(f"{float(edge):.6g}" for edge in boxes[0])
+    return float(1 - reached.mean()), f"[{edges}] (west, south, east, north)"
 
 
 def _meet(tiles: Any, box: list[float]) -> Any:
