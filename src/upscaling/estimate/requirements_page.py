@@ -80,7 +80,7 @@ def _draw(config: Config, path: Path) -> None:
 
     if config.area is None:
         raise UpscalingError("requirements need an area")
-    plot_tiles(tile_table(config.area)[1], read_aoi(config.area.aoi), path)
+    plot_tiles(tile_table(config.area)[1], read_aoi(config.area.aoi), path, explained=False)
 
 
 def _risks(estimate: Estimate, deadline: str) -> list[str]:

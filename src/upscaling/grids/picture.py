@@ -23,10 +23,11 @@ _COLOURS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 
 _AREA, _INK = (225, 225, 215), (40, 40, 40)
 _PICTURE = 1200  # pixels along the longer side
 _MARGIN, _LINE = 20, 26  # pixels: around the map, of a line of the legend
+_MEASURED = 50  # longest names that are measured: an exact width takes time, and there may be 100,000
 _LETTERS = (18, 14, 11)  # heights of the tiles' names; they are left out where the smallest does not fit
 
 
-def plot_tiles(tiles: gpd.GeoDataFrame, aoi: AOI, path: Path) -> None:
+def plot_tiles(tiles: gpd.GeoDataFrame, aoi: AOI, path: Path, *, explained: bool = True) -> None:
     """Write a PNG of tiles over the AOI, a colour for every CRS, in longitude/latitude, with a legend.
 
     Tiles have their names where these fit; where a tile owns only a part of itself, that part is darker.
@@ -35,6 +36,8 @@ def plot_tiles(tiles: gpd.GeoDataFrame, aoi: AOI, path: Path) -> None:
     ----------
     path
         Written whole or not at all.
+    explained
+        Whether the legend is a part of the picture; False where it is shown too small to be read.
     """
     from PIL import Image, ImageDraw
 
@@ -45,7 +48,7 @@ def plot_tiles(tiles: gpd.GeoDataFrame, aoi: AOI, path: Path) -> None:
     width, height = (max(round(v * scale), 1) + 2 * _MARGIN for v in ((east - west) * stretch, north - south))
     systems = tiles["crs"].value_counts().sort_index()
     colour = {crs: _COLOURS[k % len(_COLOURS)] for k, crs in enumerate(systems.index)}
-    legend = _legend(tiles, colour, systems.to_dict())
+    legend = _legend(tiles, colour, systems.to_dict()) if explained else []
     picture = Image.new("RGB", (max(width, 420), height + _LINE * len(legend) + _MARGIN), "white")
     draw = ImageDraw.Draw(picture, "RGBA")
 
@@ -110,9 +113,10 @@ def _write_names(draw: Any, tiles: gpd.GeoDataFrame, pixels: Callable[[Any], lis
     boxes = [shapely.get_parts([outline])[0] for outline in tiles.geometry]
     room = min(np.ptp([x for x, _ in pixels(box.exterior)]) for box in boxes) - 10
     for words in (names, short):
+        longest = sorted(set(words), key=len)[-_MEASURED:]
         for letters in _LETTERS:
             font = _font(letters)
-            if max(font.getlength(word) for word in words) <= room:
+            if max(font.getlength(word) for word in longest) <= room:
                 for word, box in zip(words, boxes, strict=True):
                     (place,) = pixels(box.centroid)
                     draw.text(place, word, fill=_INK, font=font, anchor="mm")
