@@ -92,7 +92,7 @@ CASES: dict[str, tuple[Callable[[Run], None], tuple[str, ...]]] = {
     "broken CWL": (_broken_package, ("app.cwl", "algorithm.source")),
     "back-end not reachable": (
         _backend(url=f"http://127.0.0.1:{free_port()}/openeo/1.2"),
-        ("config.yaml: backend.url", "cannot be reached"),
+        ("config.yaml: backend.url", "cannot be reached (Connection refused); nothing listens there: `upscaling demo"),
     ),
     "wrong password": (_wrong_password, ("config.yaml: backend.auth", "does not let us in")),
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from upscaling.backends.openeo.account import ENDED, JOB_ID, USABLE, Account, by_key, is_of_run
 from upscaling.backends.openeo.check import check_platform
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenEOBackend"]
 
+_THIS_MACHINE = {"127.0.0.1", "localhost", "::1"}
+_HOW_TO_START = (
+    "; nothing listens there: `upscaling demo --config CONFIG` starts the demo's back-end and the run, and"
+    " `upscaling local-backend` one over data of yours"
+)
 _SESSION = "UPSCALING_SESSION"  # set by ``check``; tile processes inherit it and find the snapshot of its start
 
 log = logging.getLogger(__name__)
@@ -116,7 +122,8 @@ class OpenEOBackend:
             jobs = by_key(self._account.all_jobs())
         except PlatformError as error:
             key = {ErrorClass.AUTH: "backend.auth"}.get(error.error_class, "backend.url")
-            raise ConfigError(str(error), key=key) from None
+            closed = "Connection refused" in str(error) and urlsplit(self._session.url).hostname in _THIS_MACHINE
+            raise ConfigError(f"{error}{_HOW_TO_START if closed else ''}", key=key) from None
         session = f"{os.getpid()}-{os.urandom(4).hex()}"
         write_json(self._snapshot(session), jobs)
         os.environ[_SESSION] = session
