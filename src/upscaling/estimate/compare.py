@@ -122,7 +122,7 @@ def row_of(found: Estimate, kind: str) -> PlatformRow:
         platform=found.platform,
         kind=kind,
         possible=found.possible,
-        refusals=[f"{check.name}: {check.text}" for check in found.checks if check.answer == "no"],
+        refusals=found.verdict_reasons,
         cost=found.cost,
         currency=found.currency,
         stated_cost=found.stated_cost,

@@ -133,10 +133,18 @@ class Estimate(_Model):
     """Limit in seconds from now."""
     budget: Outlook | None = None
     verdict: Verdict | None = None
-    """The worse of deadline and budget; None without a pilot."""
+    """The worse of deadline and budget, None without a pilot; `not feasible` as soon as a check says no."""
+    verdict_reasons: list[str] = Field(default_factory=list)
+    """Lines of the checks that say no, each behind its name."""
     checks: list[Check] = Field(default_factory=list)
     advice: list[Advice] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
+
+    def checked(self, checks: Sequence[Check]) -> Estimate:
+        """Return it with its checks: where one says no, the run is not feasible, whatever the numbers say."""
+        against = [f"{check.name}: {check.text}" for check in checks if check.answer == "no"]
+        verdict = "not feasible" if against else self.verdict
+        return self.model_copy(update={"checks": list(checks), "verdict": verdict, "verdict_reasons": against})
 
     @property
     def possible(self) -> Answer:

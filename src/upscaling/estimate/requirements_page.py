@@ -85,8 +85,7 @@ def _draw(config: Config, path: Path) -> None:
 
 def _risks(estimate: Estimate, deadline: str) -> list[str]:
     """Return what may go wrong, from the numbers."""
-    found = [f"{check.name}: {check.text}" for check in estimate.checks if check.answer == "no"]
-    found += estimate.warnings
+    found = [*estimate.verdict_reasons, *estimate.warnings]
     if estimate.basis == "rough":
         found.append("the numbers are rough: no job of this run was tried; a pilot of 12 jobs tells more")
     if estimate.verdict is None and estimate.seconds is not None and estimate.seconds.p50 > seconds_left(deadline):
@@ -143,8 +142,6 @@ def _facts(page: _Page) -> list[tuple[str, str]]:
 
 
 def _verdict(estimate: Estimate) -> str:
-    if estimate.possible == "no":
-        return "not possible as it stands"
     return estimate.verdict or "rough: no verdict without a pilot"
 
 
@@ -171,6 +168,7 @@ def _shown(page: _Page) -> dict[str, Any]:
         "facts": _facts(page),
         "numbers": _numbers(page.estimate),
         "verdict": _verdict(page.estimate),
+        "reasons": page.estimate.verdict_reasons,
         "estimate": page.estimate,
         "platforms": page.platforms,
         "risks": page.risks,
@@ -183,6 +181,7 @@ def _shown(page: _Page) -> dict[str, Any]:
 def _markdown(page: _Page) -> str:
     estimate = page.estimate
     parts = [f"# {_plain(page.wanted.title)}", f"Feasibility: **{_verdict(estimate)}**. Made {estimate.made}."]
+    parts += [_list(estimate.verdict_reasons)] if estimate.verdict_reasons else []
     parts += ["![tiles](tiles.png)", "## Requirements", _table(("", ""), _facts(page))]
     parts += ["## Numbers", _table(("", ""), _numbers(estimate)), _list(estimate.rests_on)]
     checks = [(check.name, check.answer, check.text) for check in estimate.checks]

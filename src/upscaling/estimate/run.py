@@ -66,6 +66,7 @@ def estimate_run(
     """Return what a run will cost, how long it takes, and whether it is possible. Nothing is submitted.
 
     Rough where no job of the run is finished; else from the run's own finished jobs, with a verdict.
+    A check that says no is one in both cases.
 
     Parameters
     ----------
@@ -88,8 +89,7 @@ def estimate_run(
 
     known = known_of(run, results=results, benchmarks=benchmarks)
     estimate = estimate_of(known)
-    checks = checks_of(known, estimate, ask=ask)
-    estimate = estimate.model_copy(update={"checks": checks})
+    estimate = estimate.checked(checks_of(known, estimate, ask=ask))
     return estimate.model_copy(update={"advice": advice_of(estimate, known.config)})
 
 

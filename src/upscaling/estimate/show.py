@@ -98,7 +98,10 @@ def _limits(estimate: Estimate) -> list[tuple[str, Outlook]]:
 
 def _in_words(name: str, outlook: Outlook, estimate: Estimate) -> str:
     limit = duration(outlook.limit) if name == "deadline" else f"{amount(outlook.limit)} {estimate.currency}"
-    return f"{outlook.verdict}, kept with a probability of {outlook.probability:.0%} ({limit})"
+    word = (
+        "" if estimate.verdict_reasons else f"{outlook.verdict}, "
+    )  # of a run that a check refuses: the numbers alone
+    return f"{word}kept with a probability of {outlook.probability:.0%} ({limit})"
 
 
 def render(estimate: Estimate) -> RenderableType:
@@ -115,13 +118,16 @@ def render(estimate: Estimate) -> RenderableType:
         numbers.add_row(name, escape(value))
     for name, outlook in _limits(estimate):
         colour = _COLOUR[outlook.verdict]
-        numbers.add_row(name, f"[{colour}]{escape(_in_words(name, outlook, estimate))}[/]")
+        words = escape(_in_words(name, outlook, estimate))
+        numbers.add_row(name, words if estimate.verdict_reasons else f"[{colour}]{words}[/]")
     if estimate.verdict is None:
         word = "rough: no verdict without a pilot" if estimate.basis == "rough" else "none yet"
         hint = "too few finished jobs" if estimate.basis == "pilot" else "`upscaling estimate CONFIG --pilot`"
         numbers.add_row("verdict", f"{word} ({hint})")
     else:
         numbers.add_row("verdict", f"[{_COLOUR[estimate.verdict]}]{estimate.verdict}[/]")
+        for line in estimate.verdict_reasons:
+            numbers.add_row("", escape(line))
     parts.append(numbers)
     parts += [Text(f"from {estimate.basis}:", style="bold"), *(Text(f"  {line}") for line in estimate.rests_on)]
     if estimate.checks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 import time
@@ -11,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.conftest import ROOT
 from tests.unit.estimate.fake_platform import COLLECTION, FakePlatform, fake_platform
 from upscaling.algorithms.graph import nodes_of
 from upscaling.config import Config
+from upscaling.estimate.compare import row_of
 from upscaling.estimate.evidence.history import HISTORY, Past, PastRun, platform_name
-from upscaling.estimate.model import Check, Estimate
+from upscaling.estimate.model import Check, Estimate, Outlook
 from upscaling.estimate.run import estimate_run
+from upscaling.estimate.show import render
 from upscaling.planning.ensure import ensure_plan
 from upscaling.planning.plan import keep_config
 from upscaling.util.files import write_json
@@ -189,7 +193,26 @@ def test_an_impossible_run_is_told(
     assert (check.answer, check.key) == ("no", key), check
     assert words in check.text
     assert estimate.possible == "no"
+    assert (estimate.verdict, estimate.verdict_reasons) == ("not feasible", [f"{name}: {check.text}"])
     assert [other.name for other in estimate.checks if other.answer == "no"] == [name]
+
+
+def test_good_numbers_do_not_make_a_refused_run_feasible(estimated: Callable[..., Estimate]) -> None:
+    """Probabilities stay; the word is the check's, wherever the estimate is shown."""
+    good = estimated().model_copy(update={"deadline": Outlook.of(3600, 0.99), "verdict": "feasible"})
+    refusal = Check(name="slots", answer="no", text="5 jobs are configured, the platform allows 2")
+    shown = [_printed(good.checked(checks)) for checks in ([], [refusal])]
+    assert "feasible, kept with a probability of 99%" in shown[0]
+    assert "kept with a probability of 99%" in shown[1]
+    assert "slots: 5 jobs are configured" in shown[1]
+    assert "feasible" not in shown[1].replace("not feasible", "")
+    assert row_of(good.checked([refusal]), "openeo").refusals == ["slots: 5 jobs are configured, the platform allows 2"]
+
+
+def _printed(estimate: Estimate) -> str:
+    console = Console(record=True, file=io.StringIO(), width=200)
+    console.print(render(estimate))
+    return console.export_text()
 
 
 def test_a_platform_out_of_reach_is_told(estimated: Callable[..., Estimate], platform: FakePlatform) -> None:

@@ -9,7 +9,7 @@ from upscaling.algorithms.udp import loaded_collections
 from upscaling.backends.openeo.session import Session
 from upscaling.errors import ConfigError, PlatformError
 
-__all__ = ["check_platform"]
+__all__ = ["box_words", "check_platform"]
 
 
 def check_platform(
@@ -75,9 +75,14 @@ def _check_collection(session: Session, collection: str, bbox: Sequence[float]) 
         raise
     boxes = found.get("extent", {}).get("spatial", {}).get("bbox") or []
     if boxes and not any(_overlap(bbox, box) for box in boxes):
-        raise ConfigError(
-            f"lies outside {collection}, which covers {boxes[0]} (west, south, east, north)", key="area.aoi"
-        )
+        raise ConfigError(f"lies outside {collection}, which covers {box_words(boxes[0])}", key="area.aoi")
+
+
+def box_words(box: Sequence[float]) -> str:
+    """Return a collection's box in the digits that somebody reads: providers write up to 15."""
+    if len(box) == 6:
+        box = [*box[:2], *box[3:5]]
+    return f"[{', '.join(f'{float(edge):.6g}' for edge in box)}] (west, south, east, north)"
 
 
 def _overlap(area: Sequence[float], box: Sequence[float]) -> bool:

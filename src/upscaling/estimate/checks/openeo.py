@@ -165,6 +165,8 @@ def _collections(work: Work, session: Session) -> Check:
 
 def _outside(work: Work, collection: Mapping[str, Any]) -> tuple[float, str]:
     """Return which share of the tiles a collection does not reach, and what it covers."""
+    from upscaling.backends.openeo.check import box_words
+
     spatial = (collection.get("extent") or {}).get("spatial") or {}
     boxes = [box for box in spatial.get("bbox") or () if isinstance(box, list) and len(box) in {4, 6}]
     if not boxes or not len(work.boxes):
@@ -172,8 +174,7 @@ def _outside(work: Work, collection: Mapping[str, Any]) -> tuple[float, str]:
     reached = np.zeros(len(work.boxes), dtype=bool)
     for box in boxes:
         reached |= _meet(work.boxes, box if len(box) == 4 else [*box[:2], *box[3:5]])
-    edges = ", ".join(f"{float(edge):.6g}" for edge in boxes[0])
-    return float(1 - reached.mean()), f"[{edges}] (west, south, east, north)"
+    return float(1 - reached.mean()), box_words(boxes[0])
 
 
 def _meet(tiles: Any, box: list[float]) -> Any:

@@ -25,10 +25,10 @@ export function Interval({ name, value, show, limit }) {
 const onPage = (text) => text.replace(/`upscaling estimate CONFIG --compare`/g, t("advice.compare")).replace(/`upscaling status` shows why/g, t("advice.status")).replace(/`/g, "");
 
 export function EstimateView({ estimate }) {
-  const against = estimate.checks.filter((one) => one.answer === "no").length;
   return html`<div class="estimate">
     <p><b>${estimate.basis === "rough" ? t("feasibility.rough") : t("feasibility.measured", { finished: estimate.finished })}</b></p>
-    ${estimate.verdict && html`<p class=${`verdict ${against > 0 && estimate.verdict === "feasible" ? "" : estimate.verdict.replace(/ /g, "-")}`}>${t("feasibility.verdict")}: <b>${estimate.verdict}</b>${against > 0 && html`<br />${t("feasibility.but", { count: against })}`}</p>`}
+    ${estimate.verdict && html`<p class=${`verdict ${estimate.verdict.replace(/ /g, "-")}`}>${t("feasibility.verdict")}: <b>${estimate.verdict}</b></p>`}
+    ${estimate.verdict_reasons.length > 0 && html`<ul class="against">${estimate.verdict_reasons.map((line) => html`<li>${onPage(line)}</li>`)}</ul>`}
     ${!estimate.verdict && html`<p class="hint">${t("feasibility.noVerdict")}</p>`}
     <${Interval} name=${`${t("feasibility.cost")} (${estimate.currency})`} value=${estimate.cost} show=${(x) => number(x)} limit=${estimate.budget?.limit} />
     <${Interval} name=${t("feasibility.time")} value=${estimate.seconds} show=${duration} limit=${estimate.deadline?.limit} />
