@@ -13,6 +13,9 @@ import pytest
 import requests
 
 from tests.servers import EmbeddedBackend
+from upscaling.planning.plan import load_plan
+from upscaling.service.phase import Phase, write_phase
+from upscaling.util.files import write_json
 
 from .conftest import UDP, Service
 
@@ -98,6 +101,40 @@ def _shapefile(folder: Path, *, whole: bool) -> bytes:
         for ending in ("shp", "shx", "dbf"):
             archive.write(folder / f"a.{ending}", f"a.{ending}")
     return (folder / "a.zip").read_bytes()
+
+
+def test_tiles_that_failed_for_one_reason_run_again_and_no_others(service: Service, backend: EmbeddedBackend) -> None:
+    area = {"aoi": [11.30, 46.46, 11.33, 46.47], "grid": "utm-1km"}
+    config = config_of(backend, str(UDP), area=area)
+    run = service.call("POST", "/v1/runs", json={"title": "group", "config": config}).json()["id"]
+    folder = next(path for path in (service.folder / "data" / "tasks").iterdir() if _title(path) == "group")
+    plan = next((folder / "results").glob("*/plan"))
+    rows = list(load_plan(plan.parent).tiles.items())
+    for number, (tile, row) in enumerate(rows):
+        words = f"worker {number} ran out of memory" if number < 2 else "the platform gave a wrong answer"
+        error = {"class": "permanent", "message": words}
+        receipt = {"tile": tile, "key": row.key, "state": "failed", "attempt": 1, "error": error}
+        write_json(plan.parent / "receipts" / f"{tile}.json", receipt)
+    write_phase(folder, Phase("ended"))
+    before = len(backend.jobs())
+    _until(lambda: service.call("GET", f"/v1/runs/{run}").json()["counts"]["failed"] == len(rows))
+    facts = service.call("GET", f"/v1/runs/{run}").json()
+    assert facts["reasons"] == {"worker 0 ran out of memory": 2, "the platform gave a wrong answer": len(rows) - 2}
+    refused = service.call("POST", f"/v1/runs/{run}/ask", json={"action": "retry", "reason": "none of these"})
+    assert (refused.status_code, refused.json()["message"]) == (409, "no tile of this run failed for this reason")
+    asked = {"action": "retry", "reason": "worker 0 ran out of memory"}
+    assert service.call("POST", f"/v1/runs/{run}/ask", json=asked).status_code == 200
+    _until(lambda: service.call("GET", f"/v1/runs/{run}").json()["phase"] == "ended")
+    facts = service.call("GET", f"/v1/runs/{run}").json()
+    assert (facts["counts"]["finished"], facts["reasons"]) == (2, {"the platform gave a wrong answer": len(rows) - 2})
+    assert len(backend.jobs()) == before + 2
+    assert len((plan.parent / "report.html").read_text()) > 1000  # of what is done now
+    collection = json.loads((plan.parent / "collection.json").read_text())
+    assert len([link for link in collection["links"] if link["rel"] == "item"]) == 2
+
+
+def _title(task: Path) -> str:
+    return str(json.loads((task / "request.json").read_text())["title"])
 
 
 def test_areas_as_people_give_them(service: Service, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from upscaling.util.locks import holder_of
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Summary", "failed_tiles", "logs_of", "next_steps", "render", "summarize"]
+__all__ = ["Summary", "failed_tiles", "logs_of", "next_steps", "rate_of", "render", "summarize"]
 
 _RECENT = dt.timedelta(hours=1)  # the rate is that of the last hour: a run of days changes its pace
 _TAIL = 20  # lines of each log
@@ -77,7 +77,7 @@ def summarize(run_folder: Path) -> Summary:
     plan = load_plan(run_folder)
     states = read_states(run_folder, plan)
     counts = {str(name): number for name, number in count_states(states).items()}
-    rate = _rate(states)
+    rate = rate_of(states)
     open_tiles = len(states) - counts["finished"]
     known = [state.spent for state in states if state.spent is not None]
     live = holder_of(run_folder) is not None
@@ -112,14 +112,13 @@ def _earlier(run_folder: Path, plan: Plan) -> Iterable[str]:
         )
 
 
-def _rate(states: Iterable[TileState]) -> float | None:
-    ends = sorted(
-        dt.datetime.fromisoformat(state.updated) for state in states if state.state == "finished" and state.updated
-    )
-    recent = [end for end in ends if end > ends[-1] - _RECENT] if ends else []
-    if len(recent) < 2 or recent[-1] == recent[0]:
+def rate_of(states: Iterable[TileState]) -> float | None:
+    """Return the tiles finished per hour, over the last hour in which any was; None if fewer than two were."""
+    ends = [dt.datetime.fromisoformat(state.updated) for state in states if state.state == "finished" and state.updated]
+    recent = [end for end in ends if end > last - _RECENT] if (last := max(ends, default=None)) else []
+    if last is None or len(recent) < 2 or last == min(recent):
         return None
-    return (len(recent) - 1) / ((recent[-1] - recent[0]) / dt.timedelta(hours=1))
+    return (len(recent) - 1) / ((last - min(recent)) / dt.timedelta(hours=1))
 
 
 def _failures(states: Iterable[TileState]) -> Iterable[Failure]:

@@ -33,7 +33,9 @@ class Phase:
     ended_tiles
         Tiles that had come to an end when it was started last.
     target
-        What Snakemake is asked for, the tiles of a pilot; everything when empty.
+        What Snakemake is asked for, the tiles of a pilot or of a retry; everything when empty.
+    back
+        Where the task stands after a retry of some tiles: where it stood before; empty for anything else.
     confirmed
         Whether the whole run follows its pilot without another word.
     """
@@ -45,6 +47,7 @@ class Phase:
     attempts: int = 0
     ended_tiles: int = 0
     target: tuple[str, ...] = ()
+    back: Name | Literal[""] = ""
     confirmed: bool = False
 
     @property

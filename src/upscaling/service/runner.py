@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from upscaling.service.phase import Phase, alive, read_phase, run_folder, write_phase
 from upscaling.service.settings import ServiceSettings
@@ -96,13 +97,16 @@ class Runner:
         with self._lock:
             self._states.pop(folder, None)
 
-    def ask(self, task: int, folder: Path, name: str, *, target: tuple[str, ...] = ()) -> Phase:
+    def ask(self, task: int, folder: Path, name: str, *, target: tuple[str, ...] = (), back: str = "") -> Phase:
         """Start (``queued``), pause (``paused``) or cancel (``canceled``) a task; return where it then stands."""
         with self._lock:
             phase = read_phase(folder)
+            if phase.back and not phase.final and name != "canceled":  # a retry of some tiles stays one over a pause
+                target, back = phase.target, phase.back
             if name in {"paused", "canceled"}:
                 self._end_process(task, phase)
-            changed = dataclasses.replace(phase, name=name, reason="", pid=0, began=0, attempts=0, target=target)  # type: ignore[arg-type]
+            fields: dict[str, Any] = {"name": name, "target": target, "back": back}
+            changed = dataclasses.replace(phase, reason="", pid=0, began=0, attempts=0, **fields)
             write_phase(folder, changed)
             self._not_before.pop(task, None)
         if name == "canceled":
@@ -209,9 +213,9 @@ class Runner:
         states = self.states(folder)
         states.refresh(at_most_every=0)
         done = sum(state.state in FINAL for state in states.states)
-        if phase.target and status is not None:  # the pilot has ended; the run itself waits to be confirmed
-            reason = "" if status == 0 else _last_words(folder)
-            return write_phase(folder, Phase("queued" if phase.confirmed else "draft", reason=reason))
+        if phase.target and status is not None:  # a pilot has ended, and the run waits to be confirmed; or a retry has
+            reason = "" if status == 0 or (phase.back and done == len(states.states)) else _last_words(folder)
+            return write_phase(folder, Phase(phase.back or ("queued" if phase.confirmed else "draft"), reason=reason))
         if status == 0 or (done == len(states.states) and status is not None and status > 0):
             return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
         if done == len(states.states) and status is None and (states.run_folder / "collection.json").is_file():
@@ -241,6 +245,8 @@ class Runner:
         done = sum(state.state in FINAL for state in states.states)
         cluster = self._settings.profile == "slurm"
         command = snakemake_command([Path("config.yaml")], targets=phase.target, cluster=cluster, folder=folder)
+        if phase.back:  # tiles alone are made; then collection and report take them in
+            command = ["upscaling.workflow.ending", str(run_folder(folder).relative_to(folder)), *command]
         with (folder / "snakemake.log").open("ab") as stream:
             # A session of its own: the run goes on when the service is killed, and is found again after it.
             child = subprocess.Popen(

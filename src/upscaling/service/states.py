@@ -39,10 +39,16 @@ class _Sums:
     costs: float | None
     reasons: dict[str, int]
     latest: str
+    rate: float | None
+
+
+def _reason(state: TileState) -> str:
+    return state.error or "no reason was given"
 
 
 def _summed(states: list[TileState], version: int) -> _Sums:
     from upscaling.jobs.failures import without_particulars
+    from upscaling.monitor.status import rate_of
 
     counts = dict.fromkeys(("created", "queued", "running", "finished", "canceled", "failed"), 0)
     reasons: dict[str, int] = {}
@@ -50,11 +56,11 @@ def _summed(states: list[TileState], version: int) -> _Sums:
     for state in states:
         counts[NAMES[state.state]] += 1
         if state.state == "failed":
-            reason = words.setdefault(without_particulars(state.error or ""), state.error or "no reason was given")
+            reason = words.setdefault(without_particulars(_reason(state)), _reason(state))
             reasons[reason] = reasons.get(reason, 0) + 1
     costs = [state.spent for state in states if state.spent is not None]
     latest = max((state.updated for state in states), default="")
-    return _Sums(version, counts, sum(costs) if costs else None, reasons, latest)
+    return _Sums(version, counts, sum(costs) if costs else None, reasons, latest, rate_of(states))
 
 
 @dataclass
@@ -160,6 +166,17 @@ class RunStates:
     def reasons(self) -> dict[str, int]:
         """Return why tiles failed, and how many for each reason."""
         return dict(self._sums().reasons)
+
+    def failed_for(self, reason: str) -> list[str]:
+        """Return the tiles that failed for one of the ``reasons``."""
+        from upscaling.jobs.failures import without_particulars
+
+        same, failed = without_particulars(reason), [state for state in self.states if state.state == "failed"]
+        return [state.tile for state in failed if without_particulars(_reason(state)) == same]
+
+    def rate(self) -> float | None:
+        """Return how many tiles are finished in an hour, of late; None before there are two."""
+        return self._sums().rate
 
     def latest(self) -> str:
         """Return when a tile last changed, RFC 3339; empty if none ever did."""

@@ -31,6 +31,7 @@ __all__ = ["RefusedError", "Tasks"]
 
 _KINDS = {"openeo": "openeo", "ogc_api_process": "ogcapi"}
 _CREDIT_DAYS = 30
+_MOST_NAMED = 10_000  # tiles on a command line
 
 
 class RefusedError(UpscalingError):
@@ -307,12 +308,25 @@ class Tasks:
         """Return the request that a task was made of."""
         return dict(read_json(self.folder(task) / "request.json"))
 
-    def ask(self, user: User, task: Task, name: str, *, target: tuple[str, ...] = ()) -> Phase:
-        """Start, pause, cancel or retry a task."""
-        phase = self.runner.ask(task.id, self.folder(task), name, target=target)
+    def ask(self, user: User, task: Task, name: str, *, target: tuple[str, ...] = (), back: str = "") -> Phase:
+        """Start, pause, cancel or retry a task; a retry of some tiles leads ``back`` to where the task stood."""
+        phase = self.runner.ask(task.id, self.folder(task), name, target=target, back=back if target else "")
         self.store.change(task.id, ended=phase.final, updated=now())
         self.store.write_down(user.name, name, task.id)
         return phase
+
+    def group(self, task: Task, reason: str) -> tuple[str, ...]:
+        """Return what Snakemake makes where tiles that failed for one reason run again; nothing if no other is left."""
+        states = self.states(task)
+        states.refresh(at_most_every=0)
+        tiles = states.failed_for(reason)
+        if not tiles:
+            raise RefusedError("no tile of this run failed for this reason", code="CONFLICT", status=409)
+        if len(tiles) == len(states.states) - states.counts()["finished"]:
+            return ()
+        if len(tiles) > _MOST_NAMED:
+            raise RefusedError(f"{len(tiles)} tiles are too many to be named: retry all that failed")
+        return tuple(f"results/{states.run_folder.name}/tiles/{tile}/item.json" for tile in tiles)
 
     def may_read(self, user: User, source: str) -> bool:
         """Whether a user's algorithm may come from ``source``: what the operator lists, and the user's own files."""

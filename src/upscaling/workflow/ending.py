@@ -1,6 +1,7 @@
 """After a run of which tiles are missing: gather the others, say what is missing and why, and write the report.
 
-A process of its own: ``python -m upscaling.workflow.ending RUN``.
+A process of its own: ``python -m upscaling.workflow.ending RUN``. With the command of a Snakemake that makes
+some tiles behind it, that runs first; where it fails, it has gathered the others itself.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 from upscaling.errors import UpscalingError, refused_by_machine
+from upscaling.util.process import run_in_front
 
 __all__ = ["end_incomplete"]
 
@@ -45,6 +47,8 @@ def _say(line: str) -> None:
 
 if __name__ == "__main__":
     try:
+        if sys.argv[2:] and (status := run_in_front(sys.argv[2:])):
+            sys.exit(status)
         end_incomplete(Path(sys.argv[1]))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -58,6 +58,7 @@ def _extra(task: Task, states: RunStates, phase: Phase) -> dict[str, Any]:
         "counts": counts,
         "progress": round(ended / max(task.jobs, 1), 4),
         "costs": states.costs(),
+        "rate": states.rate() if phase.name == "running" else None,
         "phase": phase.name,
         "reason": phase.reason or None,
     }

@@ -49,6 +49,8 @@ class Ask(BaseModel):
     model_config = ConfigDict(extra="forbid")
     action: Literal["start", "pause", "cancel", "retry", "archive", "restore"]
     title: str | None = Field(None, max_length=2000)
+    reason: str | None = Field(None, min_length=1, max_length=20_000)
+    """With ``retry``: one of the run's ``reasons``; only the tiles that failed for it run again."""
 
 
 class AreaRequest(BaseModel):
@@ -106,7 +108,7 @@ def ask_run(run: int, body: Ask, request: Request, user: CurrentUser) -> dict[st
         tasks.store.change(task.id, archived=body.action == "archive")
         tasks.store.write_down(user.name, body.action, task.id)
     elif body.action in {"start", "retry"}:
-        if body.action == "start" and phase.target and not phase.confirmed:
+        if body.action == "start" and phase.target and not phase.back and not phase.confirmed:
             tasks.runner.confirm(task.id, tasks.folder(task))
             return run_facts(tasks, visible_task(request, user, run))
         if body.action == "start" and phase.name not in {"draft", "paused", "canceled", "stopped"}:
@@ -115,7 +117,8 @@ def ask_run(run: int, body: Ask, request: Request, user: CurrentUser) -> dict[st
             raise RefusedError(
                 f"the run is {phase.name}: what failed is retried when it has ended", code="CONFLICT", status=409
             )
-        tasks.ask(user, task, "queued")
+        some = body.action == "retry" and body.reason
+        tasks.ask(user, task, "queued", target=tasks.group(task, some) if some else (), back=phase.name if some else "")
     elif phase.final and body.action == "cancel":
         raise RefusedError(f"the run is {phase.name} already", code="CONFLICT", status=409)
     else:

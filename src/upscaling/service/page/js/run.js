@@ -53,11 +53,11 @@ export function RunView({ run, me }) {
   if (error) return html`<section><h1>${t("watch.run", { run })}</h1><${Failed} error=${error} retry=${reload} /><p><a href="#/runs">${t("runs.back")}</a></p></section>`;
   if (!facts) return html`<${Skeleton} lines=${8} />`;
 
-  async function ask(action) {
+  async function ask(action, more = {}) {
     setAsking(false);
     setProblem(null);
     try {
-      await post(`/v1/runs/${run}/ask`, { action });
+      await post(`/v1/runs/${run}/ask`, { action, ...more });
       reload();
     } catch (failure) {
       setProblem(failure.message);
@@ -104,10 +104,11 @@ export function RunView({ run, me }) {
         <${Counts} counts=${facts.counts} />
         <dl class="facts">
           <dt>${t("watch.phase")}</dt><dd>${t(`phase.${phase}`)}</dd>
+          ${facts.rate && html`<dt>${t("watch.rate")}</dt><dd>${t("watch.perHour", { rate: number(facts.rate, facts.rate < 10 ? 1 : 0) })}</dd>`}
           <dt>${t("watch.cost")}</dt><dd>${number(facts.costs)}</dd>
           <dt>${t("watch.updated")}</dt><dd>${facts.updated.slice(0, 19).replace("T", " ")} UTC</dd>
         </dl>
-        <${Failures} reasons=${facts.reasons} />
+        <${Failures} reasons=${facts.reasons} onRetry=${["ended", "stopped", "canceled"].includes(phase) && ((reason) => ask("retry", { reason }))} />
         <${TileFacts} run=${run} tiles=${tiles} chosen=${chosen} onChosen=${setChosen} version=${facts.version} />
         <${Result} run=${run} facts=${facts} pointer=${pointer} onRasters=${setRasters} />
         ${facts.counts.finished > 0 && ["ended", "stopped", "canceled"].includes(phase) && html`<${Publish} run=${run} me=${me} />`}
@@ -119,10 +120,10 @@ export function RunView({ run, me }) {
   </section>`;
 }
 
-function Failures({ reasons }) {
+function Failures({ reasons, onRetry }) {
   const entries = Object.entries(reasons ?? {}).sort((a, b) => b[1] - a[1]);
   if (entries.length === 0) return null;
-  return html`<h2>${t("watch.failures")}</h2><ul class="reasons">${entries.map(([reason, count]) => html`<li><b>${count}</b> ${reason}</li>`)}</ul>`;
+  return html`<h2>${t("watch.failures")}</h2><ul class="reasons">${entries.map(([reason, count]) => html`<li><b>${count}</b> ${reason} ${onRetry && html`<button class="link" aria-label=${t("watch.retryThese", { count, reason })} onClick=${() => onRetry(reason)}>${t("watch.retryGroup")}</button>`}</li>`)}</ul>`;
 }
 
 function RunningEstimate({ run, finished }) {
