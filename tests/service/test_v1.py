@@ -62,6 +62,9 @@ def test_a_result_is_published_and_platforms_are_compared(service: Service, back
     rows = service.call("GET", f"/v1/runs/{run}/compare").json()
     assert [(row["platform"], row["kind"]) for row in rows] == [(backend.url, "openeo")]
     assert rows[0]["cost"]["p50"] > 0
+    page = service.call("GET", f"/v1/runs/{run}/requirements")
+    assert (page.status_code, page.headers["Content-Security-Policy"]) == (200, "sandbox allow-popups")
+    assert "<h1>Café &amp; fields</h1>" in page.text
 
     for wrong, words in (
         ({"target": "nowhere"}, "it has products"),

@@ -74,6 +74,10 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_text("From 1 finished jobs").wait_for()
     page.get_by_role("button", name="Compare the platforms").click()
     page.get_by_role("rowheader", name="http://127.0.0.1").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the page").click()
+    assert download.value.suggested_filename.endswith("-requirements.html")
+    assert "Open questions" in download.value.path().read_text()
     browser.accessible()
     browser.picture("5-feasibility")
     page.locator(".pager").get_by_role("link", name="Next").click()

@@ -200,15 +200,20 @@ def add_requirements(app: typer.Typer) -> None:
 
     @group.command()
     def report(
-        file: _Form,
+        file: Annotated[Path, typer.Argument(help="A filled form (YAML or JSON), or the folder of a run.")],
         out: Annotated[Path, typer.Option(help="Folder for the page.")] = Path("requirements"),
+        title: Annotated[str, typer.Option(help="Title of a run's page.")] = "",
         benchmarks: Annotated[list[Path] | None, typer.Option(help="Published benchmarks (Parquet).")] = None,
         offline: Annotated[bool, typer.Option("--offline", help="Ask no platform anything.")] = False,
     ) -> None:
         """Write one page for a platform operator: map, numbers, feasibility, risks, open questions."""
         from upscaling.estimate.requirements import load_requirements
-        from upscaling.estimate.requirements_page import write_page
+        from upscaling.estimate.requirements_page import write_page, write_run_page
 
-        wanted = load_requirements(file)
-        for path in write_page(wanted, out, file=file, benchmarks=benchmarks or [], ask=not offline):
+        if file.is_dir():
+            pages = write_run_page(file, out, title=title, ask=not offline)
+        else:
+            wanted = load_requirements(file)
+            pages = write_page(wanted, out, file=file, benchmarks=benchmarks or [], ask=not offline)
+        for path in pages:
             typer.echo(path)

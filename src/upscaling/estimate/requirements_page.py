@@ -12,6 +12,7 @@ from upscaling.config.deadline import seconds_left
 from upscaling.errors import UpscalingError
 from upscaling.estimate.checks.common import UNASKED
 from upscaling.util.files import written_whole
+from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from upscaling.estimate.model import Estimate
     from upscaling.estimate.requirements import Requirements
 
-__all__ = ["write_page"]
+__all__ = ["write_page", "write_run_page"]
 
 _NAME = "requirements"
+_STORAGE = "long-term storage: who keeps the results, and for how long?"
+_QUALITY = "quality: what must the results fulfil, and who checks it?"
 _WIDE = 10.0  # p90 over p10, from which an interval says little
 
 
@@ -29,8 +32,8 @@ _WIDE = 10.0  # p90 over p10, from which an interval says little
 class _Page:
     """What both forms of the page show."""
 
-    wanted: Requirements
-    config: Config
+    title: str
+    facts: list[tuple[str, str]]
     estimate: Estimate
     platforms: Sequence[PlatformRow]
     risks: list[str]
@@ -61,7 +64,30 @@ def write_page(
     platforms: list[PlatformRow] = []
     if wanted.platform == ADVISE and ask:
         platforms = compare_platforms(config, benchmarks=benchmarks)
-    page = _Page(wanted, config, estimate, platforms, _risks(estimate, wanted.deadline), _questions(wanted, estimate))
+    risks, questions = _risks(estimate, wanted.deadline), _questions(wanted, estimate)
+    return _write(_Page(wanted.title, _facts(wanted, estimate), estimate, platforms, risks, questions), config, folder)
+
+
+def write_run_page(run_folder: Path, folder: Path, *, title: str = "", ask: bool = True) -> tuple[Path, Path]:
+    """Write the same files for a run, from its configuration; what only a form says is among the open questions.
+
+    Raises
+    ------
+    UpscalingError
+        If the folder is not that of a run, or its run has no area.
+    """
+    from upscaling.estimate.run import estimate_run
+    from upscaling.planning.plan import kept_config
+
+    config, estimate = kept_config(run_folder), estimate_run(run_folder, ask=ask)
+    questions = [*_unknown(estimate), "contact: who asks, and who is to be asked?", _STORAGE, _QUALITY]
+    questions += ["budget: none is given"] if config.budget is None else []
+    risks = _risks(estimate, config.deadline)
+    title = title or config.collection.title or config.run
+    return _write(_Page(title, _run_facts(config, estimate), estimate, [], risks, questions), config, folder)
+
+
+def _write(page: _Page, config: Config, folder: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "tiles.png"
     _draw(config, picture)
@@ -97,26 +123,30 @@ def _risks(estimate: Estimate, deadline: str) -> list[str]:
     return found + [entry.text for entry in estimate.advice]
 
 
-def _questions(wanted: Requirements, estimate: Estimate) -> list[str]:
-    """Return what the project or the operator must still answer."""
+def _unknown(estimate: Estimate) -> list[str]:
+    """Return the checks that nobody answered."""
     unknown = [check for check in estimate.checks if check.answer == "unknown"]
     unasked = [check.name for check in unknown if check.text == UNASKED]
     found = [f"{check.name}: {check.text}" for check in unknown if check.text != UNASKED]
-    if unasked:
-        found.insert(0, f"{UNASKED}: {', '.join(unasked)}")
+    return [f"{UNASKED}: {', '.join(unasked)}", *found] if unasked else found
+
+
+def _questions(wanted: Requirements, estimate: Estimate) -> list[str]:
+    """Return what the project or the operator must still answer."""
+    found = _unknown(estimate)
     if wanted.budget is None:
         found.append("budget: none is given")
     if wanted.output.long_term_storage == "undecided":
-        found.append("long-term storage: who keeps the results, and for how long?")
+        found.append(_STORAGE)
     if wanted.output.licence == "other":
         found.append("licence of the results: none is given")
     if not wanted.quality:
-        found.append("quality: what must the results fulfil, and who checks it?")
+        found.append(_QUALITY)
     return found
 
 
-def _facts(page: _Page) -> list[tuple[str, str]]:
-    wanted, output = page.wanted, page.wanted.output
+def _facts(wanted: Requirements, estimate: Estimate) -> list[tuple[str, str]]:
+    output = wanted.output
     period = "" if wanted.period is None else f"{wanted.period.start} to {wanted.period.end}"
     if wanted.period is not None and wanted.period.step:
         period += f", one result each {wanted.period.step}"
@@ -125,11 +155,11 @@ def _facts(page: _Page) -> list[tuple[str, str]]:
     rows = [
         ("purpose", wanted.purpose),
         ("contact", f"{contact}, {wanted.contact.organisation}".rstrip(", ")),
-        ("algorithm", f"{page.estimate.algorithm} {wanted.algorithm.version}".strip()),
+        ("algorithm", f"{estimate.algorithm} {wanted.algorithm.version}".strip()),
         ("parameters", ", ".join(f"{name} = {value}" for name, value in wanted.algorithm.parameters.items())),
-        ("area", f"{page.estimate.area_km2:,.0f} km² in tiles of {wanted.grid}"),
+        ("area", f"{estimate.area_km2:,.0f} km² in tiles of {wanted.grid}"),
         ("period", period),
-        ("platform", f"{page.estimate.platform}{' (advised)' if wanted.platform == 'advise' else ''}"),
+        ("platform", f"{estimate.platform}{' (advised)' if wanted.platform == 'advise' else ''}"),
         ("deadline", wanted.deadline),
         ("budget", budget),
         ("output", f"{output.format}, {output.crs or 'CRS of the tiles'}, {output.place}"),
@@ -137,6 +167,27 @@ def _facts(page: _Page) -> list[tuple[str, str]]:
         ("licence", output.licence),
         ("quality", "; ".join(wanted.quality)),
         ("notes", wanted.notes),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _run_facts(config: Config, estimate: Estimate) -> list[tuple[str, str]]:
+    time, values = config.time, config.algorithm.parameters
+    period = ""
+    if time is not None:
+        period = f"{time.start} to {time.end}, one result each {time.step}"
+        if time.intervals:
+            period = ", ".join(f"{start} to {end}" for start, end in time.intervals)
+    rows = [
+        ("algorithm", estimate.algorithm),
+        ("parameters", ", ".join(f"{name} = {plain_text(str(value), 200)}" for name, value in values.items())),
+        ("area", f"{estimate.area_km2:,.0f} km² in tiles of {config.area.grid if config.area else ''}"),
+        ("period", period),
+        ("platform", estimate.platform),
+        ("deadline", config.deadline),
+        ("budget", "none given" if config.budget is None else f"{config.budget:,g} {estimate.currency}"),
+        ("output", f"{config.algorithm.output_format}, {config.publish.s3 if config.publish else 'download'}"),
+        ("licence", config.collection.license),
     ]
     return [(name, value) for name, value in rows if value]
 
@@ -164,8 +215,8 @@ def _shown(page: _Page) -> dict[str, Any]:
     from upscaling.estimate.show import amount, duration
 
     return {
-        "title": page.wanted.title,
-        "facts": _facts(page),
+        "title": page.title,
+        "facts": page.facts,
         "numbers": _numbers(page.estimate),
         "verdict": _verdict(page.estimate),
         "reasons": page.estimate.verdict_reasons,
@@ -180,9 +231,9 @@ def _shown(page: _Page) -> dict[str, Any]:
 
 def _markdown(page: _Page) -> str:
     estimate = page.estimate
-    parts = [f"# {_plain(page.wanted.title)}", f"Feasibility: **{_verdict(estimate)}**. Made {estimate.made}."]
+    parts = [f"# {_plain(page.title)}", f"Feasibility: **{_verdict(estimate)}**. Made {estimate.made}."]
     parts += [_list(estimate.verdict_reasons)] if estimate.verdict_reasons else []
-    parts += ["![tiles](tiles.png)", "## Requirements", _table(("", ""), _facts(page))]
+    parts += ["![tiles](tiles.png)", "## Requirements", _table(("", ""), page.facts)]
     parts += ["## Numbers", _table(("", ""), _numbers(estimate)), _list(estimate.rests_on)]
     checks = [(check.name, check.answer, check.text) for check in estimate.checks]
     parts += ["## Is it possible?", _table(("question", "answer", "found"), checks)]

@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.planned import planned_run
 from upscaling.cli.app import app
 from upscaling.config import Config
 from upscaling.errors import ConfigError
@@ -103,6 +104,19 @@ def test_the_page_says_all_and_means_nothing_to_a_browser(tmp_path: Path) -> Non
         assert part in text
     assert "village \\| 2023" in text
     assert (tmp_path / "page" / "tiles.png").stat().st_size > 1000
+
+
+def test_a_run_has_the_same_page(tmp_path: Path) -> None:
+    """What only a form says is asked in it."""
+    run_folder = planned_run(tmp_path, "http://127.0.0.1:9/openeo/1.2", columns=2, rows=1)
+    said = CliRunner().invoke(
+        app, ["requirements", "report", str(run_folder), "--title=<b>", f"--out={tmp_path / 'page'}", "--offline"]
+    )
+    assert said.exit_code == 0, said.output
+    page = (tmp_path / "page" / "requirements.html").read_text()
+    assert "<h1>&lt;b&gt;</h1>" in page
+    for part in ("utm-1km", "temporal_extent = ", "contact: who asks", "long-term storage: who", "data:image/png"):
+        assert part in page
 
 
 def test_the_commands(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.service.access.auth import AuthError, User
+from upscaling.service.phase import run_folder
 from upscaling.service.settings import Platform
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 from upscaling.util.text import plain_text
 
-__all__ = ["estimate_of", "platforms"]
+__all__ = ["estimate_of", "platforms", "requirements_of"]
 
 _AT_ONCE = 2
 _ESTIMATE = ("estimate", "config.yaml", "--json")
@@ -30,15 +31,41 @@ def estimate_of(tasks: Tasks, task: Task) -> str:
     """
     done = tasks.runner.tool(tasks.folder(task), task.id, *_ESTIMATE)
     if done is None:
-        raise RefusedError("log in again: the platform is asked with your account", code="NOT_READY", status=409)
+        raise _logged_out()
     return _json(done)
+
+
+def requirements_of(tasks: Tasks, task: Task) -> Path:
+    """Write the page of a task that is handed to a platform operator; return its path.
+
+    Raises
+    ------
+    RefusedError
+        With the reason why there is none.
+    """
+    folder = tasks.folder(task)
+    where = str(run_folder(folder).relative_to(folder))
+    done = tasks.runner.tool(folder, task.id, "requirements", "report", where, f"--title={plain_text(task.title)}")
+    if done is None:
+        raise _logged_out()
+    if done.returncode:
+        raise _refusal(done)
+    return folder / "requirements" / "requirements.html"
+
+
+def _logged_out() -> RefusedError:
+    return RefusedError("log in again: the platform is asked with your account", code="NOT_READY", status=409)
+
+
+def _refusal(done: subprocess.CompletedProcess[str]) -> RefusedError:
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return RefusedError(plain_text(lines[-1].removeprefix("error: "))[:500] if lines else "there is no estimate")
 
 
 def _json(done: subprocess.CompletedProcess[str]) -> str:
     if done.stdout.lstrip().startswith("{"):  # status 1 with an estimate: it says that the run is not possible
         return done.stdout
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    raise RefusedError(plain_text(lines[-1].removeprefix("error: "))[:500] if lines else "there is no estimate")
+    raise _refusal(done)
 
 
 def platforms(tasks: Tasks, user: User, task: Task) -> list[dict[str, Any]]:
@@ -75,7 +102,7 @@ def _elsewhere(tasks: Tasks, user: User, task: Task, platform: Platform) -> str:
 
     secrets = tasks.authenticator.variables(user.name, platform)
     if secrets is None:
-        raise RefusedError("log in again: the platform is asked with your account", code="NOT_READY", status=409)
+        raise _logged_out()
     folder = tasks.folder(task)
     backend = {
         **platform.options,

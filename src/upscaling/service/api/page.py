@@ -182,6 +182,14 @@ def compare_platforms(run: int, request: Request, user: CurrentUser) -> list[dic
     return compare.platforms(tasks, user, task)
 
 
+@router.get("/runs/{run}/requirements", response_model=None)
+def requirements(run: int, request: Request, user: CurrentUser) -> Response:
+    """Return the requirements and feasibility of a run on one page of HTML, to be handed to a platform operator."""
+    tasks, task = tasks_of(request), visible_task(request, user, run)
+    page = compare.requirements_of(tasks, task)
+    return FileResponse(page, media_type="text/html", headers={"Content-Security-Policy": "sandbox allow-popups"})
+
+
 @router.post("/runs/{run}/publish")
 def publish_run(run: int, body: PublishRequest, request: Request, user: CurrentUser) -> dict[str, Any]:
     """Publish the result to object storage and a STAC API; with ``dry_run`` only say what would be sent."""

@@ -41,6 +41,33 @@ export function EstimateView({ estimate }) {
   </div>`;
 }
 
+// Made when it is asked for, which takes seconds: a link would show nothing meanwhile, and a refusal as a page of its own.
+function Requirements({ run, title }) {
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState(null);
+
+  async function download() {
+    setBusy(true);
+    setProblem(null);
+    try {
+      const page = await get(`/v1/runs/${run}/requirements`);
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([page], { type: "text/html" }));
+      link.download = `${title.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60) || "run"}-requirements.html`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    } catch (error) {
+      setProblem(error.message);
+    }
+    setBusy(false);
+  }
+
+  return html`<h2>${t("requirements.title")}</h2>
+    <p>${t("requirements.lead")}</p>
+    <button disabled=${busy} aria-busy=${busy ? "true" : "false"} onClick=${download}>${t(busy ? "requirements.busy" : "requirements.get")}</button>
+    ${problem && html`<${Notice}>${problem}<//>`}`;
+}
+
 function Platforms({ rows }) {
   const range = (value, show) => (value ? `${show(value.p50)} (${show(value.p10)} – ${show(value.p90)})` : t("feasibility.unknown"));
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("compare.title")}><table>
@@ -145,5 +172,6 @@ function Planned({ run, draft }) {
     ${rows === null && html`<button onClick=${compare}>${t("compare.ask")}</button>`}
     ${rows === "asked" && html`<${Skeleton} lines=${3} />`}
     ${Array.isArray(rows) && html`<${Platforms} rows=${rows} />`}
+    <${Requirements} run=${run} title=${facts.value.title} />
   </div>`;
 }
