@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ __all__ = ["write_page", "write_run_page"]
 _NAME = "requirements"
 _STORAGE = "long-term storage: who keeps the results, and for how long?"
 _QUALITY = "quality: what must the results fulfil, and who checks it?"
+_LICENCE = "licence of the results: none is given"
 _WIDE = 10.0  # p90 over p10, from which an interval says little
 
 
@@ -82,6 +84,7 @@ def write_run_page(run_folder: Path, folder: Path, *, title: str = "", ask: bool
     config, estimate = kept_config(run_folder), estimate_run(run_folder, ask=ask)
     questions = [*_unknown(estimate), "contact: who asks, and who is to be asked?", _STORAGE, _QUALITY]
     questions += ["budget: none is given"] if config.budget is None else []
+    questions += [_LICENCE] if config.collection.license == "other" else []
     risks = _risks(estimate, config.deadline)
     title = title or config.collection.title or config.run
     return _write(_Page(title, _run_facts(config, estimate), estimate, [], risks, questions), config, folder)
@@ -139,7 +142,7 @@ def _questions(wanted: Requirements, estimate: Estimate) -> list[str]:
     if wanted.output.long_term_storage == "undecided":
         found.append(_STORAGE)
     if wanted.output.licence == "other":
-        found.append("licence of the results: none is given")
+        found.append(_LICENCE)
     if not wanted.quality:
         found.append(_QUALITY)
     return found
@@ -173,6 +176,7 @@ def _facts(wanted: Requirements, estimate: Estimate) -> list[tuple[str, str]]:
 
 def _run_facts(config: Config, estimate: Estimate) -> list[tuple[str, str]]:
     time, values = config.time, config.algorithm.parameters
+    given = [f"{name} = {plain_text(json.dumps(value, ensure_ascii=False), 200)}" for name, value in values.items()]
     period = ""
     if time is not None:
         period = f"{time.start} to {time.end}, one result each {time.step}"
@@ -180,7 +184,7 @@ def _run_facts(config: Config, estimate: Estimate) -> list[tuple[str, str]]:
             period = ", ".join(f"{start} to {end}" for start, end in time.intervals)
     rows = [
         ("algorithm", estimate.algorithm),
-        ("parameters", ", ".join(f"{name} = {plain_text(str(value), 200)}" for name, value in values.items())),
+        ("parameters", ", ".join(given)),
         ("area", f"{estimate.area_km2:,.0f} km² in tiles of {config.area.grid if config.area else ''}"),
         ("period", period),
         ("platform", estimate.platform),
