@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.algorithms.test_cwl import LONLAT, UTM
 from tests.unit.binding.cwl_helpers import bind_package
+from upscaling.binding.base import named_form
 from upscaling.binding.cwl import CwlBinder
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Bounds, Coordinates, Parameter, Step, Tile
@@ -124,6 +125,19 @@ def test_a_wrong_binding_is_refused_in_one_line(
     assert expected in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "default", "form"),
+    [
+        ("", "11.0 46 11.5 46.5", "bbox-spaces"),
+        ("Edges, separated by spaces", None, "bbox-spaces"),
+        ("", "11.0,46,11.5,46.5", "bbox-string"),
+        ("Edges of the area", None, "bbox-string"),
+    ],
+)
+def test_blanks_are_asked_for_by_words_or_by_a_default(text: str, default: str | None, form: str) -> None:
+    assert named_form("bbox", text, default) == form
+
+
 def test_parameters_become_what_cwl_spells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "scene.tif").touch()
     (tmp_path / "stac").mkdir()
@@ -145,6 +159,10 @@ def test_parameters_become_what_cwl_spells(tmp_path: Path, monkeypatch: pytest.M
         "x": {"y": [1]},
     }
     assert json.loads(json.dumps(order)) == order
+    with_default = package_of(bbox="string", day=("string", "2022-06-01", ""))
+    assert bind_package(with_default, LONLAT, {"day": None})["day"] is None  # CWL takes the default for null
+    with pytest.raises(ConfigError, match=r"parameters\.day: must be string, not null"):
+        bind_package(package_of(bbox="string", day="string"), LONLAT, {"day": None})
     assert bind_package(package, LONLAT, {**given, "scene": "scene.tif"})["scene"]["class"] == "File"
 
 
