@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 
 __all__ = [
@@ -62,10 +63,14 @@ class ConfigError(UpscalingError):
         The configuration key, dotted (``area.aoi``), if one is to blame.
     file
         The file that holds the key or the bad content.
+    choices
+        What would be right, where a file has several parts and one must be named: each as it stands behind the path.
     """
 
-    def __init__(self, message: str, *, key: str | None = None, file: object = None) -> None:
-        self.message, self.key, self.file = message, key, file
+    def __init__(
+        self, message: str, *, key: str | None = None, file: object = None, choices: Sequence[str] = ()
+    ) -> None:
+        self.message, self.key, self.file, self.choices = message, key, file, tuple(choices)
         where = ": ".join(str(part) for part in (file, key) if part)
         super().__init__(f"{where}: {message}" if where else message)
 

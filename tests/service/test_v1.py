@@ -140,6 +140,17 @@ def _title(task: Path) -> str:
     return str(json.loads((task / "request.json").read_text())["title"])
 
 
+def _layers(folder: Path) -> bytes:
+    """A GeoPackage with two layers."""
+    import geopandas
+    import shapely
+
+    for number, layer in enumerate(("fields", "farms")):
+        parts = [shapely.box(11 + k, 46, 11.1 + k, 46.1) for k in range(number + 1)]
+        geopandas.GeoDataFrame(geometry=[shapely.MultiPolygon(parts)], crs=4326).to_file(folder / "b.gpkg", layer=layer)
+    return (folder / "b.gpkg").read_bytes()
+
+
 def test_areas_as_people_give_them(service: Service, tmp_path: Path) -> None:
     """One sentence that names the file and what would be right, and no path of the service's."""
     for name, content, words in (
@@ -155,6 +166,14 @@ def test_areas_as_people_give_them(service: Service, tmp_path: Path) -> None:
         message = answer.json()["message"]
         assert words in message, message
         assert "/tmp" not in message, message
+    gpkg = {"name": "fields.gpkg"}
+    asked = service.call("POST", "/v1/area", params=gpkg, data=_layers(tmp_path)).json()
+    assert asked == {"choices": ["|layername=fields", "|layername=farms"]}
+    for part, words in (("|layername=none", "fields.gpkg: cannot be read"), ("!../../x", "no such file")):
+        answer = service.call("POST", "/v1/area", params={**gpkg, "part": part}, data=_layers(tmp_path))
+        assert (answer.status_code, words in answer.json()["message"]) == (422, True), answer.text
+    chosen = service.call("POST", "/v1/area", params={**gpkg, "part": asked["choices"][1]}, data=_layers(tmp_path))
+    assert chosen.json()["geometry"]["type"] == "MultiPolygon", chosen.text
     crossed = json.dumps({"type": "Polygon", "coordinates": [CROSSED]})
     repaired = service.call("POST", "/v1/area?name=fields.geojson", data=crossed).json()
     assert repaired["geometry"]["type"] == "MultiPolygon"

@@ -96,6 +96,10 @@ def rows(service: Service, folder: Path) -> list[Row]:
         content = {"name": f"{HOSTILE}.json", "mimeType": "application/json", "buffer": b"{"}
         page.get_by_label("Upload a vector file").set_input_files(content)
 
+    def pick(page: Any) -> None:
+        upload(layers)(page)
+        page.get_by_label("Layer of layers.gpkg").select_option("farms")
+
     def reverse(page: Any) -> None:
         page.get_by_label("From").fill("2023-07-01")
         page.get_by_label("Until").fill("2023-06-01")
@@ -165,7 +169,7 @@ def rows(service: Service, folder: Path) -> list[Row]:
         Row("a zip without an area", "area", upload(nothing), "has no vector file in it", ".panel [role=alert]"),
         Row("latitude first", "area", upload(swapped), "longitude comes first", ".panel [role=alert]"),
         Row("a hostile name", "area", hostile, f"{HOSTILE}.json: cannot be read", ".panel [role=alert]"),
-        Row("a layer to choose", "area", upload(layers), "upload a file that has just one", ".panel [role=alert]"),
+        Row("a layer to choose", "area", pick, "tiles,", ".count[aria-busy=false]"),
         Row("dates in reverse", "area", reverse, "must lie after time.start", "fieldset [role=alert]"),
         Row("half a box", "area", half, "Four numbers", ".panel [role=alert]"),
         Row("a grid with a comma", "area", comma, "write utm-1.5km, with a point", "label + [role=alert]"),

@@ -131,7 +131,8 @@ def read_aoi(spec: str | Path | Sequence[float] | Mapping[str, Any], *, base: Pa
             return _from_file(str(spec), base)
         return _build(given.geometries, given.crs, given.name, given.notices, as_it_stands=given.as_it_stands)
     except ConfigError as error:
-        raise ConfigError(error.message, key=key if error.key in {_KEY, None} else error.key, file=error.file) from None
+        whose = key if error.key in {_KEY, None} else error.key
+        raise ConfigError(error.message, key=whose, file=error.file, choices=error.choices) from None
 
 
 def _from_file(text: str, base: Path) -> AOI:

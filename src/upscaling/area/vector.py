@@ -121,7 +121,7 @@ def read_vector(text: str, base: Path, *, key: str, columns: list[str] | None = 
             frame = gpd.read_parquet(path)
         else:
             source = _source(path, member, key)
-            frame = gpd.read_file(source, layer=layer or _only_layer(source, path, key), columns=columns)
+            frame = gpd.read_file(source, layer=layer or _only_layer(source, path, member, key), columns=columns)
     except ConfigError:
         raise
     except Exception as error:  # GDAL, Arrow and the file system each raise families of their own
@@ -166,19 +166,21 @@ def _source(path: Path, member: str, key: str) -> str:
             if found
             else _NONE
         )
-        raise ConfigError(has, key=key, file=path)
+        raise ConfigError(has, key=key, file=path, choices=[f"!{name}" for name in found])
     return f"/vsizip/{{{path.absolute()}}}/{found[0]}"
 
 
-def _only_layer(source: str, path: Path, key: str) -> str:
+def _only_layer(source: str, path: Path, member: str, key: str) -> str:
     import pyogrio
 
     layers = [str(row[0]) for row in pyogrio.list_layers(source) if row[1] is not None]
-    if len(layers) != 1:
-        hint = f"({', '.join(layers)}): name one, as in {path.name}|layername={layers[0]}"
-        raise ConfigError(
-            f"has {len(layers)} layers {hint}" if layers else "has no layer with geometries", key=key, file=path
-        )
+    if not layers:
+        raise ConfigError("has no layer with geometries", key=key, file=path)
+    if len(layers) > 1:
+        inside = f"!{member}" if member else ""
+        choices = [f"{inside}|layername={layer}" for layer in layers]
+        has = f"has {len(layers)} layers ({', '.join(layers)}): name one, as in {path.name}{choices[0]}"
+        raise ConfigError(has, key=key, file=path, choices=choices)
     return layers[0]
 
 

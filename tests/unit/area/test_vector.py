@@ -205,8 +205,9 @@ def test_an_archive_of_several_files_asks_for_one(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
         for name in ("a", "b"):
             archive.write(geojson(tmp_path / f"{name}.geojson"), f"in/{name}.geojson")
-    with pytest.raises(ConfigError, match=r"has 2 vector files .*: name one, as in two\.zip!in/a\.geojson"):
+    with pytest.raises(ConfigError, match=r"has 2 vector files .*: name one, as in two\.zip!in/a\.geojson") as error:
         read_aoi(str(tmp_path / "two.zip"))
+    assert error.value.choices == ("!in/a.geojson", "!in/b.geojson")
     assert read_aoi(f"{tmp_path}/two.zip!in/b.geojson").geometry.equals(BOX)
     with pytest.raises(ConfigError, match=r"has no c\.geojson; it has in/a\.geojson, in/b\.geojson"):
         read_aoi(f"{tmp_path}/two.zip!c.geojson")
@@ -216,3 +217,16 @@ def test_a_box_that_begins_with_a_minus_is_no_option() -> None:
     shown = CliRunner().invoke(app, ["tiles", "-9.5,38.5,-9,39", "--grid", "utm-100km"])
     assert shown.exit_code == 0, shown.output
     assert "tiles" in shown.output
+
+
+def test_each_choice_of_a_file_with_several_layers_is_read(tmp_path: Path) -> None:
+    for layer in ("fields", "farms"):
+        geopandas.GeoDataFrame(geometry=[BOX], crs=4326).to_file(tmp_path / "a.gpkg", layer=layer)
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.write(tmp_path / "a.gpkg", "a.gpkg")
+        archive.write(geojson(tmp_path / "b.geojson"), "b.geojson")
+    for place in (f"{tmp_path}/a.gpkg", f"{tmp_path}/two.zip!a.gpkg"):
+        with pytest.raises(ConfigError, match="has 2 layers") as error:
+            read_aoi(place)
+        for choice in error.value.choices:
+            assert read_aoi(f"{place.partition('!')[0]}{choice}").geometry.equals(BOX)

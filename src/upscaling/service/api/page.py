@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from upscaling.monitor import report
@@ -125,13 +124,21 @@ def check_config(body: CheckRequest, request: Request, user: CurrentUser) -> dic
 
 
 @router.post("/area", response_model=None)
-async def read_area(request: Request, _user: CurrentUser, name: str = "area.geojson") -> Response:
-    """Read an uploaded vector file, as the command line does; return its polygons as GeoJSON in degrees."""
+async def read_area(
+    request: Request,
+    _user: CurrentUser,
+    name: str = "area.geojson",
+    part: Annotated[str, Query(max_length=500, pattern=r"^(!|\|)")] = "",
+) -> Response:
+    """Read an uploaded vector file, as the command line does; return its polygons as GeoJSON in degrees.
+
+    Where it has several layers, or is an archive of several files, ``choices`` are returned: values for ``part``.
+    """
     content = await request.body()
-    return await run_in_threadpool(_area, content, name)
+    return await run_in_threadpool(_area, content, name, part)
 
 
-def _area(content: bytes, name: str) -> Response:
+def _area(content: bytes, name: str, part: str) -> Response:
     import shapely
 
     from upscaling.area.aoi import read_aoi
@@ -144,8 +151,10 @@ def _area(content: bytes, name: str) -> Response:
         path = Path(scratch) / f"area{suffix}"
         path.write_bytes(content)
         try:
-            area = read_aoi(str(path))
+            area = read_aoi(f"{path}{part}")
         except UpscalingError as error:
+            if isinstance(error, ConfigError) and error.choices:
+                return JSONResponse({"choices": error.choices})
             words = error.message if isinstance(error, ConfigError) else str(error)
             raise RefusedError(_of_the_file(words, path, _shown(name))) from None
     geometry = orjson.loads(shapely.to_geojson(area.geometry))
@@ -163,7 +172,6 @@ def _of_the_file(words: str, path: Path, name: str) -> str:
     """Return a message about an uploaded file with its own name in place of where it lies here."""
     if path.suffix.lower() == ".shp":
         return f"{name}: a shapefile is several files (.shp, .shx, .dbf, .prj): put them into one .zip"
-    words = re.sub(r": name one, as in .*", ": upload a file that has just one of them", words)
     told = words.replace(f"{path.parent}/", "").replace(path.name, name)
     return told if told.startswith(name) else f"{name}: {told}"
 

@@ -35,6 +35,7 @@ export function AreaStep({ me, draft }) {
   const [problem, setProblem] = useState(null);
   const [tiles, setTiles] = useState(null);
   const [notices, setNotices] = useState([]);
+  const [several, setSeveral] = useState(null); // a file with several layers, of which one is to be chosen
   const grids = useLoaded((signal) => get("/v1/grids", { signal }), []);
   const names = useLoaded(loadCountries, []);
 
@@ -65,18 +66,28 @@ export function AreaStep({ me, draft }) {
   async function upload(event) {
     const file = event.target.files[0];
     if (!file) return;
-    setNotices([]);
     const refusal = tooLarge(file, me.request_mb);
+    setNotices([]);
+    setSeveral(null);
     setProblem(refusal && { at: "upload", text: refusal });
     if (refusal) return;
+    await read(file);
+    event.target.value = "";
+  }
+
+  async function read(file, part = "") {
+    setProblem(null);
     try {
-      const read = await call("POST", `/v1/area?name=${encodeURIComponent(file.name)}`, file, { raw: true });
-      change({ area: read.geometry });
-      setNotices(read.notices);
+      const found = await call("POST", `/v1/area?${new URLSearchParams({ name: file.name, ...(part && { part }) })}`, file, { raw: true });
+      if (found.choices) {
+        setSeveral((before) => ({ file, choices: [...(before?.choices ?? []).filter((one) => one !== part), ...found.choices] }));
+        return;
+      }
+      change({ area: found.geometry });
+      setNotices(found.notices);
     } catch (error) {
       setProblem({ at: "upload", text: error.message });
     }
-    event.target.value = "";
   }
 
   function applyBox(event) {
@@ -106,6 +117,12 @@ export function AreaStep({ me, draft }) {
         ${told("tiles")}
         ${tiles?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
         <label>${t("area.upload")} <input type="file" onChange=${upload} /></label>
+        ${several && html`<label key=${several.choices.join()}>${t("area.layer", { name: several.file.name })}
+          <select onChange=${(event) => event.target.value && read(several.file, event.target.value)}>
+            <option value="">${t("area.chooseLayer")}</option>
+            ${several.choices.map((part) => html`<option value=${part}>${part.replace(/^!/, "").replace(/^\|layername=|\|layername=/, (mark, at) => (at ? ": " : ""))}</option>`)}
+          </select>
+        </label>`}
         ${told("upload")}
         ${notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
         <form onSubmit=${applyBox}>

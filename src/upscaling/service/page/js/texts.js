@@ -27,6 +27,8 @@ const TEXTS = {
   "area.drawHint": "Click corner after corner on the map, and the first one again to close the area. With the keyboard: type a box below.",
   "area.clear": "Clear",
   "area.upload": "Upload a vector file (GeoJSON, GeoPackage, KML, zipped shapefile)",
+  "area.layer": "Layer of {name}",
+  "area.chooseLayer": "choose one",
   "area.box": "Box: west, south, east, north in degrees",
   "area.apply": "Apply",
   "area.country": "Country",
