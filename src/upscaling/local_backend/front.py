@@ -134,7 +134,7 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
         if unknown := set(changes) - known:
             raise api_error(400, "PropertyNotEditable", f"property {sorted(unknown)[0]!r} cannot be changed")
         if job.status in ACTIVE:
-            raise JobLockedException(job=job_id)
+            raise JobLockedException(message=f"job {job_id} is {job.status} and cannot be changed")
         fields = {("options" if key == "job_options" else key): value for key, value in changes.items()}
         if "process" in fields and not isinstance((fields["process"] or {}).get("process_graph"), dict):
             raise api_error(400, "ProcessGraphMissing", "process must hold a process_graph")
@@ -158,7 +158,10 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
 
     def result(self, job: Job) -> dict[str, Any]:
         """Return what the worker wrote of a finished job's results."""
-        content: dict[str, Any] = read_json(self._supervisor.folder(job.id) / RESULT_FILE)
+        try:
+            content: dict[str, Any] = read_json(self._supervisor.folder(job.id) / RESULT_FILE)
+        except FileNotFoundError as error:
+            raise api_error(410, "ResultsGone", f"the results of job {job.id} are not there any more") from error
         return content
 
     def get_result_assets(self, job_id: str, user_id: str) -> dict[str, Any]:
@@ -203,7 +206,7 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
 
     def _metadata(self, job: Job) -> backend.BatchJobMetadata:
         extent: dict[str, Any] = {}
-        if job.status == "finished":
+        if job.status == "finished" and (self._supervisor.folder(job.id) / RESULT_FILE).is_file():
             result = self.result(job)
             extent = {k: result[k] for k in ("bbox",) if k in result}
             extent |= {k: _time(result[k]) for k in ("start_datetime", "end_datetime") if k in result}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ def test_cancel_kills_the_process(backend: Backend, gate: Gate) -> None:
     job.start()
     assert gate.reached.wait(30)
     (process,) = workers(backend)
+    with pytest.raises(OpenEoApiError, match=r"JobLocked: job .* is running and cannot be changed"):
+        backend.connect().patch(f"/jobs/{job.job_id}", json={"title": "other"})
     job.stop()
     assert job.status() == "canceled"
     process.wait(10)
@@ -145,6 +148,18 @@ def test_nothing_is_left_after_a_clean_end(backend: Backend, gate: Gate) -> None
     assert len(left) == 2
     assert backend.stop() == 0
     assert psutil.wait_procs(left, timeout=10)[1] == []
+
+
+def test_results_that_were_lost_are_said_to_be_gone(backend: Backend) -> None:
+    connection = backend.connect()
+    job = connection.create_job(QUICK)
+    job.start()
+    assert wait(job) == "finished"
+    shutil.rmtree(backend.root / "jobs" / job.job_id)
+    assert job.describe()["status"] == "finished"
+    with pytest.raises(OpenEoApiError, match=r"\[410\] ResultsGone"):
+        connection.get(f"/jobs/{job.job_id}/results")
+    job.delete()
 
 
 def test_one_thread_before_a_fork(standing: Backend) -> None:
