@@ -179,7 +179,13 @@ def suspended(server: EmbeddedBackend) -> list[psutil.Process]:
 
 @pytest.mark.parametrize(
     ("sign", "executor"),
-    [(signal.SIGINT, "upscaling"), (signal.SIGTERM, "upscaling"), (signal.SIGTERM, "local"), (signal.SIGINT, "slurm")],
+    [
+        (signal.SIGINT, "upscaling"),
+        (signal.SIGTERM, "upscaling"),
+        (signal.SIGHUP, "upscaling"),
+        (signal.SIGTERM, "local"),
+        (signal.SIGINT, "slurm"),
+    ],
 )
 def test_a_signal_to_snakemake_alone_ends_it_though_the_platform_is_silent(
     sign: signal.Signals, executor: str, slow_platform: EmbeddedBackend, scene_run: Callable[..., Run]

@@ -13,7 +13,7 @@ from types import FrameType
 
 from upscaling.errors import UpscalingError
 
-__all__ = ["own_environment", "own_program", "run_in_front", "start_of", "tool_path"]
+__all__ = ["ending_signals", "own_environment", "own_program", "run_in_front", "start_of", "tool_path"]
 
 _SYSTEM = ("/bin", "/sbin", "/usr")
 
@@ -57,12 +57,18 @@ def start_of(pid: int) -> int:
     return 0 if fields[0] == "Z" else int(fields[19])
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that ask a program to end: not SIGHUP (a terminal was closed) where ``nohup`` started it."""
+    hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *hung_up]
+
+
 def run_in_front(
     command: Sequence[str], environment: Mapping[str, str] | None = None, folder: str | None = None
 ) -> int:
     """Run a program, in ``folder`` if one is given, until it ends by itself; return its exit status.
 
-    SIGTERM and SIGINT are its to handle: it may have much to finish, and is never killed for being slow.
+    SIGTERM, SIGINT and SIGHUP are its to handle: it may have much to finish, and is never killed for being slow.
     """
     environment = own_environment() if environment is None else environment
     program = own_program(command[0])
@@ -75,7 +81,7 @@ def run_in_front(
         if process.poll() is None and not (number == signal.SIGINT and sys.stdin.isatty()):
             process.send_signal(number)
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, hand_on) for number in ending_signals()}
     try:
         status = process.wait()
     finally:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from upscaling.util.process import ending_signals
 from upscaling.workflow.run import Run
 from upscaling.workflow.tile_queue import HandedTile, executor_job
 
@@ -205,7 +206,7 @@ class Runs:
         threading.Thread(target=end, daemon=True).start()
 
     def _handle_signals(self) -> None:
-        """End on SIGTERM as on Ctrl-C.
+        """End on SIGTERM, and when the terminal is closed, as on Ctrl-C.
 
         Snakemake's own handler waits for all that runs, which may be days, and can block for ever: it takes the lock
         of the scheduler, which the thread that it interrupts may hold. What a shell starts in the background ignores
@@ -214,7 +215,7 @@ class Runs:
         if not self._handles_signals:
             self._handles_signals = True
             with suppress(ValueError):  # not in the main thread
-                for number in (signal.SIGTERM, signal.SIGINT):
+                for number in ending_signals():
                     signal.signal(number, _Once())
 
 
