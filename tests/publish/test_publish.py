@@ -239,6 +239,10 @@ def test_refusals_are_one_line(
     assert any("tiles of the run are missing from the collection" in line for line in said)
     lost.write_text(item)
     (folder / "collection.json").write_text(collected)
+    lost.write_text(item.replace('"upscaling:key": "', '"upscaling:key": "0'))
+    with pytest.raises(UpscalingError, match=r"1 of \d+ items of the collection are not what is planned now"):
+        publish(to(config, s3), folder, partial=True)
+    lost.write_text(item)
     (path, *_) = sorted(folder.glob("tiles/*/*.tif"))
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UpscalingError, match=f"{path.name} has .* bytes"):

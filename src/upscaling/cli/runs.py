@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from upscaling.errors import UpscalingError
+from upscaling.util.text import plain_text
 
 __all__ = ["RunFolder", "add_run_commands"]
 
@@ -103,7 +104,7 @@ def clean(
         raise UpscalingError("say what to clean: --remote for jobs on the platform that nobody waits for")
     found = orphans(run)
     for job in found:
-        typer.echo(f"{job['id']}  {job.get('status')}  {job.get('created', '')}  {job.get('title')}")
+        typer.echo(plain_text(f"{job['id']}  {job.get('status')}  {job.get('created', '')}  {job.get('title')}"))
     if not yes:
         typer.echo(f"{len(found)} orphans" + ("; --yes deletes them and their results" if found else ""))
         return

@@ -72,6 +72,11 @@ class Product:
         for path in self._item_paths():
             yield self.public(path)
 
+    def keys(self) -> dict[str, str]:
+        """Return the id of every item, and the key of the work that made it."""
+        items = (self._read(path) for path in self._item_paths())
+        return {str(item.get("id")): str(item.get("properties", {}).get("upscaling:key")) for item in items}
+
     def assets(self) -> Iterator[Published]:
         """Yield every file that an item, a collection or a mosaic is made of, once."""
         seen: set[str] = set()

@@ -62,7 +62,7 @@ def publish(
         raise ConfigError("is missing: it says where to", key="publish")
     base = settings.public_url or settings.s3
     product = Product(run_folder, base)
-    notices = [*_missing(run_folder, partial=partial), *_check(config, run_folder)]
+    notices = [*_missing(product, run_folder, partial=partial), *_check(config, run_folder)]
     for line in notices:
         say(f"notice: {line}")
     store, total = Store(settings), Sent()
@@ -111,15 +111,27 @@ def publish(
     return content
 
 
-def _missing(run_folder: Path, *, partial: bool) -> list[str]:
-    """Say how many tiles of the plan are not in the collection; they may be missing only if that is wanted."""
+def _missing(product: Product, run_folder: Path, *, partial: bool) -> list[str]:
+    """Say how many tiles of the plan are not in the collection; they may be missing only if that is wanted.
+
+    What is in it, and was planned otherwise since, is refused.
+    """
     path = run_folder / "collection.json"
     try:
         collection = read_json(path)
         collected = int(collection["upscaling:tiles"]["collected"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UpscalingError(f"{path} cannot be read ({error!r}); delete it and run again") from None
-    planned = len(load_plan(run_folder).tiles)
+    plan = load_plan(run_folder).tiles
+    planned = len(plan)
+    keys = product.keys()
+    if stale := sum(plan[tile].key != key for tile, key in keys.items() if tile in plan) + len(
+        keys.keys() - plan.keys()
+    ):
+        raise UpscalingError(
+            f"{stale} of {len(keys)} items of the collection are not what is planned now (another algorithm, area"
+            " or parameters): run the plan first"
+        )
     if collected >= planned:
         return []
     words = f"{planned - collected} of {planned} tiles of the run are missing from the collection"

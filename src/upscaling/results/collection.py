@@ -131,7 +131,7 @@ def collect(
     NothingDoneError
         There is none at all.
     """
-    from upscaling.results.table import write_rows
+    from upscaling.results.table import TableError, write_rows
 
     home = run_folder / "parts" / part if part else run_folder
     home.mkdir(parents=True, exist_ok=True)
@@ -152,19 +152,27 @@ def collect(
             gathered.merge(known[0])
             yield known[1]
 
-    parquet = home / "items.parquet"
+    parquet, no_table = home / "items.parquet", ""
     with written_whole(parquet) as temporary, _no_cycles():
-        write_rows(stream(), temporary)
+        try:
+            write_rows(stream(), temporary)
+        except TableError as error:  # all items were read: what they say is no reason to end without a collection
+            if part:
+                raise
+            no_table = f"items.parquet was not written: {error}"
         cache.prune()
         missing = {tile: (reasons or {}).get(tile) or why for tile, why in gathered.missing.items()}
         if missing and not partial:
             raise UpscalingError(cannot_collect(missing, len(planned)))
         if not gathered.items:
             raise NothingDoneError(f"no tile of {home.name} is done: there is nothing to collect")
-    problems = list(gathered.problems(expect=expect))
+    problems = [*filter(None, [no_table]), *gathered.problems(expect=expect)]
     collection = build_collection(metadata, gathered, planned=len(planned), missing=missing, problems=problems)
     collection["id"] = collection_id(metadata.id, part)
-    collection["assets"] = {"items": _table_asset(parquet), **write_outputs(gathered.outputs, home)}
+    if no_table:
+        parquet.unlink()
+    table = {} if no_table else {"items": _table_asset(parquet)}
+    collection["assets"] = {**table, **write_outputs(gathered.outputs, home)}
     up = "../../" if part else "./"
     if part:
         collection["title"] = f"{metadata.title}, part {part}"

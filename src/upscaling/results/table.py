@@ -15,7 +15,7 @@ from upscaling.util.upstream import Patch
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["GEOPARQUET", "item_rows", "write_rows"]
+__all__ = ["GEOPARQUET", "TableError", "item_rows", "write_rows"]
 
 _MODULE = "stac_geoparquet.arrow._batch"
 GEOPARQUET = Patch(
@@ -34,6 +34,10 @@ BATCH = 2_000
 AS_TEXT = {"cube:dimensions", "cube:variables", "upscaling:outputs"}
 # GeoParquet has a box in every row; an item without a place has none.
 NO_PLACE = [math.nan] * 4
+
+
+class TableError(UpscalingError):
+    """Items that do not go into one table."""
 
 
 def item_rows(items: list[dict[str, Any]]) -> bytes:
@@ -69,8 +73,8 @@ def write_rows(batches: Iterable[bytes], path: Path) -> None:
 
     Raises
     ------
-    UpscalingError
-        A field has values that no one column can hold.
+    TableError
+        A field has values that no one column can hold; all batches were read.
     """
     import pyarrow as pa
     from stac_geoparquet.arrow import to_parquet
@@ -89,7 +93,7 @@ def write_rows(batches: Iterable[bytes], path: Path) -> None:
         try:
             schema = _without_empty(pa.unify_schemas(schemas, promote_options="permissive"))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise UpscalingError(f"a field of the items has values of different types: {error}") from error
+            raise TableError(f"a field of the items has values of different types: {error}") from error
         kept.seek(0)
         reader = pa.RecordBatchReader.from_batches(*_final((kept.read(size) for size in sizes), schema))
         to_parquet(reader, path, compression="zstd")

@@ -307,3 +307,21 @@ def test_a_damaged_item_is_left_out_and_named_and_blocks_no_other(run: Path, dam
     assert "damaged" in summary.missing[tile]
     with pytest.raises(UpscalingError, match=f"1 of {len(TILES)} tiles cannot be collected: {tile}: its item.json is"):
         collect(run, tiles=tiles, keys=KEYS, metadata=METADATA)
+
+
+def test_items_that_no_table_can_hold_still_have_their_collection(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is well by itself; they are read in batches, here of one."""
+    monkeypatch.setattr("upscaling.results.collection.runs", lambda planned: [[tile] for tile in planned])
+    path = run / "tiles" / TILES[3].id / "item.json"
+    item = json.loads(path.read_text())
+    item["properties"]["upscaling:tile"] = ["a list"]
+    first = run / "tiles" / TILES[0].id / "item.json"
+    other = json.loads(first.read_text())
+    other["properties"]["upscaling:tile"] = "a text"
+    path.write_text(json.dumps(item))
+    first.write_text(json.dumps(other))
+    collection = gather(run)
+    assert len(list(collection.get_items())) == len(TILES)
+    assert "items" not in collection.assets
+    assert "items.parquet was not written: a field" in collection.extra_fields["upscaling:problems"][0]
+    assert not (run / "items.parquet").exists()
