@@ -226,10 +226,11 @@ def test_a_job_stuck_in_created_is_given_up_and_the_next_run_submits_another(til
     [
         ("results", refuse(410, "ResultLinkExpired", "The link has expired")),
         ("results", refuse(404, "ResultsNotFound", "The results were deleted")),
+        ("results", refuse(409)),
         ("download", refuse(410, "ResultLinkExpired", "The link has expired")),
         ("download", refuse(404)),
     ],
-    ids=["list 410", "list 404", "download 410", "download 404"],
+    ids=["list 410", "list 404", "list 409", "download 410", "download 404"],
 )  # fmt: skip
 def test_results_that_are_not_there_fail_and_no_run_pays_for_them_again(
     where: str, answer: Any, tiles: Make, proxy: FaultyProxy
@@ -249,6 +250,15 @@ def test_results_that_are_not_there_fail_and_no_run_pays_for_them_again(
 def test_a_link_that_expired_is_asked_for_anew(where: str, tiles: Make, proxy: FaultyProxy) -> None:
     run = tiles(1)
     proxy.spoil(WHERE[where], refuse(410, "ResultLinkExpired", "The link has expired"), times=2)
+    assert set(run.run().values()) == {None}
+    assert len(run.jobs()) == 1
+
+
+@pytest.mark.parametrize("where", ["create", "results"])
+def test_an_answer_that_comes_later_is_waited_for(where: str, tiles: Make, proxy: FaultyProxy) -> None:
+    """202 without a word on the job; it was not created."""
+    run = tiles(1)
+    proxy.spoil(WHERE[where], say(202, b'{"status": "accepted"}', "application/json"))
     assert set(run.run().values()) == {None}
     assert len(run.jobs()) == 1
 

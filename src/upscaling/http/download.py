@@ -84,6 +84,7 @@ def download(
         allowed (code ``TOO_LARGE``), or three times not what is declared of it. With the code ``LOCAL_DISK`` if it
         cannot be written.
     """
+    size = size or None  # of what is still being written some say that it has nothing
     if size is not None and size > largest:
         raise _too_large(href, largest)
     if target.is_file() and (size is not None or checksum) and is_as_declared(target, size, checksum):

@@ -40,6 +40,7 @@ __all__ = [
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, *range(500, 600)} - {501, 505, 506, 508, 510, 511})
 _OUTCOME_UNKNOWN = frozenset({408, *range(500, 600)})  # the server, or what stands behind its gateway, may have acted
+_DONE = range(200, 300)  # where it is not the answer that was asked for, it may come later
 _LARGEST_REFUSAL = 1 << 20  # bytes
 _LONGEST_WAIT = 10**9  # s
 _WORDS = ("title", "detail", "description", "message", "error_description", "error", "code")
@@ -213,7 +214,7 @@ class Transport:
         return PlatformError(
             f"{reply.name} answered {status}: {said}",
             error_class=self._classify(status, code),
-            outcome_unknown=status in _OUTCOME_UNKNOWN,
+            outcome_unknown=status in _OUTCOME_UNKNOWN or status in _DONE,
             retry_after=retry_after(reply.headers.get("Retry-After")),
             code=code,
             status=status,
@@ -222,7 +223,7 @@ class Transport:
 
 def status_class(status: int, code: str | None = None) -> ErrorClass:  # noqa: ARG001 -- by status alone
     """Return the class of a refusal from its HTTP status."""
-    if status in TRANSIENT_STATUS:
+    if status in TRANSIENT_STATUS or status in _DONE:
         return ErrorClass.TRANSIENT
     return {401: ErrorClass.AUTH, 402: ErrorClass.QUOTA, 403: ErrorClass.AUTH}.get(status, ErrorClass.PERMANENT)
 

@@ -20,7 +20,7 @@ from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.jobs.failures import classify_log, is_no_data
 from upscaling.jobs.platform import JobState, Patience, Platform, patiently
 from upscaling.jobs.receipts import Receipt
-from upscaling.jobs.results_wait import Expected, complete_results
+from upscaling.jobs.results_wait import Expected, complete_results, kept_job
 from upscaling.jobs.waits import WAITS
 from upscaling.jobs.withdrawn import refuse_withdrawn
 from upscaling.model import Outcome, TileJob
@@ -52,6 +52,8 @@ def run_remote(job: TileJob, receipt: Receipt, platform: Platform, patience: Pat
     try:
         return _Life(job, receipt, platform, patience).run()
     except (PlatformError, TileFailedError) as error:
+        if isinstance(error, PlatformError) and error.status is not None and receipt.state == "finished":
+            error = kept_job(error)
         if error.error_class is ErrorClass.OUTPUT and receipt.job_id is not None:
             receipt.refuse(error.error_class, str(error))
         elif error.error_class not in _LEAVES_THE_JOB and receipt.state != "failed":

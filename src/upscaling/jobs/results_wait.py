@@ -19,9 +19,9 @@ from pathlib import Path
 from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.jobs.platform import Patience
 from upscaling.jobs.waits import WAITS
-from upscaling.model import Outcome, TileJob
+from upscaling.model import FetchedAsset, Outcome, TileJob
 
-__all__ = ["NOT_YET", "RESULTS_GONE", "Expected", "complete_results"]
+__all__ = ["NOT_YET", "RESULTS_GONE", "Expected", "complete_results", "kept_job"]
 
 RESULTS_GONE = "ResultsGone"  # code of the PlatformError that says that a finished job's results are not there
 NOT_YET = {RESULTS_GONE, "JobNotFinished"}
@@ -142,7 +142,7 @@ def _look_until_complete(
             outcome, names, why = None, Counter(), str(error)
         else:
             names = _names(outcome, job)
-            why = _missing(names, expected.least, lists.common())
+            why = _missing(names, expected.least, lists.common()) or _empty(outcome)
             same = same + 1 if names == before else 0
             if not why and (lists.confirms(names) or same >= len(_CONFIRMING) or not expected.cheap()):
                 return outcome, names, ""
@@ -150,6 +150,7 @@ def _look_until_complete(
         if pause is None:
             return outcome, names, why
         before = names
+        _forget_empty(outcome)
         with WAITS.resting(job.id):
             if why:
                 time.sleep(pause)
@@ -170,6 +171,31 @@ def _missing(names: Counter[str], least: int, common: set[str]) -> str:
         return f"it lists {names.total()} result files, and its process saves {least} results"
     lacking = common - set(names)
     return f"it lists no {', '.join(sorted(lacking))}, which the other tiles have" if lacking else ""
+
+
+def _empty_files(outcome: Outcome | None) -> list[FetchedAsset]:
+    """Return the files without content: a platform may list what it still writes."""
+    assets = () if outcome is None else outcome.assets
+    return [asset for asset in assets if not asset.href and asset.path.is_file() and not asset.path.stat().st_size]
+
+
+def _empty(outcome: Outcome) -> str:
+    return "".join(f"{asset.key} is empty" for asset in _empty_files(outcome)[:1])
+
+
+def _forget_empty(outcome: Outcome | None) -> None:
+    """Delete files without content, so that they are fetched again."""
+    for asset in _empty_files(outcome):
+        asset.path.unlink()
+
+
+def kept_job(error: PlatformError) -> PlatformError | TileFailedError:
+    """Return what becomes of a refusal to give a finished job's results: the job is kept, whatever the platform says.
+
+    What is over when the way to the platform works again stays as it is.
+    """
+    passing = {ErrorClass.TRANSIENT, ErrorClass.AUTH, ErrorClass.QUOTA, ErrorClass.OUTPUT}
+    return error if error.error_class in passing else _kept(f"the job is finished and its results are refused: {error}")
 
 
 def _kept(reason: str) -> TileFailedError:

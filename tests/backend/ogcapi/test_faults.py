@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import rasterio
 from tests.backend.ogcapi.servers import Pygeoapi
-from tests.faults.proxy import TRANSIENT, FaultyProxy, drop_after, refuse, truncate
+from tests.faults.proxy import TRANSIENT, FaultyProxy, drop_after, refuse, say, truncate
 from tests.pixels import put_together, scene_ndvi, window
 from tests.servers import environment
 from tests.workflow.conftest import Run, work_folder
@@ -98,6 +98,11 @@ def test_transient_faults_are_waited_out(
 @pytest.mark.parametrize("where", ["status", "results"])
 def test_half_an_answer_is_none(where: str, one_tile: Callable[[], None], faulty: FaultyProxy) -> None:
     faulty.spoil({"status": STATUS, "results": RESULTS}[where], truncate, times=2)
+    one_tile()
+
+
+def test_results_that_are_not_ready_are_no_results(one_tile: Callable[[], None], faulty: FaultyProxy) -> None:
+    faulty.spoil(RESULTS, say(202, b'{"status": "running"}', "application/json"), times=2)
     one_tile()
 
 

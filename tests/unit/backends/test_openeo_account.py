@@ -22,6 +22,7 @@ LONG = "a-run-with-a-name-that-is-longer-than-what-a-platform-keeps"
         (f"{KEY} {LONG} t1"[:64], KEY, LONG),
         (f"real t1 {KEY}", KEY, "real"),  # of earlier versions
         (f"{KEY} realm t1", KEY, "realm"),
+        (f" {KEY.upper()}  REAL T1 ", KEY, "real"),  # as a platform may write it
         ("somebody's own job", None, None),
         (None, None, None),
         (f"{KEY}0 real t1", None, None),

@@ -21,6 +21,9 @@ GONE = PlatformError("404 ResultsNotFound", error_class=ErrorClass.PERMANENT, co
 NOT_FINISHED = PlatformError("400 JobNotFinished", error_class=ErrorClass.PERMANENT, code="JobNotFinished")
 
 
+REFUSED = PlatformError("410: gone", error_class=ErrorClass.PERMANENT, status=410)
+
+
 class FakeLaggyPlatform(FakeFaultyPlatform):
     """Shows one list of results after another, the last for ever; an exception stands for a refusal."""
 
@@ -86,9 +89,25 @@ def test_a_tile_whose_list_nobody_confirms_yet_takes_no_slot_and_goes_on_as_soon
     assert first.calls.count("fetch") == 1, "it is not looked at again"
 
 
+def test_files_that_are_still_being_written_are_fetched_again(job: TileJob) -> None:
+    platform, sizes = FakeFaultyPlatform(), iter([0, 0, 5, 5, 5])
+
+    def fetch(job: TileJob, job_id: str, folder: Path) -> Outcome:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / "a.tif"
+        if not target.exists():  # what is there is not fetched again
+            target.write_bytes(bytes(next(sizes)))
+        return Outcome((FetchedAsset(target, "a"),), {"id": job_id})
+
+    platform.fetch = fetch  # type: ignore[method-assign]
+    (asset,) = run(job, platform).assets
+    assert asset.path.stat().st_size == 5
+
+
 PAID = {
     "empty, and nobody saw it at work": (FakeLaggyPlatform(()), "lists no result files"),
     "refused for good": (FakeLaggyPlatform(GONE), "404 ResultsNotFound"),
+    "given up": (FakeLaggyPlatform(REFUSED), "its results are refused: 410: gone"),
     "half for good": (FakeLaggyPlatform(("a",), least=(2, True)), "its process saves 2 results"),
 }
 

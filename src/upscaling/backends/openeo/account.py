@@ -133,14 +133,17 @@ class Account:
 
 
 def key_of(title: Any) -> str | None:
-    """Return the key of the work in a job's title: its first word; in titles of earlier versions the last."""
-    words = str(title or "").split(" ")
+    """Return the key of the work in a job's title: its first word; in titles of earlier versions the last.
+
+    Platforms trim titles, and some write them in capitals.
+    """
+    words = str(title or "").casefold().split() or [""]
     return next((word for word in (words[0], words[-1]) if _KEY.fullmatch(word)), None)
 
 
 def is_of_run(title: Any, run: str) -> bool:
     """Return whether a job's title, which may have been cut, names a run."""
-    text = str(title or "")
+    text, run = " ".join(str(title or "").casefold().split()), run.casefold()
     key = key_of(text)
     if key is None:
         return False

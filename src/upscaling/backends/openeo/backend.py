@@ -173,7 +173,7 @@ class OpenEOBackend:
             "job_options": options or None,
         }
         body = {name: value for name, value in body.items() if value is not None}
-        answer = self._session.ask("post", "/jobs", expected={201}, json=body)
+        answer = self._session.ask("post", "/jobs", expected={200, 201, 202}, json=body)
         place = answer.headers.get("OpenEO-Identifier") or answer.headers.get("Location", "").rpartition("/")[2]
         if not JOB_ID.fullmatch(place.strip()):
             # The title tells which it is, among the platform's jobs.

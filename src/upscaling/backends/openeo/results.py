@@ -229,7 +229,7 @@ def _links(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _size(asset: Mapping[str, Any]) -> int | None:
     size = asset.get("file:size")
-    return size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
+    return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
 
 
 def _download(session: Session, asset: Mapping[str, Any], target: Path, budget: _Budget) -> None:

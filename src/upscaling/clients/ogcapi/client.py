@@ -187,6 +187,8 @@ class OgcApiClient(Server):
         url = f"{self.job_url(job_id)}/results"
         for question in (url, f"{url}?f=json"):
             with self._results(question) as answer:
+                if answer.status_code == 202:  # its body is the job's status
+                    raise PlatformError(f"{url} answered 202: not there yet", error_class=ErrorClass.TRANSIENT)
                 if not is_html(answer):
                     save_reply(answer, into)
                     return into
