@@ -131,8 +131,6 @@ def collect(
     NothingDoneError
         There is none at all.
     """
-    from upscaling.results.table import TableError, write_rows
-
     home = run_folder / "parts" / part if part else run_folder
     home.mkdir(parents=True, exist_ok=True)
     planned = sorted(set(tiles))
@@ -152,14 +150,9 @@ def collect(
             gathered.merge(known[0])
             yield known[1]
 
-    parquet, no_table = home / "items.parquet", ""
+    parquet = home / "items.parquet"
     with written_whole(parquet) as temporary, _no_cycles():
-        try:
-            write_rows(stream(), temporary)
-        except TableError as error:  # all items were read: what they say is no reason to end without a collection
-            if part:
-                raise
-            no_table = f"items.parquet was not written: {error}"
+        no_table = _write_table(stream(), temporary, needed=bool(part))
         cache.prune()
         missing = {tile: (reasons or {}).get(tile) or why for tile, why in gathered.missing.items()}
         if missing and not partial:
@@ -169,10 +162,7 @@ def collect(
     problems = [*filter(None, [no_table]), *gathered.problems(expect=expect)]
     collection = build_collection(metadata, gathered, planned=len(planned), missing=missing, problems=problems)
     collection["id"] = collection_id(metadata.id, part)
-    if no_table:
-        parquet.unlink()
-    table = {} if no_table else {"items": _table_asset(parquet)}
-    collection["assets"] = {**table, **write_outputs(gathered.outputs, home)}
+    collection["assets"] = {**_table_asset(parquet, no_table), **write_outputs(gathered.outputs, home)}
     up = "../../" if part else "./"
     if part:
         collection["title"] = f"{metadata.title}, part {part}"
@@ -268,8 +258,24 @@ def _as_written(asset: dict[str, Any]) -> dict[str, Any]:
     return {**asset, "bands": bands}
 
 
-def _table_asset(parquet: Path) -> dict[str, Any]:
-    return {
+def _write_table(rows: Iterator[bytes], path: Path, *, needed: bool) -> str:
+    """Write the table of items; return why it could not be, as that is no reason to end without a collection."""
+    from upscaling.results.table import TableError, write_rows
+
+    try:
+        write_rows(rows, path)
+    except TableError as error:  # all items were read
+        if needed:
+            raise
+        return f"items.parquet was not written: {error}"
+    return ""
+
+
+def _table_asset(parquet: Path, missing: str) -> dict[str, Any]:
+    if missing:
+        parquet.unlink()
+        return {}
+    asset = {
         "href": f"./{parquet.name}",
         "type": PARQUET_MEDIA_TYPE,
         "title": "All items as STAC GeoParquet",
@@ -277,6 +283,7 @@ def _table_asset(parquet: Path) -> dict[str, Any]:
         "file:size": parquet.stat().st_size,
         "file:checksum": f"{SHA256_MULTIHASH}{sha256_file(parquet)}",
     }
+    return {"items": asset}
 
 
 def about_links(metadata: CollectionMetadata, gathered: Gathered) -> list[dict[str, Any]]:
