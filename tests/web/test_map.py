@@ -95,3 +95,24 @@ def test_a_run_that_ended_with_holes_is_not_just_called_finished(browser: Browse
     marks = page.locator(".runs .state")
     marks.nth(1).wait_for()
     assert marks.all_inner_texts() == ["ended, 3 of 8 tiles missing", "paused"]
+
+    run |= {"updated": run["created"], "kind": "task", "version": 1, "rate": None}
+    run["reasons"] = {"ran out of memory": 1, "<b>wrong</b> answer": 1}
+    asked: list[Any] = []
+    page.route("**/v1/runs/1", lambda route: route.fulfill(json=run))
+    content = {"version": 1, "tiles": ["a"], "outlines": [None], "states": [[0, "failed"]]}
+    page.route("**/v1/runs/1/tiles", lambda route: route.fulfill(json=content))
+    page.route("**/v1/runs/1/events*", lambda route: route.abort())
+
+    def again(route: Any) -> None:
+        asked.append(route.request.post_data_json)
+        run.update(phase="running", rate=12.4)
+        route.fulfill(json=run)
+
+    page.route("**/v1/runs/1/ask", again)
+    page.goto(f"{service.url}/#/runs/1")
+    page.get_by_role("button", name="Retry these 1: <b>wrong</b> answer").click()
+    page.get_by_text("12 tiles an hour").wait_for()
+    assert asked == [{"action": "retry", "reason": "<b>wrong</b> answer"}]
+    assert page.get_by_role("button", name="Retry these").count() == 0  # while it works
+    browser.problems[:] = [line for line in browser.problems if "Failed to load resource" not in line]

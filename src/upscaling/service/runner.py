@@ -101,9 +101,8 @@ class Runner:
         """Start (``queued``), pause (``paused``) or cancel (``canceled``) a task; return where it then stands."""
         with self._lock:
             phase = read_phase(folder)
-            if phase.back and not (
-                phase.final or target or name == "canceled"
-            ):  # a retry of some stays one over a pause
+            # a retry of some tiles stays one over a pause
+            if phase.back and not (phase.final or target or name == "canceled"):
                 target, back = phase.target, phase.back
             if name in {"paused", "canceled"}:
                 self._end_process(task, phase)
