@@ -169,7 +169,7 @@ def rows(service: Service, folder: Path) -> list[Row]:
         Row("a zip without an area", "area", upload(nothing), "has no vector file in it", ".panel [role=alert]"),
         Row("latitude first", "area", upload(swapped), "longitude comes first", ".panel [role=alert]"),
         Row("a hostile name", "area", hostile, f"{HOSTILE}.json: cannot be read", ".panel [role=alert]"),
-        Row("a layer to choose", "area", pick, "tiles,", ".count[aria-busy=false]"),
+        Row("a layer to choose", "area", pick, "km²", ".count[aria-busy=false]"),
         Row("dates in reverse", "area", reverse, "must lie after time.start", "fieldset [role=alert]"),
         Row("half a box", "area", half, "Four numbers", ".panel [role=alert]"),
         Row("a grid with a comma", "area", comma, "write utm-1.5km, with a point", "label + [role=alert]"),

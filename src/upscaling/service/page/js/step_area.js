@@ -111,7 +111,7 @@ export function AreaStep({ me, draft }) {
         </div>
         ${drawing && html`<p class="hint" role="status">${t("area.drawHint")}</p>`}
         <p class="count" role="status" aria-busy=${stale ? "true" : "false"}>
-          ${tiles ? t("area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : !draft.area ? t("area.none") : problem?.asked ? t("area.refused") : t("common.loading")}
+          ${tiles ? t(tiles.tiles.length === 1 ? "area.countOne" : "area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : !draft.area ? t("area.none") : problem?.asked ? t("area.refused") : t("common.loading")}
           ${tiles?.steps && html`<br />${t("area.steps", { steps: number(tiles.steps), jobs: number(tiles.steps * tiles.tiles.length) })}`}
         </p>
         ${told("tiles")}

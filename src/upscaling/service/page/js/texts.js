@@ -35,6 +35,7 @@ const TEXTS = {
   "area.grid": "Grid",
   "area.size": "Grid name",
   "area.count": "{count} tiles, {area} km²",
+  "area.countOne": "1 tile, {area} km²",
   "area.steps": "× {steps} time steps = {jobs} jobs",
   "area.none": "No area yet: it is needed before anything can be planned.",
   "area.refused": "No tiles can be made of this.",
