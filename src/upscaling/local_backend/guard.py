@@ -52,9 +52,9 @@ _PROCESS = {
     },
 }
 _SETTINGS = {
-    "title": _TEXT,
-    "description": _TEXT,
-    "plan": _TEXT,
+    "title": {**_TEXT, "maxLength": 10_000},
+    "description": {**_TEXT, "maxLength": 1_000_000},
+    "plan": {**_TEXT, "maxLength": 10_000},
     "budget": {"type": ["number", "null"]},
     "log_level": {"type": "string"},
     "job_options": {"type": ["object", "null"]},
@@ -163,6 +163,8 @@ def guard_requests(app: Any) -> None:
         # To start a job (POST /jobs/{id}/results) nothing is sent.
         if validator is None or "workspaces" in parts or "results" in parts:
             return
+        if name != "validation" and "Authorization" not in flask.request.headers:
+            return  # the view refuses it, and nothing is read of what anybody may send
         try:
             body = strict_loads(flask.request.get_data())
         except ValueError as error:  # UnicodeDecodeError is one

@@ -6,6 +6,7 @@ import functools
 import logging
 import logging.handlers
 import os
+import resource
 import signal
 import socket
 import sys
@@ -38,6 +39,8 @@ DRIVER = Patch(
     "the embedded back-end needs it",
 )
 _VIEWS = {"modify_job", "list_job_results", "list_job_results_signed", "validation"}
+
+_MOST_CONNECTIONS, _SILENCE = 2000, 30  # s after which a connection without a whole request is closed
 
 _config: dict[str, Any] = {}
 
@@ -277,7 +280,17 @@ def _add_workspaces(app: Any, folder: Path) -> None:
 def _run(app: Any, supervisor: Any, listening: socket.socket, threads: int) -> None:
     import waitress
 
-    server = waitress.create_server(app, sockets=[listening], threads=threads, ident="eo-upscaling")
+    server = waitress.create_server(
+        app,
+        sockets=[listening],
+        threads=threads,
+        ident="eo-upscaling",
+        # Whoever opens connections and sends nothing must not keep others out.
+        connection_limit=min(_MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
+        asyncore_use_poll=True,
+        channel_timeout=_SILENCE,
+        cleanup_interval=_SILENCE // 2,
+    )
     host, port = listening.getsockname()[:2]
 
     def stop(*_: object) -> None:

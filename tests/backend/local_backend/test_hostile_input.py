@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -35,6 +37,7 @@ HOSTILE = {
     "a graph without nodes": '{"process": {"process_graph": {}}}',
     "a node that is a text": '{"process": {"process_graph": {"a": "b"}}}',
     "a title that is an object": json.dumps({"process": {"process_graph": GRAPH}, "title": {}}),
+    "a title of a megabyte": json.dumps({"process": {"process_graph": GRAPH}, "title": "x" * 2**20}),
     "a budget that is a text": json.dumps({"process": {"process_graph": GRAPH}, "budget": "much"}),
     "a log level that is a list": json.dumps({"process": {"process_graph": GRAPH}, "log_level": []}),
     "options that are a list": json.dumps({"process": {"process_graph": GRAPH}, "job_options": [1]}),
@@ -74,7 +77,21 @@ def test_hostile_bodies_are_refused_and_hold_no_slot(standing: Backend) -> None:
             harmless = method == "PUT" or (method == "PATCH" and answer.status_code == 204)
             assert 400 <= answer.status_code < 500 or (harmless and answer.status_code < 300), (what, path, answer.text)
             assert answer.status_code < 300 or "\n" not in answer.json()["message"], what
+    for path in ("result", "jobs"):  # whoever has no log-in is told so, and not what is wrong with the body
+        assert requests.post(f"{api_of(standing)}/{path}", data=HOSTILE["a list"], timeout=30).status_code == 401
     still_works(client, api_of(standing))
+
+
+def test_connections_that_send_nothing_keep_nobody_out(standing: Backend) -> None:
+    client, place = session(standing), urlsplit(standing.url)
+    silent = [socket.create_connection((place.hostname, place.port), timeout=30) for _ in range(200)]
+    try:
+        for one in silent:
+            one.sendall(b"POST /openeo/1.2/result HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        still_works(client, api_of(standing))
+    finally:
+        for one in silent:
+            one.close()
 
 
 @pytest.mark.parametrize("name", ["limit", "before"])
