@@ -223,7 +223,7 @@ def validate(
 
     if collection.is_dir():
         collection /= "collection.json"
-    problems = validate_collection(collection, schemas, prr=prr)
+    problems = validate_collection(collection, schemas, prr=prr, content=True)
     for problem in problems:
         typer.echo(problem)
     if problems:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,15 +150,17 @@ def collect(
             gathered.merge(known[0])
             yield known[1]
 
-    parquet = home / "items.parquet"
-    with written_whole(parquet) as temporary, _no_cycles():
-        no_table = _write_table(stream(), temporary, needed=bool(part))
+    def check() -> dict[str, str]:
         cache.prune()
         missing = {tile: (reasons or {}).get(tile) or why for tile, why in gathered.missing.items()}
         if missing and not partial:
             raise UpscalingError(cannot_collect(missing, len(planned)))
         if not gathered.items:
             raise NothingDoneError(f"no tile of {home.name} is done: there is nothing to collect")
+        return missing
+
+    parquet = home / "items.parquet"
+    missing, no_table = _write_table(stream(), parquet, check, needed=bool(part))
     problems = [*filter(None, [no_table]), *gathered.problems(expect=expect)]
     collection = build_collection(metadata, gathered, planned=len(planned), missing=missing, problems=problems)
     collection["id"] = collection_id(metadata.id, part)
@@ -258,22 +260,37 @@ def _as_written(asset: dict[str, Any]) -> dict[str, Any]:
     return {**asset, "bands": bands}
 
 
-def _write_table(rows: Iterator[bytes], path: Path, *, needed: bool) -> str:
-    """Write the table of items; return why it could not be, as that is no reason to end without a collection."""
+def _write_table(
+    rows: Iterator[bytes], path: Path, check: Callable[[], dict[str, str]], *, needed: bool
+) -> tuple[dict[str, str], str]:
+    """Write the table of items; return what ``check`` does once all were read, and why the table is not there.
+
+    That it cannot be written is no reason to end without a collection, unless it is ``needed``.
+    """
     from upscaling.results.table import TableError, write_rows
 
+    complete = False
+
+    def counted() -> Iterator[bytes]:
+        nonlocal complete
+        yield from rows
+        complete = True
+
     try:
-        write_rows(rows, path)
-    except TableError as error:  # all items were read
-        if needed:
+        with written_whole(path) as temporary, _no_cycles():
+            write_rows(counted(), temporary)
+            return check(), ""
+    except (TableError, OSError) as error:
+        if needed or not complete:
             raise
-        return f"items.parquet was not written: {error}"
-    return ""
+        words = error.strerror if isinstance(error, OSError) else error
+        return check(), f"{path.name} was not written: {words}"
 
 
 def _table_asset(parquet: Path, missing: str) -> dict[str, Any]:
     if missing:
-        parquet.unlink()
+        with suppress(OSError):  # one of before
+            parquet.unlink(missing_ok=True)
         return {}
     asset = {
         "href": f"./{parquet.name}",

@@ -11,7 +11,7 @@ from upscaling.errors import ConfigError
 from upscaling.results.cubes import is_zarr
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.profile import collection_problems, homogeneity_problems, item_problems
-from upscaling.util.files import size_of
+from upscaling.util.files import matches_checksum, size_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft7Validator
@@ -94,7 +94,9 @@ def _read_schemas(folder: Path) -> dict[str, Any]:
     return found
 
 
-def validate_collection(path: Path, schemas: Path | None = None, *, prr: bool = False) -> list[str]:
+def validate_collection(
+    path: Path, schemas: Path | None = None, *, prr: bool = False, content: bool = False
+) -> list[str]:
     """Validate a collection, its sub-collections, all items that they link to, and the files that these describe.
 
     Parameters
@@ -105,30 +107,32 @@ def validate_collection(path: Path, schemas: Path | None = None, *, prr: bool = 
         Folder of schemas of STAC extensions; None checks the STAC core only.
     prr
         Ask for all that ESA's Project Results Repository requires.
+    content
+        Read every file, too, and compare it with its checksum.
 
     Returns
     -------
     One line for each problem, starting with the file it is in; empty if all is well. A recommendation of APEx that is
     not followed is named (``STAC-REC-05``).
     """
-    return list(_problems(Validator(schemas), path, path.name, prr=prr))
+    return list(_problems(Validator(schemas), path, path.name, prr=prr, content=content))
 
 
-def _problems(validator: Validator, path: Path, name: str, *, prr: bool) -> Iterator[str]:
+def _problems(validator: Validator, path: Path, name: str, *, prr: bool, content: bool) -> Iterator[str]:
     collection, unreadable = _read(path)
     if collection is None:
         yield from unreadable
         return
     for problem in (*validator.problems(collection), *collection_problems(collection, prr=prr)):
         yield f"{name}: {problem}"
-    yield from _asset_problems(name, path, collection)
+    yield from _asset_problems(name, path, collection, content=content)
     seen: set[str] = set()
     for link in collection.get("links", []):
         # As seen from the first collection, for the messages.
         below = posixpath.normpath(posixpath.join(posixpath.dirname(name), str(link.get("href", ""))))
         file = path.parent / str(link.get("href", ""))
         if link.get("rel") == "child":
-            yield from _problems(validator, file, below, prr=False)
+            yield from _problems(validator, file, below, prr=False, content=content)
         if link.get("rel") != "item":
             continue
         item, unreadable = _read(file)
@@ -139,7 +143,7 @@ def _problems(validator: Validator, path: Path, name: str, *, prr: bool) -> Iter
             yield f"{below}: {problem}"
         for problem in homogeneity_problems(item, collection.get("item_assets", {})):
             yield f"{below}: {problem}"
-        yield from _asset_problems(below, file, item)
+        yield from _asset_problems(below, file, item, content=content)
         if item.get("collection") != collection.get("id"):
             yield f"{below}: names collection {item.get('collection')!r}, not {collection.get('id')!r}"
         if item.get("id") in seen:
@@ -157,8 +161,8 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
     return (value, []) if isinstance(value, dict) else (None, [f"{path}: is not a JSON object"])
 
 
-def _asset_problems(name: str, file: Path, stac: Mapping[str, Any]) -> Iterator[str]:
-    """Check that relative assets are there, in the size that is stated."""
+def _asset_problems(name: str, file: Path, stac: Mapping[str, Any], *, content: bool) -> Iterator[str]:
+    """Check that relative assets are there, in the size (and with the ``content``) that is stated."""
     for key, asset in stac.get("assets", {}).items():
         href = str(asset.get("href", ""))
         if "://" in href:
@@ -168,3 +172,5 @@ def _asset_problems(name: str, file: Path, stac: Mapping[str, Any]) -> Iterator[
             yield f"{name}: asset {key}: {href} is not there"
         elif asset.get("file:size", size := size_of(target)) != size:
             yield f"{name}: asset {key}: {href} has {size} bytes, file:size says {asset['file:size']}"
+        elif content and target.is_file() and not matches_checksum(target, str(asset.get("file:checksum") or "")):
+            yield f"{name}: asset {key}: {href} is damaged: it has not the checksum that file:checksum says"

@@ -325,3 +325,22 @@ def test_items_that_no_table_can_hold_still_have_their_collection(run: Path, mon
     assert "items" not in collection.assets
     assert "items.parquet was not written: a field" in collection.extra_fields["upscaling:problems"][0]
     assert not (run / "items.parquet").exists()
+
+
+def test_a_table_that_cannot_be_written_is_no_end_without_a_collection(run: Path) -> None:
+    (run / "items.parquet").mkdir()
+    collection = gather(run)
+    assert len(list(collection.get_items())) == len(TILES)
+    assert "items" not in collection.assets
+    assert collection.extra_fields["upscaling:problems"][0] == "items.parquet was not written: Is a directory"
+
+
+def test_a_file_of_the_right_size_with_other_bytes_is_found(run: Path) -> None:
+    gather(run)
+    (path, *_) = sorted(run.glob("tiles/*/*.tif"))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert validate_collection(run / "collection.json") == []
+    (problem,) = validate_collection(run / "collection.json", content=True)
+    assert path.name in problem
+    assert "is damaged" in problem
