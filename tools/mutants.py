@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAST = 0.8
 # Module below src/upscaling -> its tests below tests/unit.
 _BINDING = ["binding/test_contract.py", "binding/test_openeo.py", "binding/test_cwl.py", "binding/test_cwl_numbers.py"]
+_BINDING += ["binding/test_ogcapi.py"]
 _MOSAIC = ["results/test_results_mosaic.py", "results/test_results_products.py"]
 CORE = {
     "jobs/receipts.py": ["jobs/test_receipts.py", "jobs/test_remote_job.py"],
