@@ -277,6 +277,11 @@ def _add_workspaces(app: Any, folder: Path) -> None:
         return flask.send_from_directory(folder, path, conditional=True)
 
 
+def _connections() -> int:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(_MOST_CONNECTIONS, files // 2)
+
+
 def _run(app: Any, supervisor: Any, listening: socket.socket, threads: int) -> None:
     import waitress
 
@@ -286,7 +291,7 @@ def _run(app: Any, supervisor: Any, listening: socket.socket, threads: int) -> N
         threads=threads,
         ident="eo-upscaling",
         # Whoever opens connections and sends nothing must not keep others out.
-        connection_limit=min(_MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
+        connection_limit=_connections(),
         asyncore_use_poll=True,
         channel_timeout=_SILENCE,
         cleanup_interval=_SILENCE // 2,
