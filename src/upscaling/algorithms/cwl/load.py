@@ -66,7 +66,13 @@ def _leaf(error: Any, location: str) -> str:
     return f"{elsewhere}line {leaf.start[0]}, column {leaf.start[1]}: {text}"
 
 
-def _context(reach: Reach, *, merge_keys: bool = True, read: set[str] | None = None) -> Any:
+def _context(
+    reach: Reach,
+    *,
+    merge_keys: bool = True,
+    read: set[str] | None = None,
+    refused: dict[str, ConfigError] | None = None,
+) -> Any:
     """Return a loading context; without merge keys, ``<<: *anchor`` is resolved before the loader sees it.
 
     Parameters
@@ -75,6 +81,8 @@ def _context(reach: Reach, *, merge_keys: bool = True, read: set[str] | None = N
         What the document may name.
     read
         Gets the address of whatever is read.
+    refused
+        Gets the reason why an address of the web cannot be had. Not all are needed: default files, ontologies.
     """
     from cwltool.context import LoadingContext
     from cwltool.workflow import default_make_tool
@@ -104,7 +112,12 @@ def _context(reach: Reach, *, merge_keys: bool = True, read: set[str] | None = N
             reach.address(url)
             if super().check_exists(url):
                 return True
-            return bool(is_web(url) and self.fetch_text(url) is not None)  # raises the reason; some answer no HEAD
+            try:
+                return bool(is_web(url) and self.fetch_text(url) is not None)  # some answer no HEAD
+            except ConfigError as error:
+                if refused is not None:
+                    refused[url] = error
+                return False
 
     context = LoadingContext()
     context.skip_schemas = True
@@ -150,10 +163,15 @@ def _merged(text: str) -> str:
 def load(uri: str, reach: Reach) -> tuple[Any, Any]:
     """Validate a document as a runner would: schema, links between steps, types, requirements."""
     from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
+    from schema_salad.exceptions import SchemaSaladException
 
-    context, document, uri = fetch_document(uri, _context(reach))
+    refused: dict[str, ConfigError] = {}
+    context, document, uri = fetch_document(uri, _context(reach, refused=refused))
     metadata = dict(document) if isinstance(document, dict) else {}
-    context, uri = resolve_and_validate_document(context, document, uri)
+    try:
+        context, uri = resolve_and_validate_document(context, document, uri)
+    except SchemaSaladException as error:
+        raise next((why for url, why in refused.items() if url in str(error)), error) from None
     for process in processes_in(context, uri):
         make_tool(process["id"], context)
     return context, metadata
