@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.http.address import THIS_MACHINE
 from upscaling.util.extras import absent
 
 __all__ = ["serve"]
@@ -47,7 +48,7 @@ def serve(
         elif settings is None:
             given["any_source"] = True
         found = load_settings(settings, **given)
-        if found.auth == "none" and host not in {"127.0.0.1", "::1", "localhost"}:
+        if found.auth == "none" and host not in THIS_MACHINE:
             raise ConfigError(
                 "auth: none serves this machine only; set auth: oidc to listen on other addresses", key="auth"
             )

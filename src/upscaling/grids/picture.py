@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from upscaling.grids.outlines import own_parts
 from upscaling.grids.summary import around
 from upscaling.util.files import written_whole
 
@@ -63,11 +64,13 @@ def plot_tiles(tiles: gpd.GeoDataFrame, aoi: AOI, path: Path, *, explained: bool
         for hole in part.interiors:
             draw.polygon(pixels(hole), fill=(255, 255, 255))
     thick = 2 if len(tiles) <= 2500 else 1
-    for crs, outline, owned in zip(tiles["crs"], tiles.geometry, tiles["owner_wkt"], strict=True):
+    owned = own_parts(tiles.geometry.values, tiles["owner_wkt"].to_numpy(), tiles["crs"].to_numpy())
+    for crs, outline, own, part_only in zip(tiles["crs"], tiles.geometry, owned, tiles["owner_wkt"] != "", strict=True):
         for part in shapely.get_parts([outline]):
             draw.polygon(pixels(part.exterior), fill=(*colour[crs], 40), outline=(*colour[crs], 255), width=thick)
-        for part in _owned(owned, crs):
-            draw.polygon(pixels(part.exterior), fill=(*colour[crs], 70))
+        for part in shapely.get_parts([own]) if part_only else ():
+            if part.geom_type == "Polygon":
+                draw.polygon(pixels(part.exterior), fill=(*colour[crs], 70))
     _write_names(draw, tiles, pixels)
     for number, (fill, outline, words) in enumerate(legend):
         top = height + number * _LINE
@@ -93,17 +96,6 @@ def _legend(
         first = next(iter(colour.values()))
         lines.append(((*first, 110), (*first, 110), "darker: the part that a tile owns where several cover a place"))
     return lines
-
-
-def _owned(wkt: str, crs: str) -> list[Any]:
-    """Return the parts in degrees that a tile owns; none if it owns all of itself."""
-    if not wkt:
-        return []
-    from pyproj import Transformer
-
-    turn = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    geometry = shapely.transform(shapely.from_wkt(wkt), lambda xy: np.column_stack(turn.transform(*xy.T)))
-    return [part for part in shapely.get_parts([geometry]) if part.geom_type == "Polygon"]
 
 
 def _write_names(draw: Any, tiles: gpd.GeoDataFrame, pixels: Callable[[Any], list[tuple[float, float]]]) -> None:

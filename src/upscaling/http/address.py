@@ -6,8 +6,10 @@ import ipaddress
 import re
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["is_private", "is_remote", "is_web", "origin", "secret_in", "shown"]
+__all__ = ["THIS_MACHINE", "is_private", "is_remote", "is_web", "origin", "secret_in", "shown"]
 
+THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Names of this machine that need no look-up."""
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".lan")
 _SECRET = re.compile(
     r"x-(?:amz|goog|oss)-(?:signature|security-token|credential)|sig|signature|.*password|.*passwd|pwd|.*secret.*"

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from upscaling.errors import UpscalingError
+from upscaling.http.address import THIS_MACHINE
 
 __all__ = ["serve"]
 
@@ -22,7 +23,6 @@ _TYPES = {
     ".geojson": "application/geo+json",
     ".log": "text/plain; charset=utf-8",
 }
-_OURS = {"127.0.0.1", "localhost", "::1"}
 
 
 def serve(run_folder: Path, *, port: int = 8780, say: Callable[[str], Any] = print) -> None:
@@ -84,7 +84,7 @@ def _application(folder: Path) -> Any:
 
         def prepare(self) -> None:
             # A page from elsewhere may point a name of its own at this machine.
-            if urlsplit(f"//{self.request.host}").hostname not in _OURS:
+            if urlsplit(f"//{self.request.host}").hostname not in THIS_MACHINE:
                 raise HTTPError(403)
 
         def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:

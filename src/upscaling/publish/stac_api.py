@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from upscaling.errors import ErrorClass, PlatformError, UpscalingError
-from upscaling.http.address import shown
+from upscaling.http.address import THIS_MACHINE, shown
 from upscaling.http.transport import BearerToken, Transport
 
 __all__ = ["StacApi"]
@@ -49,7 +49,7 @@ class StacApi:
     def __init__(self, url: str, *, patience: float = 300.0) -> None:
         self._url, self._patience = url.rstrip("/"), patience
         token, place = os.environ.get(_TOKEN), urlsplit(url)
-        if token and place.scheme != "https" and place.hostname not in {"127.0.0.1", "localhost", "::1"}:
+        if token and place.scheme != "https" and place.hostname not in THIS_MACHINE:
             raise UpscalingError(f"publish.stac_api: {url} is not encrypted; {_TOKEN} is not sent there")
         self._transport = Transport(BearerToken(url, token), seconds=_TIMEOUT, at_once=_AT_ONCE)
         landing = self._json("GET", self._url)

@@ -17,6 +17,7 @@ from upscaling.backends.openeo.check import check_platform
 from upscaling.backends.openeo.logs import keep_log
 from upscaling.binding.secret_values import revealed
 from upscaling.errors import ConfigError, ErrorClass, PlatformError
+from upscaling.http.address import THIS_MACHINE
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt
 from upscaling.jobs.remote_job import run_remote
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenEOBackend"]
 
-_THIS_MACHINE = {"127.0.0.1", "localhost", "::1"}
 _HOW_TO_START = (
     "; nothing listens there: `upscaling demo --config CONFIG` starts the demo's back-end and the run, and"
     " `upscaling local-backend` one over data of yours"
@@ -122,7 +122,7 @@ class OpenEOBackend:
             jobs = by_key(self._account.all_jobs())
         except PlatformError as error:
             key = {ErrorClass.AUTH: "backend.auth"}.get(error.error_class, "backend.url")
-            closed = "Connection refused" in str(error) and urlsplit(self._session.url).hostname in _THIS_MACHINE
+            closed = "Connection refused" in str(error) and urlsplit(self._session.url).hostname in THIS_MACHINE
             raise ConfigError(f"{error}{_HOW_TO_START if closed else ''}", key=key) from None
         session = f"{os.getpid()}-{os.urandom(4).hex()}"
         write_json(self._snapshot(session), jobs)

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from upscaling.grids.outlines import own_parts
 from upscaling.monitor.progress import TileState
 from upscaling.monitor.report.facts import AREA_COLOUR, WITHOUT_DATA, colour_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Outlines", "draw_map", "own_parts", "read_area", "read_outlines", "tile_indices", "worst_states"]
+__all__ = ["Outlines", "draw_map", "read_area", "read_outlines", "tile_indices", "worst_states"]
 
 MERCATOR = "EPSG:3857"
 _HIGHEST = 85.05  # degrees; Mercator has no poles
 _SIMPLER = 0.01  # of a tile's width: less than a pixel on the screen
-_STEP = 5_000.0  # metres between the points of an edge
 _SIMPLER_AREA = 0.0005  # of the area's extent
 _LARGEST = 1200  # pixels of the picture's longer side
 # Opacity of a tile without and with a picture beneath; page.html has the same numbers.
@@ -69,29 +69,6 @@ def read_outlines(run_folder: Path) -> Outlines:
         xs[index] += between + ring_x[:-1].tolist()
         ys[index] += between + ring_y[:-1].tolist()
     return Outlines(table["tile_id"].to_pylist(), xs, ys)
-
-
-def own_parts(shapes: Any, owners: Any, systems: Any) -> Any:
-    """Return the tiles' outlines in degrees; where tiles of two zones overlap, the part that is a tile's own.
-
-    Parameters
-    ----------
-    shapes, owners, systems
-        Columns of a tile table: whole outlines in degrees; parts as WKT in each tile's CRS, or empty; that CRS.
-    """
-    import numpy as np
-    import shapely
-    from pyproj import Transformer
-
-    shapes = np.array(shapes, dtype=object)
-    shared = np.array([bool(owner) for owner in owners], dtype=bool)
-    for crs in set(systems[shared]):
-        some = shared & (systems == crs)
-        to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-        parts = shapely.segmentize(shapely.from_wkt(owners[some]), _STEP)
-        points = np.column_stack(to_degrees.transform(*shapely.get_coordinates(parts).T))
-        shapes[some] = shapely.set_coordinates(parts, points)
-    return shapes
 
 
 def read_area(run_folder: Path) -> list[tuple[list[float], list[float]]]:

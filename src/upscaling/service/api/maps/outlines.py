@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from upscaling.monitor.report.map import own_parts, tile_indices
+from upscaling.grids.outlines import own_parts
+from upscaling.monitor.report.map import tile_indices
 from upscaling.service.states import RunStates
 
 if TYPE_CHECKING:
