@@ -180,7 +180,7 @@ def _answers(address: str, log: Path) -> None:
 
     for _ in range(100):
         try:
-            requests.get(f"http://{address}/v2/", timeout=5).raise_for_status()
+            requests.get(f"http://{address}/v2/", timeout=60).raise_for_status()
         except requests.RequestException:
             time.sleep(0.1)
         else:

@@ -139,11 +139,11 @@ def object_storage(
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
-    requests.post(f"{url}/moto-api/reset", timeout=10)
-    requests.put(f"{url}/{bucket}", timeout=10)
+    requests.post(f"{url}/moto-api/reset", timeout=60)
+    requests.put(f"{url}/{bucket}", timeout=60)
     policy = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
     answer = requests.put(
-        f"{url}/{bucket}?policy", data=json.dumps({"Version": "2012-10-17", "Statement": [policy]}), timeout=10
+        f"{url}/{bucket}?policy", data=json.dumps({"Version": "2012-10-17", "Statement": [policy]}), timeout=60
     )
     assert answer.ok
     yield url

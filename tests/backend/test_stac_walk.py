@@ -188,7 +188,7 @@ def test_the_same_documents_give_the_same_files(case: str, web: Replay, user: No
         assert sorted(results_of(documents, names, tmp_path / results_of.__name__, web)) == names
     # What is staged is an input: whoever asks for less names the assets. The items are those of the results.
     here = sorted({Path(href).read_text() for href in staged(str(tmp_path / "out" / "r" / "root.json"))})
-    there = sorted({requests.get(href, timeout=10).text for href in staged(f"http://127.0.0.1:{web.port}/f/root.json")})
+    there = sorted({requests.get(href, timeout=60).text for href in staged(f"http://127.0.0.1:{web.port}/f/root.json")})
     assert set(names) <= set(here) and here == there
 
 

@@ -31,13 +31,14 @@ Make = Callable[..., Tiles]
 WHERE = {"create": at.CREATE, "start": at.START, "status": at.JOB, "results": at.RESULTS, "download": at.DOWNLOAD}
 
 FAULTS = {**TRANSIENT, "time-out": delay(2.5)}
+SHORT = 1.5  # seconds that a test of silence waits for an answer
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("where", WHERE)
 def test_transient_faults_are_waited_out(where: str, fault: str, tiles: Make, proxy: FaultyProxy) -> None:
     """Twice in a row, at each of the five requests of a job's life: every tile is done, with one job."""
-    run = tiles(1)
+    run = tiles(1, **({"request_seconds": SHORT} if fault == "time-out" else {}))
     proxy.spoil(WHERE[where], FAULTS[fault], times=2)
     assert set(run.run().values()) == {None}
     assert [job["status"] for job in run.jobs()] == ["finished"]
@@ -61,7 +62,7 @@ def _is(request: tuple[str, str, int | None], where: str) -> bool:
 
 @pytest.mark.parametrize("fault", ["truncated", "endless", "a web page", "too slow", "foreign range"])
 def test_a_download_that_goes_wrong_is_fetched_again(fault: str, tiles: Make, proxy: FaultyProxy) -> None:
-    run = tiles()
+    run = tiles(request_seconds=SHORT if fault in {"endless", "too slow"} else 30)
     action = {
         "truncated": truncate,
         "endless": endless,
@@ -95,7 +96,7 @@ def test_a_download_is_continued_where_it_broke_off(tiles: Make, proxy: FaultyPr
 @pytest.mark.parametrize("where", ["status", "results"])
 @pytest.mark.parametrize("answer", ["endless", "not JSON", "a list", "trickling"])
 def test_answers_that_are_none(where: str, answer: str, tiles: Make, proxy: FaultyProxy) -> None:
-    run = tiles()
+    run = tiles(request_seconds=SHORT if answer in {"endless", "trickling"} else 30)
     action = {
         "endless": endless,
         "not JSON": say(200, at.HTML),
@@ -235,7 +236,7 @@ def test_a_job_stuck_in_created_is_given_up_and_the_next_run_submits_another(til
 def test_results_that_are_not_there_fail_and_no_run_pays_for_them_again(
     where: str, answer: Any, tiles: Make, proxy: FaultyProxy
 ) -> None:
-    run = tiles(1)
+    run = tiles(1, outage_hours=3 / 3600)
     proxy.spoil(WHERE[where], answer, times=None)
     for _ in range(3):
         (error,) = run.run().values()

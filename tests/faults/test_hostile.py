@@ -52,8 +52,8 @@ def backend_of(platform: FakeHostilePlatform, run: Path, **changes: Any) -> Open
             "slots": 300,
             "poll_seconds": [0.02, 0.2],
             "lag_seconds": 0.2,
-            "outage_hours": 1 / 3600,
-            "request_seconds": 2,
+            "outage_hours": 300 / 3600,
+            "request_seconds": 30,
             **changes,
         }
     )
@@ -188,7 +188,7 @@ def test_harm_ends_in_one_line(harm: str, platform: FakeHostilePlatform, user: N
     given, words = HARM[harm]
     platform.results = lambda job_id: {"type": "Collection", "assets": {}, "links": [], **given(platform)}
     run = tmp_path / "run"
-    backend = backend_of(platform, run, tile_gb=0.01)
+    backend = backend_of(platform, run, tile_gb=0.01, outage_hours=1 / 3600)
     with pytest.raises(TileFailedError, match=words) as caught:
         run_one(backend, job_of(run))
     assert "\n" not in str(caught.value)
@@ -240,7 +240,7 @@ def test_two_hundred_threads_log_in_once_and_do_not_storm(
 
     def see_through(number: int) -> None:
         try:
-            backend = backend_of(platform, run, outage_hours=30 / 3600, lag_seconds=5, request_seconds=30)
+            backend = backend_of(platform, run, lag_seconds=5)
             ends.append(len(run_one(backend, job_of(run, number)).assets))
         except BaseException as error:
             ends.append(error)
@@ -265,7 +265,7 @@ def test_jobs_are_watched_through_the_list(platform: FakeHostilePlatform, user: 
     platform.runs_for = 3.0
     run, ends = tmp_path / "run", list[Any]()
     job_of(run)
-    backend = backend_of(platform, run, request_seconds=30, lag_seconds=5)
+    backend = backend_of(platform, run, lag_seconds=5)
 
     def see_through(number: int) -> None:
         ends.append(len(run_one(backend, job_of(run, number)).assets))

@@ -67,6 +67,6 @@ class Pgstac:
 
     def _answers(self) -> bool:
         try:
-            return requests.get(f"{self.url}/_mgmt/ping", timeout=2).ok
-        except requests.ConnectionError:
+            return requests.get(f"{self.url}/_mgmt/ping", timeout=20).ok
+        except requests.RequestException:
             return False

@@ -135,13 +135,13 @@ def test_a_run_in_parts_is_one_collection_of_the_api_and_a_tree_in_the_store(
     assert pgstac.collections() == ["real"]
     assert ids(pgstac.items("real")) == tiles(folder)
     (mosaic,) = (asset for key, asset in pgstac.get("/collections/real")["assets"].items() if key.startswith("mosaic-"))
-    assert requests.get(mosaic["href"], timeout=10).headers["Content-Length"] == str(mosaic["file:size"])
+    assert requests.get(mosaic["href"], timeout=60).headers["Content-Length"] == str(mosaic["file:size"])
     root = pystac.Collection.from_file(f"{s3.url}/{BUCKET}/some/ndvi/collection.json")
     assert sorted(item.id for item in root.get_items(recursive=True)) == tiles(folder)
     assert not list(root.get_items())
     for child in root.get_children():
         table = child.get_assets()["items"]
-        assert requests.get(table.href, timeout=10).headers["Content-Length"] == str(table.extra_fields["file:size"])
+        assert requests.get(table.href, timeout=60).headers["Content-Length"] == str(table.extra_fields["file:size"])
 
     text = write_report(folder).read_text()
     assert 'href="items.parquet"' not in text, "a link to nothing"

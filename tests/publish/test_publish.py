@@ -69,11 +69,11 @@ def test_everything_is_readable_from_the_store_by_its_absolute_hrefs(
     for item in items:
         (asset,) = item.assets.values()
         assert asset.href.startswith(f"{s3.url}{PREFIX}/tiles/{item.id}/")
-        answer = requests.get(asset.href, timeout=10)
+        answer = requests.get(asset.href, timeout=60)
         assert answer.headers["Content-Type"] == "image/tiff; application=geotiff; profile=cloud-optimized"
         assert int(answer.headers["Content-Length"]) == asset.extra_fields["file:size"]
         for link in item.to_dict()["links"]:
-            assert not link["href"].startswith(s3.url) or requests.get(link["href"], timeout=10).ok, link
+            assert not link["href"].startswith(s3.url) or requests.get(link["href"], timeout=60).ok, link
     tile = job_of(load_plan(folder), folder, items[0].id).tile
     for name, value in {"AWS_S3_ENDPOINT": s3.url.removeprefix("http://"), "AWS_HTTPS": "NO"}.items():
         monkeypatch.setenv(name, value)
@@ -84,7 +84,7 @@ def test_everything_is_readable_from_the_store_by_its_absolute_hrefs(
 
     import pyarrow.parquet as pq
 
-    answer = requests.get(collection.assets["items"].href, timeout=10)
+    answer = requests.get(collection.assets["items"].href, timeout=60)
     assert len(answer.content) == collection.assets["items"].extra_fields["file:size"]
     rows = pq.read_table(io.BytesIO(answer.content)).to_pylist()
     hrefs = {asset["href"] for row in rows for asset in row["assets"].values()}
@@ -99,12 +99,12 @@ def test_everything_is_readable_from_the_store_by_its_absolute_hrefs(
         f"the index does not find its tiles: {seen.stderr}"
     )
     for name, described in json.loads((folder / "collection.json").read_text())["assets"].items():
-        answer = requests.get(collection.assets[name].href, timeout=10)
+        answer = requests.get(collection.assets[name].href, timeout=60)
         assert answer.ok and answer.headers["Content-Type"] == described["type"], name
 
-    explorer = requests.get(f"{s3.url}{PREFIX}/explorer-config.json", timeout=10).json()
+    explorer = requests.get(f"{s3.url}{PREFIX}/explorer-config.json", timeout=60).json()
     (source,) = explorer["sources"]
-    layer = requests.get(source["data"][0]["url"], timeout=10)
+    layer = requests.get(source["data"][0]["url"], timeout=60)
     with rasterio.MemoryFile(layer.content) as memory, memory.open() as dataset:
         values = dataset.read(1, masked=True).compressed()
     assert values.min() <= source["meta"]["min"] < source["meta"]["max"] <= values.max()

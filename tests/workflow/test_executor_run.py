@@ -253,7 +253,7 @@ def ends_in_order(
     try:
         interrupt()
         assert leader.wait(60) != 0
-        _, left = psutil.wait_procs(started, timeout=10)
+        _, left = psutil.wait_procs(started, timeout=60)
     finally:
         if leader.poll() is None:
             os.killpg(leader.pid, signal.SIGKILL)

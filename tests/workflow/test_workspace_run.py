@@ -97,6 +97,6 @@ def _unchecked(item: dict[str, Any]) -> list[str]:
 def _length(url: str) -> int:
     import requests
 
-    reply = requests.get(url, headers={"Range": "bytes=0-9"}, timeout=10)
+    reply = requests.get(url, headers={"Range": "bytes=0-9"}, timeout=60)
     assert reply.status_code == 206
     return int(reply.headers["Content-Range"].rpartition("/")[2])

@@ -54,7 +54,7 @@ def test_an_artifact_of_a_real_registry_is_pinned_like_the_file(
     manifest = requests.get(
         f"http://{image_registry.address}/v2/eo/ndvi/manifests/0.1.0",
         headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
-        timeout=10,
+        timeout=60,
     )
     digest = manifest.headers["Docker-Content-Digest"]
     by_digest = pin_package(f"oci://{image_registry.address}/eo/ndvi@{digest}", tmp_path / "by digest")

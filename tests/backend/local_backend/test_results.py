@@ -179,17 +179,17 @@ def test_result_documents_of_both_versions(standing: Backend, tmp_path: Path) ->
     wait(job)
     new = connection.get(f"/jobs/{job.job_id}/results").json()
     assert (new["type"], set(new["assets"])) == ("Collection", {f"openEO_2022-0{m}-01Z.tif" for m in (6, 7, 8)})
-    items = [requests.get(link["href"], timeout=10).json() for link in new["links"] if link["rel"] == "item"]
+    items = [requests.get(link["href"], timeout=60).json() for link in new["links"] if link["rel"] == "item"]
     assert {item["properties"]["datetime"] for item in items} == {f"2022-0{m}-01T10:00:00Z" for m in (6, 7, 8)}
     for asset in (asset for item in items for asset in item["assets"].values()):
-        whole = requests.get(asset["href"], timeout=10).content
+        whole = requests.get(asset["href"], timeout=60).content
         assert len(whole) == asset["file:size"]
-        part = requests.get(asset["href"], headers={"Range": "bytes=10-29"}, timeout=10)
+        part = requests.get(asset["href"], headers={"Range": "bytes=10-29"}, timeout=60)
         assert (part.status_code, part.content) == (206, whole[10:30])
-    assert requests.get(asset["href"].replace("expires=", "expires=9"), timeout=10).status_code == 403
+    assert requests.get(asset["href"].replace("expires=", "expires=9"), timeout=60).status_code == 403
     assert len([link for link in new["links"] if link["rel"] == "derived_from"]) == 4
     token = {"Authorization": connection.auth(requests.Request()).headers["Authorization"]}
-    old = requests.get(f"{standing.url}/openeo/1.0/jobs/{job.job_id}/results", headers=token, timeout=10).json()
+    old = requests.get(f"{standing.url}/openeo/1.0/jobs/{job.job_id}/results", headers=token, timeout=60).json()
     assert (old["type"], set(old["assets"])) == ("Feature", set(new["assets"]))
 
 

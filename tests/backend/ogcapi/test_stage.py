@@ -171,7 +171,7 @@ def test_stac_in_object_storage_with_the_buckets_own_credentials(
     import requests
     from obstore.store import S3Store
 
-    requests.put(f"{storage}/my-results", timeout=10).raise_for_status()
+    requests.put(f"{storage}/my-results", timeout=60).raise_for_status()
     options = {"access_key_id": "k", "secret_access_key": "s", "endpoint": storage, "region": "us-east-1"}
     store = S3Store("my-results", client_options={"allow_http": True}, **options)
     files = {

@@ -244,7 +244,7 @@ def test_assets_come_from_buckets_too(
     monkeypatch.setenv("UPSCALING_S3_BUCKET_ENDPOINT", s3.url)
     monkeypatch.setenv("UPSCALING_S3_BUCKET_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("UPSCALING_S3_BUCKET_SECRET_ACCESS_KEY", "very-secret")
-    answer = requests.put(f"{s3.url}/{BUCKET}/products/B03.tif", data=content, timeout=10)
+    answer = requests.put(f"{s3.url}/{BUCKET}/products/B03.tif", data=content, timeout=60)
     assert answer.ok
     href = f"s3://{BUCKET}/products/B03.tif"
     item = {

@@ -54,18 +54,18 @@ def address(run: Path) -> Iterator[str]:
 
 
 def test_files_ranges_and_other_origins(address: str, run: Path) -> None:
-    assert requests.get(address, timeout=10).text == "<p>report"
+    assert requests.get(address, timeout=60).text == "<p>report"
     whole = (run / "tiles" / "a" / "a.tif").read_bytes()
-    answer = requests.get(f"{address}/tiles/a/a.tif", headers={"Range": "bytes=100-299"}, timeout=10)
+    answer = requests.get(f"{address}/tiles/a/a.tif", headers={"Range": "bytes=100-299"}, timeout=60)
     assert (answer.status_code, answer.content) == (206, whole[100:300])
     assert answer.headers["Content-Range"] == f"bytes 100-299/{len(whole)}"
     assert answer.headers["Content-Type"].startswith("image/tiff; application=geotiff")
-    answer = requests.get(f"{address}/tiles/a/item.json", headers={"Origin": "https://browser.example"}, timeout=10)
+    answer = requests.get(f"{address}/tiles/a/item.json", headers={"Origin": "https://browser.example"}, timeout=60)
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Content-Type"] == "application/geo+json"
-    assert requests.get(f"{address}/tiles/a/a.zarr/.zgroup", timeout=10).json() == {"zarr_format": 2}
+    assert requests.get(f"{address}/tiles/a/a.zarr/.zgroup", timeout=60).json() == {"zarr_format": 2}
     asked = {"Origin": "https://browser.example", "Access-Control-Request-Headers": "range"}
-    answer = requests.options(f"{address}/tiles/a/a.tif", headers=asked, timeout=10)
+    answer = requests.options(f"{address}/tiles/a/a.tif", headers=asked, timeout=60)
     assert answer.status_code == 204
     assert "range" in answer.headers["Access-Control-Allow-Headers"].lower()
     with rasterio.open(f"/vsicurl/{address}/tiles/a/a.tif") as dataset:
@@ -74,10 +74,10 @@ def test_files_ranges_and_other_origins(address: str, run: Path) -> None:
 
 def test_nothing_hidden_and_nothing_from_elsewhere(address: str) -> None:
     for path in (".waiter", "link.txt", "..%2Fsecret.txt", "%2e%2e/secret.txt", "tiles/../.waiter", "tiles"):
-        answer = requests.get(f"{address}/{path}", timeout=10)
+        answer = requests.get(f"{address}/{path}", timeout=60)
         assert answer.status_code in {403, 404}, path
         assert "token" not in answer.text and "secret\n" not in answer.text
-    answer = requests.get(f"{address}/collection.json", headers={"Host": "evil.example"}, timeout=10)
+    answer = requests.get(f"{address}/collection.json", headers={"Host": "evil.example"}, timeout=60)
     assert answer.status_code == 403
 
 
