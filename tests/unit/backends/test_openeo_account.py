@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from upscaling.backends.openeo.account import Account, by_key, is_of_run, key_of
+from upscaling.backends.openeo.account import Account, by_key, is_of_run, key_of, title_of
 from upscaling.config import OpenEOBackendConfig
 from upscaling.errors import ErrorClass, PlatformError
 
@@ -31,6 +31,15 @@ LONG = "a-run-with-a-name-that-is-longer-than-what-a-platform-keeps"
 def test_key_and_run_of_a_title(title: str | None, key: str | None, run: str | None) -> None:
     assert key_of(title) == key
     assert [name for name in ("real", "realm", LONG) if is_of_run(title, name)] == ([run] if run else [])
+
+
+def test_a_job_that_is_listed_without_its_title_is_told_by_its_description() -> None:
+    words = f"eo-upscaling: tile t1 of real; key {KEY}{KEY}"
+    for title in (None, "", "untitled"):
+        job = {"id": "j", "status": "running", "title": title, "description": words}
+        assert by_key([job]) == {KEY: ["j"]}
+        assert is_of_run(title_of(job), "real") and not is_of_run(title_of(job), "rea")
+    assert title_of({"title": f"{KEY} other t2", "description": words}) == f"{KEY} other t2"
 
 
 def test_of_several_jobs_of_one_work_the_furthest_is_used_and_of_those_the_oldest() -> None:

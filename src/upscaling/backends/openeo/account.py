@@ -20,12 +20,13 @@ from upscaling.util.text import plain_text
 if TYPE_CHECKING:
     from upscaling.config import OpenEOBackendConfig
 
-__all__ = ["ENDED", "JOB_ID", "USABLE", "Account", "by_key", "is_of_run", "key_of"]
+__all__ = ["ENDED", "JOB_ID", "USABLE", "Account", "by_key", "is_of_run", "key_of", "title_of"]
 
 ENDED = frozenset({"finished", "error", "canceled"})
 USABLE = {"created": 0, "queued": 1, "running": 2, "finished": 3}  # status -> how far a job is
 _KEY = re.compile(r"[0-9a-f]{16}")
 _TITLE_CUT = 64  # characters that every platform keeps of a title
+_DESCRIBED = re.compile(r"tile (\S+) of (\S+); key ([0-9a-f]{16})", re.IGNORECASE)  # as OpenEOBackend.create writes it
 JOB_ID = re.compile(r"(?!\.+$)[\w.~-]{1,200}")  # openEO API 1.2, job_id
 _PAGE, _LARGEST_PAGE, _MOST_PAGES = 50, 1000, 3  # of the job list, when news are asked for
 _NEWEST = 100  # jobs, when another's are looked for
@@ -141,6 +142,15 @@ def key_of(title: Any) -> str | None:
     return next((word for word in (words[0], words[-1]) if _KEY.fullmatch(word)), None)
 
 
+def title_of(job: Mapping[str, Any]) -> str:
+    """Return the title of an entry of a job list; where a platform lists none, one made of the description."""
+    title, described = str(job.get("title") or ""), _DESCRIBED.search(str(job.get("description") or ""))
+    if key_of(title) is None and described is not None:
+        tile, run, key = described.groups()
+        return f"{key} {run} {tile}"
+    return title
+
+
 def is_of_run(title: Any, run: str) -> bool:
     """Return whether a job's title, which may have been cut, names a run."""
     text, run = " ".join(str(title or "").casefold().split()), run.casefold()
@@ -157,7 +167,7 @@ def by_key(jobs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Map the key in each title to the jobs that can still be used: the furthest first, of those the oldest."""
     found: dict[str, list[tuple[int, str, str]]] = {}
     for entry in jobs:
-        key, status = key_of(entry.get("title")), entry.get("status")
+        key, status = key_of(title_of(entry)), entry.get("status")
         if key is not None and status in USABLE:
             found.setdefault(key, []).append((-USABLE[status], str(entry.get("created") or ""), str(entry["id"])))
     return {key: [job_id for *_, job_id in sorted(listed)] for key, listed in found.items()}

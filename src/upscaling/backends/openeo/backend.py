@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from upscaling.backends.openeo.account import ENDED, JOB_ID, USABLE, Account, by_key, is_of_run
+from upscaling.backends.openeo.account import ENDED, JOB_ID, USABLE, Account, by_key, is_of_run, title_of
 from upscaling.backends.openeo.check import check_platform
 from upscaling.backends.openeo.logs import keep_log
 from upscaling.binding.secret_values import revealed
@@ -330,5 +330,5 @@ class OpenEOBackend:
         self._account.gate.left(job_id)
 
     def jobs_of_run(self, run: str) -> list[dict[str, Any]]:
-        """Return the platform's entries of all jobs that carry a run's name and a key in their title."""
-        return [job for job in self._account.all_jobs() if is_of_run(job.get("title"), run)]
+        """Return the platform's entries of all jobs that carry a run's name and a key in their title or description."""
+        return [job for job in self._account.all_jobs() if is_of_run(title_of(job), run)]
