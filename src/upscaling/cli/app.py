@@ -341,6 +341,12 @@ def local_backend(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8787,
     slots: Annotated[int, typer.Option(min=1, help="Jobs at the same time.")] = 2,
     udf: Annotated[bool, typer.Option("--udf", help="Run the Python UDFs of jobs, with my rights.")] = False,
+    oidc: Annotated[
+        str | None, typer.Option(metavar="ISSUER", help="Take the tokens of this OpenID provider's users too.")
+    ] = None,
+    oidc_client: Annotated[
+        str | None, typer.Option(metavar="ID", help="Its client, for log-ins by device code.")
+    ] = None,
     simulate: Annotated[
         tuple[float, float] | None,
         typer.Option(metavar="MIN MAX", help="For load tests: jobs take MIN to MAX seconds and give rasters of ones."),
@@ -362,7 +368,8 @@ def local_backend(
     if simulate_costs is not None and simulate is None:
         raise UpscalingError("--simulate-costs belongs to --simulate")
     simulated = None if simulate is None else (*simulate, *(simulate_costs or ()))
-    serve(data=data, root=root, port=port, slots=slots, users={user: password}, simulate=simulated, udf=udf)
+    users, provider = {user: password}, (oidc, oidc_client) if oidc else None
+    serve(data=data, root=root, port=port, slots=slots, users=users, simulate=simulated, udf=udf, provider=provider)
 
 
 @app.command()

@@ -27,13 +27,16 @@ def main() -> int:
         help="for load tests: jobs take MIN to MAX seconds, evaluate nothing, and give rasters of ones",
     )
     parser.add_argument("--udf", action="store_true", help="run Python UDFs, with the rights of this process")
-    given = parser.parse_args()
+    parser.add_argument("--oidc", metavar="ISSUER", help="take the tokens of this OpenID provider's users too")
+    parser.add_argument("--oidc-client", metavar="ID", help="its client for log-ins by device code")
+    given = vars(parser.parse_args())
+    issuer, client = given.pop("oidc"), given.pop("oidc_client")
     user, password = os.environ.get("OPENEO_LOCAL_USER", ""), os.environ.pop("OPENEO_LOCAL_PASSWORD", "")
     if not user or not password:
         sys.stderr.write("local-backend: set OPENEO_LOCAL_USER and OPENEO_LOCAL_PASSWORD in the environment\n")
         return 2
     try:
-        serve(users={user: password}, **vars(given))
+        serve(users={user: password}, provider=(issuer, client) if issuer else None, **given)
     except UpscalingError as error:
         sys.stderr.write(f"local-backend: {error}\n")
         return 2

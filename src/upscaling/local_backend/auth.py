@@ -1,4 +1,7 @@
-"""Who asks: passwords, bearer tokens and signed links, all bound to a secret that stays in the back-end's folder."""
+"""Who asks: passwords, bearer tokens and signed links, all bound to a secret that stays in the back-end's folder.
+
+Tokens of an OpenID provider are its own affair: openeo_driver asks its userinfo endpoint whose they are.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,25 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from openeo_driver.errors import TokenInvalidException
 from openeo_driver.urlsigning import UrlSigner
 from openeo_driver.users import User
 from openeo_driver.users.auth import HttpAuthHandler
+from openeo_driver.users.oidc import OidcProvider
 
-__all__ = ["Passwords", "Signer", "auth_handler_class", "read_secret"]
+from upscaling.errors import ConfigError
+
+__all__ = ["OIDC_USER", "Passwords", "Signer", "auth_handler_class", "oidc_provider", "oidc_user", "read_secret"]
+
+OIDC_USER = "oidc~"
+"""What the user ids of an OpenID provider's users begin with."""
 
 
 def read_secret(path: Path) -> bytes:
@@ -26,6 +37,29 @@ def read_secret(path: Path) -> bytes:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(secrets.token_bytes(32))
     return path.read_bytes()
+
+
+def oidc_user(subject: str) -> str:
+    """Return the user id of an OpenID provider's user, in the API's letters and never that of a user with password."""
+    return OIDC_USER + re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"~{ord(found[0]):x}~", str(subject))
+
+
+def oidc_provider(issuer: str, client: str | None) -> OidcProvider:
+    """Return how the back-end announces the OpenID provider whose tokens it takes.
+
+    Raises
+    ------
+    ConfigError
+        The issuer is no address.
+    """
+    parts = urlsplit(issuer)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(f"the issuer of an OpenID provider is an http(s) address, not {issuer!r}", key="oidc")
+    grants = ["urn:ietf:params:oauth:grant-type:device_code+pkce", "refresh_token"]  # others need a redirect address
+    clients = [{"id": client, "grant_types": grants}] if client else None
+    return OidcProvider(
+        id="oidc", issuer=issuer.rstrip("/"), title=parts.hostname, scopes=["openid"], default_clients=clients
+    )
 
 
 def _mac(secret: bytes, *parts: str) -> str:
@@ -80,6 +114,11 @@ def auth_handler_class(passwords: Passwords) -> type[Any]:
             if not separator:
                 raise TokenInvalidException
             return user, password  # a password may hold colons (RFC 7617), which openeo_driver refuses
+
+        def resolve_oidc_access_token(self, oidc_provider: Any, access_token: str) -> User:
+            found = super().resolve_oidc_access_token(oidc_provider, access_token)
+            found.user_id = oidc_user(found.user_id)
+            return found
 
     return Handler
 

@@ -21,6 +21,7 @@ from openeo_driver.errors import (
 from openeo_driver.processes import ProcessRegistry
 from openeo_driver.users import User
 
+from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.jobs import Job, JobStore, now
 from upscaling.local_backend.save import FORMATS
 from upscaling.local_backend.supervisor import SYNCHRONOUS, Supervisor
@@ -126,6 +127,13 @@ class BatchJobs(backend.BatchJobs):  # type: ignore[misc]
             message = f"Job was not started because concurrent job limit ({self._limit}) is reached."
             raise api_error(400, "ConcurrentJobLimit", message)
         self._supervisor.dispatch()
+
+    def estimate(self, job_id: str, user: str) -> dict[str, Any]:
+        """Return what a job will cost at most; downloads are free."""
+        try:
+            return {"costs": self._supervisor.estimate(self.job(job_id, user).process["process_graph"])}
+        except ProcessError as error:
+            raise api_error(500, error.code, str(error)) from error  # 500 is the API's word for it
 
     def update(self, job_id: str, user: str, changes: Mapping[str, Any]) -> None:
         """Change a job that is not active (``PATCH /jobs/{id}``)."""
@@ -327,7 +335,8 @@ class Processing(backend.Processing):  # type: ignore[misc]
             if len(assets) != 1:
                 raise api_error(400, "ResultNotSingle", f"the result is {len(assets)} files: run it as a batch job")
             name, asset = next(iter(assets.items()))
-            return flask.Response((Path(asset["output_dir"]) / name).read_bytes(), mimetype=asset["type"])
+            content = (Path(asset["output_dir"]) / name).read_bytes()
+            return flask.Response(content, mimetype=asset["type"], headers={"OpenEO-Costs": str(done.costs)})
         finally:
             self._supervisor.forget(job.id)
             if self._store.get(job.id) is not None:
@@ -342,6 +351,8 @@ class Implementation(backend.OpenEoBackendImplementation):  # type: ignore[misc]
         prefix = {
             "filename_prefix": {
                 "type": "string",
+                # By the API's schema of parameters, a type without a subtype is three kinds of it at once.
+                "subtype": "file-name",
                 "description": "Instead of 'openEO' in file names.",
                 "default": "openEO",
             }
@@ -371,6 +382,7 @@ class Implementation(backend.OpenEoBackendImplementation):  # type: ignore[misc]
         for endpoint in capabilities["endpoints"]:
             if endpoint["path"] == "/jobs/{job_id}":
                 endpoint["methods"] = sorted({*endpoint["methods"], "PATCH"})
+        capabilities["endpoints"].append({"path": "/jobs/{job_id}/estimate", "methods": ["GET"]})
         drop = {"terms-of-service", "privacy-policy"}  # those of another organisation
         capabilities["links"] = [link for link in capabilities["links"] if link["rel"] not in drop]
         return capabilities

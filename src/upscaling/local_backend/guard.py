@@ -10,10 +10,13 @@ from typing import Any
 
 from flask.json.provider import DefaultJSONProvider
 
-__all__ = ["StrictJson", "guard_requests", "strict_loads"]
+__all__ = ["MOST_BYTES", "StrictJson", "guard_requests", "strict_loads"]
 
 # Deeper than any process graph; code that walks one calls itself.
 DEEPEST = 100
+# A tile's graph may hold detailed outlines: 16 MiB are half a million points. Reading them takes two seconds.
+MOST_BYTES = 16 * 2**20
+MOST_NODES = 10_000
 # Larger numbers do not fit into the database, nor into what clients read.
 LARGEST = 2**53
 
@@ -28,7 +31,7 @@ _NODE = {
         "result": {"type": ["boolean", "null"]},
     },
 }
-_GRAPH = {"type": "object", "minProperties": 1, "additionalProperties": _NODE}
+_GRAPH = {"type": "object", "minProperties": 1, "maxProperties": MOST_NODES, "additionalProperties": _NODE}
 _PARAMETER = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
 _PROCESS = {
     "type": "object",
@@ -70,7 +73,8 @@ _BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "result"): _JOB,
     ("POST", "jobs"): _JOB,
     ("PATCH", "jobs"): {"type": "object", "properties": _SETTINGS},
-    ("POST", "validation"): {"type": "object"},  # what is wrong with the graph is its answer
+    # What is wrong with a graph is this answer's content.
+    ("POST", "validation"): {"type": "object", "properties": {"process_graph": {"maxProperties": MOST_NODES}}},
     ("PUT", "process_graphs"): _PROCESS,
 }
 
@@ -142,12 +146,23 @@ def guard_requests(app: Any) -> None:
     """Let an app answer requests of a wrong shape with status 400 and one line that says what would be right."""
     import flask
 
-    app.json = StrictJson(app)
+    from upscaling.local_backend.front import api_error
+
+    class Request(flask.Request):
+        def on_json_loading_failed(self, error: ValueError | None) -> Any:
+            if error is None:  # another media type
+                return super().on_json_loading_failed(error)
+            raise api_error(400, "ContentTypeInvalid", f"the body is not JSON: {error}") from error
+
+    app.json, app.request_class = StrictJson(app), Request
+
+    @app.errorhandler(413)  # type: ignore[untyped-decorator]
+    def too_large(_: Any) -> Any:
+        refusal = api_error(413, "PayloadTooLarge", f"the body is larger than {MOST_BYTES >> 20} MiB")
+        return app.handle_user_exception(refusal)
 
     @app.before_request  # type: ignore[untyped-decorator]
     def check() -> None:
-        from upscaling.local_backend.front import api_error
-
         for name in ("limit", "before"):
             text = flask.request.args.get(name, "")
             if text and not (re.fullmatch("[0-9]{1,18}", text) and 0 < int(text) <= LARGEST):
@@ -163,15 +178,21 @@ def guard_requests(app: Any) -> None:
         # To start a job (POST /jobs/{id}/results) nothing is sent.
         if validator is None or "workspaces" in parts or "results" in parts:
             return
-        if name != "validation" and "Authorization" not in flask.request.headers:
-            return  # the view refuses it, and nothing is read of what anybody may send
-        try:
-            body = strict_loads(flask.request.get_data())
-        except ValueError as error:  # UnicodeDecodeError is one
-            raise api_error(400, "ContentTypeInvalid", f"the body is not JSON: {error}") from error
-        fault = next(iter(validator.iter_errors(body)), None)
-        if fault is not None:
-            where = ".".join(map(str, fault.absolute_path)) or "the body"
-            missing = "process" in str(fault.validator_value) and fault.validator in {"required", "anyOf"}
-            code = "ProcessGraphMissing" if missing else "ParameterInvalid"
-            raise api_error(400, code, f"{where}: {fault.message}"[:500])
+        if name != "validation":  # nothing is read of what anybody may send
+            flask.current_app.extensions["auth_handler"].get_user_from_bearer_token(flask.request)
+        _check_body(validator)
+
+
+def _check_body(validator: Any) -> None:
+    import flask
+
+    from upscaling.local_backend.front import api_error
+
+    fault = next(iter(validator.iter_errors(flask.request.get_json())), None)
+    if fault is not None:
+        where = ".".join(map(str, fault.absolute_path)) or "the body"
+        missing = "process" in str(fault.validator_value) and fault.validator in {"required", "anyOf"}
+        code = "ProcessGraphMissing" if missing else "ParameterInvalid"
+        too_many = fault.validator == "maxProperties"
+        message = f"a process graph has at most {MOST_NODES:,} nodes" if too_many else fault.message
+        raise api_error(400, code, f"{where}: {message}"[:500])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import logging.handlers
 import os
@@ -15,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from upscaling.errors import ConfigError, UpscalingError
-from upscaling.util.extras import OPENEO_DRIVER, require_local
+from upscaling.errors import ConfigError
+from upscaling.util.extras import require_local
 from upscaling.util.locks import exclusive
 from upscaling.util.upstream import Patch
 
@@ -30,6 +29,7 @@ DRIVER = Patch(
     (
         "openeo_driver.views:HttpAuthHandler",
         "openeo_driver.processgraph:get_process_definition_from_url(process_id, url)",
+        "openeo_driver.views:_add_udp_canonical_link(udp, user_id)",
         f"{_AUTH}.build_basic_access_token(user_id)",
         f"{_AUTH}.resolve_basic_access_token(self, access_token)",
         f"{_AUTH}.parse_basic_auth_header(self, request)",
@@ -38,8 +38,6 @@ DRIVER = Patch(
     ),
     "the embedded back-end needs it",
 )
-_VIEWS = {"modify_job", "list_job_results", "list_job_results_signed", "validation"}
-
 _MOST_CONNECTIONS, _SILENCE = 2000, 30  # s after which a connection without a whole request is closed
 
 _config: dict[str, Any] = {}
@@ -63,6 +61,7 @@ def serve(
     threads: int = 8,
     simulate: Sequence[float] | None = None,
     udf: bool = False,
+    provider: tuple[str, str | None] | None = None,
 ) -> None:
     """Serve openEO until SIGTERM or SIGINT; print the URL on one line when ready.
 
@@ -83,6 +82,9 @@ def serve(
         (`upscaling.local_backend.simulate`).
     udf
         Run Python UDFs: users can then do what the user of this process can.
+    provider
+        Issuer of an OpenID provider whose tokens are taken too (all its users may then run jobs here), and the client
+        that the back-end offers for log-ins by device code.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def serve(
     with listening, _locked(root):
         _log_to(root / "backend.log")
         DRIVER.insist()
-        app, supervisor = _build(data, root, slots, users, simulate, udf=udf)
+        app, supervisor = _build(data, root, slots, users, simulate, udf=udf, provider=provider)
         _run(app, supervisor, listening, threads)
 
 
@@ -139,11 +141,56 @@ def _log_to(path: Path) -> None:
 
 
 def _build(
-    data: Path, root: Path, slots: int, users: Mapping[str, str], simulate: Sequence[float] | None, *, udf: bool
+    data: Path,
+    root: Path,
+    slots: int,
+    users: Mapping[str, str],
+    simulate: Sequence[float] | None,
+    *,
+    udf: bool,
+    provider: tuple[str, str | None] | None,
 ) -> tuple[Any, Any]:
     os.environ["OPENEO_BACKEND_CONFIG"] = str(Path(__file__).with_name("driver_config.py"))
-    from upscaling.local_backend.auth import Passwords, Signer, auth_handler_class, read_secret
+    passwords = _configure(root, users, provider)
+    from openeo_driver import processgraph, views
+    from openeo_driver.backend import CollectionCatalog, SecondaryServices
 
+    from upscaling.local_backend.auth import auth_handler_class
+    from upscaling.local_backend.front import BatchJobs, Implementation, Processes, Processing
+    from upscaling.local_backend.guard import guard_requests
+    from upscaling.local_backend.jobs import JobStore
+    from upscaling.local_backend.supervisor import Supervisor
+    from upscaling.local_backend.views import add_views, add_workspaces
+
+    # openeo_driver has no setting for these: tokens that cannot be forged, and no request to other hosts.
+    views.HttpAuthHandler = auth_handler_class(passwords)
+    processgraph.get_process_definition_from_url = _definition_of_this_host
+    store = JobStore(root / "jobs.sqlite")
+    supervisor = Supervisor(store, data, root, slots, simulate, udf=udf)
+    jobs, processes = BatchJobs(store, supervisor, slots), Processes(store)
+    implementation = Implementation(
+        catalog=CollectionCatalog(supervisor.collections),
+        batch_jobs=jobs,
+        user_defined_processes=processes,
+        processing=Processing(supervisor, jobs, store),
+        udf_runtimes=_runtimes(udf=udf),
+        secondary_services=SecondaryServices(),  # none, which is an answer
+    )
+    app = views.build_app(implementation)
+    guard_requests(app)
+    add_views(app, jobs, processes)
+    add_workspaces(app, supervisor.workspaces)
+    supervisor.recover()
+    return app, supervisor
+
+
+def _configure(root: Path, users: Mapping[str, str], provider: tuple[str, str | None] | None) -> Any:
+    """Fill in what openeo_driver asks for; return who may log in with a password."""
+    from upscaling.local_backend.auth import OIDC_USER, Passwords, Signer, oidc_provider, read_secret
+    from upscaling.local_backend.guard import MOST_BYTES
+
+    if any(user.startswith(OIDC_USER) for user in users):
+        raise ConfigError(f"a user's name does not begin with {OIDC_USER!r}")
     secret = read_secret(root / "secret")
     passwords = Passwords(users, secret)
     _config.update(
@@ -155,38 +202,12 @@ def _build(
         processing_software="openeo-processes-dask",
         enable_basic_auth=True,
         valid_basic_auth=passwords.valid,
-        enable_oidc_auth=False,
-        flask_settings={"MAX_CONTENT_LENGTH": 64 * 2**20},  # a tile's graph may hold detailed geometries
+        enable_oidc_auth=provider is not None,
+        oidc_providers=[oidc_provider(*provider)] if provider else [],
+        flask_settings={"MAX_CONTENT_LENGTH": MOST_BYTES},
         url_signer=Signer(secret),
     )
-    from openeo_driver import processgraph, views
-    from openeo_driver.backend import CollectionCatalog, SecondaryServices
-
-    from upscaling.local_backend.front import BatchJobs, Implementation, Processes, Processing
-    from upscaling.local_backend.guard import guard_requests
-    from upscaling.local_backend.jobs import JobStore
-    from upscaling.local_backend.supervisor import Supervisor
-
-    # openeo_driver has no setting for these: tokens that cannot be forged, and no request to other hosts.
-    views.HttpAuthHandler = auth_handler_class(passwords)
-    processgraph.get_process_definition_from_url = _definition_of_this_host
-    store = JobStore(root / "jobs.sqlite")
-    supervisor = Supervisor(store, data, root, slots, simulate, udf=udf)
-    jobs = BatchJobs(store, supervisor, slots)
-    implementation = Implementation(
-        catalog=CollectionCatalog(supervisor.collections),
-        batch_jobs=jobs,
-        user_defined_processes=Processes(store),
-        processing=Processing(supervisor, jobs, store),
-        udf_runtimes=_runtimes(udf=udf),
-        secondary_services=SecondaryServices(),  # none, which is an answer
-    )
-    app = views.build_app(implementation)
-    guard_requests(app)
-    _add_views(app, jobs)
-    _add_workspaces(app, supervisor.workspaces)
-    supervisor.recover()
-    return app, supervisor
+    return passwords
 
 
 def _runtimes(*, udf: bool) -> Any:
@@ -215,66 +236,6 @@ def _definition_of_this_host(process_id: str, url: str) -> Any:
     known = ("process_graph", "returns", "default_job_options", "default_synchronous_options")
     fields = {name: found.get(name) for name in known}
     return ProcessDefinition(id=process_id, parameters=found.get("parameters") or [], **fields)
-
-
-def _add_views(app: Any, jobs: Any) -> None:
-    """Replace the views that openeo_driver leaves out: update of a job, and the results of a failed one."""
-    import flask
-    from openeo_driver.errors import JobNotFinishedException, ProcessGraphMissingException
-
-    from upscaling.local_backend.front import api_error
-
-    auth = app.extensions["auth_handler"]
-
-    @auth.requires_bearer_auth  # type: ignore[untyped-decorator]
-    def modify_job(job_id: str, user: Any) -> Any:
-        changes = flask.request.get_json()
-        if not isinstance(changes, dict):
-            raise api_error(400, "ContentTypeInvalid", "the body must be a JSON object")
-        jobs.update(job_id, user.user_id, changes)
-        return flask.make_response("", 204)
-
-    def with_reason(view: Any) -> Any:
-        @functools.wraps(view)
-        def results(job_id: str, **arguments: Any) -> Any:
-            try:
-                return view(job_id=job_id, **arguments)
-            except JobNotFinishedException:
-                job = jobs.any_job(job_id)  # the view has checked who asks before it raised
-                if job is not None and job.error:
-                    raise api_error(424, *job.error) from None
-                raise
-
-        return results
-
-    def with_errors(view: Any) -> Any:
-        @functools.wraps(view)
-        def validation() -> Any:
-            try:
-                return view()
-            except ProcessGraphMissingException as error:  # what is wrong with a process is no error of the request
-                return flask.jsonify({"errors": [{"code": error.code, "message": str(error)}]})
-
-        return validation
-
-    if absent := _VIEWS - {endpoint.rpartition(".")[2] for endpoint in app.view_functions}:
-        raise UpscalingError(f"openeo_driver has no view {min(absent)} any more; pip install '{OPENEO_DRIVER}'")
-    for endpoint, view in list(app.view_functions.items()):
-        if endpoint.endswith(".modify_job"):
-            app.view_functions[endpoint] = modify_job
-        elif endpoint.endswith(".validation"):
-            app.view_functions[endpoint] = with_errors(view)
-        elif endpoint.rpartition(".")[2] in _VIEWS:
-            app.view_functions[endpoint] = with_reason(view)
-
-
-def _add_workspaces(app: Any, folder: Path) -> None:
-    """Serve workspaces as a bucket that everybody on this machine may read: files in ranges, no lists of them."""
-    import flask
-
-    @app.get(f"/{folder.name}/<path:path>")  # type: ignore[untyped-decorator]
-    def workspace(path: str) -> Any:
-        return flask.send_from_directory(folder, path, conditional=True)
 
 
 def _connections() -> int:

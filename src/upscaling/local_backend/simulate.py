@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError
+from upscaling.local_backend.costs import LOADERS, edges_of
 from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.worker import OUTPUT, RESULT_FILE, extent_of, log_entry
 from upscaling.results.projection import METRES_PER_DEGREE
@@ -36,7 +37,6 @@ __all__ = ["Costs", "duration_of", "main", "write_result"]
 PIXEL = 10.0  # m
 MOST_PIXELS = 10_000 * 10_000
 _SPREAD, _DEAR, _LONGEST_FACTOR = 0.3, 0.03, 5.0  # of costs from place to place
-LOADERS = {"load_collection", "load_stac"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,18 +189,11 @@ def write_result(graph: Mapping[str, Any], folder: Path) -> None:
 
 def _extent(graph: Mapping[str, Any]) -> tuple[float, float, float, float, int | str]:
     """Return the edges of the first loader's spatial extent and their CRS: an EPSG code, or WKT2."""
-    import shapely
-
     for node in graph.values():
         extent = (node.get("arguments") or {}).get("spatial_extent") if node.get("process_id") in LOADERS else None
-        if not isinstance(extent, dict):
-            continue
-        if "west" in extent:
-            west, south, east, north = (float(extent[edge]) for edge in ("west", "south", "east", "north"))
-            return west, south, east, north, extent.get("crs") or 4326
-        outline = shapely.from_geojson(json.dumps(extent), on_invalid="ignore")
-        if outline is not None and not outline.is_empty:
-            return *outline.bounds, 4326
+        if (found := edges_of(extent)) is not None:
+            edges, crs = found
+            return *edges, crs
     raise ProcessError("SimulationUnsupported", "no load_collection or load_stac has a spatial extent to simulate")
 
 

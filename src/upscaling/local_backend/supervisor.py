@@ -21,8 +21,10 @@ from typing import Any
 from urllib.parse import quote
 
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.local_backend.costs import CREDITS_PER_JOB, charge, most_km2
 from upscaling.local_backend.fork_server import ENVIRONMENT
 from upscaling.local_backend.jobs import Job, JobStore, now
+from upscaling.local_backend.simulate import Costs
 from upscaling.local_backend.worker import RESULT_FILE, log_entries, log_entry
 from upscaling.local_backend.workspaces import WORKSPACES
 from upscaling.util.files import read_json, write_json
@@ -37,8 +39,6 @@ _MOST_REVIVALS = 3  # tries, one after another, to start the worker process afte
 _AGAIN_SECONDS = 2.0
 # Owner of the jobs behind POST /result, before the user's name; no token can hold it.
 SYNCHRONOUS = "sync:"
-# Play money: a credit per job that ran, and one per 1,000 km² of result.
-CREDITS_PER_JOB, CREDITS_PER_KM2 = 1.0, 0.001
 
 
 class Supervisor:
@@ -167,6 +167,14 @@ class Supervisor:
             self._fork_server.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._fork_server.kill()
+
+    def estimate(self, graph: Mapping[str, Any]) -> float:
+        """Return what a job costs at most; raise ProcessError where only the run can tell."""
+        area = most_km2(graph, self.collections, {process["id"] for process in self.processes})
+        if self._simulate is None or len(self._simulate) == 2:
+            return charge(area)
+        floor, per_km2, seed = self._simulate[2:]
+        return Costs(floor, per_km2, int(seed)).of(graph, area)
 
     def _start_fork_server(self) -> None:
         self._channel, theirs = socket.socketpair()
@@ -302,7 +310,7 @@ class Supervisor:
         }
         if message["status"] == 0:
             area = read_json(self.folder(job.id) / RESULT_FILE)["area_km2"]
-            costs = message.get("costs", round(CREDITS_PER_JOB + CREDITS_PER_KM2 * area, 6))
+            costs = message.get("costs", charge(area))
             self.store.change(job.id, ("running",), status="finished", finished=now(), usage=usage, costs=costs)
             return
         if job.status != "running":  # canceled

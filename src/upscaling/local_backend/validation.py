@@ -25,7 +25,7 @@ def validate_graph(
         isinstance(node, Mapping) and isinstance(node.get("process_id"), str) for node in graph.values()
     ):
         return [_error("ProcessGraphInvalid", "a process graph is an object of nodes with a process_id each")]
-    errors = []
+    errors, names = [], set(graph)
     try:
         result_node(graph)
     except ProcessError as error:
@@ -42,7 +42,7 @@ def validate_graph(
             errors.append(_error("CollectionNotFound", f"node {name!r}: there is no collection {arguments['id']!r}"))
         for lacking in [name for name in required.get(process, ()) if name not in arguments]:
             errors.append(_error("ProcessParameterRequired", f"node {name!r}: process {process!r} needs {lacking!r}"))
-        for missing in node_references(arguments) - set(graph):
+        for missing in node_references(arguments) - names:
             errors.append(_error("ProcessGraphInvalid", f"node {name!r} refers to unknown node {missing!r}"))
         for value in arguments.values():
             if isinstance(value, Mapping) and isinstance(value.get("process_graph"), Mapping):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from upscaling.local_backend.costs import km2_of
 from upscaling.local_backend.cubes import load_cube
 from upscaling.local_backend.data import Collection, Scene
 from upscaling.local_backend.definitions import Definitions
@@ -217,16 +218,14 @@ def _predicates(properties: Any) -> dict[str, Callable[[Any], bool]]:
 
 def extent_of(assets: Mapping[str, Any], used: list[Scene]) -> dict[str, Any]:
     """Return ``bbox`` in EPSG:4326 of all assets, the time of all scenes read, and the area that costs go by."""
-    from pyproj import CRS, Geod, Transformer
+    from pyproj import CRS, Transformer
 
     boxes, area = [], 0.0
     for asset in assets.values():
         if "proj:bbox" in asset:
             crs = CRS.from_user_input(asset.get("proj:epsg") or asset["proj:wkt2"])
             box = Transformer.from_crs(crs, 4326, always_xy=True).transform_bounds(*asset["proj:bbox"])
-            west, south, east, north = box
-            edge = [west, east, east, west], [south, south, north, north]
-            area = max(area, abs(Geod(ellps="WGS84").polygon_area_perimeter(*edge)[0]) / 1e6)
+            area = max(area, km2_of(box))
             boxes.append(box)
             asset["bbox"] = list(box)
     found: dict[str, Any] = {"area_km2": area}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,14 +36,16 @@ serve(**{**given, "data": Path(given["data"]), "root": Path(given["root"])})
 class Backend:
     """One back-end process, which can be killed and started again in the same folder."""
 
-    def __init__(self, data: Path, root: Path, slots: int, *, udf: bool = False) -> None:
-        self.data, self.root, self.slots, self.udf = data, root, slots, udf
+    def __init__(
+        self, data: Path, root: Path, slots: int, *, udf: bool = False, provider: tuple[str, str] | None = None
+    ) -> None:
+        self.data, self.root, self.slots, self.udf, self.provider = data, root, slots, udf, provider
         self.users = {"anna": "secret:word", "bert": "another"}
         self.start()
 
     def start(self) -> None:
         given = {"data": str(self.data), "root": str(self.root), "slots": self.slots, "users": self.users}
-        given["udf"] = self.udf
+        given |= {"udf": self.udf, "provider": self.provider}
         self.process = subprocess.Popen(
             bound_to_this_process([sys.executable, "-c", START]),
             env={**os.environ, "TEST_BACKEND": json.dumps(given)},
@@ -82,11 +85,45 @@ def backend(tmp_path: Path, collections: Path) -> Iterator[Backend]:
 
 
 @pytest.fixture(scope="session")
-def standing(tmp_path_factory: pytest.TempPathFactory, collections: Path) -> Iterator[Backend]:
+def standing(tmp_path_factory: pytest.TempPathFactory, collections: Path, issuer: str) -> Iterator[Backend]:
     """One back-end for all tests that leave it standing."""
-    running = Backend(collections, tmp_path_factory.mktemp("standing"), slots=2)
+    running = Backend(collections, tmp_path_factory.mktemp("standing"), slots=2, provider=(issuer, "public"))
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[str]:
+    """An OpenID provider that gives user NAME the token ``of-NAME``."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            place = f"http://127.0.0.1:{server.server_address[1]}"
+            name = self.headers.get("Authorization", "").partition("Bearer of-")[2]
+            if self.path == "/.well-known/openid-configuration":
+                ends = {"userinfo_endpoint": f"{place}/userinfo", "token_endpoint": f"{place}/token"}
+                self.answer(200, {"issuer": place, "scopes_supported": ["openid"], **ends})
+            else:
+                self.answer(200 if name else 401, {"sub": name})
+
+        def do_POST(self) -> None:
+            form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.answer(200, {"access_token": f"of-{form['client_id'][0]}", "token_type": "Bearer"})
+
+        def answer(self, status: int, content: dict[str, Any]) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(content).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")
