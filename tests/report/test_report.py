@@ -42,7 +42,7 @@ STRETCH = """(() => {
 })()"""
 AOI = [5.3, 47.0, 6.7, 47.8]  # both sides of the border of zones 31 and 32
 AREA = np.array([0xB3, 0x00, 0x7A])
-GROUND = np.array([0xF4, 0xF6, 0xF8])
+GROUND = np.array([0xF4, 0xF7, 0xFA])
 
 
 def blended(colour: str) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
     done, bad = (next(t for t in tiles[at :: len(ENDS)] if "32n_e0300" in t or "32n_e0320" in t) for at in (0, 2))
     shot = Path(os.environ.get("CI_OUTPUT_DIR", tmp_path)) / "report.png"
 
-    without = tmp_path / "without.png"
+    without, night = tmp_path / "without.png", shot.with_name("report-dark.png")
 
     async def look() -> tuple[str, str, str, list[str], list[str]]:
         async with opened(report.as_uri(), tmp_path) as page:
@@ -93,6 +93,12 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
                 await page.call("Emulation.setDeviceMetricsOverride", **screen)
                 await page.until(f"innerWidth === {width} && ({STRETCH}).every(one => Math.abs(one - 1) < 0.01)", 10)
                 assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, height)
+            await page.call("Emulation.clearDeviceMetricsOverride")
+            dark = {"name": "prefers-color-scheme", "value": "dark"}
+            await page.call("Emulation.setEmulatedMedia", features=[dark])
+            await page.until("Bokeh.documents[0].roots()[0].background_fill_color === 'rgb(25, 36, 46)'", 10)
+            await page.until(DRAWN)
+            await page.picture(night)
             return first, second, str(href), page.complaints, page.requests
 
     first, second, href, complaints, requests = asyncio.run(look())
@@ -112,6 +118,8 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
     pixels, before = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (shot, without))
     lines = [(np.abs(seen - AREA).sum(axis=2) < 6).sum() for seen in (before, pixels)]
     assert lines[0] < 200 < 1500 < lines[1], "the outline of the area"
+    bright = (np.asarray(Image.open(night).convert("RGB")).min(axis=2) > 200).mean()
+    assert bright < 0.02, "in the dark only letters are bright, also on the map"
     for state in (*STATES, WITHOUT_DATA):
         if state != "not started":
             near = (np.abs(pixels - blended(colour_of(state))) <= 2).all(axis=2)

@@ -71,7 +71,7 @@ def plot_tiles(tiles: gpd.GeoDataFrame, aoi: AOI, path: Path, *, explained: bool
         for part in shapely.get_parts([own]) if part_only else ():
             if part.geom_type == "Polygon":
                 draw.polygon(pixels(part.exterior), fill=(*colour[crs], 70))
-    _write_names(draw, tiles, pixels)
+    _write_names(draw, tiles, owned, pixels)
     for number, (fill, outline, words) in enumerate(legend):
         top = height + number * _LINE
         draw.rectangle((_MARGIN, top, _MARGIN + 26, top + 16), fill=fill, outline=outline, width=2)
@@ -98,21 +98,40 @@ def _legend(
     return lines
 
 
-def _write_names(draw: Any, tiles: gpd.GeoDataFrame, pixels: Callable[[Any], list[tuple[float, float]]]) -> None:
-    """Write each tile's name into it, as large as it fits, without what all names begin with if need be."""
+def _write_names(
+    draw: Any, tiles: gpd.GeoDataFrame, owned: Any, pixels: Callable[[Any], list[tuple[float, float]]]
+) -> None:
+    """Write each tile's name into what it owns, as large as a tile allows, if need be without what all begin with.
+
+    In the whole tile it could lie across the name of another, where zones overlap.
+    """
     names = [str(name) for name in tiles["tile_id"]]
     short = [name.rpartition("_utm-")[2].partition("_")[2] or name for name in names]
     boxes = [shapely.get_parts([outline])[0] for outline in tiles.geometry]
     room = min(np.ptp([x for x, _ in pixels(box.exterior)]) for box in boxes) - 10
+    fonts = [(letters, _font(letters)) for letters in _LETTERS]
     for words in (names, short):
         longest = sorted(set(words), key=len)[-_MEASURED:]
-        for letters in _LETTERS:
-            font = _font(letters)
+        for number, (_, font) in enumerate(fonts):
             if max(font.getlength(word) for word in longest) <= room:
-                for word, box in zip(words, boxes, strict=True):
-                    (place,) = pixels(box.centroid)
-                    draw.text(place, word, fill=_INK, font=font, anchor="mm")
+                for word, less, own in zip(words, short, owned, strict=True):
+                    _write_name(draw, own, [(word, *fonts[number]), (less, *fonts[number]), (less, *fonts[-1])], pixels)
                 return
+
+
+def _write_name(
+    draw: Any, own: Any, ways: list[tuple[str, int, Any]], pixels: Callable[[Any], list[tuple[float, float]]]
+) -> None:
+    """Write the first way of a name that fits into a part; none if none fits."""
+    part = max(shapely.get_parts([own]), key=shapely.area, default=None)
+    if part is None or part.geom_type != "Polygon":
+        return
+    wide, high = np.ptp(pixels(part.exterior), axis=0)
+    for word, letters, font in ways:
+        if font.getlength(word) <= wide - 10 and letters <= high:
+            (place,) = pixels(part.centroid)
+            draw.text(place, word, fill=_INK, font=font, anchor="mm")
+            return
 
 
 def _font(height: int) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from PIL import Image, ImageDraw
 
 from upscaling.area.aoi import read_aoi
@@ -49,10 +50,12 @@ def test_the_antimeridian_does_not_tear_the_map(shared_data: Path, tmp_path: Pat
 
 def test_the_picture_has_names_a_legend_and_the_owned_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words: list[str] = []
+    boxes: list[tuple[float, ...]] = []
     write = ImageDraw.ImageDraw.text
 
     def text(draw: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, **how: Any) -> None:
         words.append(text)
+        boxes.append(draw.textbbox(xy, text, font=how["font"], anchor=how["anchor"]))
         write(draw, xy, text, **how)
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
@@ -66,6 +69,13 @@ def test_the_picture_has_names_a_legend_and_the_owned_parts(tmp_path: Path, monk
         "3 tiles of s2 in EPSG:32633",
         "darker: the part that a tile owns where several cover a place",
     ]
+    words.clear()
+    boxes.clear()
+    tiles = get_grid("utm-10km").tiles(read_aoi([5.9, 47.0, 6.3, 47.3]))  # where the tiles of two zones overlap
+    plot_tiles(tiles, aoi, tmp_path / "zones.png")
+    assert len(words) == len(tiles) + 4 and "31n_e0720_n5210" in words
+    taken = shapely.box(*np.array(boxes).T)
+    assert len(shapely.STRtree(taken).query(taken, predicate="intersects")[0]) == len(taken), "a name over another"
     words.clear()
     plot_tiles(get_grid("utm-2km").tiles(aoi), aoi, tmp_path / "small.png")
     assert "area of interest" in words and len(words) < 5, "names that do not fit are left out"

@@ -165,7 +165,7 @@ def _empty_plot(outlines: Outlines) -> Any:
         tools="pan,reset,tap",
         active_tap="tap",
         toolbar_location="above",
-        background_fill_color="#f4f6f8",
+        border_line_color=None,
         output_backend="canvas",
     )
     wheel = bokeh.WheelZoomTool(zoom_on_axis=False)
