@@ -48,7 +48,8 @@ REMEDIES = {
     ErrorClass.PERMANENT: Remedy(
         "The platform refused the request, or the algorithm ended with an error.",
         "The tile fails with the platform's own words. The next run submits it again.",
-        "read `upscaling logs RUN TILE`, repair the algorithm or its parameters, and run it again",
+        "repair the algorithm or its parameters by what `upscaling logs RUN TILE` shows, then `upscaling run CONFIG`: "
+        "tiles whose work changed run anew; `upscaling retry RUN` where the fault was not yours",
     ),
     ErrorClass.OUTPUT: Remedy(
         "The job ended well, and its results were refused: no raster, another place, too large, or not there after "

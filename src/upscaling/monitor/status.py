@@ -189,7 +189,9 @@ def next_steps(summary: Summary) -> list[str]:
     if not summary.failures:
         return []
     steps = [f"what helps  upscaling logs {summary.folder} {summary.failures[0].tiles[0]}"]
-    return steps if summary.live else [*steps, f"once more   upscaling retry {summary.folder}"]
+    if summary.live:
+        return steps
+    return [*steps, f"once more   upscaling retry {summary.folder}", "repaired    upscaling run CONFIG"]
 
 
 def _duration(time: dt.timedelta) -> str:

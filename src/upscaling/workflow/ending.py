@@ -37,7 +37,10 @@ def end_incomplete(run_folder: Path) -> None:
     except UpscalingError as error:
         _say(f"no report was written: {error}")
     if failed:
-        _say(f"next: `upscaling status {run_folder}` (why), `upscaling retry {run_folder}` (the failed tiles again)")
+        _say(
+            f"next: `upscaling status {run_folder}` (why), then `upscaling retry {run_folder}` (the failed tiles again)"
+            " or, after a change of algorithm or settings, `upscaling run CONFIG`"
+        )
 
 
 def _say(line: str) -> None:
