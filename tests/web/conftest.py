@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,23 @@ from tests.service.conftest import ROOT, Service, backend, local_service, storag
 
 __all__ = ["Browser", "backend", "storage"]  # the same fixtures, of this folder's own
 
+PHONE = (390, 844)
+SIZES = ((1400, 900), (768, 1024), PHONE)
+SCHEMES = ("light", "dark")
+# The map has its size and what it shows, or some frames have passed, and is drawn; "idle" comes seconds later here.
+SETTLED = """async () => {
+  const frame = () => new Promise(done => requestAnimationFrame(done));
+  await frame();
+  await frame();
+  const map = document.querySelector('.map')?.map;
+  if (!map) return;
+  const [canvas, box] = [map.getCanvas(), map.getContainer()];
+  const sized = () => canvas.clientWidth === box.clientWidth && canvas.clientHeight === box.clientHeight;
+  for (let turn = 0; turn < 40 && !(sized() && map.loaded()); turn++) await frame();
+  map.redraw();
+}"""
+IS_LIGHT = "() => matchMedia('(prefers-color-scheme: light)').matches"
+MAP_IS_THERE = "() => document.querySelector('.map[data-ready=no]') === null"
 PAGE = ROOT / "src" / "upscaling" / "service" / "page"
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 # the driver tells of its own slowness, which is software rendering here
@@ -48,7 +65,26 @@ class Browser:
             self.problems.append(f"another origin: {request.url}")
 
     def picture(self, name: str) -> None:
-        self.page.screenshot(path=self.pictures / f"{name}.png")
+        self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
+
+    def step(self, name: str, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
+        """Take pictures of the whole page in every size, light and dark; nothing scrolls sideways, axe is content."""
+        before, light = self.page.viewport_size, self.page.evaluate(IS_LIGHT)
+        self.page.wait_for_function(MAP_IS_THERE)
+        for width, height in sizes:
+            self.page.set_viewport_size({"width": width, "height": height})
+            for scheme in SCHEMES:
+                self.page.emulate_media(color_scheme=scheme)
+                self.page.evaluate(SETTLED)
+                wide = self.page.evaluate("() => document.documentElement.scrollWidth")
+                assert wide <= width, f"{name} scrolls sideways at {width}: {wide}"
+                folder = self.pictures.parent / f"{width}-{scheme}"
+                folder.mkdir(exist_ok=True)
+                self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+        self.accessible()
+        self.page.set_viewport_size(before)
+        self.page.emulate_media(color_scheme="light" if light else "dark")
+        self.accessible()
 
     def accessible(self) -> None:
         """No serious or critical finding of axe; it is injected past the policy, as a browser extension would be."""
@@ -96,7 +132,7 @@ def chromium() -> Iterator[Any]:
 def browser(request: Any, chromium: Any, service: Service, tmp_path: Path) -> Iterator[Browser]:
     width, height, scheme = request.param
     context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    pictures = Path(os.environ.get("UPSCALING_PICTURES", tmp_path)) / f"{width}-{scheme}"
+    pictures = Path(os.environ.get("CI_OUTPUT_DIR", tmp_path)) / "page" / f"{width}-{scheme}"
     pictures.mkdir(parents=True, exist_ok=True)
     opened = Browser(context.new_page(), service.url, pictures)
     yield opened

@@ -61,8 +61,7 @@ def test_there_and_back_and_again_after_its_end(
     page = opened.page
     page.goto(f"{service.url}/#/new/area")
     page.get_by_role("heading", name="Log in").wait_for()
-    opened.accessible()
-    opened.picture("login")
+    opened.step("login")
     page.get_by_role("button", name="Log in").click()
     log_in(page, "carol")
     page.locator(".user", has_text="carol").wait_for()

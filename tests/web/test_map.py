@@ -74,6 +74,14 @@ def test_tiles_of_any_shape_are_drawn_in_their_colour_and_found_by_a_click(brows
     _click(page, outside[0])  # beside every tile: the last one stays chosen
     assert page.locator("input[list=tile-names]").input_value() == names[3]
     browser.picture("shapes")
+    page.emulate_media(color_scheme="dark")  # the map follows the system, and turns with a phone
+    assert page.evaluate(COLOURS, outside[-1:]) == [[0x22, 0x30, 0x3C]]
+    page.set_viewport_size({"width": 390, "height": 844})
+    seen = """([west, east]) => {
+      const bounds = document.querySelector(".map").map.getBounds();
+      return bounds.getWest() < west && bounds.getEast() > east;
+    }"""
+    page.wait_for_function(seen, arg=[11.0, 11.15])
     browser.problems[:] = [line for line in browser.problems if "404" not in line]
 
 
@@ -98,6 +106,7 @@ def test_a_run_that_ended_with_holes_is_not_just_called_finished(browser: Browse
 
     run |= {"updated": run["created"], "kind": "task", "version": 1, "rate": None}
     run["reasons"] = {"ran out of memory": 1, "<b>wrong</b> answer": 1}
+    browser.step("runs-with-holes")
     asked: list[Any] = []
     page.route("**/v1/runs/1", lambda route: route.fulfill(json=run))
     content = {"version": 1, "tiles": ["a"], "outlines": [None], "states": [[0, "failed"]]}
@@ -111,6 +120,8 @@ def test_a_run_that_ended_with_holes_is_not_just_called_finished(browser: Browse
 
     page.route("**/v1/runs/1/ask", again)
     page.goto(f"{service.url}/#/runs/1")
+    page.get_by_role("button", name="Retry these 1: <b>wrong</b> answer").wait_for()
+    browser.step("failures")
     page.get_by_role("button", name="Retry these 1: <b>wrong</b> answer").click()
     page.get_by_text("12 tiles an hour").wait_for()
     assert asked == [{"action": "retry", "reason": "<b>wrong</b> answer"}]

@@ -7,20 +7,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import requests
 
 from tests.service.conftest import UDP, Service, upscaling_request
 
-from .conftest import Browser
+from .conftest import PHONE, Browser
 
 
 def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Service) -> None:
     page = browser.page
     page.goto(service.url)
     page.get_by_text("No runs yet").wait_for()
-    browser.accessible()
-    browser.picture("1-empty")
+    browser.step("1-empty")
     page.get_by_role("link", name="Make the first one").click()
 
     page.get_by_label("Or a file").set_input_files({"name": "a.json", "mimeType": "application/json", "buffer": b"{"})
@@ -31,8 +29,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_label("Search algorithms").fill("ndvi")
     page.locator(".cards .card").first.click()
     page.locator(".card.chosen").wait_for()
-    browser.accessible()
-    browser.picture("2-algorithm")
+    browser.step("2-algorithm")
     page.get_by_role("link", name="Next").click()
 
     page.locator(".map[data-ready=yes]").wait_for()
@@ -47,8 +44,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_label("Grid", exact=True).press("Tab")
     page.locator(".count[aria-busy=false]", has_text="tiles,").wait_for()
     tiles = int(page.locator(".count").text_content().split()[0])
-    browser.accessible()
-    browser.picture("3-area")
+    browser.step("3-area")
     page.reload()  # what was typed is kept
     page.locator(".count", has_text=f"{tiles} tiles,").wait_for()
     page.get_by_role("link", name="Next").click()
@@ -61,8 +57,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.locator("input[type=date]").nth(1).fill("2023-07-01")
     page.get_by_role("button", name="Check").click()
     page.get_by_text(f"{tiles} jobs can be made of this").wait_for()
-    browser.accessible()
-    browser.picture("4-parameters")
+    browser.step("4-parameters")
     page.get_by_role("link", name="Next").click()
 
     page.get_by_role("button", name="Plan the run").click()
@@ -71,32 +66,30 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_role("button", name="Run a pilot").click()
     page.get_by_role("button", name="Start the pilot").click()
     page.locator(".counts .finished b", has_text="1").wait_for()
-    page.get_by_text("From 1 finished jobs").wait_for()
+    page.get_by_text("From 1 finished job").wait_for()
     page.get_by_role("button", name="Compare the platforms").click()
     page.get_by_role("rowheader", name="http://127.0.0.1").wait_for()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the page").click()
     assert download.value.suggested_filename.endswith("-requirements.html")
     assert "Open questions" in download.value.path().read_text()
-    browser.accessible()
-    browser.picture("5-feasibility")
+    browser.step("5-feasibility")
     page.locator(".pager").get_by_role("link", name="Next").click()
 
     page.get_by_label("Name of the run").fill("<img src=x onerror=alert(1)> & more")
     page.get_by_label("Name of the run").press("Tab")
     started = page.get_by_role("button", name="Start")
     _until(started.is_enabled)
-    browser.picture("6-start")
+    browser.step("6-start")
     started.click()
     page.locator(".counts").wait_for()
     assert page.locator("h1").text_content() == "<img src=x onerror=alert(1)> & more"  # a text, and no picture
-    browser.picture("7-watch")
-
     service.stop(signal.SIGKILL)
     service.start()
     page.reload()
     page.locator(".counts").wait_for()
     browser.problems.clear()  # the browser told that the service was gone
+    browser.step("7-watch")
     page.locator("h1 + .state.finished").wait_for(timeout=400_000)
     page.get_by_label("Tile", exact=True).fill(page.locator("#tile-names option").first.get_attribute("value"))
     page.get_by_label("Tile", exact=True).press("Enter")
@@ -108,20 +101,17 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     _until(lambda: page.evaluate("() => Boolean(document.querySelector('.map').map?.getLayer('raster-0'))"))
     drawn = "() => { const t = document.querySelector('.map').tiles; return t.outlines.map((_, n) => t.state(n)); }"
     assert page.evaluate(drawn) == ["finished"] * tiles
-    browser.accessible()
-    browser.picture("8-result")
+    browser.step("8-result")
     page.get_by_role("button", name="Show what would be sent").click()
     page.locator("pre.published", has_text="to send").wait_for()
     page.get_by_role("button", name="Publish", exact=True).click()
     page.locator("dialog").get_by_role("button", name="Publish").click()
     published = page.locator(".notice.good", has_text="Published").text_content().split()[1]
     assert requests.get(published, timeout=20).json()["type"] == "Collection"
-    browser.accessible()
-    browser.picture("9-published")
+    browser.step("9-published")
     page.get_by_role("link", name="Runs", exact=True).click()
     page.locator(".runs .card").first.wait_for()
-    browser.accessible()
-    browser.picture("10-runs")
+    browser.step("10-runs")
     jobs = service.call("GET", "/v1/runs").json()
     assert [run["counts"]["finished"] for run in jobs] == [tiles]
 
@@ -133,25 +123,13 @@ def _until(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("browser", [(390, 844, "dark"), (768, 1024, "light")], indirect=True, ids=["phone", "tablet"])
-def test_small_windows_show_everything(browser: Browser, service: Service, backend: Any) -> None:
+def test_a_long_name_stays_inside_a_small_window(browser: Browser, service: Service, backend: Any) -> None:
     title = f"small windows {'without_any_space' * 8}"
     task = service.call("POST", "/upscale_tasks", json=upscaling_request(backend, [_box()], title=title))
-    page = browser.page
-    for name, address in (
-        ("runs", "#/runs"),
-        ("algorithm", "#/new/algorithm"),
-        ("area", "#/new/area"),
-        ("run", f"#/runs/{task.json()['id']}"),
-    ):
-        page.goto(f"{service.url}/{address}")
-        page.locator("h1").first.wait_for()
-        if name in {"area", "run"}:
-            page.locator(".map[data-ready=yes]").wait_for()
-        browser.picture(name)
-        width = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-        assert width[0] <= width[1], name  # nothing to scroll sideways
-        browser.accessible()
+    for name, address in (("long-name-runs", "#/runs"), ("long-name-run", f"#/runs/{task.json()['id']}")):
+        browser.page.goto(f"{service.url}/{address}")
+        browser.page.get_by_text("without_any_space").first.wait_for()
+        browser.step(name, sizes=[PHONE])
 
 
 def _box() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from upscaling.estimate.model import Advice
+from upscaling.estimate.show import amount
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -32,8 +33,8 @@ def _floor(estimate: Estimate) -> list[Advice]:
     if share <= FLOOR_SHARE or estimate.tiles < 2:
         return []
     text = (
-        f"{share:.0%} of the cost is the minimum charge of {charge:g} {estimate.currency} a job: larger tiles make"
-        f" fewer jobs; twice the side saves up to {share * 3 / 4:.0%}"
+        f"{share:.0%} of the cost is the minimum charge of {amount(charge)} {estimate.currency} a job: larger tiles"
+        f" make fewer jobs; twice the side saves up to {share * 3 / 4:.0%}"
     )
     longer = Advice(text="or longer time steps, which make fewer jobs too", key="time.step")
     return [Advice(text=text, key="area.grid"), *([longer] if estimate.steps > 1 else [])]

@@ -168,7 +168,7 @@ def _no_keys(_: FakePlatform, patch: pytest.MonkeyPatch) -> dict[str, Any]:
         (_few_credits, "credits", "12.5 credits left, the run takes at least", "budget"),
         (_short_token, "token", "is good for 0.0 hours, the run may take", "backend.auth"),
         (_ended_token, "token", "ran out 10 minutes ago", "backend.auth"),
-        (_small_disk, "disk", "0.001 GB free", ""),
+        (_small_disk, "disk", "1 MB free", ""),
         (_lacking_process, "processes", "has no process load_collection", "algorithm.source"),
         (_format, "format", "does not write Zarr; it offers GTiff, netCDF", "algorithm.output_format"),
         (_slots, "slots", "5 jobs at the same time are configured, the platform allows 2", "backend.slots"),

@@ -144,10 +144,10 @@ def _disk(known: Known, estimate: Estimate) -> Check:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free / 1e9
-    has = f"{free:,.3g} GB free where the results go"
+    has = f"{_size(free)} free where the results go"
     if estimate.result_gb is not None:
         needed = max(estimate.result_gb.p90 - _bytes_done(known) / 1e9, 0.0)
-        text = f"{needed:,.3g} GB expected, {has}"
+        text = f"{_size(needed)} expected, {has}"
         answer: Answer = "yes" if needed <= free else "no"
     elif known.config.algorithm.output_format.lower() in _RASTERS:
         raster = _GB_PER_KM2 * estimate.processed_km2

@@ -221,7 +221,7 @@ def _instants(interval: Any) -> tuple[dt.datetime, dt.datetime] | None:
 
 
 def _shown(period: Any) -> str:
-    return " to ".join(str(end) if end else "…" for end in period or ())
+    return " to ".join(str(end)[:10] if end else "…" for end in period or ())  # days: an hour more or less is no news
 
 
 def _interval_words(collection: Mapping[str, Any]) -> str:

@@ -86,10 +86,11 @@ def log_of(tasks: Tasks, task: Task, tile: str) -> str:
         try:
             with (folder / name).open("rb") as stream:
                 stream.seek(max(0, stream.seek(0, 2) - _LOG_BYTES))
-                texts.append(f"--- {name}\n{stream.read().decode(errors='replace')}")
+                content = stream.read().decode(errors="replace")
+                texts += [f"--- {name}\n{content}"] if content.strip() else []
         except OSError:
             continue
-    return "\n".join(texts) or "This tile has no log yet.\n"
+    return "\n".join(texts) or "Nothing was logged for this tile.\n"
 
 
 def file_of(tasks: Tasks, task: Task, path: str) -> Path:

@@ -12,17 +12,30 @@ async function landOutline() {
   return geometry;
 }
 
-const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+
+// Of each layer the property and its colour, in the light and in the dark.
+const COLOURS = {
+  sea: ["background-color", "#dfe9f1", "#14202b"],
+  land: ["fill-color", "#f7f5ef", "#22303c"],
+  coast: ["line-color", "#aab7c2", "#45586a"],
+};
+
+function colourOf(layer) {
+  const [property, light, dark] = COLOURS[layer] ?? ["line-color", written("area"), written("area-dark")];
+  return { [property]: scheme.matches ? dark : light };
+}
 
 async function styleOf(basemap) {
   if (basemap) return basemap;
   return {
     version: 8,
+    transition: { duration: 0, delay: 0 },
     sources: { land: { type: "geojson", data: await landOutline() } },
     layers: [
-      { id: "sea", type: "background", paint: { "background-color": dark() ? "#14202b" : "#dfe9f1" } },
-      { id: "land", type: "fill", source: "land", paint: { "fill-color": dark() ? "#22303c" : "#f7f5ef" } },
-      { id: "coast", type: "line", source: "land", paint: { "line-color": dark() ? "#45586a" : "#aab7c2" } },
+      { id: "sea", type: "background", paint: colourOf("sea") },
+      { id: "land", type: "fill", source: "land", paint: colourOf("land") },
+      { id: "coast", type: "line", source: "land", paint: colourOf("coast") },
     ],
   };
 }
@@ -59,8 +72,22 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
   const [ready, setReady] = useState(false);
   const [failed, setFailed] = useState(null);
   const [turn, setTurn] = useState(0);
+  const fitted = useRef(null); // what the map was put around, until somebody moves it
   const handlers = useRef({});
   handlers.current = { onTile, onPointer, onDrawn };
+
+  // the system turns dark in the evening, while the page is open
+  useEffect(() => {
+    if (!ready) return;
+    const changed = () => {
+      for (const layer of [...(basemap ? [] : Object.keys(COLOURS)), "area"]) {
+        for (const [property, colour] of Object.entries(colourOf(layer))) map.current.setPaintProperty(layer, property, colour);
+      }
+    };
+    changed(); // it may have turned while the map was loaded
+    scheme.addEventListener("change", changed);
+    return () => scheme.removeEventListener("change", changed);
+  }, [ready]);
 
   useEffect(() => {
     let stopped = false;
@@ -83,12 +110,14 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
         tiles.current = new Tiles();
         made.addLayer(tiles.current);
         made.addSource("area", { type: "geojson", data: NO_DATA });
-        made.addLayer({ id: "area", type: "line", source: "area", paint: { "line-color": written(dark() ? "area-dark" : "area"), "line-width": 2.5 } });
+        made.addLayer({ id: "area", type: "line", source: "area", paint: { ...colourOf("area"), "line-width": 2.5 } });
         made.on("click", (event) => {
           const tile = handlers.current.onTile ? tiles.current.at(event.lngLat) : null;
           if (tile !== null) handlers.current.onTile(tile);
         });
         made.on("webglcontextrestored", () => made.getLayer("tiles") || made.addLayer(tiles.current, "area"));
+        made.on("movestart", (event) => event.originalEvent && (fitted.current = null));
+        made.on("resize", () => fitted.current && made.fitBounds(...fitted.current)); // a phone that is turned
         made.on("mousemove", (event) => handlers.current.onPointer?.(event.lngLat));
         Object.assign(box.current, { map: made, tiles: tiles.current }); // for tests, which ask what is shown
         setReady(true);
@@ -101,6 +130,11 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
     };
   }, [turn]);
 
+  function fit(bounds, padding) {
+    fitted.current = [bounds, { padding, duration: 0, maxZoom: 13 }];
+    map.current.fitBounds(...fitted.current);
+  }
+
   // Changes may come before the map is ready: all that is known is kept, and goes with the tiles when they are shown.
   useEffect(() => {
     for (const [id, name] of states ?? []) known.current[id] = name;
@@ -112,7 +146,7 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
     const data = area ? { type: "Feature", properties: {}, geometry: area } : NO_DATA;
     map.current.getSource("area").setData(data);
     const bounds = area && boundsOf(area);
-    if (bounds) map.current.fitBounds(bounds, { padding: 60, duration: 0, maxZoom: 13 });
+    if (bounds) fit(bounds, 60);
   }, [ready, area]);
 
   // after the area, so that the map shows both
@@ -121,7 +155,7 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
     shown.current = outlines;
     tiles.current.show(outlines ?? [], known.current);
     const seen = around(tiles.current.bounds, area && boundsOf(area));
-    if (tiles.current.bounds && seen) map.current.fitBounds(seen, { padding: 40, duration: 0, maxZoom: 13 });
+    if (tiles.current.bounds && seen) fit(seen, 40);
   }, [ready, outlines]);
 
   useEffect(() => {

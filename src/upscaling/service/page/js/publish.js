@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
 import { Confirm, Failed, Notice, useLoaded } from "./parts.js";
 import { useTyped } from "./state.js";
-import { t } from "./texts.js";
+import { counted, t } from "./texts.js";
 
 const ADDRESS = ["s3", "endpoint", "public_url", "stac_api"];
 const LABELS = { s3: "publish.s3", endpoint: "publish.endpoint", public_url: "publish.public", stac_api: "publish.api" };
@@ -70,6 +70,6 @@ export function Publish({ run, me }) {
     ${asking && html`<${Confirm} text=${t("publish.ask", { target: where })} yes=${t("publish.send")} onYes=${() => send(false)} onNo=${() => setAsking(false)} />`}
     ${state.error && html`<${Failed} error=${state.error} retry=${state.retry} />`}
     ${running && html`<${Notice} kind="note">${t("publish.running")} ${found.lines.at(-1)}<//>`}
-    ${found?.state === "published" && html`<${Notice} kind="good">${t("publish.done")}: ${linked(found.record.collection)} ${t("publish.objects", { count: found.record.objects + found.record.same })}<//>`}
+    ${found?.state === "published" && html`<${Notice} kind="good">${t("publish.done")}: ${linked(found.record.collection)} ${counted("publish.objects", found.record.objects + found.record.same)}<//>`}
     ${found?.state === "failed" && html`<${Notice}>${found.lines[0]}<//>`}`;
 }

@@ -50,6 +50,7 @@ export function RunView({ run, me }) {
   const [rasters, setRasters] = useState(null);
   const [problem, setProblem] = useState(null);
   const [asking, setAsking] = useState(false);
+  const [unit, setUnit] = useState(null); // of its costs, as the estimate tells it
   if (error) return html`<section><h1>${t("watch.run", { run })}</h1><${Failed} error=${error} retry=${reload} /><p><a href="#/runs">${t("runs.back")}</a></p></section>`;
   if (!facts) return html`<${Skeleton} lines=${8} />`;
 
@@ -103,16 +104,15 @@ export function RunView({ run, me }) {
         <progress max="1" value=${facts.progress} aria-label=${t("watch.progress")}></progress>
         <${Counts} counts=${facts.counts} />
         <dl class="facts">
-          <dt>${t("watch.phase")}</dt><dd>${t(`phase.${phase}`)}</dd>
           ${facts.rate && html`<dt>${t("watch.rate")}</dt><dd>${t("watch.perHour", { rate: number(facts.rate, facts.rate < 10 ? 1 : 0) })}</dd>`}
-          <dt>${t("watch.cost")}</dt><dd>${number(facts.costs)}</dd>
+          <dt>${t("watch.cost")}</dt><dd>${priced(facts.costs, unit)}</dd>
           <dt>${t("watch.updated")}</dt><dd>${facts.updated.slice(0, 19).replace("T", " ")} UTC</dd>
         </dl>
         <${Failures} reasons=${facts.reasons} onRetry=${["ended", "stopped", "canceled"].includes(phase) && ((reason) => ask("retry", { reason }))} />
-        <${TileFacts} run=${run} tiles=${tiles} chosen=${chosen} onChosen=${setChosen} version=${facts.version} />
+        <${TileFacts} run=${run} tiles=${tiles} chosen=${chosen} onChosen=${setChosen} version=${facts.version} unit=${unit} />
         <${Result} run=${run} facts=${facts} pointer=${pointer} onRasters=${setRasters} />
         ${facts.counts.finished > 0 && ["ended", "stopped", "canceled"].includes(phase) && html`<${Publish} run=${run} me=${me} />`}
-        ${facts.counts.finished > 0 && facts.kind === "run" && html`<${RunningEstimate} run=${run} finished=${facts.counts.finished} />`}
+        ${facts.counts.finished > 0 && facts.kind === "run" && html`<${RunningEstimate} run=${run} finished=${facts.counts.finished} onUnit=${setUnit} />`}
       </div>
       <${Map} basemap=${me.basemap} outlines=${outlines} states=${changes} chosen=${chosen} rasters=${rasters}
         onTile=${setChosen} onPointer=${setPointer} />
@@ -126,14 +126,17 @@ function Failures({ reasons, onRetry }) {
   return html`<h2>${t("watch.failures")}</h2><ul class="reasons">${entries.map(([reason, count]) => html`<li><b>${count}</b> ${reason} ${onRetry && html`<button class="link" aria-label=${t("watch.retryThese", { count, reason })} onClick=${() => onRetry(reason)}>${t("watch.retryGroup")}</button>`}</li>`)}</ul>`;
 }
 
-function RunningEstimate({ run, finished }) {
+function RunningEstimate({ run, finished, onUnit }) {
   // asked again when a tenth more is finished: every question costs a second of computing
   const stage = finished < 20 ? finished : Math.floor(Math.log(finished) / Math.log(1.1));
   const estimate = useLoaded((signal) => get(`/v1/runs/${run}/estimate`, { signal }), [run, stage]);
+  useEffect(() => onUnit(estimate.value?.currency ?? null), [estimate.value]);
   return estimate.value ? html`<details><summary>${t("step.feasibility")}</summary><${EstimateView} estimate=${estimate.value} /></details>` : null;
 }
 
-function TileFacts({ run, tiles, chosen, onChosen, version }) {
+const priced = (costs, unit) => (costs === null ? "–" : t(unit ? "watch.unit" : "watch.noUnit", { costs: number(costs), unit }));
+
+function TileFacts({ run, tiles, chosen, onChosen, version, unit }) {
   const name = chosen === null ? null : tiles[chosen];
   const facts = useLoaded((signal) => (name ? get(`/v1/runs/${run}/tiles/${name}`, { signal }) : Promise.resolve(null)), [run, name, version]);
   const [log, setLog] = useState(null);
@@ -157,11 +160,11 @@ function TileFacts({ run, tiles, chosen, onChosen, version }) {
         <dt>${t("watch.phase")}</dt><dd><span class=${`state ${facts.value.status}`}>${t(`state.${facts.value.status}`)}</span></dd>
         ${facts.value.reason && html`<dt>${t("watch.reason")}</dt><dd>${facts.value.reason}</dd>`}
         ${facts.value.platform_job && html`<dt>${t("watch.job")}</dt><dd><code>${facts.value.platform_job}</code></dd>`}
-        <dt>${t("feasibility.cost")}</dt><dd>${number(facts.value.costs)}</dd>
+        <dt>${t("feasibility.cost")}</dt><dd>${priced(facts.value.costs, unit)}</dd>
         <dt>${t("feasibility.time")}</dt><dd>${duration(facts.value.seconds)}</dd>
       </dl>
       ${facts.value.status === "finished" && html`<img class="preview" alt=${name} src=${`/v1/runs/${run}/preview/${name}?size=256`} />`}
-      <ul>${facts.value.files.map((file) => html`<li><a href=${`/v1/runs/${run}/files/${file.href.replace("/./", "/")}`} download>${file.name}</a></li>`)}</ul>
+      <ul>${facts.value.files.map((file) => html`<li><a href=${`/v1/runs/${run}/files/${file.href.replace("/./", "/")}`} download>${file.name} <small>${file.href.split("/").at(-1)}</small></a></li>`)}</ul>
       <button onClick=${() => get(`/v1/runs/${run}/logs/${name}`).then(setLog, (error) => setLog(error.message))}>${t("watch.log")}</button>
       ${log !== null && html`<pre tabindex="0">${log}</pre>`}`}`;
 }

@@ -5,6 +5,7 @@ const KEY = "upscaling-draft";
 const EMPTY = {
   algorithm: null,
   area: null,
+  country: "",
   grid: "utm-20km",
   time: { start: "", end: "", step: "month" },
   parameters: {},
@@ -58,7 +59,8 @@ export function change(values) {
   if ("algorithm" in values && ("parameters" in values || values.algorithm?.source !== draft.algorithm?.source)) forget("parameter-");
   // a planned run belongs to the values that it was planned with
   const touches = ["algorithm", "area", "grid", "time", "parameters"].some((name) => name in values);
-  draft = { ...draft, ...(touches && !("run" in values) ? { run: null } : {}), ...values };
+  const country = "area" in values ? { country: "" } : {}; // of an area that was chosen by name, and only then
+  draft = { ...draft, ...country, ...(touches && !("run" in values) ? { run: null } : {}), ...values };
   try {
     localStorage.setItem(KEY, JSON.stringify(draft));
   } catch {

@@ -5,7 +5,7 @@ import { outlines } from "./land.js";
 import { Map } from "./map.js";
 import { LateInput, Notice, number, useLoaded } from "./parts.js";
 import { change, useTyped } from "./state.js";
-import { t } from "./texts.js";
+import { counted, t } from "./texts.js";
 
 async function loadCountries() {
   const found = await outlines("countries");
@@ -23,8 +23,10 @@ function boxOf(text) {
   return { geometry: { type: "Polygon", coordinates: [[[west, south], [past, south], [past, north], [west, north], [west, south]]] } };
 }
 
-// A refusal belongs beside the field that it names.
+// A refusal belongs beside the field that it names, and calls it as the field is called.
 function placed(message) {
+  const start = /^time\.end: must lie after time\.start \((.*)\)$/.exec(message)?.[1];
+  if (start) return { at: "time", text: t("area.endStart", { start }) };
   const [, name, rest] = /^(aoi|area\.aoi|grid|area\.grid|time)(?:\.\w+)*: (.*)$/s.exec(message) ?? [null, "tiles", message];
   return { at: { grid: "grid", "area.grid": "grid", time: "time" }[name] ?? "tiles", text: rest };
 }
@@ -111,8 +113,8 @@ export function AreaStep({ me, draft }) {
         </div>
         ${drawing && html`<p class="hint" role="status">${t("area.drawHint")}</p>`}
         <p class="count" role="status" aria-busy=${stale ? "true" : "false"}>
-          ${tiles ? t(tiles.tiles.length === 1 ? "area.countOne" : "area.count", { count: number(tiles.tiles.length), area: number(tiles.km2, 0) }) : !draft.area ? t("area.none") : problem?.asked ? t("area.refused") : t("common.loading")}
-          ${tiles?.steps && html`<br />${t("area.steps", { steps: number(tiles.steps), jobs: number(tiles.steps * tiles.tiles.length) })}`}
+          ${tiles ? counted("area.count", tiles.tiles.length, { area: number(tiles.km2, 0) }) : !draft.area ? t("area.none") : problem?.asked ? t("area.refused") : t("common.loading")}
+          ${tiles?.steps && html`<br />${counted("area.steps", tiles.steps, { steps: number(tiles.steps), jobs: number(tiles.steps * tiles.tiles.length) })}`}
         </p>
         ${told("tiles")}
         ${tiles?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
@@ -131,15 +133,16 @@ export function AreaStep({ me, draft }) {
           <button>${t("area.apply")}</button>
         </form>
         <label>${t("area.country")}
-          <select onChange=${(event) => { const one = names.value.find((country) => country.name === event.target.value); if (one) change({ area: one.geometry }); }}>
+          <select onChange=${(event) => { const one = names.value.find((country) => country.name === event.target.value); if (one) change({ area: one.geometry, country: one.name }); }}>
             <option value="">–</option>
-            ${names.value?.map((country) => html`<option value=${country.name}>${country.name}</option>`)}
+            ${names.value?.map((country) => html`<option value=${country.name} selected=${country.name === draft.country}>${country.name}</option>`)}
           </select>
         </label>
         <label>${t("area.grid")}
-          <${LateInput} list="grids" value=${draft.grid} onValue=${(grid) => change({ grid })} />
+          <${LateInput} list="grids" value=${draft.grid} aria-describedby="grid-hint" onValue=${(grid) => change({ grid })} />
         </label>
         ${told("grid")}
+        <p class="hint" id="grid-hint">${t("area.gridHint")}</p>
         <datalist id="grids">${grids.value?.map((one) => html`<option value=${one.example}>${one.pattern}</option>`)}</datalist>
         <fieldset><legend>${t("area.time")}</legend>
           <label>${t("area.start")} <input type="date" value=${draft.time.start} onChange=${time("start")} /></label>

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
 import { Confirm, Counts, Failed, Needs, Notice, Skeleton, duration, number, useLoaded } from "./parts.js";
 import { change, configOf, useTyped } from "./state.js";
-import { t } from "./texts.js";
+import { counted, t } from "./texts.js";
 
 // An interval as a picture: the line is 90 of 100 runs, the box 80, the mark the middle.
 export function Interval({ name, value, show, limit }) {
@@ -22,18 +22,18 @@ export function Interval({ name, value, show, limit }) {
 }
 
 // Advice names commands, as code; here the same is a button.
-const onPage = (text) => text.replace(/`upscaling estimate CONFIG --compare`/g, t("advice.compare")).replace(/`upscaling status` shows why/g, t("advice.status")).replace(/`/g, "");
+const onPage = (text) => text.replace(/`upscaling estimate CONFIG --compare`/g, t("advice.compare")).replace(/`upscaling status` shows why/g, t("advice.status")).replace("smaller tiles, clip or min_overlap leave it out", t("advice.smaller")).replace(/`/g, "");
 
 export function EstimateView({ estimate }) {
   return html`<div class="estimate">
-    <p><b>${estimate.basis === "rough" ? t("feasibility.rough") : t("feasibility.measured", { finished: estimate.finished })}</b></p>
+    <p><b>${estimate.basis === "rough" ? t("feasibility.rough") : counted("feasibility.measured", estimate.finished)}</b></p>
     ${estimate.verdict && html`<p class=${`verdict ${estimate.verdict.replace(/ /g, "-")}`}>${t("feasibility.verdict")}: <b>${estimate.verdict}</b></p>`}
     ${estimate.verdict_reasons.length > 0 && html`<ul class="against">${estimate.verdict_reasons.map((line) => html`<li>${onPage(line)}</li>`)}</ul>`}
     ${!estimate.verdict && html`<p class="hint">${t("feasibility.noVerdict")}</p>`}
     <${Interval} name=${`${t("feasibility.cost")} (${estimate.currency})`} value=${estimate.cost} show=${(x) => number(x)} limit=${estimate.budget?.limit} />
     <${Interval} name=${t("feasibility.time")} value=${estimate.seconds} show=${duration} limit=${estimate.deadline?.limit} />
     ${estimate.warnings.map((line) => html`<${Notice} kind="note">${line}<//>`)}
-    <p class="hint">${t("feasibility.range")}</p>
+    ${(estimate.cost || estimate.seconds) && html`<p class="hint">${t("feasibility.range")}</p>`}
     <h2>${t("feasibility.checks")}</h2>
     <ul class="checks">${estimate.checks.map((one) => html`<li class=${one.answer}><b>${t(`answer.${one.answer}`)}</b> <span>${one.name}</span> <p>${onPage(one.text)}</p></li>`)}</ul>
     ${estimate.advice.length > 0 && html`<h2>${t("feasibility.advice")}</h2><ul>${estimate.advice.map((one) => html`<li>${onPage(one.text)}</li>`)}</ul>`}
@@ -77,11 +77,11 @@ function Platforms({ rows }) {
     <tbody>${rows.map(
       (row) => html`<tr>
         <th scope="row">${row.platform}</th>
-        <td class=${row.possible}><b>${row.possible}</b></td>
-        <td>${range(row.cost, number)} ${row.cost ? row.currency : ""}</td>
-        <td>${range(row.seconds, duration)}</td>
-        <td>${row.slots}</td>
-        <td>${row.refusals.join("; ")}</td>
+        <td data-name=${t("compare.possible")} class=${row.possible}><b>${t(`answer.${row.possible}`)}</b></td>
+        <td data-name=${t("feasibility.cost")}>${range(row.cost, number)} ${row.cost ? row.currency : ""}</td>
+        <td data-name=${t("feasibility.time")}>${range(row.seconds, duration)}</td>
+        <td data-name=${t("compare.slots")}>${row.slots}</td>
+        <td data-name=${t("compare.against")}>${row.refusals.join("; ") || t("compare.nothing")}</td>
       </tr>`,
     )}</tbody>
   </table></div>`;
@@ -131,11 +131,12 @@ function Planned({ run, draft }) {
 
   async function start() {
     setAsking(false);
+    setProblem(null);
     try {
       await post(`/v1/runs/${run}/pilot`, { number: Number(pilot) });
       facts.retry();
     } catch (error) {
-      setProblem(error.message);
+      setProblem({ at: "pilot", text: error.message });
     }
   }
 
@@ -143,14 +144,16 @@ function Planned({ run, draft }) {
 
   async function compare() {
     setRows("asked");
+    setProblem(null);
     try {
       setRows(await get(`/v1/runs/${run}/compare`));
     } catch (error) {
       setRows(null);
-      setProblem(error.message);
+      setProblem({ at: "compare", text: error.message });
     }
   }
 
+  const told = (at) => problem?.at === at && html`<${Notice}>${problem.text}<//>`;
   if (facts.error?.status === 404) return html`<${Notice}>${facts.error.message} <button class="link" onClick=${() => change({ run: null })}>${t("feasibility.make")}</button><//>`;
   if (facts.error) return html`<${Failed} error=${facts.error} retry=${facts.retry} />`;
   if (!facts.value) return html`<${Skeleton} lines=${5} />`;
@@ -165,11 +168,12 @@ function Planned({ run, draft }) {
       <label>${t("feasibility.pilotNumber")} <input type="number" min="1" max="200" value=${pilot} onInput=${(event) => setPilot(event.target.value)} /></label>
       <button disabled=${working} onClick=${() => setAsking(true)}>${t("feasibility.pilot")}</button>
     </div>
-    ${problem && html`<${Notice}>${problem}<//>`}
-    ${asking && html`<${Confirm} text=${t("feasibility.pilotAsk", { number: pilot, platform: draft.algorithm?.platform ?? "" })} yes=${t("feasibility.pilotYes")} onYes=${start} onNo=${() => setAsking(false)} />`}
+    ${told("pilot")}
+    ${asking && html`<${Confirm} text=${counted("feasibility.pilotAsk", Number(pilot), { platform: draft.algorithm?.platform ?? "" })} yes=${t("feasibility.pilotYes")} onYes=${start} onNo=${() => setAsking(false)} />`}
     <h2>${t("compare.title")}</h2>
     <p>${t("compare.lead")}</p>
     ${rows === null && html`<button onClick=${compare}>${t("compare.ask")}</button>`}
+    ${told("compare")}
     ${rows === "asked" && html`<${Skeleton} lines=${3} />`}
     ${Array.isArray(rows) && html`<${Platforms} rows=${rows} />`}
     <${Requirements} run=${run} title=${facts.value.title} />

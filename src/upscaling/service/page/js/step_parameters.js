@@ -3,7 +3,7 @@ import { html, useState } from "../vendor/preact.js";
 import { post } from "./api.js";
 import { Needs, Notice } from "./parts.js";
 import { change, configOf, useTyped } from "./state.js";
-import { t } from "./texts.js";
+import { counted, t } from "./texts.js";
 
 function schemaOf(parameter) {
   const schemas = Array.isArray(parameter.schema) ? parameter.schema : [parameter.schema];
@@ -47,8 +47,8 @@ function Field({ parameter, value, problem, onValue }) {
   } else if (schema.subtype === "temporal-interval") {
     const [start, end] = Array.isArray(value) ? value : ["", ""];
     const put = (first, last) => onValue(first || last ? [first || null, last || null] : undefined);
-    input = html`<span class="row"><input ...${common} type="date" title=${t("area.start")} value=${start ?? ""} onChange=${(event) => put(event.target.value, end)} />
-      <input type="date" title=${t("area.end")} aria-label=${`${parameter.name}: ${t("area.end")}`} value=${end ?? ""} onChange=${(event) => put(start, event.target.value)} /></span>`;
+    input = html`<span class="row"><label>${t("area.start")} <input ...${common} type="date" value=${start ?? ""} onChange=${(event) => put(event.target.value, end)} /></label>
+      <label>${t("area.end")} <input type="date" aria-describedby=${described} value=${end ?? ""} onChange=${(event) => put(start, event.target.value)} /></label></span>`;
   } else if (kind === "string") {
     input = html`<input ...${common} type=${schema.subtype === "date" ? "date" : "text"} maxlength=${schema.maxLength} placeholder=${empty}
       value=${value ?? ""} onChange=${(event) => onValue(event.target.value === "" ? undefined : event.target.value)} />`;
@@ -148,7 +148,7 @@ export function ParametersStep({ draft }) {
     </div>
     <button onClick=${check} disabled=${busy}>${t("parameters.check")}</button>
     ${problem && !beside && html`<${Notice}>${problem}<//>`}
-    ${checked && html`<${Notice} kind="good">${t("parameters.ok", { targets: checked.targets })}<//>`}
+    ${checked && html`<${Notice} kind="good">${counted("parameters.ok", checked.targets)}<//>`}
     ${checked?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
   </section>`;
 }

@@ -3,7 +3,7 @@ import { html, useState } from "../vendor/preact.js";
 import { get, post } from "./api.js";
 import { Failed, LateInput, Notice, Skeleton, number, useLoaded } from "./parts.js";
 import { change, reset } from "./state.js";
-import { t } from "./texts.js";
+import { counted, t } from "./texts.js";
 
 export function StartStep({ draft }) {
   if (!draft.run) return html`<section><h1>${t("step.start")}</h1><${Notice} kind="note"><a href="#/new/feasibility">${t("start.needsPlan")}</a><//></section>`;
@@ -45,7 +45,7 @@ function Ready({ run, draft }) {
     </dl>
     <label>${t("start.title")} <${LateInput} value=${draft.title || facts.value.title} onValue=${(title) => change({ title })} /></label>
     ${waiting === 0 && html`<${Notice} kind="note">${t("start.nothing")} <a href=${`#/runs/${run}`}>${facts.value.title}</a><//>`}
-    <button class="primary" disabled=${busy || waiting === 0} onClick=${start}>${t("start.confirm", { count: number(waiting) })}</button>
+    <button class="primary" disabled=${busy || waiting === 0 || (estimate.loading && !estimate.value)} onClick=${start}>${counted("start.confirm", waiting)}</button>
     ${problem && html`<${Notice}>${problem}<//>`}
   </section>`;
 }
