@@ -13,6 +13,7 @@ from openeo_test_suite.lib.process_runner.base import ProcessTestRunner
 from openeo_test_suite.lib.process_runner.util import datacube_to_xarray, numpy_to_native, xarray_to_datacube
 
 from upscaling.local_backend.graphs import Callback, Evaluator
+from upscaling.local_backend.labels import Labeled, array_create_labeled
 from upscaling.local_backend.processes import base_registry, specifications
 
 
@@ -43,6 +44,16 @@ def decoded(value: Any, expected: Any) -> Any:
     return math.nan if value is None and isinstance(expected, float) and math.isnan(expected) else value
 
 
+def labelled(data: dict[str, Any]) -> dict[str, Any]:
+    """Return values and labels of the suite's form of a labelled array."""
+    values = [math.nan if is_nodata(entry["value"]) else entry["value"] for entry in data["data"]]
+    return {"data": values, "labels": [entry["key"] for entry in data["data"]]}
+
+
+def _entries(expected: Any) -> list[dict[str, Any]]:
+    return expected.get("data", []) if isinstance(expected, dict) else []
+
+
 class InProcess(ProcessTestRunner):
     """The processes of the embedded back-end, each as the only node of a graph."""
 
@@ -66,10 +77,21 @@ class InProcess(ProcessTestRunner):
         found = datacube_to_xarray(cube)
         return found.rio.write_crs(found.attrs["crs"]) if "crs" in found.attrs else found
 
+    def encode_labeled_array(self, data: dict[str, Any]) -> Any:
+        return array_create_labeled(**labelled(data))
+
     def decode_data(self, data: Any, expected: Any) -> Any:
+        if isinstance(data, Labeled):
+            values = self.decode_data(list(data), [entry.get("value") for entry in _entries(expected)])
+            pairs = [{"key": key, "value": value} for key, value in zip(data.labels, values, strict=True)]
+            return {"type": "labeled-array", "data": pairs}
         if isinstance(data, xr.DataArray):
             return xarray_to_datacube(data.drop_vars("spatial_ref", errors="ignore"))
         return decoded(numpy_to_native(data, expected), expected)
+
+
+class Labelled(dict[str, Any]):
+    """The suite's form of a labelled array, which a node of the graph has to make."""
 
 
 class OverHttp(ProcessTestRunner):
@@ -90,9 +112,18 @@ class OverHttp(ProcessTestRunner):
     def encode_process_graph(self, process: Any, parent_process_id: Any = None, parent_parameter: Any = None) -> Any:
         return process
 
+    def encode_labeled_array(self, data: dict[str, Any]) -> Any:
+        return Labelled(data)
+
     def execute(self, process: str, arguments: dict[str, Any]) -> Any:
+        nodes = dict(self.NODES)
+        for name, value in arguments.items():
+            if isinstance(value, Labelled):
+                made = {"process_id": "array_create_labeled", "arguments": self._sayable(labelled(value))}
+                nodes |= {f"labelled_{name}": made}
+                arguments = {**arguments, name: {"from_node": f"labelled_{name}"}}
         node = {"process_id": process, "arguments": self._sayable(arguments), "result": True}
-        return self._connection.execute({"process_graph": {**self.NODES, "node": node}})
+        return self._connection.execute({"process_graph": {**nodes, "node": node}})
 
     def _sayable(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -104,4 +135,6 @@ class OverHttp(ProcessTestRunner):
         return value
 
     def decode_data(self, data: Any, expected: Any) -> Any:
+        if isinstance(expected, dict) and expected.get("type") == "labeled-array":
+            raise NotImplementedError("JSON has no labelled arrays")
         return decoded(data, expected)

@@ -15,8 +15,10 @@ from typing import Any
 
 from upscaling.local_backend import (
     arrays,
+    climate,
     cloud_masks,
     cube_processes,
+    labels,
     neighborhoods,
     scalars,
     spatial,
@@ -36,7 +38,7 @@ PROCESSES = Patch(
     "the embedded back-end needs it",
 )
 
-# Upstream's that read from elsewhere, run code, are not openEO processes, or make arrays of another kind.
+# Upstream's that read from elsewhere, run code, are not openEO processes, or are made otherwise here.
 LEFT_OUT = (
     "load_stac",
     "load_url",
@@ -46,7 +48,6 @@ LEFT_OUT = (
     "apply_neighborhood_intertwin",
     "ddmc",
     "rqadeforestation",
-    "array_create_labeled",
     "nan",
 )
 
@@ -77,7 +78,9 @@ def base_registry(*, udf: bool = False) -> dict[str, Callable[..., Any]]:
     found = {name: _with_arrays(f) for name, f in found.items()}
     found |= {"e": _e, "nan": scalars.NAN}
     found |= cloud_masks.PROCESSES | neighborhoods.PROCESSES | vectors.PROCESSES | (user_code.PROCESSES if udf else {})
-    found |= arrays.PROCESSES | cube_processes.PROCESSES | spatial.PROCESSES | temporal.PROCESSES
+    found |= {name: labels.with_labels(name, function) for name, function in arrays.PROCESSES.items()}
+    found |= {"array_create_labeled": labels.array_create_labeled} | climate.PROCESSES
+    found |= cube_processes.PROCESSES | spatial.PROCESSES | temporal.PROCESSES
     return scalars.with_single_values(found)
 
 

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["PROCESSES"]
+__all__ = ["PROCESSES", "grouped", "period_start", "time_dimension"]
 
 Process = Callable[..., Any]
 
 UNITS = {"millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0, "week": 604800.0}
 
 
-def _time_dimension(data: xr.DataArray, dimension: str | None) -> str:
+def time_dimension(data: xr.DataArray, dimension: str | None) -> str:
+    """Return the name of a cube's dimension of times: the given one, or the only one."""
     found = [str(name) for name in data.dims if name in data.coords and data[name].dtype.kind == "M"]
     if dimension is None and len(found) > 1:
         raise ProcessError(
@@ -39,7 +40,7 @@ def _time_dimension(data: xr.DataArray, dimension: str | None) -> str:
 
 def filter_temporal(data: xr.DataArray, extent: Any, dimension: str | None = None) -> xr.DataArray:
     """Keep time stamps within a half-open interval."""
-    dimension = _time_dimension(data, dimension)
+    dimension = time_dimension(data, dimension)
     return data.isel({dimension: _within(data[dimension].values, extent)})
 
 
@@ -62,7 +63,7 @@ def aggregate_temporal(
     """Reduce the time stamps of each half-open interval; labels default to the intervals' starts."""
     import numpy as np
 
-    dimension = _time_dimension(data, dimension)
+    dimension = time_dimension(data, dimension)
     groups = [_within(data[dimension].values, interval) for interval in intervals]
     if not labels:
         starts = [temporal_bounds(list(interval))[0] or datetime(1, 1, 1, tzinfo=UTC) for interval in intervals]
@@ -71,7 +72,7 @@ def aggregate_temporal(
         raise ProcessError("LabelMismatch", f"{len(labels)} labels for {len(groups)} intervals")
     if len(set(labels)) < len(labels):
         raise ProcessError("DistinctDimensionLabelsRequired", "two intervals would get the same label: give labels")
-    return _grouped(data.transpose(dimension, ...), groups, labels, reducer, context).transpose(*data.dims)
+    return grouped(data.transpose(dimension, ...), groups, labels, reducer, context).transpose(*data.dims)
 
 
 def aggregate_temporal_period(
@@ -84,18 +85,18 @@ def aggregate_temporal_period(
     """
     import numpy as np
 
-    dimension = _time_dimension(data, dimension)
-    starts = [_period_start(t, period) for t in data[dimension].values]
+    dimension = time_dimension(data, dimension)
+    starts = [period_start(t, period) for t in data[dimension].values]
     labels = _all_starts(min(starts), max(starts), period)
     groups = [[n for n, start in enumerate(starts) if start == label] for label in labels]
     times = list(np.array([label.to_datetime64() for label in labels], "datetime64[ns]"))
-    return _grouped(data.transpose(dimension, ...), groups, times, reducer, context).transpose(*data.dims)
+    return grouped(data.transpose(dimension, ...), groups, times, reducer, context).transpose(*data.dims)
 
 
-def _grouped(
+def grouped(
     leading: xr.DataArray, groups: list[list[int]], labels: Sequence[Any], reducer: Process, context: Any
 ) -> xr.DataArray:
-    """Reduce groups of the first dimension, by their indices."""
+    """Reduce groups of the first dimension, by their indices; an empty group is no-data."""
     import numpy as np
 
     dimension = str(leading.dims[0])
@@ -108,7 +109,8 @@ def _grouped(
     return rewrap(leading, stacked(parts), leading.dims, **{dimension: labels})
 
 
-def _period_start(time: np.datetime64, period: str) -> pd.Timestamp:
+def period_start(time: np.datetime64, period: str) -> pd.Timestamp:
+    """Return the first moment of the period that a moment lies in."""
     import pandas as pd
 
     t = pd.Timestamp(time)
@@ -139,7 +141,7 @@ def _all_starts(first: pd.Timestamp, last: pd.Timestamp, period: str) -> list[pd
     steps |= {"tropical-season": "185D", "year": "367D", "decade": "3654D", "decade-ad": "3654D"}
     starts = [first]
     while starts[-1] < last:
-        starts.append(_period_start((starts[-1] + pd.Timedelta(steps[period])).to_datetime64(), period))
+        starts.append(period_start((starts[-1] + pd.Timedelta(steps[period])).to_datetime64(), period))
     return starts
 
 
@@ -161,7 +163,7 @@ def apply_neighborhood(
     leading = data.transpose(dimension, ...)
     labels = data[dimension].values
     if isinstance(span, str):
-        keys: list[Any] = [_period_start(t, span) for t in labels]
+        keys: list[Any] = [period_start(t, span) for t in labels]
     else:
         keys = [n // int(span or len(labels)) for n in range(len(labels))]
     parts = []

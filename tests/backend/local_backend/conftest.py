@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +91,16 @@ def standing(tmp_path_factory: pytest.TempPathFactory, collections: Path, issuer
     running = Backend(collections, tmp_path_factory.mktemp("standing"), slots=2, provider=(issuer, "public"))
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def registry() -> dict[str, Callable[..., Any]]:
+    """All processes of the back-end."""
+    from upscaling.local_backend.processes import base_registry
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return base_registry()
 
 
 @pytest.fixture(scope="session")

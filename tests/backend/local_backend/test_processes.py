@@ -13,16 +13,8 @@ import xarray as xr
 from upscaling.local_backend.definitions import Definitions
 from upscaling.local_backend.errors import ProcessError
 from upscaling.local_backend.graphs import Evaluator
-from upscaling.local_backend.processes import base_registry
 
 NAN = float("nan")
-
-
-@pytest.fixture(scope="module")
-def registry() -> dict[str, Callable[..., Any]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return base_registry()
 
 
 @pytest.fixture
