@@ -74,8 +74,8 @@ def array_concat(array1: Any, array2: Any) -> Any:
     return stacked([*_elements(array1), *_elements(array2)])
 
 
-def array_append(data: Any, value: Any, label: Any = None) -> Any:  # noqa: ARG001 (labels are set by rename_labels)
-    """Add one element at the end."""
+def array_append(data: Any, value: Any, label: Any = None, dim_labels: Any = None) -> Any:  # noqa: ARG001
+    """Add one element at the end; labels of a cube are set by rename_labels."""
     return stacked([*_elements(data), value])
 
 

@@ -56,6 +56,14 @@ def test_processes_see_the_labels_and_keep_them(registry: Registry) -> None:
     assert pairs(run(registry, "array_append", value=9))[-1] == (3, 9)
 
 
+def test_a_callback_s_array_has_the_labels_of_its_cube(registry: Registry) -> None:
+    arguments = {"data": {"from_parameter": "data"}, "value": 3, "label": "B03"}
+    graph = {"node": {"process_id": "array_append", "arguments": arguments}}
+    ambient = {"axis": 0, "dim_labels": ["B01", "B02"]}
+    found = Evaluator(registry, lambda *_: None).run(graph, {"data": np.array([1.0, 2.0])}, ambient)
+    assert list(found) == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("process", "arguments", "code"),
     [
