@@ -40,6 +40,7 @@ def main(scene: Path) -> None:
         finished = run("config.yaml")
         (picture,) = finished.folder.glob("mosaic/*.png")
         small = Image.open(picture).convert("RGBA")
+        small = small.crop(small.getchannel("A").getbbox())  # the tiles reach beyond the scene
         small.thumbnail((700, 500))
         PICTURE.parent.mkdir(exist_ok=True)
         small.quantize(128).save(PICTURE, optimize=True)

@@ -99,6 +99,13 @@ class Browser:
         assert not found, found
 
 
+def pictures(instead: Path, width: int, scheme: str) -> Path:
+    """Return the folder of pictures of a size and scheme: an output of CI, or ``instead``."""
+    folder = Path(os.environ.get("CI_OUTPUT_DIR", instead)) / "page" / f"{width}-{scheme}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="package", autouse=True)
 def packages() -> None:
     """The page is built, and axe is there."""
@@ -132,9 +139,7 @@ def chromium() -> Iterator[Any]:
 def browser(request: Any, chromium: Any, service: Service, tmp_path: Path) -> Iterator[Browser]:
     width, height, scheme = request.param
     context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    pictures = Path(os.environ.get("CI_OUTPUT_DIR", tmp_path)) / "page" / f"{width}-{scheme}"
-    pictures.mkdir(parents=True, exist_ok=True)
-    opened = Browser(context.new_page(), service.url, pictures)
+    opened = Browser(context.new_page(), service.url, pictures(tmp_path, width, scheme))
     yield opened
     context.close()
     assert opened.problems == []

@@ -12,7 +12,7 @@ from tests.servers import EmbeddedBackend, free_port
 from tests.service.conftest import ACCOUNT, AREA, UDP, Service, platform_of, upscaling_request
 from tests.service.provider import AUDIENCE, OidcProvider, installed
 
-from .conftest import Browser
+from .conftest import Browser, pictures
 
 __all__ = ["installed"]  # a fixture
 
@@ -39,7 +39,8 @@ def opened(chromium: Any, guarded: tuple[Service, OidcProvider], tmp_path: Path)
     service, provider = guarded
     context = chromium.new_context(viewport={"width": 1400, "height": 900})
     context.route(lambda url: "127.0.0.1" not in url, lambda route: route.abort())  # the provider's form wants a font
-    found = Browser(context.new_page(), service.url, tmp_path, also=(provider.issuer, "https://fonts."))
+    place = pictures(tmp_path, 1400, "light")
+    found = Browser(context.new_page(), service.url, place, also=(provider.issuer, "https://fonts."))
     yield found
     context.close()
     # refusals are what is tested; the provider's form is not the page

@@ -114,6 +114,7 @@ export function Map({ basemap, outlines, states, area, chosen, rasters, drawing,
         made.on("click", (event) => {
           const tile = handlers.current.onTile ? tiles.current.at(event.lngLat) : null;
           if (tile !== null) handlers.current.onTile(tile);
+          handlers.current.onPointer?.(event.lngLat); // a finger moves no pointer
         });
         made.on("webglcontextrestored", () => made.getLayer("tiles") || made.addLayer(tiles.current, "area"));
         made.on("movestart", (event) => event.originalEvent && (fitted.current = null));

@@ -31,7 +31,7 @@ export function RunsView({ archived }) {
           <b>${run.title}</b>
           <${Outcome} run=${run} />
           <progress max="1" value=${run.progress} aria-label=${t("watch.progress")}></progress>
-          <small>${t("runs.tiles", { finished: number(run.counts.finished), all: number(run.tiles) })} · ${run.costs === null ? "" : `${t("runs.cost", { costs: number(run.costs) })} · `}${run.created.slice(0, 16).replace("T", " ")} UTC</small>
+          <small>${t("runs.tiles", { finished: number(run.counts.finished), all: number(run.tiles) })} · ${run.costs === null ? "" : `${t("runs.cost", { costs: number(run.costs) })} · `}<span class="whole">${run.created.slice(0, 16).replace("T", " ")} UTC</span></small>
         </a></li>`,
       )}
     </ul>
