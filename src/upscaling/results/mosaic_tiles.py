@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from upscaling.errors import UpscalingError
 from upscaling.model import Bounds
 from upscaling.results.bands import WIDE, copy_facts, exact_nodata
+from upscaling.results.nearest import pixels_under
 from upscaling.results.parts import Part
 from upscaling.util.files import written_whole
 
@@ -275,12 +276,15 @@ def _on_lattice(part: Part, lattice: Lattice, path: Path) -> Part:
     corner, width = grid["transform"], grid["width"]
     with rasterio.open(part.path) as source, _raster(path, source, nodata=None, **grid) as target:
         values, valid, inverse = source.read(), _valid(source, None), ~source.transform
+
+        def places(columns: Any, rows: Any) -> tuple[Any, Any]:
+            x, y = corner.c + (columns + 0.5) * corner.a, corner.f + (rows + 0.5) * corner.e
+            east, north = to_tile.transform(x, y)
+            return inverse.a * east + inverse.c, inverse.e * north + inverse.f
+
         for window in row_windows(width, grid["height"]):
-            x = corner.c + (np.arange(width) + 0.5) * corner.a
-            y = corner.f + (window.row_off + np.arange(window.height) + 0.5) * corner.e
-            east, north = to_tile.transform(*np.meshgrid(x, y))
-            column = np.floor(inverse.a * east + inverse.c).astype(int)
-            row = np.floor(inverse.e * north + inverse.f).astype(int)
+            rows = window.row_off + np.arange(window.height, dtype=float)
+            row, column = pixels_under(places, np.arange(width, dtype=float), rows)
             inside = (column >= 0) & (row >= 0) & (column < source.width) & (row < source.height)
             row, column = np.where(inside, row, 0), np.where(inside, column, 0)
             _write(target, window, values[:, row, column], inside & valid[row, column], inside)
