@@ -2,8 +2,11 @@
 
 Of all changes that can be made in the modules of ``CORE`` a sample is drawn, each as likely as any other, always the
 same one for a seed: a comparison the other way, ``and`` for ``or``, a condition that always holds, a number one larger,
-a result left out ... Each is written into a copy of the tree, where the module's own unit tests then run; a change that
-no test notices is a survivor, and is named. The status is 1 if fewer than 80 % are noticed.
+a result left out ... Each is written into a copy of the tree, where the module's own unit tests then run: those first
+that call the function that was changed, the fastest of them first, then all others. A change that no test notices is a
+survivor, and is named. The status is 1 if fewer than 80 % are noticed.
+
+Each run of tests is a fork of this process, which has imported what the tests need of other projects.
 """
 
 from __future__ import annotations
@@ -11,20 +14,26 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import importlib
+import json
 import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from queue import Queue
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAST = 0.8
@@ -54,6 +63,12 @@ OPPOSITE: dict[type, type] = {
 }  # fmt: skip
 _TIMES = count(1)  # of modification, each another one
 SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
+# Other projects that take long to import.
+PRELOADED = {
+    *("affine", "cwl_utils", "geopandas", "jsonschema", "numpy", "openeo", "pandas", "pyarrow", "pydantic", "pyogrio"),
+    *("pyproj", "pystac", "rasterio", "referencing", "requests", "rio_cogeo", "scipy", "shapely", "urllib3", "xarray"),
+}
+_WRONG_TESTS = 4  # pytest's status when it cannot find or import them
 UNSEEN = {"log", "say", "tell"}  # what these are told changes nothing
 
 
@@ -69,13 +84,13 @@ class Changes(ast.NodeTransformer):
             return node
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _root(node.func) in UNSEEN:
             return node
-        for field, value in ast.iter_fields(node):
-            if field in {"annotation", "returns", "decorator_list"}:
+        for name, value in ast.iter_fields(node):
+            if name in {"annotation", "returns", "decorator_list"}:
                 continue
             if isinstance(value, list):
-                setattr(node, field, [self.visit(entry) if isinstance(entry, ast.AST) else entry for entry in value])
+                setattr(node, name, [self.visit(entry) if isinstance(entry, ast.AST) else entry for entry in value])
             elif isinstance(value, ast.AST):
-                setattr(node, field, self.visit(value))
+                setattr(node, name, self.visit(value))
         for what, other in possible(node):
             self.count += 1
             if self.count - 1 == self.wanted:
@@ -124,27 +139,38 @@ def _root(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _in_functions(tree: ast.Module, changes: Changes) -> None:
+class Change(NamedTuple):
+    """A change that can be made: its number in the module, and the line where the function begins that it is in."""
+
+    module: str
+    number: int
+    function: int
+
+
+def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
     for node in tree.body:
         for inner in node.body if isinstance(node, ast.ClassDef) else [node]:
             if isinstance(inner, ast.FunctionDef):
-                changes.visit(inner)
+                yield inner
 
 
 def changed(source: str, number: int) -> tuple[str, str]:
     """Return a module with one change, and what it is."""
     changes, tree = Changes(number), ast.parse(source)
-    _in_functions(tree, changes)
+    for function in _functions(tree):
+        changes.visit(function)
     return ast.unparse(ast.fix_missing_locations(tree)), changes.made
 
 
-def sample(modules: Iterable[str], most: int, seed: int) -> list[tuple[str, int]]:
-    """Return module and number of at most so many changes, the same ones for a seed."""
-    every = []
+def sample(modules: Iterable[str], most: int, seed: int) -> list[Change]:
+    """Return at most so many changes, the same ones for a seed."""
+    every: list[Change] = []
     for module in modules:
         changes = Changes()
-        _in_functions(ast.parse(_text(module)), changes)
-        every += [(module, number) for number in range(changes.count)]
+        for function in _functions(ast.parse(_text(module))):
+            before, first = changes.count, min([function.lineno, *(one.lineno for one in function.decorator_list)])
+            changes.visit(function)
+            every += [Change(module, number, first) for number in range(before, changes.count)]
     return sorted(random.Random(seed).sample(every, min(most, len(every))))  # noqa: S311
 
 
@@ -153,50 +179,124 @@ def _text(module: str) -> str:
 
 
 @contextmanager
-def copies(number: int) -> Iterator[Queue[Path]]:
+def copies(number: int) -> Iterator[list[Path]]:
     """Yield copies of what tests need of the tree."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as home:
-        free: Queue[Path] = Queue()
-        for index in range(number):
-            place = Path(home, str(index))
+        places = [Path(home, str(index)) for index in range(number)]
+        for place in places:
             for name in ("src", "tests", "config", "cwl", "workflow"):
                 shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__", "vendor"))
             for name in ("pyproject.toml", "Snakefile"):
                 shutil.copy(ROOT / name, place / name)
-            free.put(place)
-        yield free
+        yield places
 
 
-def passes(place: Path, tests: Sequence[str], timeout: float) -> bool:
-    """Return whether the tests of a copy pass in time."""
-    shared = os.environ.get("UPSCALING_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
-    environment = {**os.environ, "PYTHONPATH": f"{place}/src"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--timeout={timeout:.0f}"]
-    command += [str(Path("tests/unit", test)) for test in tests]
-    try:
-        done = subprocess.run(
-            command, cwd=place, env={**environment, "UPSCALING_SHARED_DATA": shared}, capture_output=True, text=True,
-            timeout=timeout, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False
-    if done.returncode not in {0, 1, 2}:
-        raise SystemExit(f"pytest cannot run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.returncode == 0
+class Calls:
+    """A pytest plugin that notes how long each test takes and which functions of the package it calls."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.callers: dict[str, list[str]] = defaultdict(list)  # "module:line" -> tests
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Watch one test, in all its threads."""
+        seen: set[tuple[str, int]] = set()
+
+        def called(frame: Any, event: str, _: object) -> None:
+            if event == "call":
+                seen.add((frame.f_code.co_filename, frame.f_code.co_firstlineno))
+
+        began = time.monotonic()
+        threading.setprofile(called)
+        sys.setprofile(called)
+        try:
+            return (yield)
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+            self.seconds[item.nodeid] = time.monotonic() - began
+            for file, line in seen:
+                if "/src/upscaling/" in file:
+                    self.callers[f"{file.rpartition('/src/upscaling/')[2]}:{line}"].append(item.nodeid)
 
 
-def attempt(
-    change: tuple[str, int], free: Queue[Path], timeouts: Mapping[tuple[str, ...], float]
-) -> tuple[str, str | None]:
-    """Make one change in a copy and run the module's tests; return the module, and what the change is if none fails."""
-    module, number = change
-    text, what = changed(_text(module), number)
-    place = free.get()
-    try:
-        with _written(place / "src" / "upscaling" / module, text):
-            return module, what if passes(place, CORE[module], timeouts[tuple(CORE[module])]) else None
-    finally:
-        free.put(place)
+@dataclass
+class Suite:
+    """The tests of a module, as a run without any change showed them: the fastest first."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    callers: dict[str, list[str]] = field(default_factory=dict)
+
+    def parts(self, change: Change) -> list[list[str]]:
+        """Return the tests that call what was changed, and the others."""
+        callers = set(self.callers.get(f"{change.module}:{change.function}", ()))
+        tests = sorted(self.seconds, key=self.seconds.__getitem__)
+        return [part for part in ([t for t in tests if t in callers], [t for t in tests if t not in callers]) if part]
+
+
+class Run:
+    """Tests in a fork of this process, in a copy of the tree.
+
+    Parameters
+    ----------
+    noting
+        A file for what each test calls, and for what was imported.
+    """
+
+    def __init__(self, place: Path, tests: Sequence[str], seconds: float, noting: Path | None = None) -> None:
+        self.place, self.until = place, time.monotonic() + seconds
+        self.pid = os.fork()
+        if not self.pid:
+            try:
+                os._exit(self._run(tests, noting))
+            except BaseException as error:  # nothing may go on in this process
+                os.write(2, f"{error!r}\n".encode())
+                os._exit(9)
+
+    def _run(self, tests: Sequence[str], noting: Path | None) -> int:
+        os.setsid()
+        os.chdir(self.place)
+        output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.environ["UPSCALING_SHARED_DATA"] = os.environ.get("UPSCALING_SHARED_DATA", str(ROOT.parent / "shared/data"))
+        os.environ |= {"PYTHONPATH": f"{self.place}/src", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        sys.modules["__main__"] = ModuleType("__main__")  # processes that tests start would import this module
+        sys.path[:] = [
+            f"{self.place}/src",
+            str(self.place),
+            *(p for p in sys.path if not p.startswith(str(ROOT / "src"))),
+        ]
+        importlib.invalidate_caches()
+        options = [
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "pytest_timeout",
+            f"--basetemp={self.place / 'basetemp'}",
+        ]
+        calls = Calls()
+        status = int(pytest.main([*options, *tests], plugins=[calls] if noting else []))
+        if noting:
+            loaded = [name for name, module in sys.modules.items() if getattr(module, "__file__", None)]
+            noting.write_text(json.dumps([calls.seconds, calls.callers, loaded]))
+        return status
+
+    def status(self) -> int | None:
+        """Return pytest's status once it has ended; 1, also when it takes too long; None before."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            with suppress(ProcessLookupError):  # what the tests have left behind
+                os.killpg(self.pid, signal.SIGKILL)
+            return max(1, os.waitstatus_to_exitcode(status)) if status else 0
+        if time.monotonic() > self.until:
+            os.killpg(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            return 1
+        return None
 
 
 @contextmanager
@@ -212,6 +312,61 @@ def _written(target: Path, text: str) -> Iterator[None]:
         os.utime(target, (0, next(_TIMES)))
 
 
+def survives(change: Change, place: Path, suite: Suite) -> Iterator[str | None]:
+    """Make a change in a copy and run the module's tests; yield None while they run, then what survived or nothing."""
+    text, what = changed(_text(change.module), change.number)
+    with _written(place / "src" / "upscaling" / change.module, text):
+        for tests in suite.parts(change):
+            run = Run(place, tests, 60 + 5 * sum(suite.seconds.values()))
+            while (status := run.status()) is None:
+                yield None
+            if status > _WRONG_TESTS:
+                raise SystemExit(f"pytest cannot run:\n{(place / 'output.txt').read_text()[-2000:]}")
+            if status:
+                yield ""
+                return
+    yield what
+
+
+def unchanged(tests: Sequence[str], place: Path) -> Suite:
+    """Run tests without a change; import here what they imported of other projects."""
+    notes = place / "notes.json"
+    run = Run(place, [f"tests/unit/{test}" for test in tests], 900, notes)
+    while (status := run.status()) is None:
+        time.sleep(0.1)
+    if status:
+        raise SystemExit(f"without any change:\n{(place / 'output.txt').read_text()[-2000:]}")
+    seconds, callers, loaded = json.loads(notes.read_text())
+    for name in loaded:
+        if name.partition(".")[0] in PRELOADED:
+            with suppress(Exception):
+                importlib.import_module(name)
+    return Suite(seconds, callers)
+
+
+def attempts(
+    drawn: Sequence[Change], suites: Mapping[tuple[str, ...], Suite], places: list[Path]
+) -> Iterator[tuple[Change, str]]:
+    """Yield every change with what it is if it survives, else with nothing."""
+    waiting, free = iter(drawn), list(places)
+    running: list[tuple[Change, Iterator[str | None], Path]] = []
+    while True:
+        while free and (change := next(waiting, None)):
+            place = free.pop()
+            running.append((change, survives(change, place, suites[tuple(CORE[change.module])]), place))
+        if not running:
+            return
+        time.sleep(0.02)
+        for entry in list(running):
+            change, steps, place = entry
+            found = next(steps)
+            if found is not None:
+                steps.close()  # type: ignore[attr-defined]
+                running.remove(entry)
+                free.append(place)
+                yield change, found
+
+
 def main() -> int:
     """Say how many changes were noticed, and which were not."""
     parser = argparse.ArgumentParser(description="Change the core modules, and see whether their tests notice.")
@@ -221,30 +376,19 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     drawn = sample(options.modules or CORE, options.most, options.seed)
-    tried, noticed = Counter(module for module, _ in drawn), Counter[str]()
-    with copies(options.processes) as free, ThreadPoolExecutor(options.processes) as pool:
-        suites = sorted({tuple(CORE[module]) for module in tried})
-        timeouts = dict(zip(suites, pool.map(lambda suite: _unchanged(suite, free), suites), strict=True))
-        for module, survivor in pool.map(lambda change: attempt(change, free, timeouts), drawn):
-            noticed[module] += survivor is None
+    tried, noticed = Counter(change.module for change in drawn), Counter[str]()
+    with copies(options.processes) as places:
+        suites = {tuple(CORE[module]): Suite() for module in tried}
+        suites = {tests: unchanged(tests, places[0]) for tests in suites}
+        for change, survivor in attempts(drawn, suites, places):
+            noticed[change.module] += not survivor
             if survivor:
-                print(f"survived: {module} {survivor}", flush=True)
+                print(f"survived: {change.module} {survivor}", flush=True)
     for module, number in tried.items():
         print(f"{module}: {noticed[module]} of {number} noticed")
     share = noticed.total() / tried.total()
     print(f"{noticed.total()} of {tried.total()} changes were noticed ({share:.0%}; {LEAST:.0%} are wanted)")
     return share < LEAST
-
-
-def _unchanged(tests: Sequence[str], free: Queue[Path]) -> float:
-    """Return how many seconds tests may take; they pass without a change."""
-    place, began = free.get(), time.monotonic()
-    try:
-        if not passes(place, tests, 900):
-            raise SystemExit(f"without any change fails: {', '.join(tests)}")
-    finally:
-        free.put(place)
-    return 60 + 5 * (time.monotonic() - began)
 
 
 if __name__ == "__main__":
