@@ -209,7 +209,7 @@ def _box(box: Box, parameter: Parameter, choice: Choice, tile: Tile) -> Any:
             return {"bbox": list(box.edges), "crs": crs}
         box = FORMS["bbox-lonlat"].write(tile)
     # Servers made from CWL know the name without its address.
-    degrees = [name for name in listed if automatic and name.endswith("CRS84")]
+    degrees = [name for name in listed if name.endswith("CRS84")]
     return {"bbox": list(box.edges), "crs": degrees[0] if degrees else CRS84}
 
 

@@ -72,6 +72,17 @@ _SAME_BOX = {
     "bbox-lonlat": {"bbox-lonlat", "bbox-lonlat-text", "bbox-lonlat-plain"},
 }
 
+# What schemas are tried with: boxes in metres and in degrees, and GeoJSON of each kind.
+_METRES = {"west": 500_000.0, "south": 5_000_000.0, "east": 510_000.0, "north": 5_010_000.0}
+_DEGREES = {"west": 9.0, "south": 45.1, "east": 9.1, "north": 45.2}
+_POLYGON = {"type": "Polygon", "coordinates": [[[9.0, 45.0], [9.1, 45.0], [9.1, 45.1], [9.0, 45.0]]]}
+_FEATURE = {"type": "Feature", "id": "t", "properties": {}, "geometry": _POLYGON}
+_SAMPLES = {
+    "geojson": _POLYGON,
+    "feature": _FEATURE,
+    "feature-collection": {"type": "FeatureCollection", "features": [_FEATURE]},
+}
+
 
 class Binder(BaseBinder):
     """The arguments of every job of a run of an openEO process."""
@@ -220,8 +231,6 @@ def _may_be_object(schema: Mapping[str, Any]) -> bool:
 
 
 def _box_choice(parameter: Parameter, schemas: Sequence[Mapping[str, Any]], graph: Mapping[str, Any]) -> Choice:
-    corners = {"west": 500_000.0, "south": 5_000_000.0, "east": 510_000.0, "north": 5_010_000.0}
-    degrees = {"west": 9.0, "south": 45.1, "east": 9.1, "north": 45.2}
     knows_crs = any("crs" in schema.get("properties", {"crs": {}}) for schema in schemas)
     says = " ".join(
         str(part) for schema in schemas for part in (schema.get("title"), schema.get("description")) if part
@@ -232,14 +241,14 @@ def _box_choice(parameter: Parameter, schemas: Sequence[Mapping[str, Any]], grap
         why = "its description asks for degrees"
     used = _use_of_crs(parameter.name, graph)
     if knows_crs and not why and not (used and used.form == "bbox-lonlat"):
-        if fits(schemas, {**corners, "crs": 32632}) and not (used and used.form == "bbox-epsg-text"):
+        if fits(schemas, {**_METRES, "crs": 32632}) and not (used and used.form == "bbox-epsg-text"):
             return Choice("bbox", "its type is bounding-box")
-        if fits(schemas, {**corners, "crs": "EPSG:32632"}):
+        if fits(schemas, {**_METRES, "crs": "EPSG:32632"}):
             return used or Choice("bbox-epsg-text", "its schema takes the CRS as text")
         why = "its schema admits no other CRS"
     why = why or (used.why if used else "its schema admits no other CRS")
     for form, crs in (("bbox-lonlat", 4326), ("bbox-lonlat-text", "EPSG:4326")):
-        if knows_crs and fits(schemas, {**degrees, "crs": crs}):
+        if knows_crs and fits(schemas, {**_DEGREES, "crs": crs}):
             return Choice(form, why)
     return Choice("bbox-lonlat-plain", why)
 
@@ -265,18 +274,10 @@ def _takes_crs_as_text(code: str) -> bool:
 
 
 def _polygon_choice(parameter: Parameter, objects: Sequence[Mapping[str, Any]], why: str) -> Choice:
-    ring = [[9.0, 45.0], [9.1, 45.0], [9.1, 45.1], [9.0, 45.0]]
-    polygon = {"type": "Polygon", "coordinates": [ring]}
-    feature = {"type": "Feature", "id": "t", "properties": {}, "geometry": polygon}
-    samples = {
-        "geojson": polygon,
-        "feature": feature,
-        "feature-collection": {"type": "FeatureCollection", "features": [feature]},
-    }
     # What a bounding box asks for (west, south …) does not count where the graph needs a polygon all the same.
     schemas = [schema for schema in objects if schema.get("subtype") != "bounding-box"] or [{}]
-    order = sorted(samples, key=lambda form: form != _hinted(parameter, schemas))
-    form = next((form for form in order if fits(schemas, samples[form])), order[0])
+    order = sorted(_SAMPLES, key=lambda form: form != _hinted(parameter, schemas))
+    form = next((form for form in order if fits(schemas, _SAMPLES[form])), order[0])
     return Choice(form, why)
 
 

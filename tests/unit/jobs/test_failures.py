@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from upscaling.errors import ErrorClass
-from upscaling.jobs.failures import classify_http, classify_log, is_no_data
+from upscaling.jobs.failures import classify_http, classify_log, is_no_data, without_particulars
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,17 @@ def test_no_data_is_what_the_platform_says_last(words: str) -> None:
 )
 def test_a_refusal_is_permanent_whatever_its_code(status: int | None, code: str | None, expected: ErrorClass) -> None:
     assert classify_http(status, code) is expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("job j-abc failed after 3 s", "job j-xyz9 failed after 12.5 s", True),
+        ("no file /a/b.tif", "no file /c/d/e.tif", True),
+        ("asset 0123abcd is missing", "asset 89ef0123 is missing", True),
+        ("no such band", "no such collection", False),
+    ],
+)
+def test_reasons_are_the_same_without_ids_numbers_and_paths(one: str, other: str, same: bool) -> None:
+    assert (without_particulars(one) == without_particulars(other)) is same
+    assert without_particulars("12 tiles") == "… tiles"
