@@ -188,8 +188,10 @@ def _descriptor(path: Path) -> int:
     return _descriptors[path]
 
 
-def _of_today(content: dict[str, Any]) -> dict[str, Any]:
+def _of_today(content: Any) -> dict[str, Any]:
     """Return a receipt's content with the fields of today: earlier ones counted the memory level under another name."""
+    if not isinstance(content, dict):
+        raise TypeError("it holds no object")
     found = {name: value for name, value in content.items() if name in _WRITTEN}
     if "memory_level" not in found:
         errors = [content.get("error"), *(past.get("error") for past in content.get("history", []))]

@@ -82,7 +82,17 @@ def test_a_start_that_is_refused_is_sent_again_after_pauses_that_double(job: Til
     run(job, platform)
     assert platform.started == [0, 1, 3, 7, 15]
     assert platform.paused[:5] == [1, 2, 4, 8, 1]
+    assert receipt_of(job)["unusable"] == []
     assert "state" not in platform.calls[: platform.calls.index("start") + 5], "a fresh job needs no question"
+
+
+def test_refusals_are_counted_anew_after_a_start_that_may_have_been_taken(job: TileJob, clock: Clock) -> None:
+    platform = FakeTimedPlatform(clock)
+    platform.before["start"] = [BUSY, BUSY, DROPPED, BUSY, BUSY]
+    run(job, platform, replace(PATIENCE, longest=10.0))
+    assert platform.started[:3] == [0, 1, 3]
+    assert 103 <= platform.started[3] < 113
+    assert [second - platform.started[3] for second in platform.started[4:]] == [1, 3]
 
 
 def test_the_platforms_own_pause_counts_and_a_job_is_asked_about_once_it_is_no_longer_fresh(
