@@ -19,7 +19,7 @@ from upscaling.util.extras import absent
 if TYPE_CHECKING:
     from upscaling.grids.base import Grid
 
-__all__ = ["Family", "get_grid", "list_grids"]
+__all__ = ["Family", "forget_cells", "get_grid", "list_grids"]
 
 
 @functools.cache
@@ -30,6 +30,14 @@ def _modules() -> dict[Family, ModuleType]:
         module = importlib.import_module(f"upscaling.grids.{entry.name}")
         found |= dict.fromkeys(getattr(module, "FAMILIES", ()), module)
     return dict(sorted(found.items(), key=lambda item: item[0].rank))
+
+
+def forget_cells() -> None:
+    """Forget the cells of whole zones, which are kept for the next selection of tiles: tens of MB at small sizes."""
+    from upscaling.grids import equi7, utm_zones
+
+    for kept in (equi7.zone_cells, utm_zones.zone_cells):
+        kept.cache_clear()
 
 
 def get_grid(name: str, **options: Any) -> Grid:

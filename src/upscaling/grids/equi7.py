@@ -21,7 +21,7 @@ from upscaling.grids.lattice import Cells, Ints, Lattice, cover, floors, least_o
 from upscaling.grids.owners import owned, sorted_cells
 from upscaling.grids.planar import rings
 
-__all__ = ["FAMILIES", "Equi7Grid", "make"]
+__all__ = ["FAMILIES", "Equi7Grid", "make", "zone_cells"]
 
 FAMILIES = (Family(6, "equi7-T1, equi7-T3, equi7-T6", r"equi7-t[136]", "equi7-T1"),)
 
@@ -53,7 +53,7 @@ def _zones() -> dict[str, Any]:
 
 
 @lru_cache(maxsize=32)
-def _owned(code: str, size: int) -> tuple[Ints, Cells]:
+def zone_cells(code: str, size: int) -> tuple[Ints, Cells]:
     """Return the cells of a zone with the part of each within the zone, as ``owners.owned`` takes them."""
     parts = shapely.segmentize(shapely.get_parts(_zones()[code]), 0.01)
     flat = project(parts[shapely.area(parts) > 0], f"EPSG:{_ZONES[code]}")
@@ -109,7 +109,7 @@ class Equi7Grid(BaseGrid):
             zones,
             least_of(floors(all_polygons), np.concatenate(part), aoi.parts),
             float(self.size) ** 2,
-            region=lambda index: _owned(codes[index], self.size),
+            region=lambda index: zone_cells(codes[index], self.size),
             min_overlap=min_overlap,
         )
         bounds = Lattice(self.size, self.size).bounds(found.i, found.j)

@@ -19,7 +19,8 @@ from upscaling.area.lonlat import transformer
 from upscaling.grids.lattice import Cells, Lattice, cover
 from upscaling.grids.owners import sorted_cells
 
-__all__ = ["Zone", "false_northing", "from_plane", "owned_cells", "to_plane", "utm_zones", "zone_of", "zones_of"]
+__all__ = ["Zone", "false_northing", "from_plane", "owned_cells", "to_plane", "utm_zones"]
+__all__ += ["zone_cells", "zone_of", "zones_of"]
 
 _EXCEPTIONS = {  # zone: (west, south, east, north) north of the equator
     31: [(0, 0, 6, 56), (0, 56, 3, 64), (0, 64, 6, 72), (0, 72, 9, 84)],
@@ -153,7 +154,8 @@ def _region(shape: Boxes, *, polar: bool, south: bool) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _owned(shape: Boxes, polar: bool, south: bool, size: float) -> tuple[NDArray[np.int64], Cells]:
+def zone_cells(shape: Boxes, polar: bool, south: bool, size: float) -> tuple[NDArray[np.int64], Cells]:
+    """Return the cells of a zone's shape with the part of each within it, sorted by ``(i << 32) + j``."""
     region = _region(shape, polar=polar, south=south)
     return sorted_cells(cover(np.array([region], dtype=object), Lattice(size, size)))
 
@@ -164,8 +166,8 @@ def owned_cells(zone: Zone, size: float, south: float, north: float) -> tuple[ND
     Only those between two latitudes (and somewhat beyond) are computed. The first array is ``(i << 32) + j``, sorted.
     """
     if not zone.number:
-        return _owned(zone.shape, True, zone.south, size)
+        return zone_cells(zone.shape, True, zone.south, size)
     reach = 2.2 * size / 110e3 + 1.0  # a cell's height, and how far a parallel bends away from a row of cells
     low, high = 4 * np.floor((south - reach) / 4), 4 * np.ceil((north + reach) / 4)
     boxes = ((w, float(max(s, low)), e, float(min(n, high))) for w, s, e, n in zone.shape)
-    return _owned(tuple(box for box in boxes if box[1] < box[3]), False, zone.south, size)
+    return zone_cells(tuple(box for box in boxes if box[1] < box[3]), False, zone.south, size)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from upscaling.errors import UpscalingError
 
-__all__ = ["ending_signals", "own_environment", "own_program", "run_in_front", "start_of", "tool_path"]
+__all__ = [
+    "ending_signals",
+    "give_back_memory",
+    "own_environment",
+    "own_program",
+    "run_in_front",
+    "start_of",
+    "tool_path",
+]
 
 _SYSTEM = ("/bin", "/sbin", "/usr")
 
@@ -88,3 +98,9 @@ def run_in_front(
         for number, handler in before.items():
             signal.signal(number, handler)
     return status if status >= 0 else 128 - status
+
+
+def give_back_memory() -> None:
+    """Let the C library return what was freed to the system, where it can (glibc): else it keeps it for this process."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -19,6 +19,7 @@ from upscaling.planning.ensure import ensure_plan
 from upscaling.planning.plan import Plan, keep_config, kept_config, load_plan
 from upscaling.util.files import digest
 from upscaling.util.locks import run_lock
+from upscaling.util.process import give_back_memory
 from upscaling.util.text import redact
 from upscaling.workflow.executor import SNAKEMAKE, extend_executors
 from upscaling.workflow.runs import runs_of
@@ -102,6 +103,7 @@ def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
         else:
             preview = bool(workflow.output_settings.dryrun)
             made = ensure_plan(config, folder, say=_say, preview=preview)
+            _forget_planning()
             if not preview:
                 hand_on(workflow, keep_config(config, folder))
                 _look_after(folder, made, config)
@@ -115,6 +117,15 @@ def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
     # A DAG is all live objects, in which the search for cycles finds nothing: a sixth of the time at 10,000 tiles.
     gc.set_threshold(100_000, 20, 100)
     return config, made
+
+
+def _forget_planning() -> None:
+    """Give back what was kept for another plan, 30 MB and more: this process lives as long as the run, and makes none."""
+    if "upscaling.planning.make" in sys.modules:
+        from upscaling.grids import forget_cells
+
+        forget_cells()
+    give_back_memory()
 
 
 def _look_after(run_folder: Path, plan: Plan, config: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -44,6 +45,8 @@ class WorkerProcess:
             text=True,
             encoding="utf-8",
             process_group=0,
+            # Its threads wait nearly all the time: a heap for each of them would only hold memory.
+            env={"MALLOC_ARENA_MAX": "2", **os.environ},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
