@@ -101,6 +101,6 @@ def run_in_front(
 
 
 def give_back_memory() -> None:
-    """Let the C library return what was freed to the system, where it can (glibc): else it keeps it for this process."""
+    """Let the C library return what was freed to the system, where it can (glibc)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

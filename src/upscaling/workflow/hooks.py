@@ -120,7 +120,7 @@ def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
 
 
 def _forget_planning() -> None:
-    """Give back what was kept for another plan, 30 MB and more: this process lives as long as the run, and makes none."""
+    """Give back what was kept for another plan, 30 MB and more: this process lives as long as the run."""
     if "upscaling.planning.make" in sys.modules:
         from upscaling.grids import forget_cells
 
