@@ -55,6 +55,7 @@ CORE = {
     "binding/cwl.py": _BINDING,
     "results/mosaic.py": _PIXELS,
     "results/mosaic_tiles.py": _PIXELS,
+    "results/nearest.py": [*_PIXELS, "results/test_results_nearest.py"],
     "results/mosaic_cog.py": _MOSAIC,
     "results/mosaic_check.py": ["results/test_results_quality.py", "results/test_results_mosaic_check.py"],
 }
