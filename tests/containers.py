@@ -87,7 +87,7 @@ class Podman:
             yield {**self.environment, "DOCKER_HOST": f"unix://{socket}"}
         finally:
             server.terminate()
-            server.wait(30)
+            server.wait(200)
 
     def tiny(self, name: str) -> str:
         """Make an image that holds nothing but one file; return its id."""

@@ -111,7 +111,7 @@ def hand_over() -> Iterator[Callable[[Path], tuple[Ends, list[WorkerProcess]]]]:
 
 
 def wait_for_jobs(platform: EmbeddedBackend, number: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while len(platform.jobs()) < number:
         assert time.monotonic() < deadline, "no job was submitted"
         time.sleep(0.1)
@@ -119,7 +119,7 @@ def wait_for_jobs(platform: EmbeddedBackend, number: int) -> None:
 
 def gone(pid: int) -> bool:
     """Wait for a process to end; return whether it did."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":

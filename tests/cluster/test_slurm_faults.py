@@ -178,7 +178,7 @@ def test_faults_where_a_step_is_a_job(slurm: Slurm, faulty_run: Callable[..., tu
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     first.kill()
-    assert not wait_procs(leaders, timeout=30)[1], "a leader outlived the process that led them all"
+    assert not wait_procs(leaders, timeout=120)[1], "a leader outlived the process that led them all"
     assert job(late), "the step of a killed leader was killed with it"
     reasons = {tile: run.receipt(tile)["error"] for tile in (exits, canceled)}
     assert "the sensor was asleep" in reasons[exits]["message"]

@@ -43,7 +43,7 @@ def state_of(run: Path) -> str:
 
 
 def becomes(run: Path, state: str) -> bool:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 200
     while state_of(run) != state and time.monotonic() < end:
         time.sleep(0.05)
     return state_of(run) == state
@@ -71,11 +71,11 @@ def test_a_job_is_seen_running_and_once_canceled_is_a_class_of_its_own(
         import openeo
 
         openeo.connect(slow_platform.url).authenticate_basic(USER, PASSWORD).job(job["id"]).stop()
-        thread.join(30)
+        thread.join(200)
     else:  # while a process that outlived Snakemake still waits for the job
         said = CliRunner().invoke(app, ["cancel", str(run)])
         assert said.exit_code == 0, said.output
-        thread.join(30)
+        thread.join(200)
     assert "was canceled on the platform" in ends[0]
     (state,) = read_states(run)
     assert (state.state, state.error_class) == ("canceled", ErrorClass.CANCELED)

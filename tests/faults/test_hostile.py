@@ -274,7 +274,7 @@ def test_jobs_are_watched_through_the_list(platform: FakeHostilePlatform, user: 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
     assert ends == [1] * 30
     # One by one, 3 s at a pause of 0.02 to 0.3 s would be 30 times 20 or more.
     assert platform.calls["GET /jobs/ID"] < 30 * 12, platform.calls

@@ -85,7 +85,7 @@ class Killer:
         group = sign is signal.SIGINT or (sign is signal.SIGKILL and self.random.random() < 0.5)
         (os.killpg if group else os.kill)(self.process.pid, sign)
         try:
-            self.process.wait(60)
+            self.process.wait(200)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

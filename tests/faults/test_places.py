@@ -106,7 +106,7 @@ def test_a_gate_that_is_shut_wakes_those_that_wait_and_says_why() -> None:
     waiting = threading.Thread(target=gate.await_place, args=(1000,), daemon=True)
     waiting.start()
     gate.shut("the money is spent")
-    waiting.join(60)
+    waiting.join(200)
     assert not waiting.is_alive()
     gate.left("a")
     with pytest.raises(PlatformError, match="not started: the money is spent"):
@@ -133,7 +133,7 @@ def test_a_job_is_created_when_there_is_a_place_where_creating_starts_it() -> No
     assert ends(lambda: [time.sleep(0.01) for _ in iter(lambda: len(created), 2)])
     places.shut("enough")
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
     assert len(created) == 2
     with pytest.raises(PlatformError, match="not submitted: enough"):
         places.wait("d")
@@ -161,7 +161,7 @@ def test_news_come_from_one_list_and_an_earlier_status_is_none() -> None:
         time.sleep(0.01)
     assert ended == [], "`queued` is an old answer about a job that is running"
     listed["b"] = "finished"
-    threads[1].join(60)
+    threads[1].join(200)
     assert ended == ["b"]
 
 
@@ -174,7 +174,7 @@ def test_without_a_list_everybody_asks_for_himself() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
         assert not thread.is_alive()
 
 
@@ -191,10 +191,10 @@ def test_a_job_that_is_shown_no_more_is_asked_about_when_its_time_has_come(monke
     threads.append(threading.Thread(target=watch.wait, args=("c", "running", 0.2), daemon=True))
     for thread in threads:
         thread.start()
-    assert asked.wait(30)
+    assert asked.wait(200)
     shown["a"] = shown["b"] = "finished"  # two fewer to wait for: no list is asked for any more
     for thread in threads:
-        thread.join(30)
+        thread.join(200)
         assert not thread.is_alive()
 
 

@@ -39,7 +39,7 @@ class Pgstac:
         command += ["--port", str(self.port), "--log-level", "warning"]
         log = self.folder / "api.log"
         self.api = listening(command, self.port, log, variables=environment, folder=self.folder)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while not self._answers():
             assert self.api.poll() is None, (self.folder / "api.log").read_text()
             assert time.monotonic() < deadline, "the STAC API did not start"
@@ -55,10 +55,10 @@ class Pgstac:
 
     def clear(self) -> None:
         for name in self.collections():
-            assert requests.delete(f"{self.url}/collections/{name}", timeout=30).ok
+            assert requests.delete(f"{self.url}/collections/{name}", timeout=120).ok
 
     def get(self, path: str, **parameters: Any) -> Any:
-        answer = requests.get(f"{self.url}{path}", params=parameters, timeout=30)
+        answer = requests.get(f"{self.url}{path}", params=parameters, timeout=120)
         assert answer.ok, answer.text
         return answer.json()
 
@@ -67,6 +67,6 @@ class Pgstac:
 
     def _answers(self) -> bool:
         try:
-            return requests.get(f"{self.url}/_mgmt/ping", timeout=20).ok
+            return requests.get(f"{self.url}/_mgmt/ping", timeout=120).ok
         except requests.RequestException:
             return False

@@ -107,7 +107,7 @@ async def opened(url: str, folder: Path) -> AsyncIterator[Page]:
             pass
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(200)
 
 
 async def _port(path: Path, process: subprocess.Popen[bytes]) -> int:

@@ -59,7 +59,7 @@ class OidcProvider:
 
     def token(self, name: str, *, scope: str = "api", audience: str = AUDIENCE) -> str:
         fields = {"grant_type": "client_credentials", "scope": scope, "resource": audience}
-        answer = requests.post(f"{self.issuer}/token", data=fields, auth=(name, f"secret-of-{name}"), timeout=20)
+        answer = requests.post(f"{self.issuer}/token", data=fields, auth=(name, f"secret-of-{name}"), timeout=120)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
 

@@ -79,7 +79,7 @@ class Storm:
                     continue
 
     def _database_again(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while True:
             try:
                 self.database.start()

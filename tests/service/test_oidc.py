@@ -170,7 +170,7 @@ class FakeTokenExchange:
         if claims["sub"] == "bob":
             return 403, {"error": "access_denied", "error_description": "bob has no account on the platform"}
         self.subjects.append(claims["sub"])
-        granted = requests.get(f"{self.backend.url}/credentials/basic", auth=(USER, PASSWORD), timeout=20).json()
+        granted = requests.get(f"{self.backend.url}/credentials/basic", auth=(USER, PASSWORD), timeout=120).json()
         return 200, {"access_token": f"basic//{granted['access_token']}", "token_type": "Bearer"}
 
     @contextmanager

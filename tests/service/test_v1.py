@@ -81,7 +81,7 @@ def test_a_result_is_published_and_platforms_are_compared(service: Service, back
     _until(lambda: service.call("GET", f"/v1/runs/{run}/publication").json()["state"] != "running")
     done = service.call("GET", f"/v1/runs/{run}/publication").json()
     assert done["state"] == "published", done
-    collection = requests.get(done["record"]["collection"], timeout=20).json()
+    collection = requests.get(done["record"]["collection"], timeout=120).json()
     assert collection["id"].startswith("caf-fields-")  # no other run of the service has this name
     assert done["record"]["collection"] == f"{_products(service)}/{collection['id']}/collection.json"
     config = service.call("GET", f"/v1/runs/{run}/config").text

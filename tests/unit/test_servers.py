@@ -28,4 +28,4 @@ def test_a_killed_test_process_takes_its_servers_along(tmp_path: Path, request: 
         assert parent.stdout is not None
         server = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    assert psutil.wait_procs([server], timeout=30)[1] == []
+    assert psutil.wait_procs([server], timeout=120)[1] == []

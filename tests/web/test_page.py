@@ -107,7 +107,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_role("button", name="Publish", exact=True).click()
     page.locator("dialog").get_by_role("button", name="Publish").click()
     published = page.locator(".notice.good", has_text="Published").text_content().split()[1]
-    assert requests.get(published, timeout=20).json()["type"] == "Collection"
+    assert requests.get(published, timeout=120).json()["type"] == "Collection"
     browser.step("9-published")
     page.get_by_role("link", name="Runs", exact=True).click()
     page.locator(".runs .card").first.wait_for()

@@ -79,7 +79,7 @@ def test_a_run_belongs_to_one_snakemake_and_can_be_canceled(
 ) -> None:
     run = scene_run(backend)
     first = run.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not list(run.results.glob("receipts/*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGSTOP)  # or it could be done before the second one has started

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -121,7 +123,9 @@ def test_two_imported_runs_keep_their_limits_and_a_retry_starts_the_same_workflo
 def test_a_retry_ends_with_collection_and_mosaic_or_says_how(
     backend: EmbeddedBackend, scene_run: Callable[..., Run]
 ) -> None:
-    run = scene_run(backend, area=SMALL)
+    run = scene_run(backend, area={**SMALL, "aoi": [11.295, 46.475, 11.32, 46.493]})  # four tiles
+    source = Path(shutil.copy(run.config["algorithm"]["source"], run.folder / "udp.json"))
+    run.config["algorithm"] = {**run.config["algorithm"], "source": "udp.json"}
     assert run.snakemake().returncode == 0
     one, two = sorted(run.results.glob("receipts/[!.]*.json"))[:2]
     for path, error_class in ((one, "permanent"), (two, "out-of-memory")):
@@ -131,6 +135,13 @@ def test_a_retry_ends_with_collection_and_mosaic_or_says_how(
         for file in (run.results / "tiles" / path.stem).glob("*"):
             file.unlink()
     (run.results / "collection.json").unlink()
+    jobs, graph = len(backend.jobs()), source.read_text()
+    source.write_text(graph.replace("B08", "B05"))
+    refused = run.upscaling("retry", "results/real")
+    assert refused.returncode == 1
+    assert re.search(r"^error: \d+ tiles that are done would run, and be paid, again", refused.stderr), refused.stderr
+    assert len(backend.jobs()) == jobs
+    source.write_text(graph)
     some = run.upscaling("retry", "results/real", "--only", "out-of-memory")
     assert some.returncode == 0, some.stderr
     assert "1 other tiles are not done; mosaic and report follow with all tiles" in some.stdout
@@ -252,7 +263,7 @@ def ends_in_order(
     stopped = suspended(platform)
     try:
         interrupt()
-        assert leader.wait(60) != 0
+        assert leader.wait(200) != 0
         _, left = psutil.wait_procs(started, timeout=60)
     finally:
         if leader.poll() is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 from upscaling.errors import UpscalingError
@@ -31,7 +32,7 @@ def retry_failed(
     Raises
     ------
     UpscalingError
-        Snakemake works on the run, or it is not known how to start it.
+        Snakemake works on the run, it is not known how to start it, or tiles that are done would run again.
     """
     from upscaling.jobs.withdrawn import put_back
     from upscaling.monitor.platform_jobs import discard_results
@@ -46,8 +47,9 @@ def retry_failed(
         return 0
     if holder_of(run_folder) is not None:
         raise UpscalingError(f"Snakemake works on {run_folder}; failed tiles can be retried when it has ended")
-    put_back(run_folder, tiles)
     command, folder, name = command_like(run_folder, snakefile=snakefile, profile=profile)
+    _refuse_others(run_folder, Path(folder))
+    put_back(run_folder, tiles)
     _say(f"{len(tiles)} tiles")
     if resubmit:
         _say(f"{len(discard_results(run_folder, tiles))} of them are submitted, and paid, again")
@@ -65,6 +67,24 @@ def retry_failed(
         _say(f"{others} other tiles are not done; mosaic and report follow with all tiles:")
         _say(f"  cd {shlex.quote(str(Path(folder).resolve()))} && {shlex.join([*command, *whole])}")
     return status
+
+
+def _refuse_others(run_folder: Path, folder: Path) -> None:
+    """Raise UpscalingError if tiles that are done would run, and be paid, again: their work is another one now."""
+    from upscaling.monitor.progress import read_states
+    from upscaling.planning.ensure import ensure_plan
+    from upscaling.planning.plan import kept_config
+
+    done = {state.tile for state in read_states(run_folder) if state.state == "finished"}
+    run_folder = run_folder.resolve()
+    with chdir(folder):  # where the run was started: paths in its configuration begin there
+        plan = ensure_plan(kept_config(run_folder), run_folder, preview=True)
+        again = sum(state.tile in done and state.state != "finished" for state in read_states(run_folder, plan))
+    if again:
+        raise UpscalingError(
+            f"{again:,} tiles that are done would run, and be paid, again, as the algorithm or another file has"
+            " changed since: `upscaling plan CONFIG` shows what, `upscaling run CONFIG` does it"
+        )
 
 
 def _say(line: str) -> None:

@@ -261,7 +261,7 @@ def test_what_an_earlier_run_left_is_ended_and_nothing_else(tmp_path: Path, name
     ]
     try:
         with alone(folder):
-            assert [process.wait(60) for process in left] == [-9, -9]
+            assert [process.wait(200) for process in left] == [-9, -9]
             assert [process.poll() for process in others] == [None, None]
     finally:
         for process in [*left, *others]:

@@ -74,7 +74,7 @@ class Backend:
     def _reap(self) -> int:
         assert self.process.stdout is not None
         self.process.stdout.close()
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=120)
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ class Gate:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 gate.reached.set()
-                gate.opened.wait(60)
+                gate.opened.wait(200)
                 with contextlib.suppress(OSError):  # the job may be dead by now
                     self.send_response(200)
                     self.end_headers()

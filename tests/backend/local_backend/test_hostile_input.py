@@ -62,7 +62,7 @@ def still_works(client: requests.Session, url: str) -> None:
 
 def test_hostile_bodies_are_refused_and_hold_no_slot(standing: Backend) -> None:
     client = session(standing)
-    made = client.post(f"{api_of(standing)}/jobs", json={"process": {"process_graph": GRAPH}}, timeout=30)
+    made = client.post(f"{api_of(standing)}/jobs", json={"process": {"process_graph": GRAPH}}, timeout=120)
     job = made.headers["OpenEO-Identifier"]
     requests_ = [("POST", "result"), ("POST", "jobs"), ("PATCH", f"jobs/{job}"), ("PUT", "process_graphs/mine")]
     for what, body in HOSTILE.items():
@@ -78,13 +78,13 @@ def test_hostile_bodies_are_refused_and_hold_no_slot(standing: Backend) -> None:
             assert 400 <= answer.status_code < 500 or (harmless and answer.status_code < 300), (what, path, answer.text)
             assert answer.status_code < 300 or "\n" not in answer.json()["message"], what
     for path in ("result", "jobs"):  # whoever has no log-in is told so, and not what is wrong with the body
-        assert requests.post(f"{api_of(standing)}/{path}", data=HOSTILE["a list"], timeout=30).status_code == 401
+        assert requests.post(f"{api_of(standing)}/{path}", data=HOSTILE["a list"], timeout=120).status_code == 401
     still_works(client, api_of(standing))
 
 
 def test_connections_that_send_nothing_keep_nobody_out(standing: Backend) -> None:
     client, place = session(standing), urlsplit(standing.url)
-    silent = [socket.create_connection((place.hostname, place.port), timeout=30) for _ in range(200)]
+    silent = [socket.create_connection((place.hostname, place.port), timeout=120) for _ in range(200)]
     try:
         for one in silent:
             one.sendall(b"POST /openeo/1.2/result HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
@@ -97,7 +97,7 @@ def test_connections_that_send_nothing_keep_nobody_out(standing: Backend) -> Non
 @pytest.mark.parametrize("name", ["limit", "before"])
 @pytest.mark.parametrize("value", ["-1", "0", "x", "\u00b2", "1.5", "9" * 19, "9" * 5000])
 def test_a_page_is_asked_for_by_a_number(standing: Backend, name: str, value: str) -> None:
-    answer = session(standing).get(f"{api_of(standing)}/jobs", params={name: value}, timeout=30)
+    answer = session(standing).get(f"{api_of(standing)}/jobs", params={name: value}, timeout=120)
     assert (answer.status_code, answer.json()["message"]) == (400, f"{name} must be a positive number")
 
 
@@ -125,11 +125,11 @@ def test_what_an_earlier_version_stored_does_not_end_a_start(collections: Path, 
 def test_a_stored_process_runs_at_once_too(standing: Backend) -> None:
     client = session(standing)
     body = {"process_graph": GRAPH, "parameters": []}
-    assert client.put(f"{api_of(standing)}/process_graphs/three", json=body, timeout=30).status_code == 200
+    assert client.put(f"{api_of(standing)}/process_graphs/three", json=body, timeout=120).status_code == 200
     graph = {"mine": {"process_id": "three", "arguments": {}, "result": True}}
     answer = client.post(f"{api_of(standing)}/result", json={"process": {"process_graph": graph}}, timeout=60)
     assert (answer.status_code, answer.json()) == (200, 3)
-    assert client.delete(f"{api_of(standing)}/process_graphs/three", timeout=30).status_code == 204
+    assert client.delete(f"{api_of(standing)}/process_graphs/three", timeout=120).status_code == 204
 
 
 def api() -> dict[str, Any]:

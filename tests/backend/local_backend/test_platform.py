@@ -37,7 +37,7 @@ def test_users_of_an_openid_provider_log_in_and_see_their_own_jobs(standing: Bac
     with pytest.raises(OpenEoApiError, match="JobNotFound"):
         standing.connect("anna").job(job.job_id).status()
     header = {"Authorization": "Bearer oidc/oidc/forged"}
-    assert requests.get(f"{api_of(standing)}/me", headers=header, timeout=30).json()["code"] == "TokenInvalid"
+    assert requests.get(f"{api_of(standing)}/me", headers=header, timeout=120).json()["code"] == "TokenInvalid"
 
 
 def test_an_openid_provider_s_users_are_no_others() -> None:

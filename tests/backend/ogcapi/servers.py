@@ -51,7 +51,7 @@ class Server:
         self.process = None
 
     def jobs(self) -> list[dict[str, Any]]:
-        found = requests.get(f"{self.url}/jobs", params={"limit": 1000, "f": "json"}, timeout=30).json()
+        found = requests.get(f"{self.url}/jobs", params={"limit": 1000, "f": "json"}, timeout=120).json()
         return list(found["jobs"])
 
 

@@ -132,7 +132,7 @@ def test_twenty_random_kills(scene: Path, tmp_path: Path) -> None:
         for _kill in range(KILLS):
             process = run.start()
             sent = len(server.executions)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 200
             while len(server.executions) == sent and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
             time.sleep(chance.uniform(0, 2.5))

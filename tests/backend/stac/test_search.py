@@ -86,10 +86,10 @@ def test_a_real_api_gives_the_same(scene: Path, tmp_path: Path) -> None:
 def compare(server: Pgstac, scene: Path, tmp_path: Path) -> None:
     extent = {"spatial": {"bbox": [[11, 46, 12, 47]]}, "temporal": {"interval": [["2022-01-01T00:00:00Z", None]]}}
     head = {"type": "Collection", "stac_version": "1.0.0", "id": "s2", "description": "d", "license": "other"}
-    answer = requests.post(f"{server.url}/collections", json={**head, "extent": extent, "links": []}, timeout=30)
+    answer = requests.post(f"{server.url}/collections", json={**head, "extent": extent, "links": []}, timeout=120)
     assert answer.ok, answer.text
     for item in make_items(scene, tmp_path / "files", href="https://files.example"):
-        answer = requests.post(f"{server.url}/collections/s2/items", json=item, timeout=30)
+        answer = requests.post(f"{server.url}/collections/s2/items", json=item, timeout=120)
         assert answer.ok, answer.text
     for search, expected in CASES:
         assert chosen(server.url, **search) == expected, search

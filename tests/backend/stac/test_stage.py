@@ -86,7 +86,7 @@ def test_processes_and_threads_share_one_download(api: FakeStacApi, stage: Stage
     processes = [subprocess.Popen([*command, str(tmp_path / f"p{n}"), json.dumps(parameters)]) for n in range(3)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: stage.inputs(parameters, tmp_path / f"t{n}"), range(8)))
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert [process.wait(200) for process in processes] == [0, 0, 0]
     assert api.gets == {"/files/west_a/B03.tif": 1, "/files/west_a/B08.tif": 1}
     assert not list(stage.cache.rglob("*.lock"))
     assert not list(stage.cache.rglob("*.part"))

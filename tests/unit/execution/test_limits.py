@@ -73,13 +73,13 @@ def test_a_run_belongs_to_one_process_and_the_other_is_told_whose(tmp_path: Path
     holder = context.Process(target=_hold, args=(tmp_path, held))
     holder.start()
     try:
-        assert held.wait(30)
+        assert held.wait(200)
         with pytest.raises(UpscalingError, match=rf"is being worked on by .*process {holder.pid}, since 20"):
             take_run(tmp_path)
         holder.kill()
-        holder.join(30)
+        holder.join(200)
         take_run(tmp_path)  # a killed holder leaves no lock behind
         take_run(tmp_path)
     finally:
         holder.kill()
-        holder.join(30)
+        holder.join(200)

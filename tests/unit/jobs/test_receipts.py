@@ -31,7 +31,7 @@ def test_a_receipt_that_cannot_be_read_is_never_overwritten(job: TileJob) -> Non
 def _holds(job: TileJob, locked: Any, release: Any) -> None:
     with open_receipt(job):
         locked.set()
-        release.wait(30)
+        release.wait(200)
 
 
 def test_a_tile_is_locked_against_other_processes_and_other_tiles_are_not(job: TileJob) -> None:
@@ -45,17 +45,17 @@ def test_a_tile_is_locked_against_other_processes_and_other_tiles_are_not(job: T
     other = context.Process(target=_holds, args=(other_job, other_locked, release))
     try:
         holder.start()
-        assert locked.wait(30)
+        assert locked.wait(200)
         second.start()
         other.start()
-        assert other_locked.wait(30)
+        assert other_locked.wait(200)
         assert not second_locked.wait(0.5)
         release.set()
-        assert second_locked.wait(30)
+        assert second_locked.wait(200)
     finally:
         release.set()
         for process in (holder, second, other):
-            process.join(30)
+            process.join(200)
 
 
 def test_threads_of_one_process_wait_for_each_other_and_keep_their_locks_when_another_tile_ends(job: TileJob) -> None:
@@ -80,17 +80,17 @@ def test_threads_of_one_process_wait_for_each_other_and_keep_their_locks_when_an
         intruder.start()
         assert not locked.wait(3)
     try:
-        assert locked.wait(30)
+        assert locked.wait(200)
         release.set()
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(200)
         assert at_once == {"now": 0, "most": 1}
     finally:
         release.set()
-        intruder.join(30)
+        intruder.join(200)
 
 
 def test_an_earlier_receipt_keeps_its_memory_level_and_a_new_key_starts_at_none(job: TileJob) -> None:

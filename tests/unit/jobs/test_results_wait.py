@@ -81,10 +81,10 @@ def test_a_tile_whose_list_nobody_confirms_yet_takes_no_slot_and_goes_on_as_soon
     patient = replace(PATIENCE, lag=3600.0)
     waiting = threading.Thread(target=run, args=(job, first, patient), daemon=True)
     waiting.start()
-    assert resting.wait(60)
+    assert resting.wait(200)
     other = replace(job, id="t2", receipt=job.receipt.with_name("t2.json"))
     run(other, FakeLaggyPlatform(("t2_ndvi",)))
-    waiting.join(30)
+    waiting.join(200)
     assert not waiting.is_alive()
     assert first.calls.count("fetch") == 1, "it is not looked at again"
 
