@@ -21,6 +21,7 @@ from tests.workflow.conftest import CRS, MAX_NDVI
 from upscaling.config import Config
 from upscaling.errors import ErrorClass, UpscalingError
 from upscaling.execution.tile import run_tile
+from upscaling.execution.worker import import_libraries
 from upscaling.planning.ensure import ensure_plan
 from upscaling.planning.plan import Plan, keep_config
 
@@ -115,6 +116,7 @@ def tiles(
     monkeypatch.setenv("OPENEO_AUTH_USERNAME", USER)
     monkeypatch.setenv("OPENEO_AUTH_PASSWORD", PASSWORD)
     monkeypatch.delenv("UPSCALING_SESSION", raising=False)
+    import_libraries("openeo")  # as the process of a run's tiles does
 
     def make(columns: int = 2, source: Path | None = None, grid: str = "utm-1km", **backend: Any) -> Tiles:
         east = 676_000 + 1000 * columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
 import time
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.servers import EmbeddedBackend
+from tests.servers import BIN, EmbeddedBackend
 from upscaling.planning.plan import load_plan
 from upscaling.service.phase import Phase, write_phase
 from upscaling.util.files import write_json
@@ -187,6 +188,40 @@ def test_areas_as_people_give_them(service: Service, tmp_path: Path) -> None:
     ):
         answer = service.call("POST", "/v1/tiles", json={"aoi": area, "grid": "utm-5km", **change})
         assert (answer.status_code, words in answer.json()["message"]) == (422, True), answer.text
+
+
+LATE = """
+import sys
+from pathlib import Path
+from fastapi.testclient import TestClient
+from upscaling.service.app import make_app
+from upscaling.service.settings import ServiceSettings
+
+box = '{"type": "Polygon", "coordinates": [[[11.3,46.4],[11.4,46.4],[11.4,46.5],[11.3,46.5],[11.3,46.4]]]}'
+with TestClient(make_app(ServiceSettings(folder=Path(sys.argv[1])))) as client:
+    before = {name.partition(".")[0] for name in sys.modules}
+    assert client.post("/v1/area", params={"name": "a.geojson"}, content=box).status_code == 200
+    area = client.post("/v1/area", params={"name": "a.geojson"}, content=box).json()["geometry"]
+    assert client.post("/v1/tiles", json={"aoi": area, "grid": "utm-5km"}).status_code == 200
+print(*{name.partition(".")[0] for name in sys.modules} - before)
+"""
+
+
+def test_no_thread_is_the_first_to_import_a_library_of_circular_imports(tmp_path: Path) -> None:
+    done = subprocess.run([BIN / "python", "-c", LATE, tmp_path], capture_output=True, text=True, check=True)
+    circular = {
+        "geopandas",
+        "numpy",
+        "openeo",
+        "pandas",
+        "pyarrow",
+        "pyogrio",
+        "pyproj",
+        "pystac",
+        "rasterio",
+        "shapely",
+    }
+    assert circular.isdisjoint(done.stdout.split()), done.stdout
 
 
 def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ once, as receipts are always whole on disk and threads may wait for hours. Stand
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -37,6 +36,7 @@ from upscaling.jobs.costs import costs_of
 from upscaling.jobs.waits import WAITS
 from upscaling.planning.plan import Plan, kept_config, load_plan
 from upscaling.util.files import read_json
+from upscaling.util.imports import import_early
 
 if TYPE_CHECKING:
     from upscaling.backends.base import Backend
@@ -190,13 +190,8 @@ class Worker:
 
 
 def import_libraries(kind: str) -> None:
-    """Import what tiles on this kind of backend need, before there are threads.
-
-    Threads that import a package of circular imports at the same time see it half made (Python gives up its import
-    locks there, rather than wait for ever).
-    """
-    for name in (*_LIBRARIES.get(kind, ()), *_FOR_ALL, f"upscaling.backends.{kind}.backend"):
-        importlib.import_module(name)
+    """Import what tiles on this kind of backend need, before there are threads."""
+    import_early(*_LIBRARIES.get(kind, ()), *_FOR_ALL, f"upscaling.backends.{kind}.backend")
 
 
 def serve(run_folder: Path, orders: IO[str], answers: IO[str]) -> None:

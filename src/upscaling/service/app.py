@@ -24,10 +24,26 @@ from upscaling.service.access.limits import Limits, error_content
 from upscaling.service.api import dispatch, login, page, sockets, v1
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks
+from upscaling.util.imports import import_early
 
 __all__ = ["make_app"]
 
 log = logging.getLogger("upscaling.service")
+# What requests and runs import, each in a thread of its own.
+_LIBRARIES = (
+    "numpy",
+    "pandas",
+    "pyproj",
+    "shapely.affinity",
+    "geopandas",
+    "pyogrio",
+    "pyarrow.parquet",
+    "rasterio.warp",
+    "openeo.rest.connection",
+    "pystac",
+    "jsonschema",
+    "upscaling.planning.make",
+)
 
 
 def make_app(settings: ServiceSettings) -> FastAPI:
@@ -36,6 +52,7 @@ def make_app(settings: ServiceSettings) -> FastAPI:
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
+        import_early(*_LIBRARIES)
         tasks.start()
         yield
         tasks.stop()
