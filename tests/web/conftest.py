@@ -48,6 +48,7 @@ class Browser:
     origin: str
     pictures: Path
     also: tuple[str, ...] = ()  # other origins that may be asked
+    expected: tuple[str, ...] = ()  # words of what the browser says of refusals that a test brings about, early or late
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -57,7 +58,9 @@ class Browser:
         self.page.set_default_timeout(180_000)
 
     def _console(self, message: Any) -> None:
-        if message.type in {"error", "warning"} and not any(words in message.text for words in _HARMLESS):
+        if message.type in {"error", "warning"} and not any(
+            words in message.text for words in (*_HARMLESS, *self.expected)
+        ):
             self.problems.append(f"console: {message.text}")
 
     def _request(self, request: Any) -> None:
