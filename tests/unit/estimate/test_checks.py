@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 from tests.unit.estimate.fake_platform import COLLECTION, FakePlatform, fake_platform
 from upscaling.algorithms.graph import nodes_of
 from upscaling.config import Config
+from upscaling.estimate.checks import openeo
 from upscaling.estimate.compare import row_of
 from upscaling.estimate.evidence.history import HISTORY, Past, PastRun, platform_name
 from upscaling.estimate.model import Check, Estimate, Outlook
@@ -240,3 +241,11 @@ def test_a_platform_that_estimates_jobs_is_asked_once_there_is_one(
     write_json(tmp_path / "r" / "receipts" / f"{tile}.json", receipt)
     check = found(estimate_run(tmp_path / "r"), "own estimate")
     assert (check.answer, check.text) == ("yes", "7.5 credits, PT3M for job j-1")
+
+
+def test_periods_are_told_in_days_where_days_tell_them_apart() -> None:
+    covered = {"extent": {"temporal": {"interval": [["2015-07-04T10:10:06Z", "2023-07-01T10:00:00Z"]]}}}
+    assert openeo._periods(("2024-01-01", None), covered) == ("2024-01-01 to …", "2015-07-04 to 2023-07-01")
+    asked = "2023-07-01T08:00:00Z", "2023-07-01T12:00:00Z"
+    whole = " to ".join(asked), "2015-07-04T10:10:06Z to 2023-07-01T10:00:00Z"
+    assert openeo._periods(asked, covered) == whole

@@ -151,12 +151,11 @@ def _collections(work: Work, session: Session) -> Check:
             return Check(name="collections", answer="no", text=text, key="area.aoi")
         partial += [f"{outside:.0%} of the tiles lie outside {name}"] if outside else []
         missed = _missed(work.period, found)
+        asked, covered = _periods(work.period, found)
         if missed == "all":
-            text = f"the period {_shown(work.period)} lies outside {name}, which covers {_interval_words(found)}"
+            text = f"the period {asked} lies outside {name}, which covers {covered}"
             return Check(name="collections", answer="no", text=text, key="time")
-        partial += (
-            [f"{name} covers {_interval_words(found)}, not all of {_shown(work.period)}"] if missed == "some" else []
-        )
+        partial += [f"{name} covers {covered}, not all of {asked}"] if missed == "some" else []
         unknown += [f"the period of {name} or of the run is not known"] if missed == "unknown" else []
     if partial or unknown:
         return Check(name="collections", answer="unknown", text="; ".join([*partial, *unknown]), key="area.aoi")
@@ -220,12 +219,16 @@ def _instants(interval: Any) -> tuple[dt.datetime, dt.datetime] | None:
     return moments[0] or first, moments[1] or last
 
 
-def _shown(period: Any) -> str:
-    return " to ".join(str(end)[:10] if end else "…" for end in period or ())  # days: an hour more or less is no news
+def _periods(period: Any, collection: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a run's period and a collection's as texts: days, or moments where both end or begin on the same day."""
+    intervals = _intervals(collection)
+    days = {str(end)[:10] for end in period or () if end}
+    signs = None if any(str(end)[:10] in days for interval in intervals for end in interval) else 10
 
+    def shown(interval: Any) -> str:
+        return " to ".join(str(end)[:signs] if end else "…" for end in interval or ())
 
-def _interval_words(collection: Mapping[str, Any]) -> str:
-    return plain_text(", ".join(_shown(interval) for interval in _intervals(collection)))
+    return shown(period), plain_text(", ".join(map(shown, intervals)))
 
 
 def _slots(config: OpenEOBackendConfig, facts: Mapping[str, Any]) -> Check:
