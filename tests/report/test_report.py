@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +59,32 @@ async def centre_of(page: Page, tile: str) -> tuple[float, float]:
     return float(place[0]), float(place[1])
 
 
+def pixels_of(picture: Path) -> np.ndarray:
+    return np.asarray(Image.open(picture).convert("RGB")).astype(int)
+
+
+def outline_of(seen: np.ndarray) -> int:
+    return int((np.abs(seen - AREA).sum(axis=2) < 6).sum())
+
+
+def bright_part(seen: np.ndarray) -> float:
+    return float((seen.min(axis=2) > 200).mean())
+
+
+async def pictured(page: Page, path: Path, fits: Callable[[np.ndarray], bool]) -> None:
+    """Take a picture, again while the page does not show yet what was done to it."""
+    deadline = time.monotonic() + 60
+    await page.picture(path)
+    while not fits(pixels_of(path)) and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+        await page.picture(path)
+
+
 async def facts_of(page: Page, tile: str) -> str:
     """Click a tile and return what the page then says of it."""
     await asyncio.sleep(0.6)  # or it is the second half of a double click
     await page.click(*await centre_of(page, tile))
-    await page.until(f"document.querySelector('#facts h2').textContent === {json.dumps(tile)}", 10)
+    await page.until(f"document.querySelector('#facts h2').textContent === {json.dumps(tile)}")
     return str(await page.evaluate("document.getElementById('facts').innerText"))
 
 
@@ -81,24 +104,24 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
             await page.until(DRAWN)
             await page.evaluate("document.getElementById('show-area').click()")
             await page.until(DRAWN)
-            await page.picture(without)
+            await pictured(page, without, lambda seen: outline_of(seen) < 200)
             await page.evaluate("document.getElementById('show-area').click()")
             await page.until(DRAWN)
             first = await facts_of(page, done)
             second = await facts_of(page, bad)
             href = await page.evaluate("document.querySelector('#facts a').getAttribute('href')")
-            await page.picture(shot)
+            await pictured(page, shot, lambda seen: outline_of(seen) > 1500)
             for width, height, mobile in ((1400, 900, False), (1920, 600, False), (390, 844, True), (700, 1400, False)):
                 screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
                 await page.call("Emulation.setDeviceMetricsOverride", **screen)
-                await page.until(f"innerWidth === {width} && ({STRETCH}).every(one => Math.abs(one - 1) < 0.01)", 10)
+                await page.until(f"innerWidth === {width} && ({STRETCH}).every(one => Math.abs(one - 1) < 0.01)")
                 assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, height)
             await page.call("Emulation.clearDeviceMetricsOverride")
             dark = {"name": "prefers-color-scheme", "value": "dark"}
             await page.call("Emulation.setEmulatedMedia", features=[dark])
-            await page.until("Bokeh.documents[0].roots()[0].background_fill_color === 'rgb(25, 36, 46)'", 10)
+            await page.until("Bokeh.documents[0].roots()[0].background_fill_color === 'rgb(25, 36, 46)'")
             await page.until(DRAWN)
-            await page.picture(night)
+            await pictured(page, night, lambda seen: bright_part(seen) < 0.02)
             return first, second, str(href), page.complaints, page.requests
 
     first, second, href, complaints, requests = asyncio.run(look())
@@ -115,11 +138,10 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
     assert f"of the finished without data <b>{number}</b>" in text
     assert "reload the page" in text
     assert f"canceled <b>{number}</b>" in report.read_text()
-    pixels, before = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (shot, without))
-    lines = [(np.abs(seen - AREA).sum(axis=2) < 6).sum() for seen in (before, pixels)]
-    assert lines[0] < 200 < 1500 < lines[1], "the outline of the area"
-    bright = (np.asarray(Image.open(night).convert("RGB")).min(axis=2) > 200).mean()
-    assert bright < 0.02, "in the dark only letters are bright, also on the map"
+    assert outline_of(pixels_of(without)) < 200 < 1500 < outline_of(pixels := pixels_of(shot)), (
+        "the outline of the area"
+    )
+    assert bright_part(pixels_of(night)) < 0.02, "in the dark only letters are bright, also on the map"
     for state in (*STATES, WITHOUT_DATA):
         if state != "not started":
             near = (np.abs(pixels - blended(colour_of(state))) <= 2).all(axis=2)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,13 @@ class Browser:
     def _request(self, request: Any) -> None:
         if not request.url.startswith((self.origin, *self.also, "blob:", "data:")):
             self.problems.append(f"another origin: {request.url}")
+
+    def shows(self, read: Callable[[], Any], expected: Any) -> None:
+        """Wait until what is read of the page is what is expected: a page follows its user a moment later."""
+        deadline = time.monotonic() + 180
+        while (found := read()) != expected and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert found == expected
 
     def picture(self, name: str) -> None:
         self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)

@@ -97,13 +97,13 @@ def test_there_and_back_and_again_after_its_end(
     ended.get_by_role("button", name="Log in").click()
     log_in(page, "carol")
     page.locator(".user", has_text="carol").wait_for()
-    assert page.get_by_label("Box").input_value() == "11.30, 46.46, 11.34"
+    opened.shows(page.get_by_label("Box").input_value, "11.30, 46.46, 11.34")
 
     ours = lambda: [one["name"] for one in page.context.cookies(f"{service.url}/v1/me") if one["path"] == "/v1"]  # noqa: E731
-    assert ours() == ["upscaling-token"]
+    opened.shows(ours, ["upscaling-token"])
     page.get_by_role("button", name="Log out").click()
     page.get_by_role("heading", name="Log in").wait_for()
-    assert ours() == []
+    opened.shows(ours, [])
     page.goto(f"{service.url}/?code=stolen&state=other#/runs")
     page.get_by_text("was not begun in this window").wait_for()
     page.goto(f"{service.url}/?error=access_denied&state=other")

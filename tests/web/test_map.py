@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.service.conftest import UDP, Service
 
 from .conftest import Browser
@@ -59,13 +61,11 @@ def test_tiles_of_any_shape_are_drawn_in_their_colour_and_found_by_a_click(brows
     page.locator(".map[data-ready=yes]").wait_for()
     page.wait_for_function("() => document.querySelector('.map').tiles.corners > 0")
     inside, outside = ([[11 + x / 100, 46 + y / 100] for x, y in places] for places in (INSIDE, OUTSIDE))
-    found = page.evaluate(COLOURS, inside + outside)
-    land = found[-1]
-    assert found[4:] == [land] * 4
+    land = [0xF7, 0xF5, 0xEF]
+    browser.shows(lambda: page.evaluate(COLOURS, outside), [land] * 4)
     expected = [(0x2E, 0x9E, 0x49), (0xFF, 0x99, 0x00), (0xFF, 0xD9, 0x1A), (0x8A, 0x8F, 0x98)]
-    for shown, colour in zip(found[:4], expected, strict=True):
-        mixed = [0.55 * one + 0.45 * below for one, below in zip(colour, land, strict=True)]
-        assert all(abs(one - other) < 4 for one, other in zip(shown, mixed, strict=True)), (shown, mixed)
+    mixed = [[0.55 * one + 0.45 * below for one, below in zip(colour, land, strict=True)] for colour in expected]
+    browser.shows(lambda: page.evaluate(COLOURS, inside), [pytest.approx(colour, abs=4) for colour in mixed])
     hatched = page.evaluate(COLOURS, [[11.135 + step / 4000, 46.01] for step in range(40)])
     assert len({tuple(one) for one in hatched}) == 2  # told apart without colours
     for place, name in zip(inside, names, strict=False):
@@ -75,7 +75,7 @@ def test_tiles_of_any_shape_are_drawn_in_their_colour_and_found_by_a_click(brows
     assert page.locator("input[list=tile-names]").input_value() == names[3]
     browser.picture("shapes")
     page.emulate_media(color_scheme="dark")  # the map follows the system, and turns with a phone
-    assert page.evaluate(COLOURS, outside[-1:]) == [[0x22, 0x30, 0x3C]]
+    browser.shows(lambda: page.evaluate(COLOURS, outside[-1:]), [[0x22, 0x30, 0x3C]])
     page.set_viewport_size({"width": 390, "height": 844})
     seen = """([west, east]) => {
       const bounds = document.querySelector(".map").map.getBounds();
@@ -101,7 +101,7 @@ def test_a_run_that_ended_with_holes_is_not_just_called_finished(browser: Browse
     page.goto(f"{service.url}/#/runs")
     marks = page.locator(".runs .state")
     marks.nth(1).wait_for()
-    assert marks.all_inner_texts() == ["ended, 3 of 8 tiles missing", "paused"]
+    browser.shows(marks.all_inner_texts, ["ended, 3 of 8 tiles missing", "paused"])
 
     run |= {"updated": run["created"], "kind": "task", "version": 1, "rate": None}
     run["reasons"] = {"ran out of memory": 1, "<b>wrong</b> answer": 1}
@@ -124,4 +124,4 @@ def test_a_run_that_ended_with_holes_is_not_just_called_finished(browser: Browse
     page.get_by_role("button", name="Retry these 1: <b>wrong</b> answer").click()
     page.get_by_text("12 tiles an hour").wait_for()
     assert asked == [{"action": "retry", "reason": "<b>wrong</b> answer"}]
-    assert page.get_by_role("button", name="Retry these").count() == 0  # while it works
+    browser.shows(page.get_by_role("button", name="Retry these").count, 0)  # while it works

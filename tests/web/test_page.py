@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -50,7 +48,7 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
 
     page.get_by_role("button", name="Check").click()
     page.get_by_role("alert").wait_for()  # the dates are missing: told beside their field, in the command line's words
-    assert "temporal_extent" in page.get_by_role("alert").first.text_content()
+    page.get_by_role("alert").filter(has_text="temporal_extent").first.wait_for()
     page.locator("input[type=date]").nth(0).fill("2023-06-01")
     page.locator("input[type=date]").nth(1).fill("2023-07-01")
     page.get_by_role("button", name="Check").click()
@@ -77,11 +75,11 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_label("Name of the run").fill("<img src=x onerror=alert(1)> & more")
     page.get_by_label("Name of the run").press("Tab")
     started = page.get_by_role("button", name="Start")
-    _until(started.is_enabled)
+    browser.shows(started.is_enabled, True)
     browser.step("6-start")
     started.click()
     page.locator(".counts").wait_for()
-    assert page.locator("h1").text_content() == "<img src=x onerror=alert(1)> & more"  # a text, and no picture
+    browser.shows(page.locator("h1").text_content, "<img src=x onerror=alert(1)> & more")  # a text, and no picture
     service.stop(signal.SIGKILL)
     service.start()
     page.reload()
@@ -96,9 +94,9 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     page.get_by_role("button", name="Log").click()
     page.locator("pre").wait_for()
     page.locator(".ramp").wait_for()
-    _until(lambda: page.evaluate("() => Boolean(document.querySelector('.map').map?.getLayer('raster-0'))"))
+    page.wait_for_function("() => Boolean(document.querySelector('.map').map?.getLayer('raster-0'))")
     drawn = "() => { const t = document.querySelector('.map').tiles; return t.outlines.map((_, n) => t.state(n)); }"
-    assert page.evaluate(drawn) == ["finished"] * tiles
+    browser.shows(lambda: page.evaluate(drawn), ["finished"] * tiles)
     browser.step("8-result")
     page.get_by_role("button", name="Show what would be sent").click()
     page.locator("pre.published", has_text="to send").wait_for()
@@ -112,13 +110,6 @@ def test_a_run_from_an_empty_page_to_its_result(browser: Browser, service: Servi
     browser.step("10-runs")
     jobs = service.call("GET", "/v1/runs").json()
     assert [run["counts"]["finished"] for run in jobs] == [tiles]
-
-
-def _until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_a_long_name_stays_inside_a_small_window(browser: Browser, service: Service, backend: Any) -> None:
