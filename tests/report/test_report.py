@@ -138,9 +138,8 @@ def test_the_map_shows_every_state_and_a_click_the_facts_of_a_tile(tmp_path: Pat
     assert f"of the finished without data <b>{number}</b>" in text
     assert "reload the page" in text
     assert f"canceled <b>{number}</b>" in report.read_text()
-    assert outline_of(pixels_of(without)) < 200 < 1500 < outline_of(pixels := pixels_of(shot)), (
-        "the outline of the area"
-    )
+    pixels = pixels_of(shot)
+    assert outline_of(pixels_of(without)) < 200 < 1500 < outline_of(pixels), "the outline of the area"
     assert bright_part(pixels_of(night)) < 0.02, "in the dark only letters are bright, also on the map"
     for state in (*STATES, WITHOUT_DATA):
         if state != "not started":
