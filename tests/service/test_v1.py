@@ -188,6 +188,8 @@ def test_areas_as_people_give_them(service: Service, tmp_path: Path) -> None:
     ):
         answer = service.call("POST", "/v1/tiles", json={"aoi": area, "grid": "utm-5km", **change})
         assert (answer.status_code, words in answer.json()["message"]) == (422, True), answer.text
+        about = answer.json()["details"]  # for a page, which puts it beside the field
+        assert answer.json()["message"] == f"{about['key']}: {about['reason']}"
 
 
 LATE = """

@@ -21,7 +21,9 @@ _MANY_FAILURES = 0.1
 
 def advice_of(estimate: Estimate, config: Config) -> list[Advice]:
     """Return what to change, the most worthwhile first."""
-    return [*_floor(estimate), *_time(estimate, config), *_grid(estimate), *_reliability(estimate, config)]
+    floor = _floor(estimate)
+    grid = [] if floor else _grid(estimate)  # larger and smaller tiles at once are no advice
+    return [*floor, *_time(estimate, config), *grid, *_reliability(estimate, config)]
 
 
 def _floor(estimate: Estimate) -> list[Advice]:
@@ -56,7 +58,7 @@ def _time(estimate: Estimate, config: Config) -> list[Advice]:
     if estimate.steps == 0 and config.time is None and needed > left:
         found.append(Advice(text="splitting in time gives shorter jobs, which run side by side", key="time"))
     if config.backend.kind != "cwl":
-        found.append(Advice(text="compare platforms: `upscaling estimate CONFIG --compare`", key="backend.url"))
+        found.append(Advice(text="another platform may be faster", key="backend.url", see="comparison"))
     return found
 
 
@@ -66,11 +68,8 @@ def _grid(estimate: Estimate) -> list[Advice]:
     processed = estimate.processed_km2 / each
     if not estimate.area_km2 or processed < 1.3 * estimate.area_km2:
         return []
-    text = (
-        f"{1 - estimate.area_km2 / processed:.0%} of what is processed lies outside the area: smaller tiles, clip or"
-        " min_overlap leave it out"
-    )
-    return [Advice(text=text, key="area.clip")]
+    outside = f"{1 - estimate.area_km2 / processed:.0%} of what is processed lies outside the area"
+    return [Advice(text=f"{outside}: smaller tiles leave it out", key="area.grid, area.clip, area.min_overlap")]
 
 
 def _reliability(estimate: Estimate, config: Config) -> list[Advice]:
@@ -78,8 +77,8 @@ def _reliability(estimate: Estimate, config: Config) -> list[Advice]:
     found = []
     rate = estimate.failure_rate
     if rate is not None and estimate.failed and rate.p50 > _MANY_FAILURES:
-        text = f"{rate.p50:.0%} of the attempts fail: `upscaling status` shows why; each costs again"
-        found.append(Advice(text=text))
+        text = f"{rate.p50:.0%} of the attempts fail, and each costs again"
+        found.append(Advice(text=text, see="failures"))
     backend = config.backend
     if backend.kind == "cwl" and estimate.memory_gb is not None:
         used = estimate.memory_gb * 1024
@@ -88,6 +87,6 @@ def _reliability(estimate: Estimate, config: Config) -> list[Advice]:
             found.append(Advice(text=text, key="backend.memory_mb"))
     for check in estimate.checks:
         if check.answer == "no" and check.name in {"processes", "collections", "format"}:
-            text = f"another platform may have it ({check.name}): `upscaling estimate CONFIG --compare`"
-            found.append(Advice(text=text, key="backend.url"))
+            text = f"another platform may have it ({check.name})"
+            found.append(Advice(text=text, key="backend.url", see="comparison"))
     return found

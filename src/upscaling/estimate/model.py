@@ -55,6 +55,8 @@ class Advice(_Model):
 
     text: str
     key: str = ""
+    see: Literal["", "comparison", "failures"] = ""
+    """What helps to decide: the comparison of platforms, why tiles failed."""
 
 
 class Outlook(_Model):

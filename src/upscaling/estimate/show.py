@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["duration", "facts_of", "outlook_lines", "render"]
 
 _MARK = {"yes": "[green]yes[/]", "no": "[red]no[/]", "unknown": "[yellow]unknown[/]"}
+_SEE = {
+    "": "",
+    "comparison": ": see `upscaling estimate CONFIG --compare`",
+    "failures": ": `upscaling status` shows why",
+}
 _COLOUR = {"feasible": "green", "at risk": "yellow", "not feasible": "red"}
 
 
@@ -138,5 +143,7 @@ def render(estimate: Estimate) -> RenderableType:
         parts.append(table)
     if estimate.advice:
         parts.append(Text("advice:", style="bold"))
-        parts += [Text(f"  {entry.text}" + (f" ({entry.key})" if entry.key else "")) for entry in estimate.advice]
+        for entry in estimate.advice:
+            key = f" ({entry.key})" if entry.key else ""
+            parts.append(Text(f"  {entry.text}{key}{_SEE[entry.see]}"))
     return Group(*parts)

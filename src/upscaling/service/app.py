@@ -137,7 +137,8 @@ def _number(request: Request) -> str | None:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)  # noqa: S101
-    return _error(request, error.status, error.code, str(error))
+    about = {"key": error.key, "reason": error.message} if error.key else None
+    return _error(request, error.status, error.code, str(error), about)
 
 
 def _unknown_user(request: Request, error: Exception) -> Response:

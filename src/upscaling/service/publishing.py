@@ -35,17 +35,17 @@ def target_of(settings: ServiceSettings, name: str | None, given: Mapping[str, A
         found = next((target for target in settings.publish if target.name == name), None)
         if found is None:
             known = ", ".join(target.name for target in settings.publish) or "none"
-            raise RefusedError(f"target: this service has no {name[:80]!r}; it has {known}")
+            raise RefusedError(f"this service has no {name[:80]!r}; it has {known}", key="target")
         return found
     if not settings.any_source:
-        raise RefusedError("target: name one of this service's; an address of your own cannot be given here")
+        raise RefusedError("name one of this service's; an address of your own cannot be given here", key="target")
     from pydantic import ValidationError
 
     try:
         return Target(name="address", **{key: value for key, value in given.items() if value})
     except ValidationError as error:
         first = error.errors()[0]
-        raise RefusedError(f"{first['loc'][0]}: must be like s3://bucket/prefix") from None
+        raise RefusedError("must be like s3://bucket/prefix", key=str(first["loc"][0])) from None
 
 
 def dry_run(tasks: Tasks, task: Task, target: Target, *, partial: bool) -> list[str]:

@@ -32,6 +32,7 @@ __all__ = ["RefusedError", "Tasks"]
 _KINDS = {"openeo": "openeo", "ogc_api_process": "ogcapi"}
 _CREDIT_DAYS = 30
 _MOST_NAMED = 10_000  # tiles on a command line
+_NOT_READ = "this service reads no algorithms from {}"
 
 
 class RefusedError(UpscalingError):
@@ -39,15 +40,21 @@ class RefusedError(UpscalingError):
 
     Parameters
     ----------
+    message
+        What is wrong.
+    key
+        What of the request it is about, as ``area.aoi``; it stands before the message.
     code
         The contract's ``error_code``.
     status
         Of HTTP.
     """
 
-    def __init__(self, message: str, *, code: str = "VALIDATION_ERROR", status: int = 422) -> None:
-        self.code, self.status = code, status
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, key: str | None = None, code: str = "VALIDATION_ERROR", status: int = 422
+    ) -> None:
+        self.message, self.key, self.code, self.status = message, key, code, status
+        super().__init__(f"{key}: {message}" if key else message)
 
 
 class Tasks:
@@ -108,7 +115,7 @@ class Tasks:
         platform = self._platform(body["service"], _KINDS[label])
         application = str(body["service"]["application"])
         if label == "openeo" and not self.may_read(user, application):
-            raise RefusedError(f"service.application: this service reads no algorithms from {_host(application)}")
+            raise RefusedError(_NOT_READ.format(_host(application)), key="service.application")
         dimension = body.get("dimension")
         self._check_quota(user, len(dimension["values"]) if dimension else 1)
         fingerprint = digest([kind, {name: body[name] for name in body if name != "title"}])
@@ -160,7 +167,7 @@ class Tasks:
         algorithm = dict(values.get("algorithm") or {}) if isinstance(values.get("algorithm"), Mapping) else {}
         source = str(algorithm.get("source") or "")
         if not self.may_read(user, source) and not self.may_read(user, str(algorithm.get("catalogue") or "")):
-            raise RefusedError(f"algorithm.source: this service reads no algorithms from {_host(source)}")
+            raise RefusedError(_NOT_READ.format(_host(source)), key="algorithm.source")
         kind = str(backend.get("kind"))
         label = {"openeo": "openeo", "ogcapi": "ogc_api_process"}.get(kind, kind)
         if kind in _KINDS.values():
@@ -189,8 +196,7 @@ class Tasks:
         with tempfile.TemporaryDirectory() as scratch:
             planned = self._pool.submit(plan_config, scratch, values).result()
         if "error" in planned:
-            key = planned.get("key")
-            raise RefusedError(f"{key}: {planned['error']}" if key else planned["error"])
+            raise RefusedError(planned["error"], key=planned.get("key"))
         return dict(planned)
 
     def _make(
@@ -211,8 +217,7 @@ class Tasks:
         planned = self._pool.submit(planner, str(folder), given).result()
         if "error" in planned:
             shutil.rmtree(folder, ignore_errors=True)
-            key = planned.get("key")
-            raise RefusedError(f"{key}: {planned['error']}" if key else planned["error"])
+            raise RefusedError(planned["error"], key=planned.get("key"))
         try:
             self._check_quota(user, planned["targets"])
         except RefusedError:
@@ -257,10 +262,8 @@ class Tasks:
         endpoint = str(service.get("endpoint") or "")
         platform = self.settings.platform(endpoint, kind)
         if platform is None:
-            known = (
-                ", ".join(one.endpoint for one in self.settings.platforms if one.kind == kind) or "none of this kind"
-            )
-            raise RefusedError(f"service.endpoint: this service does not use {_host(endpoint)}; it uses {known}")
+            known = ", ".join(one.endpoint for one in self.settings.platforms if one.kind == kind) or "none of its kind"
+            raise RefusedError(f"this service does not use {_host(endpoint)}; it uses {known}", key="service.endpoint")
         return platform
 
     def _check_quota(self, user: User, tiles: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from tests.conftest import ROOT
 from upscaling.config import Config
@@ -17,6 +18,7 @@ from upscaling.estimate.compare import PlatformRow, compare_platforms, offered_b
 from upscaling.estimate.evidence.history import HISTORY, Past, PastRun, platform_name, read_benchmarks, read_history
 from upscaling.estimate.model import Interval, Outlook
 from upscaling.estimate.run import estimate_run
+from upscaling.estimate.show import render
 
 
 def config(shared_data: Path, **changes: Any) -> Config:
@@ -110,6 +112,17 @@ def test_advice_follows_from_the_numbers(shared_data: Path, tmp_path: Path) -> N
     late = {"seconds": Interval.of([3e5] * 5), "deadline": Outlook.of(1e5, 0.1), "jobs": 100}
     told = [entry for entry in advice_of(estimate.model_copy(update=late), wanted) if entry.key == "backend.slots"]
     assert "12 slots instead of 4" in told[0].text
+    wide = {"area_km2": 1.0, "processed_km2": 9.0, "jobs": 9, "tiles": 9, "cost": Interval.of([10.0] * 5)}
+    for charge, keys in ((0.1, ["area.grid, area.clip, area.min_overlap"]), (1.0, ["area.grid"])):
+        found = advice_of(estimate.model_copy(update=wide | {"minimum_charge": charge}), wanted)
+        assert [entry.key for entry in found if "tiles" in entry.text] == keys  # never larger and smaller ones
+    failing = estimate.model_copy(update={"failed": 2, "failure_rate": Interval.of([0.4] * 5)})
+    told = advice_of(failing, wanted)[-1:]
+    assert (told[0].see, "`" in told[0].text) == ("failures", False)  # a page names no command
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(render(failing.model_copy(update={"advice": told})))
+    assert "each costs again: `upscaling status` shows why" in shown.get()
     assert [Outlook.of(1, p).verdict for p in (0.95, 0.9, 0.5, 0.49)] == [
         "feasible",
         "at risk",
@@ -119,8 +132,6 @@ def test_advice_follows_from_the_numbers(shared_data: Path, tmp_path: Path) -> N
 
 
 def test_the_table_of_platforms_is_readable_on_a_usual_terminal() -> None:
-    from rich.console import Console
-
     refusal = "platform: http://127.0.0.1:9/openeo/1.2 cannot be reached (Connection refused)"
     row = PlatformRow(
         kind="openeo", platform="openeo 127.0.0.1:9", possible="no", cost=None, currency="credits", seconds=None,

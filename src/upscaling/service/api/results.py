@@ -165,7 +165,7 @@ def items(
     states = tasks.states(task)
     box, span = _box(bbox), _span(interval)
     if token is not None and not token.isdigit():
-        raise RefusedError("token: comes from a `next` link")
+        raise RefusedError("comes from a `next` link", key="token")
     position, more = int(token or 0), None
     found: list[dict[str, Any]] = []
     for number in range(position, len(states.states)):
@@ -197,7 +197,7 @@ def _box(text: str | None) -> tuple[float, float, float, float] | None:
     if len(numbers) == 6:
         numbers = [numbers[0], numbers[1], numbers[3], numbers[4]]
     if len(numbers) != 4 or not all(abs(number) <= 360 for number in numbers):
-        raise RefusedError("bbox: must be west,south,east,north in degrees")
+        raise RefusedError("must be west,south,east,north in degrees", key="bbox")
     return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
@@ -208,7 +208,7 @@ def _span(text: str | None) -> tuple[str, str] | None:
     end = end if "/" in text else start
     for moment in (start, end):
         if moment not in {"", ".."} and not re.fullmatch(r"\d{4}-\d\d-\d\d([T ].*)?", moment):
-            raise RefusedError("datetime: must be a time, or start/end, as RFC 3339 has it")
+            raise RefusedError("must be a time, or start/end, as RFC 3339 has it", key="datetime")
     return ("" if start in {"", ".."} else start), ("9999" if end in {"", ".."} else end)
 
 

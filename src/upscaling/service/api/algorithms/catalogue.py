@@ -120,7 +120,7 @@ def description(tasks: Tasks, user: User, source: str, kind: str, url: str | Non
 
     settings = tasks.settings
     if kind != "ogcapi" and not tasks.may_read(user, source):
-        raise RefusedError("source: this service reads no algorithms from there")
+        raise RefusedError("this service reads no algorithms from there", key="source")
     place = settings.mirrored(source)
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -128,7 +128,7 @@ def description(tasks: Tasks, user: User, source: str, kind: str, url: str | Non
                 from upscaling.algorithms.ogc_process import pin_process
 
                 if url and settings.platform(url, "ogcapi") is None:
-                    raise RefusedError("url: this service does not use that platform")
+                    raise RefusedError("this service does not use that platform", key="url")
                 backend = {"kind": "ogcapi", **({"url": settings.mirrored(url)} if url else {})}
                 config = {"run": "run", "algorithm": {"source": place}, "backend": backend}
                 whole = Config.parse({**config, "for_each": {"table": "values.csv"}})
@@ -138,7 +138,7 @@ def description(tasks: Tasks, user: User, source: str, kind: str, url: str | Non
                 pinned = pin_algorithm(Algorithm(source=place), Path(scratch))
                 algorithm, service = pinned.algorithm, pinned.service
     except ConfigError as error:
-        raise RefusedError(f"source: {error.message}") from None
+        raise RefusedError(error.message, key="source") from None
     return {
         "id": algorithm.id,
         "title": algorithm.title or algorithm.id,

@@ -57,14 +57,14 @@ def selection(aoi: Any, grid: str, most: int) -> Any:
     try:
         found = get_grid(_ORIGINAL.get(grid, grid))
     except ConfigError as error:
-        raise RefusedError(f"grid: {error.message}") from None
+        raise RefusedError(error.message, key="grid") from None
     try:
         area = read_aoi(aoi)
         table = found.tiles(area)
     except ConfigError as error:
-        raise RefusedError(f"aoi: {error.message}") from None
+        raise RefusedError(error.message, key="aoi") from None
     except UpscalingError as error:
-        raise RefusedError(f"aoi: {error}") from None
+        raise RefusedError(str(error), key="aoi") from None
     if len(table) > most:
         raise RefusedError(f"{len(table)} tiles are more than a task may have here ({most}): choose larger tiles")
     return table
@@ -88,10 +88,10 @@ def steps(time: Mapping[str, str] | None) -> int | None:
     try:
         return len(time_steps(Time.model_validate(time)))
     except ConfigError as error:
-        raise RefusedError(f"{error.key or 'time'}: {error.message}") from None
+        raise RefusedError(error.message, key=error.key or "time") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise RefusedError(f"time.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise RefusedError(first["msg"], key=".".join(map(str, ("time", *first["loc"])))) from None
 
 
 def tiles(body: TileRequest, most: int) -> Response:
@@ -124,9 +124,9 @@ def parameters(tasks: Tasks, user: User, body: ParamRequest) -> list[dict[str, A
     endpoint, application = body.service.endpoint, body.service.application
     settings = tasks.settings
     if kind == "openeo" and not tasks.may_read(user, application):
-        raise RefusedError("service.application: this service reads no algorithms from there")
+        raise RefusedError("this service reads no algorithms from there", key="service.application")
     if settings.platform(endpoint, kind) is None:
-        raise RefusedError("service.endpoint: this service does not use that platform")
+        raise RefusedError("this service does not use that platform", key="service.endpoint")
     namespace = f"/{body.service.namespace.strip('/')}" if body.service.namespace else ""
     config = Config.parse(
         {

@@ -79,7 +79,7 @@ def _png(image: Any, limits: tuple[float, float], colours: str) -> bytes:
     try:
         palette = cmap.get(colours.lower())
     except InvalidColorMapName:
-        raise RefusedError(f"colours: there is no colour ramp {colours[:40]!r}") from None
+        raise RefusedError(f"there is no colour ramp {colours[:40]!r}", key="colours") from None
     return bytes(image.render(img_format="PNG", colormap=palette))
 
 

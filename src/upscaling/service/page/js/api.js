@@ -2,9 +2,10 @@
 import { t } from "./texts.js";
 
 export class ApiError extends Error {
-  constructor(message, status) {
+  // `about`: the field of what was sent that is wrong, and what is wrong with it
+  constructor(message, status, about) {
     super(message);
-    this.status = status;
+    Object.assign(this, { status, key: about?.key, reason: about?.reason });
   }
 }
 
@@ -35,7 +36,7 @@ export async function call(method, path, body, { raw = false, signal } = {}) {
   if (answer.status === 401 && !path.endsWith("/login")) throw new ApiError(t("error.login"), 401);
   if (!answer.ok) {
     const message = content?.message ?? (typeof content?.detail === "string" ? content.detail : null);
-    throw new ApiError(message ?? `${answer.status} ${answer.statusText}`, answer.status);
+    throw new ApiError(message ?? `${answer.status} ${answer.statusText}`, answer.status, content?.details);
   }
   return content;
 }

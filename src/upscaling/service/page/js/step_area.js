@@ -23,12 +23,10 @@ function boxOf(text) {
   return { geometry: { type: "Polygon", coordinates: [[[west, south], [past, south], [past, north], [west, north], [west, south]]] } };
 }
 
-// A refusal belongs beside the field that it names, and calls it as the field is called.
-function placed(message) {
-  const start = /^time\.end: must lie after time\.start \((.*)\)$/.exec(message)?.[1];
-  if (start) return { at: "time", text: t("area.endStart", { start }) };
-  const [, name, rest] = /^(aoi|area\.aoi|grid|area\.grid|time)(?:\.\w+)*: (.*)$/s.exec(message) ?? [null, "tiles", message];
-  return { at: { grid: "grid", "area.grid": "grid", time: "time" }[name] ?? "tiles", text: rest };
+// A refusal belongs beside the field that it is about.
+function placed({ key, reason, message }) {
+  const at = ["grid", "time"].find((field) => key?.split(".").includes(field)) ?? "tiles";
+  return { at, text: reason ?? message };
 }
 
 export function AreaStep({ me, draft }) {
@@ -50,12 +48,17 @@ export function AreaStep({ me, draft }) {
     const { area, grid } = draft;
     const { start, end, step } = draft.time;
     const time = start && end ? { start, end, step } : null;
+    if (time && end <= start) {
+      setTiles(null);
+      setProblem({ at: "time", text: t("area.endStart", { start }), asked: true });
+      return;
+    }
     const stop = new AbortController();
     const wait = setTimeout(() => {
       post("/v1/tiles", { aoi: area, grid, time }, { signal: stop.signal }).then((found) => setTiles({ ...found, area, grid, time: draft.time }), (error) => {
         if (error.name !== "AbortError") {
           setTiles(null);
-          setProblem({ ...placed(error.message), asked: true });
+          setProblem({ ...placed(error), asked: true });
         }
       });
     }, 250); // while somebody types or draws, only the last state is asked for

@@ -21,22 +21,22 @@ export function Interval({ name, value, show, limit }) {
   </div>`;
 }
 
-// Advice names commands, as code; here the same is a button.
-const onPage = (text) => text.replace(/`upscaling estimate CONFIG --compare`/g, t("advice.compare")).replace(/`upscaling status` shows why/g, t("advice.status")).replace("smaller tiles, clip or min_overlap leave it out", t("advice.smaller")).replace(/`/g, "");
+// What lies between backticks is code.
+const marked = (text) => text.split("`").map((part, at) => (at % 2 ? html`<code>${part}</code>` : part));
 
 export function EstimateView({ estimate }) {
   return html`<div class="estimate">
     <p><b>${estimate.basis === "rough" ? t("feasibility.rough") : counted("feasibility.measured", estimate.finished)}</b></p>
     ${estimate.verdict && html`<p class=${`verdict ${estimate.verdict.replace(/ /g, "-")}`}>${t("feasibility.verdict")}: <b>${estimate.verdict}</b></p>`}
-    ${estimate.verdict_reasons.length > 0 && html`<ul class="against">${estimate.verdict_reasons.map((line) => html`<li>${onPage(line)}</li>`)}</ul>`}
+    ${estimate.verdict_reasons.length > 0 && html`<ul class="against">${estimate.verdict_reasons.map((line) => html`<li>${marked(line)}</li>`)}</ul>`}
     ${!estimate.verdict && html`<p class="hint">${t("feasibility.noVerdict")}</p>`}
     <${Interval} name=${`${t("feasibility.cost")} (${estimate.currency})`} value=${estimate.cost} show=${(x) => number(x)} limit=${estimate.budget?.limit} />
     <${Interval} name=${t("feasibility.time")} value=${estimate.seconds} show=${duration} limit=${estimate.deadline?.limit} />
     ${estimate.warnings.map((line) => html`<${Notice} kind="note">${line}<//>`)}
     ${(estimate.cost || estimate.seconds) && html`<p class="hint">${t("feasibility.range")}</p>`}
     <h2>${t("feasibility.checks")}</h2>
-    <ul class="checks">${estimate.checks.map((one) => html`<li class=${one.answer}><b>${t(`answer.${one.answer}`)}</b> <span>${one.name}</span> <p>${onPage(one.text)}</p></li>`)}</ul>
-    ${estimate.advice.length > 0 && html`<h2>${t("feasibility.advice")}</h2><ul>${estimate.advice.map((one) => html`<li>${onPage(one.text)}</li>`)}</ul>`}
+    <ul class="checks">${estimate.checks.map((one) => html`<li class=${one.answer}><b>${t(`answer.${one.answer}`)}</b> <span>${one.name}</span> <p>${marked(one.text)}</p></li>`)}</ul>
+    ${estimate.advice.length > 0 && html`<h2>${t("feasibility.advice")}</h2><ul>${estimate.advice.map((one) => html`<li>${marked(one.text)}${one.see ? `: ${t(`advice.${one.see}`)}` : ""}</li>`)}</ul>`}
     <details><summary>${t("feasibility.restsOn")}</summary><ul>${estimate.rests_on.map((line) => html`<li>${line}</li>`)}</ul></details>
   </div>`;
 }

@@ -59,7 +59,7 @@ function Field({ parameter, value, problem, onValue }) {
     <label for=${id}>${parameter.name} ${parameter.required && html`<small>(${t("parameters.required")})</small>`}</label>
     ${input}
     <small id=${`${id}-about`}>${parameter.description}</small>
-    ${problem && html`<p class="notice error" role="alert" id=${`${id}-problem`}>${problem.replace(/^algorithm\.parameters\./, "")}</p>`}
+    ${problem && html`<p class="notice error" role="alert" id=${`${id}-problem`}>${problem}</p>`}
   </div>`;
 }
 
@@ -119,16 +119,15 @@ export function ParametersStep({ draft }) {
     try {
       setChecked(await post("/v1/check", { config: configOf(draft) }));
     } catch (error) {
-      setProblem(error.message);
+      setProblem(error);
     }
     setBusy(false);
   }
 
   const shown = draft.algorithm.parameters.filter((parameter) => !filledBy(parameter, draft));
   const filled = draft.algorithm.parameters.filter((parameter) => filledBy(parameter, draft));
-  // a message names its parameter: it belongs beside that field
-  const culprit = problem && draft.algorithm.parameters.find((parameter) => new RegExp(`\\b${parameter.name.replace(/\W/g, "\\$&")}\\b`).test(problem));
-  const beside = culprit && shown.includes(culprit);
+  // what is wrong with a parameter belongs beside its field
+  const culprit = problem && shown.find((parameter) => `${problem.key}.`.startsWith(`algorithm.parameters.${parameter.name}.`));
   return html`<section>
     <h1>${t("step.parameters")}</h1>
     <p class="lead">${t("parameters.lead")}</p>
@@ -137,7 +136,7 @@ export function ParametersStep({ draft }) {
     <div class="form">
       ${shown.map(
         (parameter) => html`<${Field} key=${parameter.name} parameter=${parameter} value=${draft.parameters[parameter.name]}
-          problem=${beside && culprit === parameter ? problem : null}
+          problem=${culprit === parameter ? `${parameter.name}: ${problem.reason}` : null}
           onValue=${(value) => {
             const values = { ...draft.parameters };
             if (value === undefined) delete values[parameter.name];
@@ -147,7 +146,7 @@ export function ParametersStep({ draft }) {
       )}
     </div>
     <button onClick=${check} disabled=${busy}>${t("parameters.check")}</button>
-    ${problem && !beside && html`<${Notice}>${problem}<//>`}
+    ${problem && !culprit && html`<${Notice}>${problem.message}<//>`}
     ${checked && html`<${Notice} kind="good">${counted("parameters.ok", checked.targets)}<//>`}
     ${checked?.notices.map((line) => html`<${Notice} kind="note">${line}<//>`)}
   </section>`;
