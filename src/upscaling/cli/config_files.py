@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from upscaling.config import Algorithm, Area, Collection, Config, CwlBackendConfig, ForEach, OpenEOBackendConfig, Time
 from upscaling.config import collection as of_collection
 from upscaling.config.cwl import Site
+from upscaling.config.described import descriptions, schema_of
 from upscaling.config.ogcapi import OgcApiBackendConfig
 from upscaling.config.openeo import ExportWorkspace
 from upscaling.config.products import Mosaic, Publish
@@ -75,7 +76,7 @@ def _generated(root: Path) -> dict[Path, str]:
     readme = root / "config" / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
     after = rest.partition(_END)[2]
-    schema = Config.model_json_schema()
+    schema = schema_of(Config)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return {
         root / "config" / "config.yaml": _commented(),
@@ -102,9 +103,9 @@ def _commented() -> str:
             block = _LEFT_OUT[name]
             lines += [f"# {line}" for line in (f"{name}: # {(block.__doc__ or '').strip()}", *_indented(block))]
         elif name == "run":
-            lines += [*_comment(field, ""), f"run: {_DEMO['run']}"]
+            lines += [*_comment(Config, name, ""), f"run: {_DEMO['run']}"]
         elif name not in _DEMO:  # a plain value
-            lines += [*_comment(field, ""), f"# {name}: {_shown(field)}"]
+            lines += [*_comment(Config, name, ""), f"# {name}: {_shown(field)}"]
         else:
             blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "collection": Collection}
             block = blocks[name]
@@ -114,14 +115,14 @@ def _commented() -> str:
 
 def _indented(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        yield from _comment(field, "  ")
+        yield from _comment(model, name, "  ")
         value = (field.examples or [""])[0] if field.is_required() else field.get_default(call_default_factory=True)
         yield f"  {name}: {json.dumps(value)}"
 
 
 def _block(model: type[BaseModel], values: dict[str, Any], indent: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        yield from _comment(field, indent)
+        yield from _comment(model, name, indent)
         mark = "" if name in values else "# "
         value = values.get(name, field.get_default(call_default_factory=True))
         yield f"{indent}{mark}{name}: {json.dumps(value) if not isinstance(value, str) else value}"
@@ -134,8 +135,8 @@ def _defaults(model: type[BaseModel]) -> Iterator[str]:
             yield f"{name}: {{}} # see config/README.md" if isinstance(value, BaseModel) else f"{name}: {value}"
 
 
-def _comment(field: FieldInfo, indent: str) -> list[str]:
-    text = " ".join((field.description or "").split())
+def _comment(model: type[BaseModel], name: str, indent: str) -> list[str]:
+    text = " ".join(descriptions(model).get(name, "").split())
     return textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
 
 
@@ -167,7 +168,7 @@ def _tables() -> Iterator[str]:
         yield f"\n### {title or 'Top level'}\n\n{' '.join((model.__doc__ or '').split())}\n\n"
         yield "| key | default | meaning |\n| --- | --- | --- |\n"
         for name, field in model.model_fields.items():
-            text = " ".join((field.description or "see below").split()).replace("|", "\\|")
+            text = " ".join(descriptions(model).get(name, "see below").split()).replace("|", "\\|")
             default = "*required*" if field.is_required() else f"`{_shown(field)}`"
             yield f"| `{name}` | {default} | {text} |\n"
     yield from _forms()

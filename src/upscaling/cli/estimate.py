@@ -191,11 +191,12 @@ def add_requirements(app: typer.Typer) -> None:
         """Print the JSON schema of the form, or of an estimate (both are in docs/schemas)."""
         import json
 
+        from upscaling.config.described import schema_of
         from upscaling.estimate.model import Estimate
         from upscaling.estimate.requirements import Requirements
 
-        model = Estimate if estimate else Requirements
-        found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+        schema = schema_of(Estimate if estimate else Requirements)
+        found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
     @group.command()

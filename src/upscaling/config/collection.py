@@ -61,7 +61,7 @@ PollSeconds = Annotated[list[float], Field(min_length=2, max_length=2), AfterVal
 class Block(BaseModel):
     """A block of the configuration: unknown keys are errors, values never change after reading."""
 
-    model_config = ConfigDict(allow_inf_nan=False, extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from upscaling.config.collection import Block
 from upscaling.config.deadline import seconds_left
+from upscaling.config.described import descriptions
 from upscaling.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _lines(block: type[BaseModel], indent: str) -> list[str]:
     lines = []
     for name, field in block.model_fields.items():
         inner = _inner(field.annotation)
-        text = " ".join((field.description or (inner.__doc__ if inner else "") or "").split())
+        text = " ".join(descriptions(block).get(name, (inner and inner.__doc__) or "").split())
         lines += textwrap.wrap(text, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         required = field.is_required()
         if inner is not None:
