@@ -87,6 +87,7 @@ def test_an_optional_wkt_beside_another_area_is_left_out(
         ("time_interval", {"type": "array", "items": DATE}, "interval"),
         ("time_interval", {"type": "array", "items": ["null", "string"]}, "interval"),
         ("time_interval", {"type": "array", "items": "int"}, None),
+        ("time_interval", {"type": "array", "items": ["int", "string"]}, None),
         ("bands", TEXTS, None),
         ("day", DATE, "date"),
         ("day", MOMENT, "date-time"),
@@ -172,6 +173,8 @@ def test_the_box_is_in_the_crs_that_the_package_is_told() -> None:
         else:
             with pytest.raises(ConfigError, match=r"^algorithm\.parameters\.epsg: is 0, but the tile is in EPSG:32632"):
                 bind_package(package, UTM, {"epsg": degrees, "n": 1})
+    package = package_of(bbox=spaces, number="int", epsg="int")
+    assert bind_package(package, UTM, {"number": 1, "epsg": 32632})["bbox"] == own, "the first value is no code"
     crs84 = package_of(bbox=spaces, crs="string")
     assert bind_package(crs84, UTM, {"crs": "OGC:CRS84"})["bbox"] == lonlat.replace(",", " ")
     nothing = package_of(bbox=spaces, crs=["null", "string"])

@@ -120,6 +120,8 @@ def test_values_by_value_and_by_reference(tmp_path: Path) -> None:
     assert bound(inputs, given | {"settings": {"href": "https://h.example/s"}})["settings"] == {
         "href": "https://h.example/s"
     }
+    own = {"link": {"schema": {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"value": {}}}]}}}
+    assert bound(AREA | own, {"link": {"value": 1}})["link"] == {"value": {"value": 1}}, "a member of its own"
 
 
 AREA = {"aoi": {"schema": {"type": "string"}}}

@@ -170,6 +170,14 @@ def test_what_became_of_an_earlier_intent_is_looked_for_within_the_lag_since(
     assert receipt_of(job)["attempt"] == 2
 
 
+def test_of_an_intent_without_a_time_all_looks_are_taken(job: TileJob, clock: Clock) -> None:
+    intent(job)
+    age(job, 0, updated="")
+    platform = FakeTimedPlatform(clock)
+    run(job, platform)
+    assert platform.calls.index("create") == len(PATIENCE.looks) + 1
+
+
 def test_a_start_of_an_earlier_process_has_the_rest_of_the_lag_to_show(job: TileJob, clock: Clock) -> None:
     platform = FakeTimedPlatform(clock)
     platform.jobs["j1"] = {"key": job.key, "status": "created"}

@@ -121,3 +121,18 @@ def test_a_tile_of_another_crs_is_looked_for_at_points(tmp_path: Path) -> None:
     assert differences([part], shown(tmp_path, whole, nodata=0)) == [("a", 1.0)]
     empty = tile(tmp_path, "b", values * np.nan, (x - 300 - WEST) // 10, (NORTH - y - 300) // 10, crs=NEXT)
     assert differences([empty], shown(tmp_path, whole, nodata=0)) == []
+
+
+def test_points_lie_in_the_middle_of_pixels_and_those_at_a_tiles_edge_have_fewer_neighbours(tmp_path: Path) -> None:
+    to_next = pyproj.Transformer.from_crs(UTM, NEXT, always_xy=True)
+    x, y = to_next.transform(WEST + 50, NORTH - 50)
+    column, row = (x - 20 - WEST) // 10, (NORTH - y - 20) // 10
+    rows, columns = np.indices((10, 10))
+    east, north = to_next.transform(WEST + 10 * columns + 5, NORTH - 10 * rows - 5)
+    across, down = (east - WEST) / 10 - column, (NORTH - north) / 10 - row
+    for valid, edge in ((4, 4.2), (3, 2.5)):  # rows and columns of the tile
+        values = ones(value=0)
+        values[:valid, :valid] = 1
+        part = tile(tmp_path, "a", values, column, row, crs=NEXT, nodata=0)
+        whole = (across > -0.2) & (across < edge) & (down > -0.2) & (down < edge)
+        assert differences([part], shown(tmp_path, whole.astype("uint8"), nodata=0)) == []

@@ -44,6 +44,16 @@ def test_a_cog_in_another_resolution_lies_on_whole_pixels_from_zero(tmp_path: Pa
         assert (dataset.read(1)[shown] == 1).all()
 
 
+def test_a_mask_is_kept_in_the_file_and_no_other_file_is_left(tmp_path: Path) -> None:
+    parts = [tile(tmp_path, name, ones(), column) for name, column in (("a", 0), ("b", 6))]
+    folder = tmp_path / "cog"
+    folder.mkdir()
+    target = write_mosaic_cog(mosaic_parts(parts, tmp_path / "m.gti.gpkg"), folder / "c.tif")
+    with rasterio.open(target) as dataset:
+        assert (dataset.dataset_mask()[0] > 0).tolist() == [column not in (4, 5) for column in range(10)]
+    assert [path.name for path in folder.iterdir()] == ["c.tif"]
+
+
 def view(**given: Any) -> Any:
     plain = {"dtypes": ("float32",), "width": 1000, "height": 100, "count": 2}
     return SimpleNamespace(**{**plain, **given})

@@ -89,6 +89,21 @@ def test_tiles_of_two_zones_lie_on_whole_pixels_and_reach_over_their_outlines(tm
     assert float(facts["MINX"]) / pixel == pytest.approx(round(float(facts["MINX"]) / pixel), abs=1e-6)
 
 
+def test_of_two_zones_only_tiles_with_several_bands_are_warped_each_band_with_its_own_no_data(tmp_path: Path) -> None:
+    x, y = pyproj.Transformer.from_crs(UTM, NEXT, always_xy=True).transform(WEST, NORTH)
+    there = {"column": (x - WEST) // 10, "row": (NORTH - y) // 10, "crs": NEXT, "nodata": 0}
+    plain = [tile(tmp_path, "a", ones(9, 9), nodata=0), tile(tmp_path, "b", ones(9, 9), **there)]
+    assert list(index(tmp_path, *plain, crs=UTM)[1]["location"]) == ["a.tif", "b.tif"]
+    values = np.stack([ones(9, 9, value=1), ones(9, 9, value=2)])
+    values[1, :, 4:] = 0
+    parts = [tile(tmp_path, "c", values, -200, nodata=0), tile(tmp_path, "d", values, **there)]
+    assert list(index(tmp_path, *parts, crs=UTM)[1]["location"]) == ["c.tif", "m/d_there0.vrt"]
+    with rasterio.open(tmp_path / "m.gti.gpkg") as mosaic:
+        first, second = (mosaic.read(band)[:, 100:] for band in (1, 2))
+    assert (set(np.unique(first)), set(np.unique(second))) == ({0, 1}, {0, 2})
+    assert 30 < (second > 0).sum() < (first > 0).sum() * 0.6
+
+
 def test_each_tiles_own_part_lies_on_top(tmp_path: Path) -> None:
     parts = [tile(tmp_path, "a", ones(value=1), nodata=0), tile(tmp_path, "b", ones(value=2), 2, nodata=0)]
     owners = {

@@ -30,10 +30,10 @@ def test_each_pixel_is_the_one_that_the_formula_gives(place: str, shape: tuple[i
     pixel = 1e-4 if here == "EPSG:4326" else 10.0
 
     def places(columns: Any, rows: Any) -> tuple[Any, Any]:
-        x, y = to_tile.transform(west + (columns + 0.5) * size, north - (rows + 0.5) * size)
+        x, y = to_tile.transform(west + (columns - 99.5) * size, north - (rows + 0.5) * size)
         return (x - east) / pixel, (south - y) / pixel
 
-    columns, rows = np.arange(shape[1], dtype=float), np.arange(5, 5 + shape[0], dtype=float)
+    columns, rows = np.arange(100, 100 + shape[1], dtype=float), np.arange(5, 5 + shape[0], dtype=float)
     row, column = pixels_under(places, columns, rows)
     right = places(*np.meshgrid(columns, rows))
     np.testing.assert_array_equal(column, np.floor(right[0]))
