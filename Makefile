@@ -40,8 +40,15 @@ check: venv
 	$(BIN)/python tools/check_sizes.py
 
 # Do the tests of the core notice changes in it? Takes a quarter of an hour, so it is not in CI.
-mutants: venv
-	@$(BIN)/python tools/mutants.py
+# make mutants MUTANTS_ARGS="--most 60 --seed 7" draws other changes.
+MUTANTS_ARGS ?=
+mutants: venv .mutmut/.versions
+	@PYTHONPATH=.mutmut $(BIN)/python tools/mutants.py $(MUTANTS_ARGS)
+
+.mutmut/.versions: tools/mutants.lock | venv
+	@rm -rf .mutmut
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target .mutmut -r $<
+	@touch $@
 
 venv: $(VENV)/.package
 
@@ -76,6 +83,8 @@ lock:
 	  --python-version 3.11 --prerelease if-necessary --no-header --quiet -o requirements.lock
 	uv pip compile pyproject.toml --override overrides.txt --constraint requirements.lock --generate-hashes --universal \
 	  --python-version 3.11 --prerelease if-necessary --no-header --no-annotate --quiet -o requirements-core.lock
+	uv pip compile tools/mutants.in --no-deps --generate-hashes --universal --python-version 3.11 --no-header --no-annotate \
+	  --quiet -o tools/mutants.lock
 
 clean:
-	rm -rf $(VENV) site .demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .mutmut mutants site .demo .mypy_cache .ruff_cache .pytest_cache

@@ -89,6 +89,16 @@ def test_tiles_of_two_zones_lie_on_whole_pixels_and_reach_over_their_outlines(tm
     assert float(facts["MINX"]) / pixel == pytest.approx(round(float(facts["MINX"]) / pixel), abs=1e-6)
 
 
+def test_no_data_of_a_tile_that_is_rewritten_does_not_hide_the_one_below(tmp_path: Path) -> None:
+    values = ones(dtype="int64")
+    values[:, :2] = 0
+    parts = [tile(tmp_path, "a", ones(dtype="int64", value=7), nodata=0), tile(tmp_path, "b", values, 2, nodata=0)]
+    for order in (parts, parts[::-1]):
+        index(tmp_path, *order)
+        with rasterio.open(tmp_path / "m.gti.gpkg") as mosaic:
+            assert mosaic.read(1)[0].tolist() == [7, 7, 7, 7, 1, 1]
+
+
 def test_of_two_zones_only_tiles_with_several_bands_are_warped_each_band_with_its_own_no_data(tmp_path: Path) -> None:
     x, y = pyproj.Transformer.from_crs(UTM, NEXT, always_xy=True).transform(WEST, NORTH)
     there = {"column": (x - WEST) // 10, "row": (NORTH - y) // 10, "crs": NEXT, "nodata": 0}
