@@ -63,12 +63,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
+    if options.most < 1:
+        parser.error("--most: at least one change is needed")
     os.chdir(ROOT)
     shutil.rmtree("mutants", ignore_errors=True)  # mutmut copies no file anew that is there
     every = list(changes())
     drawn = sorted(random.Random(options.seed).sample(every, min(options.most, len(every))))  # noqa: S311
     command = [str(MUTMUT / "bin" / "mutmut"), "run", "--max-children", str(options.processes)]
-    subprocess.run([*command, *(name for _, name in drawn)], check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
+    command += [name for _, name in drawn]
+    if subprocess.run(command, check=False, env={**os.environ, "PYTHONHASHSEED": "0"}).returncode:
+        sys.exit("mutmut has stopped before its end; it says why above")
     outcomes: dict[str, Counter[str]] = {path: Counter() for path, _ in drawn}
     for path, name in drawn:
         data = SourceFileMutationData(path=path)

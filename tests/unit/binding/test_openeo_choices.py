@@ -105,6 +105,8 @@ def test_outlines_are_text_or_objects_without_the_bbox_of_features(tmp_path: Pat
 def test_a_crs_without_a_code_goes_by_its_name(tmp_path: Path) -> None:
     tile = Tile("t", "ESRI:54009", Bounds(0, 0, 1000, 1000))
     assert Binder(taking(tmp_path, BOX), {}, {"place": "bbox"}).arguments(Coordinates(tile))["place"]["crs"] == tile.crs
+    code = Binder(declaring(tmp_path, k={"schema": TEXT}), {}, {"k": "epsg"})
+    assert code.arguments(Coordinates(tile))["k"] == tile.crs
 
 
 def test_outlines_are_made_afresh_and_nothing_else_of_a_tile_changes(tmp_path: Path) -> None:
