@@ -80,6 +80,8 @@ OTHER: dict[str, dict[str, Any]] = {
     "another truth, though more is hidden": {"mask": False, "scene": "***"},
 }
 UNKNOWN: dict[str, dict[str, Any]] = {
+    "a name in another case, which may be another name": {"name": "BRÄU & CO"},
+    "one of several in another case": {"bands": ["b04", "B08"]},
     "left out": {"clouds": ...},
     "hidden": {"scene": "***"},
     "shortened": {"interval": "2023-06-01/20…"},

@@ -31,7 +31,7 @@ _CRS = re.compile(
 )
 _CRS84 = re.compile(r".*\bcrs84", re.IGNORECASE)
 _DAY = re.compile(r"(\d{4})[-/.]?(\d\d)[-/.]?(\d\d)")
-_DEFAULT_PORTS = re.compile(r"^(http://[^/:]+):80(?=/|$)|^(https://[^/:]+):443(?=/|$)")
+_DEFAULT_PORTS = re.compile(r"^(http://[^/:]+):80(?=/|$)|^(https://[^/:]+):443(?=/|$)", re.IGNORECASE)
 _SHAPES = {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"}
 _WKT = re.compile(r"\s*(?:SRID=\d+;)?\s*(?:MULTI)?(?:POINT|LINESTRING|POLYGON)\s*Z?\s*\(", re.IGNORECASE)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
@@ -316,10 +316,13 @@ def _crs(text: str) -> str | None:
 
 
 def _compare_texts(sent: str, told: str) -> Match:
-    one, other = (_common(text) for text in (sent, told))
+    as_written = _common(sent), _common(told)
+    one, other = (text.casefold() for text in as_written)
     codes = _crs(one), _crs(other)
-    if one == other or (codes[0] is not None and codes[0] == codes[1]):
+    if codes[0] is not None and codes[0] == codes[1]:
         return Match.SAME
+    if one == other:  # two names that differ in case may be two things, or one to this server
+        return Match.SAME if as_written[0] == as_written[1] or _truth(one) is not None else Match.UNKNOWN
     if (
         set(codes) == {"crs84", "epsg:4326"}
         or one.replace("+", " ") == other.replace("+", " ")
@@ -336,9 +339,9 @@ def _compare_texts(sent: str, told: str) -> Match:
 
 
 def _common(text: str) -> str:
-    """Return a text without what servers write otherwise: escapes, blanks, case, forms of accents, usual ports."""
+    """Return a text without what servers write otherwise: escapes, blanks, forms of accents, usual ports."""
     plain = unicodedata.normalize("NFC", html.unescape(unquote(text)))
-    return _DEFAULT_PORTS.sub(r"\1\2", " ".join(plain.split()).casefold()).rstrip("/")
+    return _DEFAULT_PORTS.sub(r"\1\2", " ".join(plain.split())).rstrip("/")
 
 
 def _is_base64(text: str, plain: str) -> bool:
