@@ -41,7 +41,6 @@ SAME: dict[str, dict[str, Any]] = {
     "a time as a day": {"time": "2023-06-01"},
     "an interval in full": {"interval": "2023-06-01T00:00:00Z/2023-07-01T00:00:00Z"},
     "a list of one": {"factor": [2.0]},
-    "lists in another order": {"bands": ["B08", "B04"]},
     "more fields": {"scene": {**SENT["scene"], "title": "", "rel": "data"}},
     "an address written otherwise": {"scene": {"href": "https://data.example.org/a b.tif", "type": "image/tiff"}},
     "a ring the other way round": {"aoi": {"type": "Polygon", "coordinates": [RING[::-1]]}},
@@ -80,6 +79,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "another truth, though more is hidden": {"mask": False, "scene": "***"},
 }
 UNKNOWN: dict[str, dict[str, Any]] = {
+    "lists in another order, which may matter": {"bands": ["B08", "B04"]},
     "a name in another case, which may be another name": {"name": "BRÄU & CO"},
     "one of several in another case": {"bands": ["b04", "B08"]},
     "left out": {"clouds": ...},
@@ -123,3 +123,55 @@ def test_lists_of_inputs_defaults_and_what_is_none() -> None:
     assert same_inputs({"crs": "EPSG:4326"}, {"crs": "CRS84"}) is Match.UNKNOWN
     for nothing in (None, [], "inputs", 3):
         assert same_inputs(SENT, nothing) is Match.UNKNOWN
+
+
+METRES = {"bbox": [500000, 5000000, 520000, 5020000], "crs": "http://www.opengis.net/def/crs/EPSG/0/32632"}
+FIELD = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}}
+TWO_VALUES: dict[str, tuple[Any, Any]] = {  # of two rows or tiles of one run
+    "whole numbers that name": (10000001, 10000002),
+    "days as numbers": (20230601, 20230602),
+    "seconds": (1685577600, 1685577660),
+    "beyond 2^53": (9007199254740993, 9007199254740992),
+    "texts of digits": ("10000001", "10000002"),
+    "compact days": ("20230601", "20230602"),
+    "zeros in front": ("007", "7"),
+    "a name that is also a number": ("1e5", "100000"),
+    "versions": ("1.10", "1.1"),
+    "small numbers": (1e-7, 5e-7),
+    "none and little": (0, 1e-7),
+    "metres": ([500000, 5000000, 510000, 5010000], [500000, 5000003, 510000, 5010003]),
+    "dates with commas": ("2023-06-01,2023-07-01", "2023-06-01,2023-08-01"),
+    "pairs of what is no number": ("1-2 3-4", "5-6 7-8"),
+    "kernels": ([[0, 1, 0], [1, 4, 1], [0, 1, 0]], [[0, 1, 5], [1, 4, 7], [0, 1, 9]]),
+    "ranges": ([[0, 10, 1], [10, 20, 2]], [[0, 10, 2], [10, 20, 1]]),
+    "pairs in another order": ([[0, 1], [1, 0]], [[1, 0], [0, 1]]),
+    "the same numbers in a zone and in none": (METRES, METRES["bbox"]),
+    "addresses that end in a CRS": ("https://x.org/a?crs=CRS84", "https://x.org/b?crs=CRS84"),
+    "features with properties": ({**FIELD, "properties": {"crop": "rye"}}, {**FIELD, "properties": {"crop": "oat"}}),
+    "parts of a second": ("2023-06-01T10:15:31.024Z", "2023-06-01T10:15:31.900Z"),
+    "whole numbers in JSON": ('{"plot": 10000001}', '{"plot": 10000002}'),
+    "lines the other way": ("LINESTRING (1 2, 3 4)", "LINESTRING (3 4, 1 2)"),
+    "heights": ("POINT Z (1 2 10)", "POINT Z (1 2 90)"),
+    "kinds of outlines": ("LINESTRING (0 0, 1 1, 1 0, 0 0)", "POLYGON ((0 0, 1 1, 1 0, 0 0))"),
+    "zones of WKT": ("SRID=32632;POINT (500000 5000000)", "SRID=32633;POINT (500000 5000000)"),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), TWO_VALUES.values(), ids=TWO_VALUES)
+def test_two_values_are_never_taken_for_one(one: Any, other: Any) -> None:
+    assert same_inputs({"p": one}, {"p": one}) is Match.SAME
+    assert same_inputs({"p": one}, {"p": other}) is not Match.SAME
+    assert same_inputs({"p": [one]}, {"p": {"value": [other]}}) is not Match.SAME
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [(11.123456789, 11.123457), (0.1, 0.10000000149011612), (500000.0, 500000), (0.0, 1e-17), ("1,2", "1.0 2")],
+)
+def test_a_number_that_a_server_cuts_is_the_same(sent: Any, told: Any) -> None:
+    assert same_inputs({"p": sent}, {"p": told}) is Match.SAME
+
+
+def test_what_a_server_names_beyond_what_was_sent_is_its_default_or_unknown() -> None:
+    assert same_inputs({"id": 1}, {"id": 1, "clouds": 30}, {"clouds": 30}) is Match.SAME
+    assert same_inputs({"id": 1}, {"id": 1, "clouds": 40}, {"clouds": 30}) is Match.UNKNOWN

@@ -7,46 +7,32 @@ differ for certain.
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
-import enum
-import html
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, NamedTuple
+
+from upscaling.backends.ogcapi.same_values import (
+    Match,
+    all_of,
+    compare_numbers,
+    compare_scalars,
+    crs_code,
+    moment_of,
+    number_of,
+)
 
 __all__ = ["Match", "as_mapping", "canonical", "same_inputs"]
 
-_CLOSE = 1e-6  # relative, and absolute: servers round; tiles differ by more than a micrometre, or 0.1 m in degrees
 _INNER = ("value", "data", "inlineValue", "literal", "literalData", "input")
 _WRAPPING = {*_INNER, "mediaType", "format", "schema", "encoding", "type", "dataType", "uom", "id", "title"}
 _OF_A_LINK = {"type", "mediaType", "format", "rel", "title", "length", "hreflang", "class", "basename"}
 _ADDRESSES = ("href", "location", "path", "url")
-_CRS = re.compile(
-    r"(?:urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?epsg[:/](?:[\d.]*[:/])?(\d+)", re.IGNORECASE
-)
-_CRS84 = re.compile(r".*\bcrs84", re.IGNORECASE)
-_DAY = re.compile(r"(\d{4})[-/.]?(\d\d)[-/.]?(\d\d)")
-_DEFAULT_PORTS = re.compile(r"^(http://[^/:]+):80(?=/|$)|^(https://[^/:]+):443(?=/|$)", re.IGNORECASE)
 _SHAPES = {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"}
 _WKT = re.compile(r"\s*(?:SRID=\d+;)?\s*(?:MULTI)?(?:POINT|LINESTRING|POLYGON)\s*Z?\s*\(", re.IGNORECASE)
-_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
 _NUMBERS = re.compile(r"\s*[-+]?\d[\d.eE+-]*(\s*[,;\s]\s*[-+]?\d[\d.eE+-]*)+\s*")
-_HIDDEN = re.compile(r"^[*•x.…<\[(]*$|^<.*>$|^\[.*(redacted|hidden|omitted|truncated).*\]$|…$|\.\.\.$", re.IGNORECASE)
 _LARGEST_DEGREE = 400
-_OFFSETS = dt.timedelta(hours=14)  # by which a time without a zone may be off
-
-
-class Match(enum.Enum):
-    """What a comparison could tell."""
-
-    SAME = "same"
-    OTHER = "other"
-    UNKNOWN = "unknown"
 
 
 def same_inputs(sent: Mapping[str, Any], told: Any, defaults: Mapping[str, Any] | None = None) -> Match:
@@ -72,7 +58,10 @@ def same_inputs(sent: Mapping[str, Any], told: Any, defaults: Mapping[str, Any] 
         else:
             is_default = defaults is not None and name in defaults and _compare(value, defaults[name]) is Match.SAME
             found.append(Match.SAME if is_default else Match.UNKNOWN)
-    return _all(found)
+    for name in (defaults or {}).keys() & known.keys() - sent.keys():  # filled in, or it was sent another value
+        if defaults and defaults[name] is not None and _compare(defaults[name], known[name]) is Match.OTHER:
+            found.append(Match.UNKNOWN)
+    return all_of(found)
 
 
 def as_mapping(told: Any) -> Mapping[str, Any] | None:
@@ -102,20 +91,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(f"{value:.9g}") if math.isfinite(value) else str(value)
-    moment = _moment(value)
+        if not math.isfinite(value):
+            return str(value)
+        return float(value) if float(value).is_integer() else float(f"{value:.9g}")  # whole numbers name things
+    moment = moment_of(value)
     return moment.isoformat() if moment else value
-
-
-def _all(found: Iterable[Match]) -> Match:
-    listed = list(found)
-    if Match.OTHER in listed:
-        return Match.OTHER
-    return Match.UNKNOWN if Match.UNKNOWN in listed else Match.SAME
-
-
-def _known(same: bool) -> Match:
-    return Match.SAME if same else Match.OTHER
 
 
 def _unwrapped(value: Any) -> Any:
@@ -131,6 +111,9 @@ def _unwrapped(value: Any) -> Any:
 def _compare(sent: Any, told: Any) -> Match:
     sent, told = _unwrapped(sent), _unwrapped(told)
     sent, told = _parsed(sent, told), _parsed(told, sent)
+    both = _parsed(sent, None), _parsed(told, None)
+    if not any(isinstance(value, str) for value in both):  # two texts that are JSON, or lists of numbers
+        sent, told = both
     otherwise = _compare_forms(sent, told)
     if otherwise is not None:
         return otherwise
@@ -142,17 +125,20 @@ def _compare(sent: Any, told: Any) -> Match:
         return _compare_lists(list(sent), list(told))
     if isinstance(told, list | tuple):  # a single value as a list of one
         return _compare(sent, told[0]) if len(told) == 1 else Match.UNKNOWN
-    return _compare_scalars(sent, told)
+    return compare_scalars(sent, told)
 
 
 def _compare_forms(sent: Any, told: Any) -> Match | None:
     """Compare outlines, and boxes and addresses of which one is in an object; None for anything else."""
-    ours, theirs = _coordinates(sent), _coordinates(told)
+    ours, theirs = _shape(sent), _shape(told)
     if ours is not None and theirs is not None:
-        return _compare_points(ours, theirs)
+        return _compare_shapes(ours, theirs)
     plain = _opposite(sent, told), _opposite(told, sent)
     if plain[0] is not sent or plain[1] is not told:  # an object for what was none may be a reference to it
-        return Match.SAME if _compare(*plain) is Match.SAME else Match.UNKNOWN
+        # The same numbers are another place in another zone.
+        crs = str(sent.get("crs") or "CRS84") if isinstance(sent, Mapping) and "bbox" in sent else "CRS84"
+        in_degrees = crs_code(crs) in {"crs84", "epsg:4326"}
+        return Match.SAME if _compare(*plain) is Match.SAME and in_degrees else Match.UNKNOWN
     return None
 
 
@@ -166,17 +152,29 @@ def _opposite(value: Any, other: Any) -> Any:
     return value
 
 
-def _coordinates(value: Any) -> list[tuple[float, ...]] | None:
-    """Return the points of one shape: GeoJSON (also as a feature, or a collection of one), or WKT; else None."""
+class _Shape(NamedTuple):
+    """An outline: its kind, its points, and what else is said of it."""
+
+    kind: str
+    points: list[tuple[float, ...]]
+    facts: Mapping[str, Any]
+
+
+def _shape(value: Any) -> _Shape | None:
+    """Return one shape: GeoJSON (also as a feature, or a collection of one), or WKT; else None."""
     if isinstance(value, str) and _WKT.match(value):
         import shapely
 
+        head, _, tail = value.partition(";")
         try:
-            shape = shapely.from_wkt(value.partition(";")[2] or value)
+            shape = shapely.from_wkt(tail or value)
         except (shapely.errors.GEOSException, ValueError):
             return None
-        return [tuple(map(float, point)) for point in shapely.get_coordinates(shape).tolist()]
+        points = [tuple(map(float, p)) for p in shapely.get_coordinates(shape, include_z=shape.has_z).tolist()]
+        return _Shape(shape.geom_type.removeprefix("Multi"), points, {"srid": head} if tail else {})
+    facts: dict[str, Any] = {}
     while isinstance(value, Mapping) and value.get("type") not in _SHAPES:
+        facts |= {name: value[name] for name in ("properties", "crs") if value.get(name)}
         features = value.get("features")
         if value.get("type") == "FeatureCollection" and isinstance(features, list) and len(features) == 1:
             value = features[0]
@@ -184,7 +182,21 @@ def _coordinates(value: Any) -> list[tuple[float, ...]] | None:
             value = value.get("geometry")
         else:
             return None
-    return _points([value["coordinates"]]) if isinstance(value, Mapping) and "coordinates" in value else None
+    if not isinstance(value, Mapping) or "coordinates" not in value:
+        return None
+    facts |= {"crs": value["crs"]} if value.get("crs") else {}
+    read = _points([[value["coordinates"]]])
+    return None if read is None else _Shape(str(value["type"]).removeprefix("Multi"), read, facts)
+
+
+def _compare_shapes(sent: _Shape, told: _Shape) -> Match:
+    found = _compare_points(sent.points, told.points)
+    if found is not Match.SAME:
+        return found
+    in_order = len(sent.points) == len(told.points) and all(map(_is_near, sent.points, told.points))
+    known = all(name in told.facts and _compare(sent.facts[name], told.facts[name]) is found for name in sent.facts)
+    is_same = known and sent.kind == told.kind and (in_order or sent.kind == "Polygon")
+    return found if is_same else Match.UNKNOWN
 
 
 def _parsed(value: Any, other: Any) -> Any:
@@ -197,8 +209,8 @@ def _parsed(value: Any, other: Any) -> Any:
             return _unwrapped(json.loads(text))
         except (ValueError, RecursionError):
             return value
-    if isinstance(other, list | tuple) and _NUMBERS.fullmatch(text):
-        numbers = [_number(part) for part in re.split(r"[,;\s]+", text)]
+    if (other is None or isinstance(other, list | tuple)) and _NUMBERS.fullmatch(text):
+        numbers = [number_of(part) for part in re.split(r"[,;\s]+", text)]
         return numbers if None not in numbers else value
     if isinstance(other, list | tuple) and len(other) > 1 and all(isinstance(part, str) for part in other):
         for sign in "/,;":
@@ -210,28 +222,36 @@ def _parsed(value: Any, other: Any) -> Any:
 def _compare_objects(sent: Mapping[str, Any], told: Mapping[str, Any]) -> Match:
     if any(name in sent for name in _ADDRESSES):  # what else is said of it is the server's to say
         sent = {name: value for name, value in sent.items() if name not in _OF_A_LINK}
-    return _all(_compare(value, told[name]) if name in told else Match.UNKNOWN for name, value in sent.items())
+    return all_of(_compare(value, told[name]) if name in told else Match.UNKNOWN for name, value in sent.items())
 
 
 def _compare_lists(sent: list[Any], told: list[Any]) -> Match:
     ours, theirs = _points(sent), _points(told)
-    if ours is not None and theirs is not None:
+    if ours is not None and theirs is not None and _are_rings(sent) and _are_rings(told):
         return _compare_points(ours, theirs)
     if len(sent) != len(told):
         return Match.UNKNOWN
-    found = _all(_compare(one, other) for one, other in zip(sent, told, strict=True))
-    if found is Match.OTHER and len(sent) == 4 and all(isinstance(part, int | float) for part in (*sent, *told)):
+    found = all_of(_compare(one, other) for one, other in zip(sent, told, strict=True))
+    is_numbers = all(isinstance(part, int | float) for part in (*sent, *told))
+    if found is Match.OTHER and len(sent) == 4 and is_numbers:
         turned = [told[place] for place in (1, 0, 3, 2)]  # a box with its latitudes first
         return Match.UNKNOWN if all(map(_is_close, sent, turned)) else found
-    if found is Match.OTHER and not all(isinstance(part, int | float) for part in sent):  # in another order, perhaps
+    if found is Match.OTHER and not is_numbers:  # in another order: of bands it matters, of a set it does not
         left = list(told)
         for one in sent:
             match = next((other for other in left if _compare(one, other) is Match.SAME), None)
             if match is None:
                 return found
             left.remove(match)
-        return Match.SAME
+        return Match.UNKNOWN
     return found
+
+
+def _are_rings(value: list[Any]) -> bool:
+    """Return whether nested lists are closed outlines; others are tables, kernels or lists of names."""
+    if all(isinstance(part, list) and part and not isinstance(part[0], list) for part in value):
+        return len(value) >= 4 and value[0] == value[-1]
+    return all(isinstance(part, list) and _are_rings(part) for part in value)
 
 
 def _points(value: Any) -> list[tuple[float, ...]] | None:
@@ -241,7 +261,7 @@ def _points(value: Any) -> list[tuple[float, ...]] | None:
     found: list[tuple[float, ...]] = []
     for part in value:
         if all(isinstance(number, int | float) and not isinstance(number, bool) for number in part):
-            found.append(tuple(map(float, part[:2])))
+            found.append(tuple(map(float, part)))
         else:
             inner = _points(part)
             if inner is None:
@@ -254,7 +274,7 @@ def _compare_points(sent: list[tuple[float, ...]], told: list[tuple[float, ...]]
     """Compare outlines: where they begin, and which way round they go, is a matter of taste; where they lie is not."""
 
     def near(point: tuple[float, ...], others: list[tuple[float, ...]]) -> bool:
-        return any(all(map(_is_close, point, other)) for other in others)
+        return any(_is_near(point, other) for other in others)
 
     if all(near(point, told) for point in sent) and all(near(point, sent) for point in told):
         return Match.SAME
@@ -265,127 +285,10 @@ def _compare_points(sent: list[tuple[float, ...]], told: list[tuple[float, ...]]
     return Match.UNKNOWN if alike or turned or systems[0] != systems[1] else Match.OTHER
 
 
+def _is_near(point: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Return whether two points are one; a height that is told of one alone was left out."""
+    return all(compare_numbers(one, two) is Match.SAME for one, two in zip(point, other, strict=False))
+
+
 def _is_close(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=_CLOSE, abs_tol=_CLOSE)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _truth(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}.get(
-        str(value).strip().lower()
-    )
-
-
-def _compare_scalars(sent: Any, told: Any) -> Match:
-    if sent is None or told is None:
-        return Match.SAME if sent is told else Match.UNKNOWN
-    if isinstance(sent, bool) or isinstance(told, bool):
-        truths = _truth(sent), _truth(told)
-        return Match.UNKNOWN if None in truths else _known(truths[0] == truths[1])
-    if not isinstance(sent, str) or not isinstance(told, str):
-        one, other = _number(sent), _number(told)
-        if (one is None) != (other is None):
-            return _compare_with_number(*((sent, other) if one is None else (told, one)))
-        return Match.UNKNOWN if one is None or other is None else _known(_is_close(one, other))
-    return _compare_texts(sent, told)
-
-
-def _compare_with_number(text: Any, number: Any) -> Match:
-    """Compare a text with the number that it may be another word for: a CRS, or seconds since 1970."""
-    code, moment = _crs(str(text)), _moment(text)
-    if code is not None:
-        return Match.SAME if code == f"epsg:{number:.0f}" else Match.UNKNOWN
-    seconds = moment.timestamp() if moment else math.nan
-    return Match.SAME if abs(seconds - number) < 1 or abs(seconds * 1000 - number) < 1000 else Match.UNKNOWN
-
-
-def _crs(text: str) -> str | None:
-    if found := _CRS.fullmatch(text.strip()):
-        return f"epsg:{found[1]}"
-    return "crs84" if _CRS84.fullmatch(text.strip()) else None
-
-
-def _compare_texts(sent: str, told: str) -> Match:
-    as_written = _common(sent), _common(told)
-    one, other = (text.casefold() for text in as_written)
-    codes = _crs(one), _crs(other)
-    if codes[0] is not None and codes[0] == codes[1]:
-        return Match.SAME
-    if one == other:  # two names that differ in case may be two things, or one to this server
-        return Match.SAME if as_written[0] == as_written[1] or _truth(one) is not None else Match.UNKNOWN
-    if (
-        set(codes) == {"crs84", "epsg:4326"}
-        or one.replace("+", " ") == other.replace("+", " ")
-        or _is_base64(told, sent)
-    ):
-        return Match.UNKNOWN
-    read = _compare_readings(one, other)
-    if read is not None:
-        return read
-    if _HIDDEN.search(other) or one.startswith(other) or other.startswith(one):
-        return Match.UNKNOWN
-    structured = any(text[:1] in {"{", "["} or "(" in text for text in (one, other))  # JSON, or WKT
-    return Match.UNKNOWN if structured else Match.OTHER
-
-
-def _common(text: str) -> str:
-    """Return a text without what servers write otherwise: escapes, blanks, forms of accents, usual ports."""
-    plain = unicodedata.normalize("NFC", html.unescape(unquote(text)))
-    return _DEFAULT_PORTS.sub(r"\1\2", " ".join(plain.split())).rstrip("/")
-
-
-def _is_base64(text: str, plain: str) -> bool:
-    try:
-        return base64.b64decode(text, validate=True) == plain.encode()
-    except ValueError:
-        return False
-
-
-def _compare_readings(one: str, other: str) -> Match | None:
-    """Compare two texts as what they are the text of: JSON, intervals, times, numbers; None if they are not alike."""
-    texts = (one, other)
-    if all(text[:1] in {"{", "["} for text in texts):
-        parsed = [_parsed(text, None) for text in texts]
-        return None if any(isinstance(value, str) for value in parsed) else _compare(*parsed)
-    if "/" in one and one.count("/") == other.count("/") and _moment(one.split("/", maxsplit=1)[0]):
-        return _all(_compare_texts(*parts) for parts in zip(one.split("/"), other.split("/"), strict=True))
-    days = [_DAY.fullmatch(text) for text in texts]
-    moments = [_moment(text) for text in texts]
-    if days[0] and days[1] and any(moments):
-        return _known(days[0].groups() == days[1].groups())
-    if moments[0] and moments[1]:
-        return _compare_moments(one, other, moments[0], moments[1])
-    if all(_NUMBERS.fullmatch(text) for text in texts):
-        return _compare_lists(*([_number(part) for part in re.split(r"[,;\s]+", text)] for text in texts))
-    values = [_number(text) for text in texts]
-    return None if values[0] is None or values[1] is None else _known(_is_close(values[0], values[1]))
-
-
-def _moment(value: Any) -> dt.datetime | None:
-    """Return the time that a text is, as UTC where it names no zone; None for anything else."""
-    if not isinstance(value, str) or not _TIME.fullmatch(value.strip()):
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(value.strip().upper())
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
-
-
-def _compare_moments(sent: str, told: str, one: dt.datetime, other: dt.datetime) -> Match:
-    apart = abs(one - other)
-    if apart < dt.timedelta(seconds=1):
-        return Match.SAME
-    zoned = [re.search(r"(Z|[+-]\d\d:?\d\d)$", text.strip()[10:], re.IGNORECASE) is not None for text in (sent, told)]
-    in_another_zone = zoned[0] != zoned[1] and apart <= _OFFSETS
-    return Match.UNKNOWN if in_another_zone else Match.OTHER
+    return compare_numbers(float(one), float(other)) is not Match.OTHER
