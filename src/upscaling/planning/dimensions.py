@@ -34,6 +34,15 @@ _UNITS = "day, week, dekad, month, quarter, season, year, or '<n> days' (weeks, 
 _SEASONS = ("DJF", "MAM", "JJA", "SON")
 _LONGEST = 150  # characters of a name that values make
 _LABEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+_CWL_TYPES = (
+    dict.fromkeys(("int", "long"), "integer")
+    | dict.fromkeys(("float", "double"), "number")
+    | {
+        "boolean": "boolean",
+        "null": "null",
+    }
+)
+_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", type(None): "null", list: "array", dict: "object"}
 _MOST = 1_000_000  # jobs; more is a mistake in a step, not a wish
 
 
@@ -298,8 +307,7 @@ def _typed(value: Any, parameter: Parameter, path: Path, line: int) -> Any:
             return json_value(value)
         except ValueError as error:
             raise ConfigError(f"row {line - 1}: {parameter.name} {error}", key=key, file=path) from None
-    schemas = parameter.schema if isinstance(parameter.schema, list) else [parameter.schema]
-    types = {name for schema in schemas if isinstance(schema, Mapping) for name in _types(schema)}
+    types = _types(parameter.schema)
     if "string" in types or not types:
         return value
     try:
@@ -312,6 +320,25 @@ def _typed(value: Any, parameter: Parameter, path: Path, line: int) -> Any:
         ) from None
 
 
-def _types(schema: Mapping[str, Any]) -> list[str]:
+def _types(schema: Any) -> set[str]:
+    """Return the names of the JSON types that a schema, or a type of CWL, takes; empty where it leaves them open."""
+    if isinstance(schema, str):
+        return {_CWL_TYPES.get(schema, "string")}  # a file is named by text
+    if isinstance(schema, list):
+        return set().union(*map(_types, schema))
+    if not isinstance(schema, Mapping):
+        return set()
     given = schema.get("type", [])
-    return [given] if isinstance(given, str) else list(given)
+    found = {given} if isinstance(given, str) else {name for name in given if isinstance(name, str)}
+    if not found:
+        values = (
+            schema["enum"] if isinstance(schema.get("enum"), list) else [schema["const"]] if "const" in schema else []
+        )
+        found = {_JSON_TYPES.get(type(value), "string") for value in values}
+    for part in (*_listed(schema, "anyOf"), *_listed(schema, "oneOf"), *_listed(schema, "allOf")):
+        found |= _types(part)
+    return {"string" if name == "enum" else name for name in found}
+
+
+def _listed(schema: Mapping[str, Any], name: str) -> list[Any]:
+    return schema[name] if isinstance(schema.get(name), list) else []

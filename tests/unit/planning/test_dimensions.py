@@ -259,3 +259,29 @@ def test_names_of_targets_never_meet() -> None:
     assert re.fullmatch(r"a_b_c-[0-9a-f]{8}", names[3])
     with pytest.raises(ConfigError, match=r"^for_each: the name a_x+… has 302 characters"):
         list(_targets(cells, None, [Row("x" * 300, {})], halo=0, staging=None))
+
+
+@pytest.mark.parametrize(
+    ("schema", "cell", "expected"),
+    [
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "1", 1),
+        ({"oneOf": [{"type": "number"}, {"type": "array"}]}, '"[1, 2]"', [1, 2]),
+        ({"allOf": [{"type": "boolean"}]}, "true", True),
+        ({"enum": [1, 2]}, "2", 2),
+        ({"anyOf": [{"type": "integer"}, {"enum": ["all"]}]}, "1", "1"),
+        ("int", "7", 7),
+        (["null", "double"], "null", None),
+        (["null", "File"], "1", "1"),
+        ({"type": "enum", "symbols": ["1"]}, "1", "1"),
+        ({"type": "array", "items": "int"}, '"[7]"', [7]),
+        ({}, "1", "1"),
+    ],
+)
+def test_a_cell_has_the_type_that_any_way_to_write_a_schema_asks_for(
+    tmp_path: Path, schema: Any, cell: str, expected: Any
+) -> None:
+    (tmp_path / "t.csv").write_text(f"value\n{cell}\n")
+    each = ForEach(table=str(tmp_path / "t.csv"))
+    (row,) = each_row(each, {"value": Parameter("value", schema, True)})
+    assert row.values == {"value": expected}
+    assert type(row.values["value"]) is type(expected)
