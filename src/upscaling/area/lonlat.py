@@ -30,6 +30,7 @@ __all__ = [
     "polygons_of",
     "project",
     "rolled",
+    "shapes_to_lonlat",
     "to_lonlat",
     "transformer",
     "unroll",
@@ -194,6 +195,19 @@ def to_lonlat(polygons: NDArray[Any], crs: str, step: float) -> NDArray[Any]:
     if not np.isfinite(shapely.get_coordinates(flat)).all():
         raise ConfigError("it has coordinates outside the range of its CRS")
     return rolled(flat)
+
+
+def shapes_to_lonlat(shapes: NDArray[Any], crs: str, step: float) -> NDArray[Any]:
+    """Reproject shapes of one or several polygons each to EPSG:4326, as `to_lonlat` does polygons."""
+    if not len(shapes):
+        return shapes
+    parts, index = shapely.get_parts(shapes, return_index=True)
+    lonlat = to_lonlat(parts, crs, step)
+    out = np.empty(len(shapes), dtype=object)
+    for k in range(len(shapes)):
+        pieces = polygons_of(lonlat[index == k])
+        out[k] = pieces[0] if len(pieces) == 1 else shapely.MultiPolygon(list(pieces))
+    return out
 
 
 def rolled(polygons: Any) -> NDArray[Any]:

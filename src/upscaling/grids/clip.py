@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import lonlat_bounds, polygons_of, to_lonlat
+from upscaling.area.lonlat import lonlat_bounds, polygons_of, shapes_to_lonlat
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -45,7 +45,7 @@ def clip_tiles(frame: gpd.GeoDataFrame, aoi: AOI, resolution: float = 10.0) -> g
         box = snapped(shapely.bounds(parts), 0.0 if geographic else resolution)
         box = np.column_stack([np.maximum(box[:, :2], bounds[:, :2]), np.minimum(box[:, 2:], bounds[:, 2:])])
         whole = shapely.area(parts) >= shapely.area(shapely.box(*box.T)) * (1 - 1e-12)
-        outline = parts if geographic else to_lonlat(parts, str(crs), 2000.0)
+        outline = parts if geographic else shapes_to_lonlat(parts, str(crs), 2000.0)
         frame.loc[rows, ["xmin", "ymin", "xmax", "ymax"]] = box
         digits = 9 if geographic else 4  # a tenth of a millimetre
         frame.loc[rows, "owner_wkt"] = np.where(whole, "", shapely.to_wkt(parts, rounding_precision=digits))
@@ -61,5 +61,8 @@ def _common(cells: NDArray[Any], polygons: NDArray[Any]) -> NDArray[Any]:
     out = np.empty(len(cells), dtype=object)
     for k in range(len(cells)):
         found = polygons_of(pieces[cell == k])
-        out[k] = found[0] if len(found) == 1 else shapely.union_all(found)
+        if not len(found):  # too thin for its CRS: the whole cell counts
+            out[k] = cells[k]
+        else:
+            out[k] = found[0] if len(found) == 1 else shapely.union_all(found)
     return out

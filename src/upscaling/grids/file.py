@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely.affinity import translate
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import cut_at_antimeridian, ground_area, lonlat_bounds, polygons_of, to_lonlat
+from upscaling.area.lonlat import cut_at_antimeridian, ground_area, lonlat_bounds, polygons_of, shapes_to_lonlat
 from upscaling.area.vector import crs_name, read_vector
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
@@ -96,17 +96,11 @@ class FileGrid(BaseGrid):
     def _outlines(self, geometry: NDArray[Any], crs: str, path: Path) -> NDArray[Any]:
         if not len(geometry):
             return geometry
-        parts, index = shapely.get_parts(geometry, return_index=True)
-        span = float(np.median(np.ptp(shapely.bounds(parts).reshape(-1, 2, 2), axis=1)))
+        span = float(np.median(np.ptp(shapely.bounds(shapely.get_parts(geometry)).reshape(-1, 2, 2), axis=1)))
         try:
-            lonlat = to_lonlat(parts, crs, span / 8)
+            return shapes_to_lonlat(geometry, crs, span / 8)
         except ConfigError as error:
             raise ConfigError(error.message, key=_KEY, file=path) from None
-        out = np.empty(len(geometry), dtype=object)
-        for k in range(len(geometry)):
-            pieces = polygons_of(lonlat[index == k])
-            out[k] = pieces[0] if len(pieces) == 1 else shapely.MultiPolygon(list(pieces))
-        return out
 
     def _ids(self, frame: Any, path: Path) -> NDArray[Any]:
         columns = [str(column) for column in frame.columns if column != frame.geometry.name]

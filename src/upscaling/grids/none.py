@@ -49,6 +49,8 @@ class NoGrid(BaseGrid):
         if not pyproj.CRS.from_user_input(crs).is_projected:
             crs = self._utm(aoi)
         polygons = aoi.polygons_in(crs)
+        if not shapely.area(polygons).sum():
+            raise ConfigError(f"{aoi.source} is too thin to have an area in {crs}", key="area.aoi")
         bounds = snapped(shapely.total_bounds(polygons)[None, :], self.resolution)
         box = shapely.box(*bounds.T)
         outline = to_lonlat(np.asarray(box, dtype=object), crs, float(np.ptp(bounds)) / 256)

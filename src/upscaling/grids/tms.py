@@ -42,6 +42,9 @@ class TmsGrid(PlanarGrid):
         dx, dy = first.right - first.left, first.top - first.bottom
         self.lattice = Lattice(dx, dy, first.left, first.top - self.rows * dy)
         self.epsg = self.crs = crs_name(pyproj.CRS.from_user_input(tms.crs.to_wkt("WKT2_2019")))
+        if utm := pyproj.CRS.from_user_input(self.epsg).utm_zone:  # the other side of the globe folds over
+            meridian = 6 * int(utm[:-1]) - 183
+            self.domain = (max(-180.0, meridian - 80.0), -90.0, min(180.0, meridian + 80.0), 90.0)
         self.name = f"tms-{self.set}-{zoom}"
         self.title = f"{self.set}, zoom {zoom}"
         self.definition = (

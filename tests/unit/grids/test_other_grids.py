@@ -307,3 +307,24 @@ def test_every_family_is_listed_and_describes_itself() -> None:
     code = "import sys, upscaling.grids as g; g.get_grid('utm-20km'); print({'geopandas', 'h3'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("grid", ["utm-100km", "none"])
+def test_islands_on_both_sides_of_the_antimeridian_are_clipped(grid: str) -> None:
+    islands = [shapely.box(179.9, -16.6, 179.95, -16.5), shapely.box(-179.95, -16.6, -179.9, -16.5)]
+    aoi = read_aoi(shapely.to_wkt(shapely.MultiPolygon(islands)))
+    frame = get_grid(grid).tiles(aoi, clip=True)
+    lost = shapely.difference(aoi.geometry, shapely.union_all(frame.geometry.values).buffer(1e-6))
+    assert lost.is_empty
+    assert shapely.area(frame.geometry.values).sum() == pytest.approx(aoi.geometry.area, rel=1e-3)
+
+
+def test_an_area_that_is_too_thin_for_its_crs_is_one_line() -> None:
+    with pytest.raises(ConfigError, match="too thin to have an area in EPSG:5041"):
+        get_grid("none").tiles(read_aoi([161.30663, 89.999995, 161.30863, 90]))
+
+
+def test_a_matrix_set_of_one_utm_zone_ends_where_its_projection_folds_over() -> None:
+    assert len(get_grid("tms-UTM31WGS84Quad-8").tiles(read_aoi([3.0, 45.0, 3.001, 45.001]))) == 1
+    with pytest.raises(ConfigError, match="reaches beyond the grid tms-UTM31WGS84Quad-8"):
+        get_grid("tms-UTM31WGS84Quad-8").tiles(read_aoi([-154.7, -0.001, -154.6, 0.001]))
