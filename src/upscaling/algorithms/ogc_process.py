@@ -208,6 +208,8 @@ def _entries(inputs: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _occurs(value: Any, default: int) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():  # as some servers made from WPS write it
+        return int(value)
     return value if isinstance(value, int) else 1_000_000 if value == "unbounded" else default
 
 

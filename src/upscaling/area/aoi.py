@@ -145,11 +145,18 @@ def _from_file(text: str, base: Path) -> AOI:
         frame, path = read_vector(text, base, key=_KEY, columns=[])
     notices = tuple(f"{path.name}: {' '.join(str(w.message).split())}" for w in caught if w.category is RuntimeWarning)
     try:
-        if named := declared_crs(path):
-            parse_crs(named, path.name)  # GDAL takes one that it does not know for longitude and latitude
+        _check_declared(path, crs_name(frame.crs))
         return _build(list(frame.geometry.values), crs_name(frame.crs), path.name, notices)
     except ConfigError as error:
         raise ConfigError(error.message, key=error.key, file=path) from None
+
+
+def _check_declared(path: Path, read_as: str) -> None:
+    """Refuse a CRS of old GeoJSON that GDAL takes for longitude and latitude: unknown, or not at the top."""
+    named = declared_crs(path)
+    if named and parse_crs(named, path.name) != _LONLAT and read_as == _LONLAT:
+        where = "inside of a feature or geometry, where it is not read: name it at the top of the file"
+        raise ConfigError(f"{path.name} names the CRS {named} {where}"[:300], key=_KEY)
 
 
 def _build(
@@ -180,6 +187,8 @@ def _build(
         raise ConfigError(f"{name} has coordinates that are not numbers", key=_KEY)
 
     definition = pyproj.CRS.from_user_input(crs)
+    if not (definition.is_geographic or definition.is_projected):
+        raise ConfigError(f"{name}: {definition.name} is no CRS of a map (geographic or projected)", key=_KEY)
     if definition.is_geographic:
         x, y = coordinates[np.argmax(np.abs(coordinates).max(axis=1))].tolist()
         if np.abs(coordinates[:, 1]).max() > 90 or np.abs(coordinates[:, 0]).max() > 540:

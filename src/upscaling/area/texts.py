@@ -177,21 +177,33 @@ def _from_geojson(value: Mapping[str, Any], name: str) -> Given:
         features = value.get("features")
         if not isinstance(features, list) or not all(isinstance(feature, Mapping) for feature in features):
             raise ConfigError(f"{name} is a FeatureCollection without a list of features", key=_KEY)
-        members = [feature.get("geometry") for feature in features]
     else:
-        members = [value.get("geometry") if kind == "Feature" else value]
+        features = [value]
+    members = [_geometry_in(feature, name) for feature in features]
     try:
         geometries = [shapely.from_geojson(json.dumps(member)) for member in members if member]
     except (shapely.errors.GEOSException, TypeError, ValueError, RecursionError) as error:
         what = " ".join(str(error).split())[:200]
         raise ConfigError(f"{name} holds a geometry that is not valid GeoJSON: {what}", key=_KEY) from None
-    crs = value.get("crs")
-    if not crs:
+    # PostGIS writes it into the geometry.
+    named_by = [h["crs"] for h in (value, *features, *members) if isinstance(h, Mapping) and h.get("crs")]
+    if not named_by:
         return Given(geometries, _LONLAT, name)
+    crs = named_by[0]
+    if any(other != crs for other in named_by):
+        raise ConfigError(f"{name} names several CRS: bring its features into one", key=_KEY)
     properties = crs.get("properties") if isinstance(crs, Mapping) else None
     named = properties if isinstance(properties, Mapping) else {}
     code = named.get("name", named.get("code", named.get("href")))
     return Given(geometries, parse_crs(code, name), name)
+
+
+def _geometry_in(feature: Mapping[str, Any], name: str) -> Any:
+    """Return the geometry of a feature, or what stands in place of one: a geometry."""
+    if "features" in feature:
+        raise ConfigError(f"{name} is a FeatureCollection with another among its features", key=_KEY)
+    is_geometry = "geometry" not in feature and feature.get("type") != "Feature"
+    return feature if is_geometry else feature.get("geometry")
 
 
 def parse_crs(code: Any, name: str) -> str:

@@ -206,3 +206,41 @@ def test_hash_does_not_depend_on_where_a_ring_starts() -> None:
         read_aoi(shapely.Polygon(np.roll(ring, k, axis=0)[::step]).wkt).sha256 for k in range(4) for step in (1, -1)
     }
     assert len(shas) == 1
+
+
+METRES = {
+    "type": "Polygon",
+    "coordinates": [[[600000, 5100000], [610000, 5100000], [610000, 5110000], [600000, 5100000]]],
+}
+IN_32632 = {"type": "name", "properties": {"name": "EPSG:32632"}}
+
+
+def test_a_crs_inside_of_a_feature_or_its_geometry_counts_too(tmp_path: Path) -> None:  # as PostGIS writes it
+    feature = {"type": "Feature", "properties": {}, "geometry": {**METRES, "crs": IN_32632}}
+    top = read_aoi({**METRES, "crs": IN_32632})
+    assert read_aoi(feature).sha256 == top.sha256
+    assert read_aoi({"type": "FeatureCollection", "features": [{**feature, "crs": IN_32632}]}).sha256 == top.sha256
+    others = {"type": "FeatureCollection", "crs": {"type": "name", "properties": {"name": "EPSG:3035"}}}
+    with pytest.raises(ConfigError, match="names several CRS"):
+        read_aoi({**others, "features": [feature]})
+    near_zero = {**METRES, "coordinates": [[[10, 10], [90, 10], [90, 80], [10, 10]]], "crs": IN_32632}
+    (tmp_path / "a.geojson").write_text(json.dumps({**feature, "geometry": near_zero}))
+    with pytest.raises(ConfigError, match=r"names the CRS EPSG:32632 inside of a feature or geometry"):
+        read_aoi(tmp_path / "a.geojson")
+
+
+def test_what_stands_among_the_features_of_geojson_is_never_lost() -> None:
+    square = json.loads(shapely.to_geojson(SQUARE))
+    feature = {"type": "Feature", "properties": {}, "geometry": square}
+    beside = json.loads(shapely.to_geojson(translate(SQUARE, 5)))
+    both = read_aoi({"type": "FeatureCollection", "features": [feature, beside]})
+    assert both.bbox == (10, 45, 16, 46)
+    nested = {"type": "FeatureCollection", "features": [feature, {"type": "FeatureCollection", "features": [feature]}]}
+    with pytest.raises(ConfigError, match="with another among its features"):
+        read_aoi(nested)
+
+
+@pytest.mark.parametrize("code", [5773, 4978])  # heights; x, y, z from the middle of the earth
+def test_a_crs_that_is_none_of_a_map_is_one_line(code: int) -> None:
+    with pytest.raises(ConfigError, match="is no CRS of a map"):
+        read_aoi(f"SRID={code};{SQUARE.wkt}")

@@ -208,3 +208,10 @@ def test_types_of_a_package_as_a_server_describes_them() -> None:
 def test_everything_bound_is_json() -> None:
     for form in ("bbox", "bbox-lonlat", "bbox-array", "bbox-string", "geojson", "feature-collection", "wkt"):
         json.dumps(bound({"x": {"schema": {}}}, bind={"x": form}), allow_nan=False)
+
+
+def test_how_often_an_input_occurs_may_be_a_text() -> None:
+    inputs = {"x": {"minOccurs": "0", "maxOccurs": "3", "schema": {"type": "number"}}}
+    (parameter,) = read_inputs({"inputs": inputs})
+    assert not parameter.required
+    assert bound({"a": {"schema": BBOX_REF}, **inputs}, {"x": [1, 2]})["x"] == [1, 2]
