@@ -175,3 +175,16 @@ def test_a_number_that_a_server_cuts_is_the_same(sent: Any, told: Any) -> None:
 def test_what_a_server_names_beyond_what_was_sent_is_its_default_or_unknown() -> None:
     assert same_inputs({"id": 1}, {"id": 1, "clouds": 30}, {"clouds": 30}) is Match.SAME
     assert same_inputs({"id": 1}, {"id": 1, "clouds": 40}, {"clouds": 30}) is Match.UNKNOWN
+
+
+@pytest.mark.parametrize("decimals", [6, 7, 9])
+def test_an_outline_that_a_server_cuts_is_the_same(decimals: int) -> None:
+    ring = [
+        [11.905733365910624, 45.998620672538074],
+        [11.918631, 45.9982],
+        [11.9, 46.0076094202],
+        [11.905733365910624, 45.998620672538074],
+    ]
+    cut = [[round(number, decimals) for number in point] for point in ring]
+    sent, told = ({"type": "Polygon", "coordinates": [points]} for points in (ring, cut[::-1]))
+    assert same_inputs({"p": sent}, {"p": told}) is Match.SAME

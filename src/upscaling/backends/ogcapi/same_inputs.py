@@ -272,11 +272,8 @@ def _points(value: Any) -> list[tuple[float, ...]] | None:
 
 def _compare_points(sent: list[tuple[float, ...]], told: list[tuple[float, ...]]) -> Match:
     """Compare outlines: where they begin, and which way round they go, is a matter of taste; where they lie is not."""
-
-    def near(point: tuple[float, ...], others: list[tuple[float, ...]]) -> bool:
-        return any(_is_near(point, other) for other in others)
-
-    if all(near(point, told) for point in sent) and all(near(point, sent) for point in told):
+    ours_found = all(any(_is_near(point, other) for other in told) for point in sent)
+    if ours_found and all(any(_is_near(point, other) for point in sent) for other in told):
         return Match.SAME
     boxes = [[pick(axis) for axis in zip(*points, strict=False) for pick in (min, max)] for points in (sent, told)]
     alike = len(boxes[0]) == len(boxes[1]) and all(map(_is_close, *boxes))
