@@ -25,7 +25,11 @@ _MEMORY = re.compile(
     r" (?:\w+ ){0,2}?(?:memory|arrays?|buffers?|tensors?|[\d.]+ ?(?:bytes|[kmgt]i?b))\b"
     r"|\b(?:increas|rais)\w*[^|]{0,60}executor-memory"
     r"|\bexit(?:ed)?(?: with)?(?: code| status)?:? \(?137\b"
-    r"|\bSIGKILL\b|\bsignal:? (?:9\b|killed\b)|\bkilled process \d+"
+    r"|\bSIGKILL\b|\bsignal:? (?:9\b|killed\b)|\bkilled process \d+|\b(?:return|exit)[ -]?(?:code|status):? ?-9\b"
+    r"|\bTERM_MEMLIMIT\b|\bmem(?:ory)?(?:[ _]usage)? \S+ (?:is above|exceed\w*|over) (?:the )?limit\b"
+    r"|\bbad allocation\b|\bmem(?:ory)?[ _](?:usage|limit|use) exceed\w*|\b\d+ ?% memory budget\b|\bKilledWorker\b"
+    r"|\brequires? more memory\b"
+    r"|\b(?:ran|run|running) out of (?:RAM|swap)\b|\b(?:not enough|insufficient) RAM\b"
     r"|(?<!requested )\btoo (?:much|little) (?:[\w-]+ ){0,3}memory|\b(?:not enough|insufficient) (?:[\w-]+ ){0,3}memory"
     r"|\bexceed\w* (?:[\w.-]+ ){0,6}memory|\bmemory (?:\w+ ){0,4}(?:exceeded|reached)\b",
     re.IGNORECASE,
@@ -44,7 +48,8 @@ _LOST = re.compile(
     r"\bBackendDied\b|\blost\*? node\b|\bnode[ _-]?(?:fail(?:ure|ed)?|lost)\b|\bimminent node shutdown\b"
     r"|\bnode \S{0,80} ?(?:was|is|has been) (?:lost|preempted|drained|shut ?down|terminated)\b|\bpre-?empt(?:ed|ion)\b"
     r"|\bpod\b.{0,120}\bevicted\b|\bspot (?:instance )?(?:interruption|termination)\b"
-    r"|\bexited unrelated to the running tasks\b",
+    r"|\bexited unrelated to the running tasks\b|\bnode was low on resource\b|\bBOOT_FAIL\b|\bdecommission(?:ed|ing)?\b"
+    r"|\bspot instance (?:was |is |has been )?(?:reclaimed|lost)\b|\bnode is shutting down\b|\bNoExecute\b",
     re.IGNORECASE,
 )
 _THINGS = (
@@ -55,7 +60,8 @@ _THINGS = (
 _HOLDERS = _THINGS.format("(?:feature ?)?collections?|")  # what may be empty; where none is found, its name is wrong
 _THINGS = _THINGS.format("")
 _NO_DATA_CODE = re.compile(
-    r"No_?(?:Input|Such)?_?(?:Data|Items|Features|Products|Images|Scenes|Granules)(?:Available|Found)?(?:Error|Exception)?"
+    r"(?:NO_DATA|no_data)_(?:AVAILABLE|FOUND|available|found)"
+    r"|No_?(?:Input|Such)?_?(?:Data|Items|Features|Products|Images|Scenes|Granules)(?:Available|Found)?(?:Error|Exception)?"
     r"|(?:DataCube|Cube|Collection|ImageCollection)(?:Is)?Empty(?:Error|Exception)?"
     r"|Empty(?:Data)?(?:Cube|Collection|ImageCollection)(?:Error|Exception)?"
 )
@@ -79,6 +85,14 @@ _NOT_THE_REASON = re.compile(
     r"|\bno[ -]?data value|\btraining\b|\bexpected\b|\bmust\b|\bcredentials\b|\bpermission\b|\bunauthori[sz]ed\b"
     r"|\bnot authori[sz]ed\b|\bforbidden\b|\bdenied\b|\btime[d ]?[- ]?out\b|\b(?:un|not )reachable\b"
     r"|\bbe reached\b|\bquota\b|\brefused\b|\bunavailable\b|\bImagePull\w*|\bErrImage\w*|\bvector file\b"
+    # a search that did not work has found nothing, and a product that is not online is there
+    r"|\b(?:HTTP(?:/[\d.]+)?|status(?: code)?|code|error|answer\w*|(?:answer|fail|respond)\w* with|got):? ?[45]\d\d\b"
+    r"|\bbad (?:gateway|request)\b|\bempty response\b"
+    r"|\b(?:internal|server) error\b|\bconnect(?:ion|ed|ing)?\b|\bmaintenance\b|\b(?:is|are|was|were) down\b|\bdown:"
+    r"|\boffline\b|\brate limit\w*|\bexpired\b|\btokens?\b|\binvalid\b|\bunknown\b|\bdid you mean\b"
+    r"|\border (?:it|them|the)\b|\bdisk\b|\bspace left\b|\buploaded\b|\bgiven geometr\w+|\bregistry\b|\bfor process\b"
+    r"|\bnot found, no data\b"
+    r"|\bSSL\b|\bproxy\b|\bDNS\b|\btry again\b|\bplease order\b"
     r"|\b(?:FileNotFound|Key|Type|Index|Attribute|Name|Import|ModuleNotFound|Permission|Connection|Timeout|IO|OS|HTTP)"
     r"Error\b",
     re.IGNORECASE,
@@ -144,7 +158,8 @@ def _says_no_data(entry: str) -> bool:
     if any(_NO_DATA_CODE.fullmatch(name) for name in raised) or _NO_DATA_CODE.fullmatch(
         entry.strip().partition(" ")[0]
     ):
-        return not re.search(r"\bskip\w*|\bignor\w*|\bcontinu\w*", words, re.IGNORECASE)
+        odd = r"\bskip\w*|\bignor\w*|\bcontinu\w*|\bno[ -]?data values?\b|\bmust\b|\binvalid\b"
+        return not re.search(odd, words, re.IGNORECASE)
     return bool(_NO_DATA.search(words)) and not _NOT_THE_REASON.search(words)
 
 

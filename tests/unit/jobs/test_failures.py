@@ -25,6 +25,10 @@ from upscaling.jobs.failures import classify_http, classify_log, is_no_data, wit
         ("ProcessFailed node 'reduce1' (process reduce_dimension): no such band", ErrorClass.PERMANENT),
         ("the input was lost in node 3 of the process graph", ErrorClass.PERMANENT),
         ("a block was evicted from the cache", ErrorClass.PERMANENT),
+        ("The node was low on resource: ephemeral-storage.", ErrorClass.LOST),
+        ("slurm: BOOT_FAIL", ErrorClass.LOST),
+        ("Lost executor 3 on 10.0.0.1: Executor decommission", ErrorClass.LOST),
+        ("the spot instance was reclaimed", ErrorClass.LOST),
     ],
 )
 def test_what_a_log_says(words: str, expected: ErrorClass) -> None:
@@ -54,6 +58,12 @@ def test_what_a_log_says(words: str, expected: ErrorClass) -> None:
         ("UdfFailed node 'a': line 1 of the UDF: RuntimeError: out of memory, I say", ErrorClass.PERMANENT),
         ("job option executor-memory must be like 2g, not '40x'", ErrorClass.PERMANENT),
         ("cannot allocate tile 3 to a zone", ErrorClass.PERMANENT),
+        ("process returned exit code -9", ErrorClass.MEMORY),
+        ("TERM_MEMLIMIT: job killed after reaching LSF memory usage limit.", ErrorClass.MEMORY),
+        ("=>> PBS: job killed: mem 4200000kb exceeded limit 4194304kb", ErrorClass.MEMORY),
+        ("Job terminated: memory usage 9.2Gi is above limit 8Gi", ErrorClass.MEMORY),
+        ("KilledWorker: Attempted to run task x on 4 different workers", ErrorClass.MEMORY),
+        ("The job ran out of RAM", ErrorClass.MEMORY),
         ("no data available for B05, band skipped | OutOfMemoryError: Java heap space", ErrorClass.MEMORY),
     ],
 )
@@ -85,6 +95,8 @@ NO_DATA = (
     "no valid acquisitions in the period",
     "Query returned no results",
     "FeatureCollection is empty",
+    "NO_DATA_FOUND",
+    "No data available for the extent with 500 m pixels",
 )
 A_FAULT = (
     "no data available for S2A_20230101 … skipped",
@@ -109,6 +121,20 @@ A_FAULT = (
     "there is no data type 'int24'",
     "no collection with that id exists",
     "items have no item 'SCL'",
+    "NoData value must be a number",
+    "No items returned because the catalogue answered 502 Bad Gateway",
+    "no data returned by server: connection reset",
+    "could not connect to the catalogue: no items available",
+    "no products available due to maintenance",
+    "OpenSearch is down: no products found",
+    "product is offline, no data available",
+    "rate limit exceeded, no items returned",
+    "internal error: no items returned",
+    "no items found because the token expired",
+    "No data space left on device",
+    "Invalid query: no items match property filter 'eo:cloud_cov'",
+    "no items found; did you mean collection 'sentinel-2-l2a'?",
+    "No features found in uploaded geometry",
     "",
 )
 
