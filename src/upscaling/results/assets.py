@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from upscaling.results.multifile import Group, files_together
 from upscaling.results.projection import metres_per_unit
 from upscaling.results.raster_header import check_header
 from upscaling.results.remote_assets import UNREAD, stated_fields, stated_place, stated_raster
-from upscaling.util.files import SHA256_MULTIHASH, sha256_file, size_of
+from upscaling.util.files import SHA256_MULTIHASH, sha256_bytes, sha256_file, size_of
 from upscaling.util.text import plain_text
 
 __all__ = ["PlacedAsset", "asset_names", "place_assets"]
@@ -48,6 +49,7 @@ ANONYMOUS = {"", "openeo", "result", "results", "output", "out", "data", "asset"
 RANDOM = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}|[0-9a-f]{24,}")
 DATE = re.compile(r"(?<!\d)(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:t[\d:.-]{2,12})?z?(?![a-z0-9])")
 LONGEST_NAME = 64
+_SHORT, _SHORT_NUMBER = 5, 6  # characters; fewer are found in names by chance: the 2 in B02
 _LARGEST_DEGREE = 360
 GEOTIFF_MEDIA_TYPE = "image/tiff; application=geotiff"
 
@@ -75,12 +77,16 @@ def asset_names(hints: Iterable[str], *, noise: Iterable[str] = ()) -> list[str]
     Keys match ``[a-z0-9][a-z0-9_.-]*``, are unique, do not depend on the order of the hints, and are the same for
     every tile: the file's extension, ``noise`` (tile id, job id) and random identifiers are taken out, and dates where
     names can be told apart without them. A name that says nothing (``openEO.tif``) becomes ``data``.
+
+    Noise that may stand in a name by chance, a number or a word, is taken out only where it is a word of every name.
     """
     hints = list(hints)
-    noise = sorted({part.lower() for part in noise if part}, key=len, reverse=True)
-    undated = [_plain(hint, noise, dated=False) for hint in hints]
+    stems = [_stem(hint) for hint in hints]
+    parts = sorted({part.lower() for part in noise if part}, key=len, reverse=True)
+    found = [pattern for pattern, by_chance in map(_pattern, parts) if not by_chance or all(map(pattern.search, stems))]
+    undated = [_plain(hint, found, dated=False) for hint in hints]
     bases = [
-        plain if undated.count(plain) == 1 else _plain(hint, noise) for hint, plain in zip(hints, undated, strict=True)
+        plain if undated.count(plain) == 1 else _plain(hint, found) for hint, plain in zip(hints, undated, strict=True)
     ]
     names: dict[int, str] = {}
     taken: set[str] = set()
@@ -94,16 +100,31 @@ def asset_names(hints: Iterable[str], *, noise: Iterable[str] = ()) -> list[str]
     return [names[index] for index in range(len(hints))]
 
 
-def _plain(hint: str, noise: list[str], *, dated: bool = True) -> str:
+def _pattern(part: str) -> tuple[re.Pattern[str], bool]:
+    """Return what finds a part in a name, and whether it might stand there by chance: then as a word of its own."""
+    shortest = _SHORT_NUMBER if part.isdigit() else _SHORT
+    by_chance = part.isalpha() or (part.isalnum() and len(part) < shortest)
+    text = re.escape(part)
+    return re.compile(rf"(?<![a-z0-9]){text}(?![a-z0-9])" if by_chance else text), by_chance
+
+
+def _stem(hint: str) -> str:
     name = re.split(r"[/\\]", hint.split("?", maxsplit=1)[0].split("#", maxsplit=1)[0])[-1].lower()
     stem, _, extension = name.rpartition(".")
-    name = stem if f".{extension}" in MEDIA_TYPES or extension in {"tif", "tiff"} else name
-    for part in noise:
-        name = name.replace(part, "")
-    name = name if dated else DATE.sub("", name)
+    return stem if f".{extension}" in MEDIA_TYPES or extension in {"tif", "tiff"} else name
+
+
+def _plain(hint: str, noise: list[re.Pattern[str]], *, dated: bool = True) -> str:
+    name = _stem(hint)
+    for pattern in noise:
+        name = pattern.sub("", name)
+    name = unicodedata.normalize("NFKD", name if dated else DATE.sub("", name))
+    foreign = "".join(letter for letter in name if letter.isalpha() and not letter.isascii())
+    name = re.sub(r"[\u0300-\u036f]", "", name)  # accents
     name = re.sub(r"[^a-z0-9.]+", lambda match: "-" if match[0] == "-" else "_", RANDOM.sub("", name))
     name = re.sub(r"\.{2,}", ".", name)[:LONGEST_NAME].strip("_.-")
-    return "data" if name in ANONYMOUS else name
+    name = "data" if name in ANONYMOUS else name
+    return f"{name}_{sha256_bytes(foreign.encode('utf-8', 'replace'))[:6]}" if foreign else name
 
 
 def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str, exact: bool) -> list[PlacedAsset]:
@@ -273,18 +294,34 @@ def _see_where_it_lies(tile: Tile, fetched: FetchedAsset, facts: FileFacts) -> I
 
 def _see_that_it_touches(tile: Tile, name: str, bounds: Bounds, crs: str) -> None:
     """Raise if a file lies wholly elsewhere than the tile that was asked for."""
-    from rasterio.warp import transform_bounds
+    import pyproj
 
     if tile.placeless:
         return
     wanted = tile.bounds
-    west, south, east, north = bounds if crs == tile.crs else transform_bounds(crs, tile.crs, *bounds)
+    try:
+        west, south, east, north = bounds if crs == tile.crs else _moved(bounds, crs, tile.crs)
+    except pyproj.exceptions.ProjError as error:  # of another planet, or of none
+        raise TileFailedError(
+            f"{name} is in a CRS that has no place on Earth: {' '.join(crs.split())[:200]}",
+            error_class=ErrorClass.OUTPUT,
+        ) from error
     if west > wanted.east or east < wanted.west or south > wanted.north or north < wanted.south:
         found = ", ".join(f"{edge:.10g}" for edge in bounds)
         raise TileFailedError(
             f"{name} lies elsewhere than tile {tile.id}: bounds ({found}) in {crs}",
             error_class=ErrorClass.OUTPUT,
         )
+
+
+def _moved(bounds: Bounds, crs: str, to: str) -> tuple[float, float, float, float]:
+    """Return bounds in another CRS; raise ProjError if no way leads there."""
+    import pyproj
+    from rasterio.warp import transform_bounds
+
+    pyproj.Transformer.from_crs(crs, to, always_xy=True)  # of rasterio's errors some have no public name
+    moved: tuple[float, float, float, float] = transform_bounds(crs, to, *bounds)
+    return moved
 
 
 def _title(fetched: FetchedAsset, name: str) -> str:

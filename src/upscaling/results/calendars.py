@@ -1,4 +1,4 @@
-"""The times of a netCDF axis ("days since 2001-01-01"), also in calendars that no clock has."""
+"""The values of a netCDF axis: times ("days since 2001-01-01"), also in calendars that no clock has, and numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-__all__ = ["time_axis"]
+__all__ = ["number_axis", "time_axis"]
 
 _LONGEST = 1_000  # values that are written out
 _UNITS = re.compile(r"^(?P<unit>[a-z]+) since (?P<start>.+)$", re.IGNORECASE)
@@ -46,6 +46,14 @@ _CALENDARS: dict[str, tuple[int, ...]] = {
     "366_day": _LEAP,
     "360_day": (30,) * 12,
 }
+
+
+def number_axis(numbers: Sequence[float]) -> dict[str, Any]:
+    """Return a STAC dimension for the values of an axis; what JSON has no number for (NaN, infinities) is text."""
+    finite = [number for number in numbers if math.isfinite(number)]
+    extent = {"extent": [min(finite), max(finite)]} if finite else {}
+    values = [number if math.isfinite(number) else str(number) for number in numbers[:_LONGEST]]
+    return {"type": "other", **extent, "values": values}
 
 
 def time_axis(values: Sequence[float], units: str, calendar: str) -> dict[str, Any] | None:

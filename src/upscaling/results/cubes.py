@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from upscaling.model import Bounds
-from upscaling.results.calendars import time_axis
+from upscaling.results.calendars import number_axis, time_axis
 from upscaling.results.projection import proj_code
 from upscaling.util.extras import require
 
@@ -170,17 +171,17 @@ def _dimension(name: str, size: int, cube: Any, system: Any) -> dict[str, Any]:
     if times is not None:
         return times
     axis = _AXES.get(name.lower()) or {"X": "x", "Y": "y"}.get(str(attrs.get("axis", "")))
-    if axis and np.issubdtype(values.dtype, np.number) and size > 1:
+    if axis and np.issubdtype(values.dtype, np.number) and size > 1 and np.isfinite(values[[0, -1]]).all():
         step = (float(values[-1]) - float(values[0])) / (size - 1)
         low, high = sorted((float(values[0]) - step / 2, float(values[-1]) + step / 2))
         spatial = {"type": "spatial", "axis": axis, "extent": [low, high], "step": abs(step)}
         return spatial | ({"reference_system": system.to_epsg()} if system is not None and system.to_epsg() else {})
     if axis:
         return {"type": "spatial", "axis": axis}
-    if np.issubdtype(values.dtype, np.datetime64):
+    if np.issubdtype(values.dtype, np.datetime64) and size:
         texts = [f"{text}Z" for text in np.datetime_as_string(values, unit="s").tolist()]
         return {"type": "temporal", "extent": [min(texts), max(texts)], "values": texts[:_LONGEST]}
     if np.issubdtype(values.dtype, np.number):
-        numbers = [float(value) for value in values.tolist()]
-        return {"type": "other", "extent": [min(numbers), max(numbers)], "values": numbers[:_LONGEST]}
+        with suppress(TypeError):  # times of a clock, complex numbers
+            return number_axis([float(value) for value in values.tolist()])
     return {"type": "other", "values": [str(value) for value in values.tolist()][:_LONGEST]}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import json
+import lzma
 import math
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,15 +22,17 @@ from typing import Any
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds
-from upscaling.results.calendars import time_axis
+from upscaling.results.calendars import number_axis, time_axis
 from upscaling.results.projection import proj_code
 
 __all__ = ["FileFacts", "read_file"]
 
 SUBDATASET = re.compile(r'^(?P<driver>\w+):"?(?P<file>.*?)"?:/*(?P<name>[^:]+)$')
-VECTOR_TYPES = {"FeatureCollection", "Feature"}
+GEOMETRIES = ("GeometryCollection", "Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
+VECTOR_TYPES = {"FeatureCollection", "Feature", *GEOMETRIES}
 MAGIC = {".fgb": b"fgb", ".gpkg": b"SQLite format 3\0", ".shp": b"\0\0\x27\x0a"}
 LONGEST_DIMENSION = 1_000
+LONGEST_CELL = 1 << 30  # characters of one value of a table: an outline as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +197,7 @@ def _dimension(values: list[str], units: str, calendar: str, count: int) -> dict
         numbers = [float(value) for value in values] or [float(number) for number in range(count)]
     except ValueError:
         return {"type": "other", "values": values[:LONGEST_DIMENSION]}
-    return {"type": "other", "extent": [min(numbers), max(numbers)], "values": numbers[:LONGEST_DIMENSION]}
+    return number_axis(numbers)
 
 
 def _vector(path: Path) -> FileFacts:
@@ -278,15 +282,16 @@ def _geo(geo: dict[str, Any], names: list[str]) -> tuple[str, list[float] | None
 
 def _json(path: Path) -> FileFacts:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise _bad(path, f"is not JSON: {error}") from error
     except RecursionError:
         raise _bad(path, "is nested too deeply") from None
     is_vector = isinstance(content, dict) and str(content.get("type")) in VECTOR_TYPES
     if path.suffix.lower() == ".geojson" and not is_vector:
-        raise _bad(path, "is not GeoJSON: neither a feature nor a collection of features")
-    return _vector(path) if is_vector and content.get("features", True) else FileFacts()
+        raise _bad(path, "is not GeoJSON: neither features nor a geometry")
+    empty = is_vector and not content.get("features", content.get("geometries", True))
+    return _vector(path) if is_vector and not empty else FileFacts()
 
 
 def _csv(path: Path) -> FileFacts:
@@ -299,6 +304,7 @@ def _csv(path: Path) -> FileFacts:
 
 
 def _csv_rows(stream: Any, path: Path) -> tuple[int, list[str]]:
+    csv.field_size_limit(LONGEST_CELL)
     sample = stream.readline()
     stream.seek(0)
     delimiter = max(",;\t", key=sample.count)
@@ -316,7 +322,7 @@ def _zip(path: Path) -> FileFacts:
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError) as error:
         raise _bad(path, f"cannot be read to the end: {error}") from error
     if broken is not None:
         raise _bad(path, f"is damaged at {broken}")

@@ -35,7 +35,7 @@ def check_header(path: Path) -> list[str]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             with rasterio.open(path, driver="GTiff") as dataset:
-                transform, crs = dataset.transform, dataset.crs
+                transform, crs, bounds = dataset.transform, dataset.crs, dataset.bounds
                 size = dataset.count * dataset.block_shapes[0][0] * dataset.width * np.dtype(dataset.dtypes[0]).itemsize
                 count = dataset.count
         except (RasterioError, TypeError) as error:  # numpy does not know all of GDAL's data types
@@ -43,7 +43,8 @@ def check_header(path: Path) -> list[str]:
                 return []
             raise _bad(f"{path.name} cannot be read: {error}") from error
         numbers = tuple(transform)[:6]
-        if not all(map(math.isfinite, numbers)) or max(abs(transform.a), abs(transform.e)) > _LONGEST_PIXEL:
+        flat = bounds.left == bounds.right or bounds.bottom == bounds.top
+        if flat or not all(map(math.isfinite, numbers)) or max(abs(transform.a), abs(transform.e)) > _LONGEST_PIXEL:
             raise _bad(
                 f"{path.name} has pixels of {transform.a:g} x {-transform.e:g}, at {transform.c:g}, {transform.f:g}"
             )

@@ -151,6 +151,32 @@ def test_names_are_stable_unique_and_the_same_in_every_tile() -> None:
     assert named == dict(zip(hints[::-1], asset_names(hints[::-1]), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("hints", "tile", "names"),
+    [
+        (["B02.tif", "B03.tif"], "2", ["b02", "b03"]),
+        (["B02.tif", "B12.tif"], "12", ["b02", "b12"]),
+        (["band_1.tif", "band_2.tif"], "2", ["band_1", "band_2"]),
+        (["northness.tif", "ndvi.tif"], "north", ["northness", "ndvi"]),
+        (["ndvi_2.tif", "evi-2.tif"], "2", ["ndvi", "evi"]),
+        (["ndvi_north.tif"], "north", ["ndvi"]),
+        (["T32TPS_B02.tif", "x.tif"], "32TPS", ["t_b02", "x"]),
+    ],
+)
+def test_a_tile_named_by_a_number_or_a_word_takes_nothing_from_the_names(
+    hints: list[str], tile: str, names: list[str]
+) -> None:
+    assert asset_names(hints, noise=[tile]) == names
+
+
+def test_names_in_any_script_are_the_same_where_one_is_missing() -> None:
+    both = asset_names(["植生.tif", "水.tif", "größe.tif", "gro\u0308ße.tif"])
+    assert len(set(both)) == 4
+    assert asset_names(["水.tif"]) == both[1:2] and both[1] != "data"
+    assert asset_names(["größe.tif"]) == asset_names(["gro\u0308ße.tif"])
+    assert asset_names(["é.tif"]) == ["e"]
+
+
 def test_other_kinds_of_files_are_kept(job_of: JobOf) -> None:
     job = job_of(TILES[0])
     contents = {"series.csv": b"a,b\n", "odd.exe": b"MZ", "stats.json": b"{}"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+from rasterio import Affine
 
 from tests.unit.results.results_helpers import TEMPORAL, TILES, outcome_of, write_raster
 from upscaling.errors import ErrorClass, TileFailedError
@@ -113,6 +115,68 @@ def write_netcdf(path: Path, *, west: float | None = None, calendar: str = "360_
             dimensions = ("time", "y", "x")
         file.createVariable("ndvi", "f4", dimensions)[:] = 1
     return path
+
+
+@pytest.mark.parametrize("west", [None, WEST])
+@pytest.mark.parametrize("odd", [[0, np.nan, 2], [0, np.inf, 2], [np.nan] * 3])
+def test_an_axis_with_numbers_that_json_has_not(job_of: JobOf, odd: list[float], west: float | None) -> None:
+    from scipy.io import netcdf_file
+
+    job = job_of(TILES[0])
+    path = write_netcdf(job.scratch / "a.nc", west=west)
+    with netcdf_file(path, "a") as file:
+        file.variables["time"][:] = odd
+    axis = built(job, FetchedAsset(path, "a"))["properties"]["cube:dimensions"]["time"]
+    assert axis["values"] == [value if np.isfinite(value) else str(value) for value in odd]
+    assert axis.get("extent") == ([0, max(filter(np.isfinite, odd))] if odd[0] == 0 else None)
+
+
+@pytest.mark.parametrize(
+    "axis", [[1, np.nan], [1j, 2], np.array([1, 2], "m8[D]"), np.array([], float), np.array([], "M8[ns]")]
+)
+def test_an_odd_axis_of_a_zarr_store(job_of: JobOf, axis: Any) -> None:
+    import xarray as xr
+
+    job = job_of(TILES[0])
+    xr.Dataset({"m": (("q",), np.ones(len(axis)))}, {"q": axis}).to_zarr(
+        job.scratch / "a.zarr", zarr_format=2, consolidated=True
+    )
+    item = built(job, FetchedAsset(job.scratch / "a.zarr", "a"))
+    assert item["properties"]["cube:dimensions"]["q"]["type"] in {"other", "temporal"}
+
+
+def test_a_crs_without_a_place_is_one_line(job_of: JobOf) -> None:
+    for number, crs in enumerate(["+proj=longlat +R=1737400", 'LOCAL_CS["x",UNIT["metre",1]]']):
+        job = job_of(TILES[0])
+        path = write_raster(job.scratch / f"{number}.tif", ONES, 11, 46, crs=crs)
+        with pytest.raises(TileFailedError, match="in a CRS that has no place on Earth"):
+            build_item(job, outcome_of(FetchedAsset(path, "a")), temporal=TEMPORAL, exact=False)
+    path = write_raster(job.scratch / "b.tif", ONES, 0, 0, transform=Affine(1e-300, 0, WEST, 0, -1e-300, NORTH))
+    with pytest.raises(TileFailedError, match="has pixels of 1e-300"):
+        build_item(job, outcome_of(FetchedAsset(path, "b")), temporal=TEMPORAL, exact=False)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_one_line(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("x.txt", "hello world " * 500)
+    whole = (tmp_path / "a.zip").read_bytes()
+    for start in range(35, 65, 3):
+        (tmp_path / "a.zip").write_bytes(bytes(byte ^ 0x5A * (start <= n < start + 9) for n, byte in enumerate(whole)))
+        with pytest.raises(TileFailedError, match=r"a\.zip (cannot be read to the end|is damaged)"):
+            read_file(tmp_path / "a.zip")
+
+
+def test_texts_with_a_byte_order_mark_geometries_and_long_cells(tmp_path: Path) -> None:
+    outline = '{"type": "Polygon", "coordinates": [[[11, 46], [12, 46], [12, 47], [11, 46]]]}'
+    (tmp_path / "a.geojson").write_text(outline, encoding="utf-8-sig")
+    assert read_file(tmp_path / "a.geojson").bounds == (11, 46, 12, 47)
+    (tmp_path / "b.geojson").write_text('{"type": "GeometryCollection", "geometries": []}')
+    assert read_file(tmp_path / "b.geojson").bounds is None
+    (tmp_path / "a.json").write_text('{"a": 1}', encoding="utf-8-sig")
+    read_file(tmp_path / "a.json")
+    (tmp_path / "a.csv").write_text(f"a,outline\n1,{'x' * 200_000}\n")
+    assert read_file(tmp_path / "a.csv").content["table:row_count"] == 1
 
 
 def test_a_netcdf_file_of_one_dimension(tmp_path: Path) -> None:
