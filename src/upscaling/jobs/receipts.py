@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ from upscaling.errors import ErrorClass, UpscalingError
 from upscaling.model import TileJob
 from upscaling.util.files import write_json
 
-__all__ = ["Receipt", "State", "open_receipt", "read_receipts"]
+__all__ = ["Receipt", "State", "open_receipt", "read_receipt", "read_receipts", "usable"]
 
 State = Literal["new", "intent", "created", "started", "finished", "done", "failed"]
 
@@ -123,7 +124,52 @@ class Receipt:
         self.adopted = self.seen = False
 
 
+# What each field is where it is there. Whatever else is in the file was not written here, or was damaged.
+_SHAPE: dict[str, tuple[type, ...]] = {
+    "key": (str,),
+    "state": (str,),
+    "job_id": (str, type(None)),
+    "attempt": (int,),
+    "updated": (str,),
+    "facts": (dict,),
+    "error": (dict, type(None)),
+    "history": (list,),
+    "memory_level": (int,),
+    "lost": (int,),
+    "unusable": (list,),
+}
 _WRITTEN = tuple(one.name for one in dataclasses.fields(Receipt) if one.name not in {"path", "when_done"})
+
+
+def usable(content: Any) -> dict[str, Any] | None:
+    """Return what a receipt holds; None where it has not the shape of one, and nobody must rely on it."""
+    if not isinstance(content, dict):
+        return None
+    for name, kinds in _SHAPE.items():
+        if name in content and not isinstance(content[name], kinds):
+            return None
+    history = content.get("history") or []
+    if not all(isinstance(past, dict) for past in history):
+        return None
+    errors = [error for error in (content.get("error"), *(past.get("error") for past in history)) if error]
+    if not all(isinstance(error, dict) and all(isinstance(word, str) for word in error.values()) for error in errors):
+        return None
+    try:
+        moment = datetime.fromisoformat(content.get("updated") or "1970-01-01T00:00:00Z")
+    except ValueError:
+        return None
+    return content if moment.tzinfo is not None else None
+
+
+def read_receipt(path: str | Path) -> dict[str, Any] | None:
+    """Return what the receipt at a path holds; None if it is not there or cannot be read."""
+    import orjson
+
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123 -- for every tile: Path objects cost more than the reading
+            return usable(orjson.loads(stream.read()))
+    except (OSError, orjson.JSONDecodeError):
+        return None
 
 
 def read_receipts(run_folder: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
@@ -144,7 +190,7 @@ def read_receipts(run_folder: Path) -> Iterator[tuple[str, dict[str, Any] | None
             continue
         except (OSError, ValueError):
             content = None
-        yield name.removesuffix(".json"), content if isinstance(content, dict) else None
+        yield name.removesuffix(".json"), usable(content)
 
 
 @contextmanager
@@ -192,6 +238,8 @@ def _of_today(content: Any) -> dict[str, Any]:
     """Return a receipt's content with the fields of today: earlier ones counted the memory level under another name."""
     if not isinstance(content, dict):
         raise TypeError("it holds no object")
+    if usable(content) is None:
+        raise TypeError("it holds what no receipt has")
     found = {name: value for name, value in content.items() if name in _WRITTEN}
     if "memory_level" not in found:
         errors = [content.get("error"), *(past.get("error") for past in content.get("history", []))]

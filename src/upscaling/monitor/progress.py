@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from upscaling.errors import ErrorClass
 from upscaling.jobs.costs import costs_of, stated_number
+from upscaling.jobs.receipts import read_receipt
 from upscaling.planning.plan import Plan, load_plan
 
 __all__ = ["STATES", "StateName", "TileState", "count_states", "read_states", "state_of"]
@@ -123,7 +124,7 @@ def state_of(tile: str, key: str, run_folder: Path, *, submitted: bool, begun: b
     """Return the state of one target; ``submitted`` and ``begun`` tell whether it has a receipt and a folder."""
     # Text, not Path: this is called for every tile at every refresh.
     item = begun and os.path.isfile(f"{run_folder}/tiles/{tile}/item.json")  # noqa: PTH113
-    receipt = _read(f"{run_folder}/receipts/{tile}.json") if submitted else {}
+    receipt = read_receipt(f"{run_folder}/receipts/{tile}.json") if submitted else None
     if not receipt:
         # Receipts can be lost (copied without them); an item of this very work is done all the same.
         done = item and _key_of_item(f"{run_folder}/tiles/{tile}/item.json") == key
@@ -163,8 +164,8 @@ def _named(written: str, said: dict[str, Any], error: dict[str, str], item: bool
         return ("canceled" if error.get("class") == ErrorClass.CANCELED else "failed"), message
     if written == "finished" and error:  # its results were fetched, and are not acceptable
         return "failed", error.get("message") or "no reason was given"
-    if written == "started" and said.get("status") in _OF_PLATFORM:
-        return _OF_PLATFORM[said["status"]], None
+    if written == "started" and str(said.get("status")) in _OF_PLATFORM:
+        return _OF_PLATFORM[str(said["status"])], None
     return _OF_RECEIPT.get(written, "not started"), None
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from upscaling.config import Config
 from upscaling.errors import UpscalingError
 from upscaling.jobs.failures import without_particulars
+from upscaling.jobs.receipts import read_receipt
 from upscaling.planning.plan import Plan, load_plan
 from upscaling.results.collection import CollectionMetadata, CollectSummary, NothingDoneError, collect
 from upscaling.results.item import EXTENSIONS, public_url
-from upscaling.util.files import read_json
 
 __all__ = ["by_reason", "failure_reasons", "gather"]
 
@@ -70,13 +70,10 @@ def failure_reasons(plan: Plan, run_folder: Path) -> dict[str, str]:
     """Return tile -> why it failed, from the receipts of this plan's work; an earlier plan's failures do not count."""
     reasons = {}
     for tile, row in plan.tiles.items():
-        try:
-            receipt = read_json(run_folder / "receipts" / f"{tile}.json")
-            error = receipt.get("error") if receipt.get("key") == row.key else None
-        except (OSError, ValueError, AttributeError):
-            continue
+        receipt = read_receipt(run_folder / "receipts" / f"{tile}.json") or {}
+        error = receipt.get("error") if receipt.get("key") == row.key else None
         if error:
-            reasons[tile] = f"{error['class']}: {error['message']}"
+            reasons[tile] = ": ".join(error[name] for name in ("class", "message") if name in error)
     return reasons
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,11 @@ from upscaling.errors import UpscalingError
 from upscaling.jobs import receipts
 from upscaling.jobs.receipts import open_receipt, read_receipts
 from upscaling.model import TileJob
+from upscaling.monitor.earlier import earlier_jobs
+from upscaling.monitor.progress import read_states
+from upscaling.monitor.status import logs_of
+from upscaling.results.gather import failure_reasons
+from upscaling.util.files import write_json
 
 
 def test_a_receipt_that_cannot_be_read_is_never_overwritten(job: TileJob) -> None:
@@ -204,3 +210,26 @@ def test_a_lock_is_taken_anew_when_its_run_was_deleted(job: TileJob) -> None:
             assert receipts._descriptors[lock.resolve()] == held, "one for all tiles of a run"
         job.receipt.unlink()
         lock.unlink()
+
+
+ODD: tuple[Any, ...] = (1, "x", [], [1], {"a": 1}, True, "2024-01-01", [[]])
+FIELDS = ("state", "job_id", "attempt", "updated", "facts", "error", "history", "unusable")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_receipt_of_another_shape_blocks_nobody_and_is_never_taken_for_one(job: TileJob, field: str) -> None:
+    row, text = SimpleNamespace(key=job.key), {"class": "permanent", "message": "m"}
+    plan: Any = SimpleNamespace(tiles={job.id: row, "other": row}, facts={"run": "r"})
+    whole = {"key": job.key, "state": "failed", "updated": "2024-01-01T00:00:00Z", "error": text}
+    run_folder = job.receipt.parents[1]
+    write_json(run_folder / "receipts" / "other.json", whole)
+    for odd in ODD:
+        write_json(job.receipt, {**whole, field: odd})
+        states = read_states(run_folder, plan)
+        assert states[1].error == "m"
+        assert failure_reasons(plan, run_folder)["other"] == "permanent: m"
+        list(earlier_jobs(run_folder, plan))
+        logs_of(run_folder, job.id, plan)
+        if states[0].error == "its receipt cannot be read":
+            with pytest.raises(UpscalingError, match="holds what no receipt has"), open_receipt(job):
+                pass

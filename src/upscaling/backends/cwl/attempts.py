@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from upscaling.backends.cwl import slurm
 from upscaling.errors import ErrorClass
-from upscaling.jobs.receipts import Receipt, open_receipt
+from upscaling.jobs.receipts import Receipt, open_receipt, read_receipt
 from upscaling.planning.plan import Plan, job_of, load_plan
 from upscaling.util.files import read_json
 
@@ -63,14 +63,14 @@ def needs(config: CwlBackendConfig, run_folder: str, tiles: Sequence[str], attem
 @functools.cache  # Snakemake asks at every round of scheduling
 def _needs(base: Needs, growth: float, run_folder: Path, tile: str, attempt: int) -> Needs:
     path = run_folder / "receipts" / f"{tile}.json"
-    try:
-        receipt = read_json(path)
-        if attempt > 1 and receipt["state"] in {"started", "failed"}:
+    receipt = read_receipt(path)
+    if receipt is not None and attempt > 1 and receipt.get("state") in {"started", "failed"}:
+        try:
             settle(run_folder, load_plan(run_folder), tiles=[tile])
-            receipt = read_json(path)
-    except (OSError, ValueError):
-        return base
-    return grown(base, growth, receipt)
+        except (OSError, ValueError):
+            return base
+        receipt = read_receipt(path)
+    return base if receipt is None else grown(base, growth, receipt)
 
 
 def final(receipt: Receipt, attempt: int) -> bool:
@@ -112,11 +112,8 @@ def settle(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) 
         return
     known = {}
     for tile in plan.tiles if tiles is None else tiles:
-        try:
-            said = read_json(run_folder / "receipts" / f"{tile}.json")
-        except (OSError, ValueError):
-            continue
-        if said["state"] in {"started", "failed"} and (job := (said.get("facts") or {}).get("slurm_job")):
+        said = read_receipt(run_folder / "receipts" / f"{tile}.json") or {}
+        if said.get("state") in {"started", "failed"} and (job := (said.get("facts") or {}).get("slurm_job")):
             known[tile] = job
     ended = slurm.states_of(known.values()) if known else {}
     for tile, job in known.items():

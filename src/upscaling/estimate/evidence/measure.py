@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscaling.estimate.statistics import Floats
+from upscaling.jobs.receipts import read_receipt
 from upscaling.monitor.progress import read_states
 from upscaling.util.files import read_json
 
@@ -73,7 +74,7 @@ def read_jobs(run_folder: Path, plan: Plan, *, sizes: bool = True) -> Jobs:
         if not state.attempt and state.spent is None:
             finished[place] = state.state == "finished"  # without data, or its receipt is gone
             continue
-        receipt = _receipt(f"{run_folder}/receipts/{state.tile}.json")
+        receipt = read_receipt(f"{run_folder}/receipts/{state.tile}.json") or {}
         past = [_number(entry.get("costs")) for entry in receipt.get("history") or () if entry.get("error")]
         failed[place] = len(past) + (state.state in {"failed", "canceled"})
         failed_costs += [cost for cost in past if cost is not None]
@@ -104,17 +105,6 @@ def read_jobs(run_folder: Path, plan: Plan, *, sizes: bool = True) -> Jobs:
         begun=columns["begun"],
         ended=columns["ended"],
     )
-
-
-def _receipt(path: str) -> dict[str, Any]:
-    import orjson
-
-    try:
-        with open(path, "rb") as stream:  # noqa: PTH123 -- for every tile: Path objects cost more than the reading
-            content = orjson.loads(stream.read())
-    except (OSError, orjson.JSONDecodeError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _usage(facts: dict[str, Any], name: str) -> float | None:
