@@ -32,6 +32,8 @@ _EXCEPTIONS = {  # zone: (west, south, east, north) north of the equator
     37: [(36, 0, 42, 72), (33, 72, 42, 84)],
 }
 Boxes = tuple[tuple[float, float, float, float], ...]
+_STRIP = 0.2  # degrees of latitude: a zone's cells are made in strips that are a multiple of this
+_BEND = 0.2  # degrees: a parallel bends away from a row of cells by less than half of this
 _SAGITTA = 4e-3  # m: how far the chords of a parallel may lie off it; those of meridians stay within 1 mm
 
 
@@ -146,9 +148,9 @@ def _region(shape: Boxes, *, polar: bool, south: bool) -> Any:
         if y0 == y1:  # a parallel: its radius of curvature in the plane is about R / tan(latitude)
             step = np.sqrt(8 * _SAGITTA / max(np.tan(np.radians(abs(y0))), 1e-9) * 6.37e6)
             n = np.radians(abs(x1 - x0)) * 6.37e6 * np.cos(np.radians(y0)) / step
-        else:  # a meridian
+        else:  # a meridian; 0.008 divides _STRIP: the same points in any extent
             n = abs(y1 - y0) / 0.008
-        t = np.linspace(0, 1, int(np.ceil(n - 1e-6)) + 1)[:-1, None]  # 0.008 divides 4: the same points in any extent
+        t = np.linspace(0, 1, int(np.ceil(n - 1e-6)) + 1)[:-1, None]
         points.append(np.array([x0, y0]) * (1 - t) + np.array([x1, y1]) * t)
     return shapely.Polygon(to_plane(np.concatenate(points), polar=False, south=south))
 
@@ -167,7 +169,8 @@ def owned_cells(zone: Zone, size: float, south: float, north: float) -> tuple[ND
     """
     if not zone.number:
         return zone_cells(zone.shape, True, zone.south, size)
-    reach = 2.2 * size / 110e3 + 1.0  # a cell's height, and how far a parallel bends away from a row of cells
-    low, high = 4 * np.floor((south - reach) / 4), 4 * np.ceil((north + reach) / 4)
-    boxes = ((w, float(max(s, low)), e, float(min(n, high))) for w, s, e, n in zone.shape)
+    reach = 2.2 * size / 110e3 + _BEND
+    low = round(_STRIP * float(np.floor((south - reach) / _STRIP)), 6)
+    high = round(_STRIP * float(np.ceil((north + reach) / _STRIP)), 6)
+    boxes = ((w, max(s, low), e, min(n, high)) for w, s, e, n in zone.shape)
     return zone_cells(tuple(box for box in boxes if box[1] < box[3]), False, zone.south, size)

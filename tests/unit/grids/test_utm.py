@@ -83,6 +83,23 @@ def test_ids_come_from_the_grid_alone() -> None:
     assert get_grid("utm-500m").name == get_grid("utm-0.5km").name == "utm-500m"
 
 
+@pytest.mark.parametrize("place", [(12, 46.3), (6, 72), (0, 0), (21, 76.05), (-66.0, -54.95)])
+def test_tiles_at_a_zones_border_are_the_same_in_any_extent(place: tuple[float, float]) -> None:
+    lon, lat = place
+    tables = [get_grid("utm-2km").tiles(read_aoi([lon - r, lat - r, lon + r, lat + r])) for r in (0.07, 0.9)]
+    small, big = (table.drop(columns="geometry").set_index("tile_id") for table in tables)
+    columns = ["crs", "xmin", "ymin", "xmax", "ymax", "owner_wkt", "west", "south", "east", "north"]
+    assert small[columns].equals(big.loc[small.index, columns])
+    assert (small["owner_wkt"] != "").any()
+
+
+def test_the_smallest_tiles_of_a_field() -> None:
+    aoi = read_aoi([11.3, 46.46, 11.306, 46.464])
+    frame = get_grid("utm-0.1km").tiles(aoi)
+    assert len(frame) == 26
+    check_cover(frame, aoi)
+
+
 @pytest.mark.parametrize(
     ("lon", "lat", "crs"),
     [
