@@ -9,22 +9,24 @@ from typing import Any
 
 __all__ = ["counted", "keep_secret", "plain_text", "redact"]
 
+# What is searched for begins at a word, or is of bounded length: others write words of many megabytes.
 _SECRET_VARIABLE = re.compile(r"(?:OPENEO|OGCAPI|UPSCALING|AWS)_.*(?:PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY)")
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#@'\"]+(?:@[^\s/?#@'\"]*)*@")
-_QUERY = re.compile(r"(?<=[A-Za-z0-9/._~%-])\?[^\s'\"<>)\]},;]*=[^\s'\"<>)\]},;]*")
+_QUERY = re.compile(r"(?<=[A-Za-z0-9/._~%-])\?[^\s'\"<>)\]},;?=]*=[^\s'\"<>)\]},;]*")
 _HEADER = re.compile(r"\b(bearer|basic):?\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _AUTHORIZATION = re.compile(r"\b(authorization['\"]?\s*[:=]\s*['\"]?\w+)\s+[^\s'\",;}]+", re.IGNORECASE)
 # password=…, "access_token": "…1…", X-Api-Key: …1…: after a colon only what has a figure, as words may follow, too
 _NAMED_SECRET = re.compile(
-    r"([\w-]*(?:password|passwd|secret|token|api[_-]?key)['\"]?\s*(?:=\s*['\"]?(?!\*)|:\s*['\"]?(?=[^\s'\",;&}]*\d)))"
+    r"((?:password|passwd|secret|token|api[_-]?key)['\"]?\s*(?:=\s*['\"]?(?!\*)|:\s*['\"]?(?=[^\s'\",;&}\d]{0,64}\d)))"
     r"[^\s'\",;&}]{3,}",
     re.IGNORECASE,
 )
-_JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
+_JWT = re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What os.environ keeps: to decode every variable for every text took a tenth of a tile's time.
 _ENVIRONMENT: Any = getattr(os.environ, "_data", os.environ)
 _NAMED: set[str] = set()  # other variables of the environment that hold secrets
+_MARGIN = 20_000  # characters beyond those that are kept, in which a secret may begin before them or end behind
 _SHORTEST_SECRET = 3  # characters; to replace shorter ones would only make text unreadable
 
 
@@ -47,7 +49,7 @@ def plain_text(value: Any, limit: int = 200) -> str:
         Characters that are kept.
     """
     signs = "".join(sign if sign.isprintable() else " " for sign in _COLOURS.sub("", str(value)))
-    return redact(" ".join(signs.split()))[:limit]
+    return redact(" ".join(signs.split())[: limit + _MARGIN])[:limit]
 
 
 @lru_cache(maxsize=4)

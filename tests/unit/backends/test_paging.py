@@ -15,7 +15,7 @@ from upscaling.backends.openeo.logs import keep_log
 from upscaling.backends.openeo.session import Session
 from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.errors import ErrorClass, PlatformError
-from upscaling.jobs.failures import classify_log
+from upscaling.jobs.failures import classify_log, is_no_data
 
 REASON = {"level": "error", "code": "Oops", "message": "Driver used too much java memory"}
 
@@ -58,6 +58,19 @@ def test_the_reason_on_the_last_page_of_a_log_is_found(server: FakeServer, last:
     assert classify_log(reason) is ErrorClass.MEMORY
     assert len((tmp_path / "log").read_text().splitlines()) == 301
     assert 3 <= len(server.asked("/jobs/j/logs")) <= 4
+
+
+def test_the_cause_counts_however_much_followed_from_it(server: FakeServer, tmp_path: Path) -> None:
+    after = [{"level": "error", "message": f"stage {number} failed"} for number in range(6)]
+    paged(server, "/jobs/j/logs", "logs", [[REASON, *after]])
+    reason = keep_log(Session(server.url, "none"), "j", tmp_path / "log")
+    assert classify_log(reason) is ErrorClass.MEMORY
+    assert reason.endswith("stage 5 failed")
+    nothing = {"level": "critical", "data": {"reason": "no data available"}}
+    paged(server, "/jobs/j/logs", "logs", [[nothing, *[{"level": "fatal", "message": "Batch job failed"}] * 6]])
+    reason = keep_log(Session(server.url, "none"), "j", tmp_path / "log")
+    assert reason == "{'reason': 'no data available'} | Batch job failed"
+    assert is_no_data(reason)
 
 
 def test_a_log_that_breaks_gives_what_it_has(

@@ -72,3 +72,11 @@ def test_nothing_steers_the_terminal() -> None:
     assert str(ConfigError(words, key="k\x1b", file="f\x1b]0;x\x07")).isprintable()
     assert str(PlatformError(words, error_class=ErrorClass.OUTPUT)).isprintable()
     assert shown("http://a:b@h/x\x1b?c=d#e") == "http://h/x"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("word", ["a", "a-", "eyJ-", "a?", "token:", "a@", "://a:", "password"])
+def test_words_of_megabytes_are_read_in_one_go(word: str) -> None:
+    text = word * (3_000_000 // len(word))
+    assert plain_text(text) == text[:200]
+    assert redact(text).startswith(word)
