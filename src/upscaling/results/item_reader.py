@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from upscaling.errors import UpscalingError
 from upscaling.results.describe import describe
 from upscaling.results.gathered import Gathered
-from upscaling.results.item import collection_href
+from upscaling.results.item import collection_href, rfc3339
 from upscaling.results.table import item_rows
 from upscaling.util.files import rewrite
 
@@ -26,6 +27,8 @@ _ODD = (
     ValueError,
     IndexError,
 )  # raised by items of others
+_TIMES = {"datetime", "start_datetime", "end_datetime", "created", "processing:datetime"}
+_NUMBERS = {"bbox": (4,), "proj:bbox": (4, 6), "proj:transform": (6, 9), "proj:shape": (2,)}  # and how many
 
 
 class _DamagedItemError(Exception):
@@ -89,6 +92,7 @@ class ItemReader:
                         "its item was made with another algorithm, area or parameters than the plan's"
                     )
                     continue
+                _see_its_shape(item)
                 if describe(item, run=self.run, part=self.part, assets=self.assets):
                     _put_back(self.run_folder, tile, item)
                     changed = True
@@ -145,6 +149,25 @@ def _read_item(run_folder: Path, tile: str) -> dict[str, Any] | None:
     if not isinstance(item, dict) or item.get("id") != tile:
         raise ValueError(f"it is not the item of tile {tile}")
     return item
+
+
+def _see_its_shape(item: dict[str, Any]) -> None:
+    """Raise if an item says what no table or mosaic can take: times that are none, boxes and grids without numbers."""
+    properties = item["properties"]
+    for name in _TIMES & properties.keys():
+        rfc3339(properties[name])
+    holders = (item, properties, *item["assets"].values())
+    for holder, (name, lengths) in itertools.product(holders, _NUMBERS.items()):
+        numbers = holder.get(name)
+        if numbers is None and (name != "bbox" or name not in holder):
+            continue
+        if not isinstance(numbers, list) or len(numbers) not in lengths or not all(map(_sane, numbers)):
+            raise ValueError(f"{name} is not {lengths[0]} numbers")
+
+
+def _sane(number: Any) -> bool:
+    """Tell whether a value is a number that a place, a size or a pixel can have."""
+    return type(number) in (int, float) and abs(number) < 1e12
 
 
 def _seen_from(item: dict[str, Any], part: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from upscaling.results.parts import Part
+from upscaling.results.parts import Part, why_unread
 
 __all__ = ["MosaicDifference", "compare_mosaics"]
 
@@ -25,7 +25,9 @@ class MosaicDifference(NamedTuple):
     share: float
 
 
-def compare_mosaics(parts: Sequence[Part], mosaics: Mapping[str, Sequence[Path]]) -> Iterator[MosaicDifference]:
+def compare_mosaics(
+    parts: Sequence[Part], mosaics: Mapping[str, Sequence[Path]], unread: dict[str, str]
+) -> Iterator[MosaicDifference]:
     """Yield the tiles that a mosaic does not show as they are; the first band is compared.
 
     Left out are tiles that lie on top of each other, tiles in another CRS whose values were resampled otherwise than
@@ -35,6 +37,8 @@ def compare_mosaics(parts: Sequence[Part], mosaics: Mapping[str, Sequence[Path]]
     ----------
     mosaics
         Time step → rasters over its tiles.
+    unread
+        Item → why its raster cannot be read: it is left out, as are those that are found here and added.
     """
     import rasterio
 
@@ -46,7 +50,16 @@ def compare_mosaics(parts: Sequence[Part], mosaics: Mapping[str, Sequence[Path]]
         for path in paths:
             with rasterio.open(path) as mosaic:
                 for part in own:
-                    share = _difference(part, mosaic)
+                    if part.item in unread:
+                        continue
+                    try:
+                        share = _difference(part, mosaic)
+                    except OSError:  # as rasterio's are
+                        why = why_unread(part)
+                        if not why:
+                            raise  # it is the mosaic
+                        unread[part.item] = why
+                        continue
                     if share:
                         yield MosaicDifference(part.item, path.name, share)
 

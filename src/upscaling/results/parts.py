@@ -10,7 +10,7 @@ from typing import Any
 from upscaling.model import Bounds
 from upscaling.results.remote_assets import gdal_path
 
-__all__ = ["Part", "Rasters", "read_rasters"]
+__all__ = ["Part", "Rasters", "read_rasters", "why_unread"]
 
 _FIELDS = ("nodata", "proj:code", "proj:wkt2", "proj:bbox", "proj:transform", "upscaling:tile")
 
@@ -85,19 +85,35 @@ def read_rasters(collection: Path) -> Rasters:
             found.empty.add(item["id"])
         for key, described in (item["assets"] or {}).items():
             facts = {**item["properties"], **_given(described or {})}
-            if not described or "proj:transform" not in facts or not _is_raster(described):
+            crs, box = facts.get("proj:code") or facts.get("proj:wkt2"), facts.get("proj:bbox")
+            if not described or not box or not crs or "proj:transform" not in facts or not _is_raster(described):
                 continue
             tile = facts.get("upscaling:tile", item["id"])
-            crs = facts.get("proj:code") or facts["proj:wkt2"]
             path = gdal_path(described["href"]) if "://" in described["href"] else folder / described["href"]
-            bounds, transform = Bounds(*facts["proj:bbox"]), facts["proj:transform"]
+            half = len(box) // 2  # three numbers in each where it has heights
+            bounds, transform = Bounds(*box[:2], *box[half : half + 2]), facts["proj:transform"]
             bands = tuple(
                 (str(band.get("data_type")), band.get("nodata", facts.get("nodata")))
-                for band in facts.get("bands") or ()
+                for band in filter(None, facts.get("bands") or ())
             )
             part = Part(item["id"], tile, path, crs, bounds, transform[0], resolution_y=-transform[4], bands=bands)
             found.parts.setdefault(key, []).append(part)
     return found
+
+
+def why_unread(part: Part) -> str:
+    """Return why the first band of a raster cannot be read where its item says; nothing if it can."""
+    import rasterio
+
+    try:
+        with rasterio.open(part.path) as dataset:
+            if any(abs(a - b) > max(dataset.res) for a, b in zip(dataset.bounds, part.bounds, strict=True)):
+                return "its file lies elsewhere than its item says"
+            for _, window in dataset.block_windows(1):
+                dataset.read(1, window=window)
+    except OSError as error:  # as rasterio's are
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
 
 
 def _is_raster(asset: dict[str, Any]) -> bool:

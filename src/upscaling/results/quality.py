@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from upscaling.results.mosaic_check import MosaicDifference, compare_mosaics
-from upscaling.results.parts import Part, Rasters, read_rasters
+from upscaling.results.parts import Part, Rasters, read_rasters, why_unread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +65,8 @@ class Quality:
         None where no two tiles share an edge with valid pixels on both sides.
     mosaic_differences
         Tiles that a mosaic does not show as they are.
+    unread
+        Tiles whose file, where it was opened, is missing, damaged or elsewhere than the item says; and why.
     """
 
     asset: str
@@ -77,11 +79,15 @@ class Quality:
     data_coverage: float | None = None
     seam: Seam | None = None
     mosaic_differences: tuple[MosaicDifference, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each thing that a user of the product should know."""
         if self.missing:
             yield f"{len(self.missing)} planned tiles are missing: {_some(self.missing)}"
+        if self.unread:
+            names, why = [name for name, _ in self.unread], self.unread[0][1]
+            yield f"asset {self.asset} of {len(names)} tiles was left out, as it cannot be read: {_some(names)} ({why})"
         if self.duplicates:
             yield f"{len(self.duplicates)} pairs of tiles lie in the same place: {_some(self.duplicates)}"
         for name, pairs in (("gaps", self.gaps), ("overlaps", self.overlaps)):
@@ -145,6 +151,9 @@ def check_whole(
         groups.setdefault((part.crs, part.step), []).append(part)
     for group in sorted(groups):
         _compare(groups[group], duplicates, gaps, overlaps, edges)
+    unread: dict[str, str] = {}
+    seam = _seam(edges, seam_pairs, unread) if seam_pairs else None
+    differences = tuple(compare_mosaics(parts, mosaics or {}, unread))
     return Quality(
         asset=asset,
         tiles=len(parts),
@@ -154,8 +163,9 @@ def check_whole(
         overlaps=tuple(overlaps),
         coverage=None if aoi is None else _coverage(aoi, rasters.outlines),
         data_coverage=None if aoi is None else _coverage(aoi, _with_data(rasters)),
-        seam=_seam(edges, seam_pairs) if seam_pairs else None,
-        mosaic_differences=tuple(compare_mosaics(parts, mosaics or {})),
+        seam=seam,
+        mosaic_differences=differences,
+        unread=tuple(sorted(unread.items())),
     )
 
 
@@ -209,22 +219,26 @@ def _coverage(aoi: Any, footprints: list[dict[str, Any] | None]) -> float:
     import orjson
     import shapely
 
-    union = shapely.union_all(
-        shapely.from_geojson([orjson.dumps(outline).decode() for outline in footprints if outline])
-    )
+    outlines = shapely.from_geojson([orjson.dumps(outline).decode() for outline in footprints if outline])
+    union = shapely.union_all(shapely.make_valid(outlines))
     return float(shapely.intersection(aoi, union).area / aoi.area)
 
 
-def _seam(edges: list[tuple[Part, Part]], limit: int) -> Seam | None:
+def _seam(edges: list[tuple[Part, Part]], limit: int, unread: dict[str, str]) -> Seam | None:
+    """Compare the edges of some pairs; tiles that cannot be read are left out, and go into ``unread`` with why."""
+    from rasterio.errors import WindowError
+
     step = max(1, -(-len(edges) // limit))
     across_all = inside_all = 0.0
     used, worst = 0, Pair("", "", 0.0)
     for a, b in edges[::step]:
+        if a.item in unread or b.item in unread:
+            continue
         try:
             across, inside = _jumps(a, b)
-        except OSError:  # as rasterio's are
+        except (OSError, WindowError, ValueError, IndexError):  # a window that is not in the file is none of the first
             if not a.elsewhere and not b.elsewhere:
-                raise
+                unread.update({part.item: why for part in (a, b) if (why := why_unread(part))})
             continue  # what stays on a platform may need credentials that are not here
         if across is None or inside is None:
             continue

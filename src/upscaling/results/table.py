@@ -52,6 +52,7 @@ def item_rows(items: list[dict[str, Any]]) -> bytes:
         A field has values that no one column can hold (text in one item, a number in another).
     """
     import pyarrow as pa
+    import shapely
 
     if not items:
         return b""
@@ -59,6 +60,8 @@ def item_rows(items: list[dict[str, Any]]) -> bytes:
         batch = _batch(items)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise UpscalingError(f"a field of the items has values of different types: {error}") from error
+    except shapely.errors.ShapelyError as error:
+        raise UpscalingError(f"the geometry of an item is none: {error}") from error
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -104,12 +107,16 @@ def _batch(items: list[dict[str, Any]]) -> pa.RecordBatch:
 
     stac-geoparquet's own conversion copies every item and makes a shapely object of each geometry: five times slower.
     """
+    import numpy as np
     import orjson
     import pyarrow as pa
     import shapely
 
     outlines = [orjson.dumps(item["geometry"]).decode() if item["geometry"] else None for item in items]
-    for item, wkb in zip(items, shapely.to_wkb(shapely.from_geojson(outlines), flavor="iso"), strict=True):
+    shapes = shapely.from_geojson(outlines)
+    if (np.abs(shapely.bounds(shapes)) > 360).any():
+        raise UpscalingError("the geometry of an item is not on Earth")
+    for item, wkb in zip(items, shapely.to_wkb(shapes, flavor="iso"), strict=True):
         item["geometry"] = wkb
         item.setdefault("bbox", NO_PLACE)
         expression = item["properties"].get("processing:expression")

@@ -285,6 +285,10 @@ def _other_type(path: Path) -> None:
     write_json(path, item)
 
 
+def _with(name: str, value: object) -> Callable[[Path], object]:
+    return lambda path: write_json(path, {**json.loads(path.read_text()), name: value})
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "half": lambda path: path.write_bytes(path.read_bytes()[:500]),
     "empty": lambda path: path.write_bytes(b""),
@@ -293,6 +297,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "another tile's": lambda path: path.write_text(path.read_text().replace(f'"id": "{TILES[0].id}"', '"id": "x"')),
     "without assets": lambda path: write_json(path, {**json.loads(path.read_text()), "assets": None}),
     "a field of another type": _other_type,
+    "an open ring": _with("geometry", {"type": "Polygon", "coordinates": [[[0, 0], [0, 1], [1, 1], [2, 2]]]}),
+    "a point of texts": _with("geometry", {"type": "Point", "coordinates": ["a", {}]}),
+    "a place off the Earth": _with("geometry", {"type": "Point", "coordinates": [1e300, 0]}),
+    "half a box": _with("bbox", [1, 2, 3]),
+    "no box": _with("bbox", None),
 }
 
 

@@ -143,3 +143,34 @@ def test_a_mosaic_that_lacks_a_tile_or_shows_other_values_is_told(make: Make) ->
     ]
     (told,) = quality.problems()
     assert "mosaic less0.gti.gpkg differs from 2 of the tiles" in told and NAMES[0] in told
+
+
+@pytest.mark.parametrize("damage", ["missing", "half", "elsewhere"])
+def test_a_tile_that_cannot_be_read_is_left_out_and_named_and_blocks_no_other(make: Make, damage: str) -> None:
+    collection = make()
+    whole = write_mosaic(collection, collection.parent / "whole.gti.gpkg", asset="data")
+    path = collection.parent / "tiles" / NAMES[5] / "a.tif"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        write_raster(path, np.zeros((7, 7), "float32"), 0, 0, nodata=np.nan, crs=TILES[5].crs)
+    quality = check_whole(collection, asset="data", planned=NAMES, mosaics={"": [whole]})
+    assert [name for name, _ in quality.unread] == [NAMES[5]]
+    assert quality.seam is not None and quality.seam.pairs == 13  # without its four edges
+    (told,) = quality.problems()
+    assert told.startswith(f"asset data of 1 tiles was left out, as it cannot be read: {NAMES[5]} (")
+
+
+def test_items_with_odd_outlines_and_without_a_place_block_no_other(make: Make) -> None:
+    collection = make()
+    first, second = (collection.parent / "tiles" / name / "item.json" for name in NAMES[:2])
+    item, other = json.loads(first.read_text()), json.loads(second.read_text())
+    west, south, east, north = 11.3, 46.47, 11.32, 46.48
+    bow = [[west, south], [east, north], [east, south], [west, north], [west, south]]
+    first.write_text(json.dumps({**item, "geometry": {"type": "Polygon", "coordinates": [bow]}}))
+    del other["properties"]["proj:bbox"]
+    second.write_text(json.dumps(other))
+    quality = check_whole(collection, asset="data", aoi=shapely.box(11.3, 46.47, 11.38, 46.51))
+    assert quality.tiles == 11 and quality.coverage is not None
