@@ -26,7 +26,7 @@ class MosaicDifference(NamedTuple):
 
 
 def compare_mosaics(
-    parts: Sequence[Part], mosaics: Mapping[str, Sequence[Path]], unread: dict[str, str]
+    parts: Sequence[Part], mosaics: Mapping[str, Sequence[Path]], unread: dict[str, str] | None = None
 ) -> Iterator[MosaicDifference]:
     """Yield the tiles that a mosaic does not show as they are; the first band is compared.
 
@@ -42,6 +42,7 @@ def compare_mosaics(
     """
     import rasterio
 
+    unread = {} if unread is None else unread
     for step, paths in sorted(mosaics.items()):
         own = [part for part in parts if part.step == step and not part.elsewhere]
         alone = _alone(own)
