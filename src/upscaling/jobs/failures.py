@@ -37,8 +37,8 @@ _MEMORY = re.compile(
 # A user's own code that failed for another reason may speak of memory, too: the embedded back-end knows it, and others
 # quote the error.
 _OWN_CODE = re.compile(
-    r"^\W*UdfFailed\b|\bUDFs?\b.*\b(?:Assertion|Attribute|Import|Index|Key|ModuleNotFound|Name|NotImplemented|Type|Value)"
-    r"Error\b",
+    r"^\W*UdfFailed\b|^(?>.*?\bUDFs?\b).*"  # from the first mention alone: a log may have a megabyte of them
+    r"\b(?:Assertion|Attribute|Import|Index|Key|ModuleNotFound|Name|NotImplemented|Type|Value)Error\b",
     re.IGNORECASE | re.DOTALL,
 )
 _MEMORY_ERROR = re.compile(r"\b\w*(?:MemoryError|OutOfMemory\w*)\b")
@@ -97,7 +97,7 @@ _NOT_THE_REASON = re.compile(
     r"Error\b",
     re.IGNORECASE,
 )
-_TRACE = re.compile(r"\b(?:traceback|stack ?trace)\b|\bFile \"|\s+at [\w$.]+\(", re.IGNORECASE)
+_TRACE = re.compile(r"\b(?:traceback|stack ?trace)\b|\bFile \"|\sat [\w$.]+\(", re.IGNORECASE)
 _RAISED = re.compile(r"(?:^|[\s.:'\"(])([A-Za-z]\w+)(?:[:(]|$)")
 # What a platform writes when a job has ended, whatever the reason.
 _OF_ANY_JOB = re.compile(
@@ -164,7 +164,7 @@ def _says_no_data(entry: str) -> bool:
 
 
 _PARTICULARS = re.compile(
-    r"\b[0-9a-f]{8,}\b|\bj-\S+|\d+(\.\d+)?|\S*/\S*"
+    r"\b[0-9a-f]{8,}\b|\bj-\S+|\d+(\.\d+)?|\S{0,300}/\S*"
 )  # ids, numbers and paths differ from tile to tile
 
 

@@ -242,6 +242,16 @@ def test_locations_of_the_runner_are_checked_too(out: Path, tmp_path: Path) -> N
         read_outputs({}, out)
 
 
+def test_locations_that_no_file_can_have_are_an_error_in_one_line(out: Path) -> None:
+    (out / "loop.tif").symlink_to(out / "loop.tif")
+    for name in ("x" * 5000, "x/" * 3000, "a%00.tif", "loop.tif"):
+        with pytest.raises(TileFailedError, match="output f has a location that cannot be read") as caught:
+            read_outputs({"f": {"class": "File", "location": f"{out.as_uri()}/{name}"}}, out)
+        assert len(str(caught.value)) < 300
+    with pytest.raises(TileFailedError, match=r"output f is not there: a b\.tif"):
+        read_outputs({"f": {"class": "File", "location": f"{out.as_uri()}/a%0Ab.tif"}}, out)
+
+
 def test_names_stay_short_where_they_are_unique(out: Path) -> None:
     second = out / "second"
     second.mkdir()

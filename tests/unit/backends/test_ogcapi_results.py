@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from upscaling.backends.ogcapi.results import Found, read_reply
-from upscaling.errors import PlatformError
+from upscaling.errors import PlatformError, TileFailedError
 from upscaling.util.files import write_json
 
 ITEM = {"type": "Feature", "stac_version": "1.0.0", "id": "a", "assets": {"x": {"href": "a.tif"}}, "links": []}
@@ -32,6 +32,7 @@ def found(folder: Path, content: Any) -> list[Found]:
         ({"out": {"class": "File", "location": "http://h/a.tif", "size": 3}}, ["http://h/a.tif"]),
         ({"out": "HTTP://H/A.TIF"}, ["HTTP://H/A.TIF"]),
         ({"links": [{"rel": "self", "href": "."}, {"rel": "result", "href": "/a.tif"}]}, ["http://h/a.tif"]),
+        ({"links": [{"rel": "result", "href": "/a.tif"}, {"href": "/b.tif"}]}, ["http://h/a.tif", "http://h/b.tif"]),
         ({"links": [{"rel": "status", "href": ".."}, {"rel": "ndvi", "href": "/a.tif"}]}, ["http://h/a.tif"]),
     ],
 )
@@ -70,3 +71,21 @@ def test_data_addresses_are_content(tmp_path: Path, href: str) -> None:
 def test_an_error_with_status_200_is_no_result(tmp_path: Path, content: Any) -> None:
     with pytest.raises(PlatformError):
         found(tmp_path, content)
+
+
+@pytest.mark.parametrize("link", [{"rel": "result"}, {"rel": "item", "href": 5}, {"href": None}, 7])
+def test_a_result_without_an_address_is_not_passed_over(tmp_path: Path, link: Any) -> None:
+    with pytest.raises(TileFailedError, match="a link without an address"):
+        found(tmp_path, {"links": [{"rel": "self", "href": "."}, link]})
+
+
+def test_parts_are_never_lost(tmp_path: Path) -> None:
+    reply = tmp_path / "reply"
+    facts = {"url": "http://h/", "type": "Multipart/Related; boundary=B", "links": []}
+    write_json(tmp_path / "reply.headers.json", facts)
+    reply.write_bytes(b"--B\r\nContent-Type: image/tiff\r\n\r\nAB\r\n--B--\r\n")
+    assert [thing.content for thing in read_reply(reply)] == [b"AB"]
+    inner = b"Content-Type: multipart/mixed; boundary=C\r\n\r\n--C\r\n\r\nx\r\n--C--\r\n"
+    reply.write_bytes(b"--B\r\n" + inner + b"\r\n--B--\r\n")
+    with pytest.raises(TileFailedError, match="part part-0 of the results is itself in parts"):
+        read_reply(reply)

@@ -152,13 +152,18 @@ def _local(location: Any, name: str) -> Path:
 
 
 def _inside(path: Path, folder: Path, what: str) -> Path:
-    resolved = path.resolve()
+    shown = plain_text(path)
+    try:
+        resolved = path.resolve()
+        is_there = resolved.exists()
+    except (OSError, RuntimeError, ValueError):  # too long, a link to itself, a character that no name has
+        raise _bad(f"{what} has a location that cannot be read: {shown}") from None
     if not resolved.is_relative_to(folder.resolve()):
-        raise _bad(f"{what} points outside the output folder: {path}")
-    if not resolved.exists():
-        raise _bad(f"{what} is not there: {path.name}")
+        raise _bad(f"{what} points outside the output folder: {shown}")
+    if not is_there:
+        raise _bad(f"{what} is not there: {plain_text(path.name)}")
     if not resolved.is_file() and not resolved.is_dir():
-        raise _bad(f"{what} is neither a file nor a folder: {path.name}")
+        raise _bad(f"{what} is neither a file nor a folder: {plain_text(path.name)}")
     return resolved
 
 
@@ -333,7 +338,7 @@ class _Folder:
                     return str(_inside(place, self._whole, what))
                 if not place.resolve().is_relative_to(self._whole.resolve()):
                     raise _bad(f"{what} points outside the output folder: {plain_text(href)}")
-            except OSError:  # a name that is too long
+            except (OSError, RuntimeError):  # a name that is too long, a link to itself
                 continue
         raise _bad(f"{what} names what is not there: {plain_text(href)}")
 

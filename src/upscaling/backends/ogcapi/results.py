@@ -108,7 +108,7 @@ def read_reply(reply: Path) -> list[Found]:
             for link in facts["links"]
             if not _NO_RESULT.fullmatch(link["rel"])
         ]
-    if "multipart/" in kind:
+    if "multipart/" in kind.lower():
         return _multipart(reply, kind, base)
     if "json" not in kind and not _looks_like_json(reply):
         return [Found("data", content=reply, media_type=kind.partition(";")[0].strip())]
@@ -147,7 +147,11 @@ def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
     for number, part in enumerate(message.iter_parts()):
         name = str(part.get("Content-ID") or part.get_filename() or f"part-{number}").strip("<> ")
         body = part.get_payload(decode=True)
-        content = body if isinstance(body, bytes) else b""
+        if not isinstance(body, bytes):
+            raise TileFailedError(
+                f"part {plain_text(name)} of the results is itself in parts", error_class=ErrorClass.OUTPUT
+            )
+        content = body
         media_type, place = part.get_content_type(), part.get("Content-Location")
         if place and not content.strip():
             found.append(Found(name, href=_absolute(base, place), media_type=media_type))
@@ -214,12 +218,16 @@ def _links(links: Any, base: str, *, alone: bool) -> Iterator[Found]:
         Whether there is nothing else: then also what has a relation of its own.
     """
     for link in links if isinstance(links, list) else ():
-        if not isinstance(link, Mapping) or not isinstance(link.get("href"), str):
+        rel = link.get("rel") if isinstance(link, Mapping) else None
+        rel = str(rel or "")
+        if rel not in _RESULT_RELS and not (alone and (rel == "result" or not _NO_RESULT.fullmatch(rel))):
             continue
-        rel = str(link.get("rel"))
-        if rel in _RESULT_RELS or (alone and (rel == "result" or not _NO_RESULT.fullmatch(rel))):
-            media_type = str(link.get("type") or "")
-            yield Found(str(link.get("title") or link["rel"]), _absolute(base, link["href"]), media_type=media_type)
+        if not isinstance(link, Mapping) or not isinstance(link.get("href"), str):
+            raise TileFailedError(
+                f"the results have a link without an address: {plain_text(link)}", error_class=ErrorClass.OUTPUT
+            )
+        media_type = str(link.get("type") or "")
+        yield Found(str(link.get("title") or rel or "result"), _absolute(base, link["href"]), media_type=media_type)
 
 
 def _listed(entry: Any, number: int, base: str) -> Iterator[Found]:
