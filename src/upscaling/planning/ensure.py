@@ -31,7 +31,7 @@ def ensure_plan(config: Config, run_folder: Path, *, say: Any = None, preview: b
         facts = read_json(path)
         if facts.get("key") == plan_key(config) and unchanged(facts.get("files", {})):
             return load_plan(run_folder)
-    except (OSError, ValueError, UpscalingError):
+    except (OSError, ValueError, AttributeError, TypeError, UpscalingError):
         pass  # none yet, or damaged: it is made from the configuration again, and nothing is lost
     from upscaling.planning.make import make_plan  # heavy, and seldom needed
 

@@ -23,6 +23,8 @@ import io
 import itertools
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,12 +49,21 @@ __all__ = [
     "load_plan",
     "load_plan_from",
     "plan_key",
+    "tile_table",
 ]
 
 CONFIG = "config.json"  # beside the plan, and no part of it
 _UNCHECKED = {CONFIG, "plan.json", "tiles.parquet"}  # the last is for people: no tile needs it
 
 _FORMAT = 4  # of the plan's files; a change makes every plan anew, and re-runs nothing (see ``_tile_key``)
+# What these are where they are there: earlier plans have not all.
+_FACTS = {
+    **dict.fromkeys(("run", "key", "created", "backend"), str),
+    **dict.fromkeys(("tiles", "steps", "rows"), int),
+    **dict.fromkeys(("algorithm", "software", "contents"), dict),
+    **dict.fromkeys(("notices", "staged"), list),
+    "in_parts": bool,
+}
 _HASHED = 1 << 28  # bytes; of larger files of a plan only the size is checked
 _SWAP = (0.05, 0.2, 0.5)  # s to wait for files of a plan that is just being replaced by another
 
@@ -222,6 +233,10 @@ def load_plan_from(folder: Path) -> Plan:
         rows = csv.reader(io.StringIO(content.decode(), newline=""))
         next(rows)
         tiles = {tile: PlanRow(key, int(offset), part) for tile, key, offset, part in rows}
+        if not facts["algorithm"]["file"] or any(
+            not isinstance(facts[name], kind) for name, kind in _FACTS.items() if name in facts
+        ):
+            raise _damaged(folder, "plan.json")
         if len(tiles) != facts["targets"]:  # older plans hold no hashes
             raise _damaged(folder, "tiles.csv")
     except FileNotFoundError as error:
@@ -232,6 +247,24 @@ def load_plan_from(folder: Path) -> Plan:
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
         raise _damaged(folder, "plan.json or tiles.csv") from None
     return Plan(folder, facts, tiles)
+
+
+@contextmanager
+def tile_table(folder: Path) -> Iterator[Path]:
+    """Yield the path of a plan's ``tiles.parquet``; one that cannot be read is one line.
+
+    Raises
+    ------
+    UpscalingError
+        What is read of it in the block is not there, or damaged: no tile needs it, so a plan is loaded without it.
+    """
+    path = folder / "tiles.parquet"
+    try:
+        yield path
+    except (OSError, ValueError, KeyError) as error:  # Arrow's errors are of these kinds
+        raise UpscalingError(
+            f"{path} cannot be read ({str(error)[:200]}): `upscaling plan` with the run's configuration makes it anew"
+        ) from None
 
 
 def contents_of(folder: Path) -> dict[str, tuple[int, str]]:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from upscaling.errors import UpscalingError
 from upscaling.util.files import SHA256_MULTIHASH, sha256_file, size_of
+from upscaling.util.stac_assets import has_stac_shape
 
 __all__ = ["Product", "Published"]
 
@@ -62,6 +63,7 @@ class Product:
         self.folder, self.base = run_folder.resolve(), base.rstrip("/")
         if not (self.folder / "collection.json").is_file():
             raise UpscalingError(f"there is no {run_folder / 'collection.json'}: there is nothing to publish yet")
+        self._inside(self.folder / "collection.json", "collection.json")
 
     def collections(self) -> list[Path]:
         """Return all collections, each after those below it; the root is the last."""
@@ -139,10 +141,12 @@ class Product:
             described |= {"file:size": table.size, "file:checksum": f"{SHA256_MULTIHASH}{table.sha256}"}
         return content
 
-    def _below(self, collection: Path) -> Iterator[Path]:
+    def _below(self, collection: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+        if collection in above:
+            raise UpscalingError(f"{collection} is a child of itself")
         for link in self._read(collection).get("links", ()):
             if link["rel"] == "child":
-                yield from self._below(self._inside(collection, link["href"]))
+                yield from self._below(self._inside(collection, link["href"]), (*above, collection))
         yield collection
 
     def _item_paths(self) -> Iterator[Path]:
@@ -183,9 +187,11 @@ class Product:
     def _file(self, path: Path, said: dict[str, Any] | None = None) -> Published:
         said = said or {}
         try:
-            size = path.stat().st_size
+            size, real = path.stat().st_size, path.resolve()
         except OSError as error:
             raise UpscalingError(f"{path} cannot be published: {error.strerror}") from None
+        if not real.is_relative_to(self.folder):  # of a folder that is listed: no href said so
+            raise UpscalingError(f"{path} is a link to {real}, outside the run's folder")
         self._see_that_it_is_whole(path, size, said)
         stated = str(said.get("file:checksum") or "")
         known = stated.removeprefix(SHA256_MULTIHASH) if stated.startswith(SHA256_MULTIHASH) else ""
@@ -200,7 +206,10 @@ class Product:
         return f"{self.base}/{quote(self._key(path))}"
 
     def _inside(self, document: Path, href: str) -> Path:
-        path = (document.parent / href).resolve()
+        try:
+            path = (document.parent / href).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name with a NUL
+            raise UpscalingError(f"{document} points to {href}, which cannot be found: {error}") from None
         if not path.is_relative_to(self.folder):
             raise UpscalingError(f"{document} points to {href}, outside the run's folder")
         return path
@@ -212,9 +221,10 @@ class Product:
             content = orjson.loads(path.read_bytes())
         except (OSError, orjson.JSONDecodeError) as error:
             raise UpscalingError(f"{path} cannot be read: {error}") from None
-        if not isinstance(content, dict):
-            raise UpscalingError(f"{path} is no STAC document")
-        return content
+        if not has_stac_shape(content) or not isinstance(content.get("type"), str):
+            raise UpscalingError(f"{path} is no STAC document: type, links or assets are not as they must be")
+        document: dict[str, Any] = content
+        return document
 
 
 def _batches(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError, in_a_line
+from upscaling.jobs.costs import stated_number
 from upscaling.results.bands import class_colours, class_legend, say_of_bands
 from upscaling.results.mosaic import mosaic_parts
 from upscaling.results.mosaic_cog import write_mosaic_cog
@@ -140,8 +141,22 @@ def _mosaic(
 
 
 def read_mosaics(run_folder: Path) -> list[dict[str, Any]]:
-    """Return what ``mosaics.json`` lists; nothing if there is none (yet)."""
-    return _listed(run_folder / "mosaic" / _INDEX)
+    """Return what ``mosaics.json`` lists; nothing if there is none (yet), nor of what is damaged."""
+    return [entry for entry in _listed(run_folder / "mosaic" / _INDEX) if _is_mosaic(entry)]
+
+
+def _is_mosaic(entry: Any) -> bool:
+    """Whether an entry has all that its readers rely on."""
+    if not isinstance(entry, dict) or not {"cog", "quicklook", "tiles"} <= entry.keys():
+        return False
+    lists = [entry.get(name) for name in ("bounds", "bbox", "band_cogs", "notices")]
+    if not all(isinstance(values, list) for values in lists):
+        return False
+    texts = [entry.get(name) for name in ("asset", "step", "index", "crs")]
+    texts += [*entry["band_cogs"], *(entry[name] for name in ("quicklook", "cog") if entry.get(name) is not None)]
+    return all(isinstance(text, str) for text in texts) and all(
+        len(box) == 4 and all(stated_number(value) is not None for value in box) for box in lists[:2] if box is not None
+    )
 
 
 def _listed(path: Path) -> list[dict[str, Any]]:
@@ -217,10 +232,12 @@ def _owners(run_folder: Path) -> dict[str, str]:
     """Return tile -> what it owns (WKT in its CRS), of the tiles that reach into a neighbouring zone."""
     import pyarrow.parquet as pq
 
-    path = run_folder / "plan" / "tiles.parquet"
-    if not path.is_file():
-        return {}
-    table = pq.read_table(path, columns=["tile_id", "owner_wkt"]).to_pydict()
+    from upscaling.planning.plan import tile_table
+
+    with tile_table(run_folder / "plan") as path:
+        if not path.is_file():
+            return {}
+        table = pq.read_table(path, columns=["tile_id", "owner_wkt"]).to_pydict()
     return {tile: wkt for tile, wkt in zip(table["tile_id"], table["owner_wkt"], strict=True) if wkt}
 
 

@@ -12,6 +12,7 @@ from upscaling.results.cubes import is_zarr
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.profile import collection_problems, homogeneity_problems, item_problems
 from upscaling.util.files import matches_checksum, size_of
+from upscaling.util.stac_assets import has_stac_shape
 
 if TYPE_CHECKING:
     from jsonschema import Draft7Validator
@@ -118,7 +119,12 @@ def validate_collection(
     return list(_problems(Validator(schemas), path, path.name, prr=prr, content=content))
 
 
-def _problems(validator: Validator, path: Path, name: str, *, prr: bool, content: bool) -> Iterator[str]:
+def _problems(
+    validator: Validator, path: Path, name: str, *, prr: bool, content: bool, above: tuple[Path, ...] = ()
+) -> Iterator[str]:
+    if path.resolve() in above:
+        yield f"{name}: is a child of itself"
+        return
     collection, unreadable = _read(path)
     if collection is None:
         yield from unreadable
@@ -132,7 +138,8 @@ def _problems(validator: Validator, path: Path, name: str, *, prr: bool, content
         below = posixpath.normpath(posixpath.join(posixpath.dirname(name), str(link.get("href", ""))))
         file = path.parent / str(link.get("href", ""))
         if link.get("rel") == "child":
-            yield from _problems(validator, file, below, prr=False, content=content)
+            before = (*above, path.resolve())
+            yield from _problems(validator, file, below, prr=False, content=content, above=before)
         if link.get("rel") != "item":
             continue
         item, unreadable = _read(file)
@@ -158,7 +165,11 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
         value = orjson.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         return None, [f"{path}: cannot be read: {error}"]
-    return (value, []) if isinstance(value, dict) else (None, [f"{path}: is not a JSON object"])
+    if not isinstance(value, dict):
+        return None, [f"{path}: is not a JSON object"]
+    if not has_stac_shape(value):
+        return None, [f"{path}: links, assets or properties are not as in a STAC document"]
+    return value, []
 
 
 def _asset_problems(name: str, file: Path, stac: Mapping[str, Any], *, content: bool) -> Iterator[str]:

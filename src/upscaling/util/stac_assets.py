@@ -16,6 +16,7 @@ __all__ = [
     "StacAsset",
     "described",
     "file_name",
+    "has_stac_shape",
     "is_inline",
     "is_inline_picture",
     "not_repeated",
@@ -34,6 +35,19 @@ _SIGNATURE = re.compile(
     re.IGNORECASE,
 )
 _SIGNED_SEGMENT = re.compile(r"[0-9a-f]{32,128}")
+
+
+def has_stac_shape(content: Any) -> bool:
+    """Return whether links, assets and properties are of the kinds that every reader relies on, as far as there are."""
+    if not isinstance(content, dict) or not isinstance(content.get("properties", {}), dict):
+        return False
+    links, assets = content.get("links", []), content.get("assets", {})
+    if not isinstance(links, list) or not isinstance(assets, dict):
+        return False
+    pointing = (*links, *assets.values())
+    return all(isinstance(entry, dict) and isinstance(entry.get("href"), str) for entry in pointing) and all(
+        isinstance(link.get("rel"), str) for link in links
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ import pytest
 from tests.planned import planned_run, tiles_of
 from upscaling.config import Config
 from upscaling.errors import UpscalingError
+from upscaling.estimate.outlook import outlook_of
 from upscaling.execution.tile import run_tile
+from upscaling.monitor.report.map import read_outlines
 from upscaling.planning.ensure import begin_run, ensure_plan
 from upscaling.planning.make import make_plan
 from upscaling.planning.plan import job_of, keep_config, kept_config, load_plan
@@ -110,6 +112,11 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], bool]] = {
     "other parameters": ("jobs.ndjson", _other_time, False),
     "another algorithm": ("", lambda path: path.write_bytes(path.read_bytes()[:-1] + b" "), False),
     "a file is gone": ("jobs.ndjson", Path.unlink, True),
+    "a plan.json with other types": (
+        "plan.json",
+        lambda path: write_json(path, {**json.loads(path.read_text()), "notices": None}),
+        True,
+    ),
     "half a plan.json": ("plan.json", lambda path: path.write_bytes(path.read_bytes()[:100]), True),
 }
 
@@ -124,6 +131,19 @@ def test_a_damaged_plan_is_noticed_and_made_again(run_folder: Path, damage: str)
         assert not at_once, "a plan is read whole"
         job_of(damaged, run_folder, next(iter(plan.tiles)))
     assert make_plan(kept_config(run_folder), run_folder).tiles == plan.tiles
+
+
+def test_a_damaged_table_of_tiles_is_told_where_it_is_read(run_folder: Path) -> None:
+    path = run_folder / "plan" / "tiles.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    assert outlook_of(run_folder) == []
+    with pytest.raises(UpscalingError, match=r"tiles\.parquet cannot be read .*`upscaling plan`"):
+        read_outlines(run_folder)
+
+
+def test_a_plan_json_that_is_a_list_is_planned_anew(run_folder: Path) -> None:
+    (run_folder / "plan" / "plan.json").write_text("[]")
+    assert ensure_plan(kept_config(run_folder), run_folder).tiles
 
 
 def test_a_plan_of_an_earlier_version_is_read_and_its_length_is_checked(run_folder: Path) -> None:

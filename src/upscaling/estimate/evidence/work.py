@@ -133,17 +133,16 @@ def work_of_plan(run_folder: Path, plan: Plan) -> Work:
     """Return the work of a planned run."""
     import geopandas as gpd
 
-    from upscaling.planning.plan import kept_config
+    from upscaling.planning.plan import kept_config, tile_table
 
     facts, config = plan.facts, kept_config(run_folder)
     if (kept := _kept(plan)) is not None:
         return kept
     tiles, steps, rows = int(facts["tiles"]), int(facts["steps"]), int(facts["rows"])
-    table = (
-        gpd.read_parquet(run_folder / "plan" / "tiles.parquet", columns=[*_COLUMNS, "aoi_fraction", "geometry"])
-        if tiles
-        else None
-    )
+    table = None
+    if tiles:
+        with tile_table(run_folder / "plan") as path:
+            table = gpd.read_parquet(path, columns=[*_COLUMNS, "aoi_fraction", "geometry"])
     number = len(plan.tiles)
     items = None
     if max(1, steps) * max(1, rows) * max(1, tiles) != number or config.stage_in or steps:

@@ -13,6 +13,7 @@ from upscaling.jobs.failures import without_particulars
 from upscaling.monitor.progress import STATES, StateName, TileState, count_states
 from upscaling.planning.plan import Plan
 from upscaling.util.files import read_json
+from upscaling.util.stac_assets import has_stac_shape
 
 __all__ = [
     "AREA_COLOUR",
@@ -135,7 +136,7 @@ def _stated(value: dict[str, Any]) -> dict[str, Any]:
 
 def _collection(run_folder: Path) -> dict[str, Any] | None:
     content = _read(run_folder / "collection.json")
-    if content is None:
+    if content is None or not has_stac_shape(content):
         return None
     named = {name: content.get(name) for name in ("id", "title", "license", "extent")}
     return {

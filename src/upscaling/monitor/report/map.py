@@ -45,10 +45,12 @@ def read_outlines(run_folder: Path) -> Outlines:
     import shapely
     from pyproj import Transformer
 
-    path = run_folder / "plan" / "tiles.parquet"
-    if not path.is_file():
-        return Outlines([], [], [])
-    table = pq.read_table(path, columns=["tile_id", "geometry", "crs", "owner_wkt"])
+    from upscaling.planning.plan import tile_table
+
+    with tile_table(run_folder / "plan") as path:
+        if not path.is_file():
+            return Outlines([], [], [])
+        table = pq.read_table(path, columns=["tile_id", "geometry", "crs", "owner_wkt"])
     shapes = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
     owners, systems = (table[name].to_numpy(zero_copy_only=False) for name in ("owner_wkt", "crs"))
     shapes = own_parts(shapes, owners, systems)
