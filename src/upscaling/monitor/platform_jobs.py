@@ -137,7 +137,7 @@ def orphans(run_folder: Path) -> list[dict[str, Any]]:
             own = [past for past in content.get("history", []) if past.get("key") == content["key"]]
             kept |= {
                 str(content.get("job_id")),
-                *(str(past["job_id"]) for past in own if past.get("state") not in OPEN),
+                *(str(past.get("job_id")) for past in own if past.get("state") not in OPEN),
             }
     backend = _backend(run_folder)
     with _said_in_one_line():

@@ -200,6 +200,8 @@ def kept_config(run_folder: Path) -> Config:
         return Config.parse(read_json(path), file=path)
     except FileNotFoundError:
         raise UpscalingError(f"{run_folder} is not the folder of a run ({path} is missing)") from None
+    except ValueError as error:
+        raise UpscalingError(f"{path} is damaged ({error}): run it again with its configuration") from None
 
 
 def load_plan(run_folder: Path) -> Plan:

@@ -113,8 +113,11 @@ def rewrite(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; the caller handles ``OSError`` and ``json.JSONDecodeError``."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read JSON; the caller handles ``OSError`` and ``ValueError``."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply") from None
 
 
 def canonical_json(value: Any) -> str:

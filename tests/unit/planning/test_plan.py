@@ -204,3 +204,11 @@ def test_files_that_are_gone_or_damaged_are_noticed_at_the_next_start(run_folder
     assert drop_damaged(run_folder, tiles) == [tile]
     assert not (folder / "item.json").exists()
     assert drop_damaged(run_folder, tiles) == []
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 5000])
+def test_a_damaged_configuration_of_a_run_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "config.json").write_bytes(content)
+    with pytest.raises(UpscalingError, match=r"config\.json is damaged"):
+        kept_config(tmp_path)

@@ -240,7 +240,7 @@ def _extent(outlines: Outlines) -> tuple[float, float, float, float]:
 
 
 def _add_picture(plot: Any, run_folder: Path, mosaic: dict[str, Any], *, name: str, visible: bool) -> None:
-    path = run_folder / "mosaic" / Path(mosaic["quicklook"]).name
+    path = run_folder / "mosaic" / Path(mosaic["quicklook"] or "").name
     if not path.is_file():
         return
     picture, (west, south, east, north) = _in_mercator(path, mosaic)
