@@ -34,14 +34,8 @@ _UNITS = "day, week, dekad, month, quarter, season, year, or '<n> days' (weeks, 
 _SEASONS = ("DJF", "MAM", "JJA", "SON")
 _LONGEST = 150  # characters of a name that values make
 _LABEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-_CWL_TYPES = (
-    dict.fromkeys(("int", "long"), "integer")
-    | dict.fromkeys(("float", "double"), "number")
-    | {
-        "boolean": "boolean",
-        "null": "null",
-    }
-)
+_CWL_TYPES = {"int": "integer", "long": "integer", "float": "number", "double": "number"}
+_CWL_TYPES |= {"boolean": "boolean", "null": "null"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", type(None): "null", list: "array", dict: "object"}
 _MOST = 1_000_000  # jobs; more is a mistake in a step, not a wish
 

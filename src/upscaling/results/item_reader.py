@@ -155,7 +155,8 @@ def _see_its_shape(item: dict[str, Any]) -> None:
     """Raise if an item says what no table or mosaic can take: times that are none, boxes and grids without numbers."""
     properties = item["properties"]
     for name in _TIMES & properties.keys():
-        rfc3339(properties[name])
+        if properties[name] is not None:  # `datetime` is null where there is a start and an end
+            rfc3339(properties[name])
     holders = (item, properties, *item["assets"].values())
     for holder, (name, lengths) in itertools.product(holders, _NUMBERS.items()):
         numbers = holder.get(name)

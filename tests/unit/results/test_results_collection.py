@@ -318,6 +318,14 @@ def test_a_damaged_item_is_left_out_and_named_and_blocks_no_other(run: Path, dam
         collect(run, tiles=tiles, keys=KEYS, metadata=METADATA)
 
 
+def test_an_item_whose_time_is_an_interval_alone_is_well(run: Path) -> None:
+    path = run / "tiles" / TILES[0].id / "item.json"
+    item = json.loads(path.read_text())
+    write_json(path, {**item, "properties": {**item["properties"], "datetime": None}})
+    summary = collect(run, tiles=[tile.id for tile in TILES], keys=KEYS, metadata=METADATA)
+    assert (summary.items, summary.missing) == (len(TILES), {})
+
+
 def test_items_that_no_table_can_hold_still_have_their_collection(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is well by itself; they are read in batches, here of one."""
     monkeypatch.setattr("upscaling.results.collection.runs", lambda planned: [[tile] for tile in planned])

@@ -19,11 +19,8 @@ __all__ = ["Match", "all_of", "compare_numbers", "compare_scalars", "crs_code", 
 _CLOSE = 1e-6  # relative, and absolute: beyond, two numbers are two; within, one may be the other as a server rounds it
 _SAME = 1e-9  # relative: what is left of a number that is written in decimals
 _NOTHING = 1e-9  # absolute: noise of a sum that should be 0
-_FEWEST_DECIMALS, _DECIMALS, _MOST_DECIMALS = (
-    3,
-    6,
-    16,
-)  # to which servers cut; from the second on nothing of note is lost
+# To how many decimals servers cut; from the second number on nothing of note is lost.
+_FEWEST_DECIMALS, _DECIMALS, _MOST_DECIMALS = 3, 6, 16
 _CRS = re.compile(
     r"(?:urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?epsg[:/](?:[\d.]*[:/])?(\d+)", re.IGNORECASE
 )
