@@ -73,12 +73,13 @@ class Run:
         import pandas as pd
 
         from upscaling.monitor.progress import read_states
+        from upscaling.planning.plan import tile_table
 
-        path = self.folder / "plan" / "tiles.parquet"  # a run without an area has none
-        outlines = (
-            gpd.read_parquet(path) if path.is_file() else gpd.GeoDataFrame({"tile_id": []}, geometry=[], crs=4326)
-        )
-        outlines = outlines.set_index("tile_id")[["geometry"]]
+        outlines = gpd.GeoDataFrame({"tile_id": []}, geometry=[], crs=4326)
+        with tile_table(self.folder / "plan") as path:
+            if path.is_file():  # a run without an area has none
+                outlines = gpd.read_parquet(path, columns=["tile_id", "geometry"])
+        outlines = outlines.set_index("tile_id")
         rows = pd.DataFrame(
             {
                 "target": state.tile,
@@ -268,8 +269,5 @@ def _tile_ids(run_folder: Path) -> list[Any]:
 
     from upscaling.planning.plan import load_plan
 
-    lines = (run_folder / "plan" / "jobs.ndjson").read_bytes()
-    return [
-        orjson.loads(lines[row.offset : lines.index(b"\n", row.offset)])["tile"]["id"]
-        for row in load_plan(run_folder).tiles.values()
-    ]
+    with load_plan(run_folder).jobs.open("rb") as lines:  # in the order of the plan
+        return [orjson.loads(line)["tile"]["id"] for line in lines]

@@ -276,8 +276,12 @@ def report(run: RunFolder) -> None:
     """Write the report of a run as it stands now."""
     from upscaling.estimate.outlook import outlook_of
     from upscaling.monitor.report import write_report
+    from upscaling.results.products import damaged_mosaics
 
-    typer.echo(write_report(run, outlook_of(run)))
+    page = write_report(run, outlook_of(run))
+    for problem in damaged_mosaics(run):
+        typer.echo(f"problem: {problem}", err=True)
+    typer.echo(page)
 
 
 @app.command()

@@ -79,10 +79,12 @@ def plan_in_words(plan: Plan) -> str:
     import geopandas as gpd
 
     from upscaling.grids.summary import describe_tiles
+    from upscaling.planning.plan import tile_table
 
     if not plan.facts["tiles"]:
         return ""
-    table = gpd.read_parquet(plan.folder / "tiles.parquet")
+    with tile_table(plan.folder) as path:
+        table = gpd.read_parquet(path)
     table.attrs["dropped_slivers"] = plan.facts["dropped_slivers"]
     return describe_tiles(table)
 
@@ -106,7 +108,10 @@ def plot_plan(config: Any, plan: Plan, path: Path) -> None:
 
     from upscaling.area.aoi import read_aoi
     from upscaling.grids.picture import plot_tiles
+    from upscaling.planning.plan import tile_table
 
     if config.area is None:
         raise UpscalingError("a run without an area has no tiles to draw")
-    plot_tiles(gpd.read_parquet(plan.folder / "tiles.parquet"), read_aoi(config.area.aoi), path)
+    with tile_table(plan.folder) as tiles:
+        table = gpd.read_parquet(tiles)
+    plot_tiles(table, read_aoi(config.area.aoi), path)

@@ -14,6 +14,7 @@ from upscaling.jobs.remedies import REMEDIES
 from upscaling.monitor.earlier import OPEN, earlier_jobs
 from upscaling.monitor.progress import STATES, TileState, count_states, read_states
 from upscaling.planning.plan import Plan, load_plan
+from upscaling.util.files import link_out
 from upscaling.util.locks import holder_of
 
 if TYPE_CHECKING:
@@ -228,6 +229,9 @@ def logs_of(run_folder: Path, tile: str, plan: Plan | None = None) -> Sequence[s
         lines.append(f"what helps: {REMEDIES[ErrorClass(state.error_class)].remedy.replace('`', '')}")
     found = sorted((run_folder / "logs").glob(f"{tile}.*log")) + sorted((run_folder / "logs").glob(f"{tile}.log"))
     for log in dict.fromkeys(found):
+        if (outside := link_out(log, log.parent)) is not None:
+            lines += ["", f"--- {log} is a link to {outside}, outside the run's folder"]
+            continue
         content = log.read_text(errors="replace").splitlines()
         if content:
             lines += ["", f"--- {log} ({len(content)} lines)", *content[-_TAIL:]]

@@ -25,17 +25,19 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from upscaling.area.vector import content_of
 from upscaling.errors import UpscalingError
-from upscaling.model import Algorithm, Bounds, Parameter, Tile, TileJob
+from upscaling.model import Algorithm, Bounds, Tile, TileJob
 from upscaling.util.files import digest, keep_private, read_json, sha256_bytes, sha256_file, write_json
 from upscaling.util.locks import run_lock
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from upscaling.config import Config
 
 __all__ = [
@@ -60,8 +62,8 @@ _FORMAT = 4  # of the plan's files; a change makes every plan anew, and re-runs 
 _FACTS = {
     **dict.fromkeys(("run", "key", "created", "backend"), str),
     **dict.fromkeys(("tiles", "steps", "rows"), int),
-    **dict.fromkeys(("algorithm", "software", "contents"), dict),
-    **dict.fromkeys(("notices", "staged"), list),
+    **dict.fromkeys(("algorithm", "software", "contents", "area"), dict),
+    **dict.fromkeys(("notices", "staged", "bbox"), list),
     "in_parts": bool,
 }
 _HASHED = 1 << 28  # bytes; of larger files of a plan only the size is checked
@@ -90,13 +92,11 @@ class Plan:
     facts: dict[str, Any]
     tiles: dict[str, PlanRow]
 
-    @property
+    @cached_property
     def algorithm(self) -> Algorithm:
         """The pinned algorithm."""
-        facts = dict(self.facts["algorithm"])
-        facts["path"] = self.folder / facts.pop("file")
-        facts["parameters"] = tuple(Parameter(**entry) for entry in facts["parameters"])
-        return Algorithm(**facts)
+        facts = self.facts["algorithm"]
+        return _algorithm_type().validate_python({**facts, "path": self.folder / facts["file"]})
 
     @cached_property
     def jobs(self) -> Path:
@@ -121,6 +121,13 @@ class Plan:
             for tile, row in self.tiles.items():
                 found.setdefault(row.part, []).append(tile)
         return found
+
+
+@cache
+def _algorithm_type() -> TypeAdapter[Algorithm]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Algorithm)
 
 
 def plan_key(config: Config) -> str:
@@ -241,6 +248,8 @@ def load_plan_from(folder: Path) -> Plan:
             raise _damaged(folder, "plan.json")
         if len(tiles) != facts["targets"]:  # older plans hold no hashes
             raise _damaged(folder, "tiles.csv")
+        plan = Plan(folder, facts, tiles)
+        plan.algorithm  # noqa: B018 -- of another kind, it is refused here
     except FileNotFoundError as error:
         name = Path(error.filename).name
         raise UpscalingError(
@@ -248,7 +257,7 @@ def load_plan_from(folder: Path) -> Plan:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
         raise _damaged(folder, "plan.json or tiles.csv") from None
-    return Plan(folder, facts, tiles)
+    return plan
 
 
 @contextmanager

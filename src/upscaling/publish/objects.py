@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from upscaling.errors import UpscalingError
-from upscaling.util.files import SHA256_MULTIHASH, sha256_file, size_of
+from upscaling.util.files import SHA256_MULTIHASH, link_out, sha256_file, size_of
 from upscaling.util.stac_assets import has_stac_shape
 
 __all__ = ["Product", "Published"]
@@ -187,11 +187,11 @@ class Product:
     def _file(self, path: Path, said: dict[str, Any] | None = None) -> Published:
         said = said or {}
         try:
-            size, real = path.stat().st_size, path.resolve()
+            size = path.stat().st_size
         except OSError as error:
             raise UpscalingError(f"{path} cannot be published: {error.strerror}") from None
-        if not real.is_relative_to(self.folder):  # of a folder that is listed: no href said so
-            raise UpscalingError(f"{path} is a link to {real}, outside the run's folder")
+        if (outside := link_out(path, self.folder)) is not None:  # of a folder that is listed: no href said so
+            raise UpscalingError(f"{path} is a link to {outside}, outside the run's folder")
         self._see_that_it_is_whole(path, size, said)
         stated = str(said.get("file:checksum") or "")
         known = stated.removeprefix(SHA256_MULTIHASH) if stated.startswith(SHA256_MULTIHASH) else ""

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from upscaling.config import Config
     from upscaling.config.products import Mosaic
 
-__all__ = ["check_quality", "make_mosaics", "read_mosaics"]
+__all__ = ["check_quality", "damaged_mosaics", "make_mosaics", "read_mosaics"]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _INDEX, _FAILURES, _BELOW = "mosaics.json", "failures.json", "./mosaic/"
+_ANEW = "delete the folder mosaic and run again, which makes it anew"
 # For files that stay on a platform: no waiting for ever, no looking for files beside them.
 _ELSEWHERE = {"GDAL_HTTP_TIMEOUT": "30", "GDAL_HTTP_MAX_RETRY": "2", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
@@ -141,8 +142,23 @@ def _mosaic(
 
 
 def read_mosaics(run_folder: Path) -> list[dict[str, Any]]:
-    """Return what ``mosaics.json`` lists; nothing if there is none (yet), nor of what is damaged."""
+    """Return what ``mosaics.json`` lists; nothing if there is none (yet), nor of what ``damaged_mosaics`` tells."""
     return [entry for entry in _listed(run_folder / "mosaic" / _INDEX) if _is_mosaic(entry)]
+
+
+def damaged_mosaics(run_folder: Path) -> list[str]:
+    """Return a line for each damage of ``mosaics.json``, of which nothing else is known."""
+    path = run_folder / "mosaic" / _INDEX
+    if not path.is_file():
+        return []
+    try:
+        found = read_json(path)
+    except (OSError, ValueError) as error:
+        return [f"{path} is damaged ({error}): {_ANEW}"]
+    if not isinstance(found, list):
+        return [f"{path} is damaged (no list of mosaics): {_ANEW}"]
+    damaged = [number for number, entry in enumerate(found, 1) if not _is_mosaic(entry)]
+    return [f"entry {number} of {len(found)} in {path} is damaged: {_ANEW}" for number in damaged]
 
 
 def _is_mosaic(entry: Any) -> bool:
@@ -186,6 +202,7 @@ def check_quality(config: Config, run_folder: Path) -> dict[str, Any]:
     mosaics = read_mosaics(run_folder)
     found: list[Quality] = []
     problems = [_failure_line(failure) for failure in _listed(run_folder / "mosaic" / _FAILURES)]
+    problems += damaged_mosaics(run_folder)
     for asset in sorted(rasters.parts) or [""]:
         shown = {mosaic["step"]: _mosaic_files(run_folder, mosaic) for mosaic in mosaics if mosaic["asset"] == asset}
         try:

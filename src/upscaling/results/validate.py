@@ -11,7 +11,7 @@ from upscaling.errors import ConfigError
 from upscaling.results.cubes import is_zarr
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.profile import collection_problems, homogeneity_problems, item_problems
-from upscaling.util.files import matches_checksum, size_of
+from upscaling.util.files import link_out, matches_checksum, size_of
 from upscaling.util.stac_assets import has_stac_shape
 
 if TYPE_CHECKING:
@@ -116,22 +116,22 @@ def validate_collection(
     One line for each problem, starting with the file it is in; empty if all is well. A recommendation of APEx that is
     not followed is named (``STAC-REC-05``).
     """
-    return list(_problems(Validator(schemas), path, path.name, prr=prr, content=content))
+    return list(_problems(Validator(schemas), path, path.name, path.parent, prr=prr, content=content))
 
 
 def _problems(
-    validator: Validator, path: Path, name: str, *, prr: bool, content: bool, above: tuple[Path, ...] = ()
+    validator: Validator, path: Path, name: str, root: Path, *, prr: bool, content: bool, above: tuple[Path, ...] = ()
 ) -> Iterator[str]:
-    if path.resolve() in above:
-        yield f"{name}: is a child of itself"
-        return
-    collection, unreadable = _read(path)
+    collection, unreadable = _read(path, root)
     if collection is None:
         yield from unreadable
         return
+    if path.resolve() in above:
+        yield f"{name}: is a child of itself"
+        return
     for problem in (*validator.problems(collection), *collection_problems(collection, prr=prr)):
         yield f"{name}: {problem}"
-    yield from _asset_problems(name, path, collection, content=content)
+    yield from _asset_problems(name, path, collection, root, content=content)
     seen: set[str] = set()
     for link in collection.get("links", []):
         # As seen from the first collection, for the messages.
@@ -139,10 +139,10 @@ def _problems(
         file = path.parent / str(link.get("href", ""))
         if link.get("rel") == "child":
             before = (*above, path.resolve())
-            yield from _problems(validator, file, below, prr=False, content=content, above=before)
+            yield from _problems(validator, file, below, root, prr=False, content=content, above=before)
         if link.get("rel") != "item":
             continue
-        item, unreadable = _read(file)
+        item, unreadable = _read(file, root)
         if item is None:
             yield from unreadable
             continue
@@ -150,7 +150,7 @@ def _problems(
             yield f"{below}: {problem}"
         for problem in homogeneity_problems(item, collection.get("item_assets", {})):
             yield f"{below}: {problem}"
-        yield from _asset_problems(below, file, item, content=content)
+        yield from _asset_problems(below, file, item, root, content=content)
         if item.get("collection") != collection.get("id"):
             yield f"{below}: names collection {item.get('collection')!r}, not {collection.get('id')!r}"
         if item.get("id") in seen:
@@ -158,9 +158,11 @@ def _problems(
         seen.add(str(item.get("id")))
 
 
-def _read(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
+def _read(path: Path, root: Path) -> tuple[dict[str, Any] | None, list[str]]:
     import orjson
 
+    if (outside := link_out(path, root)) is not None:
+        return None, [f"{path}: is a link to {outside}, outside the run's folder"]
     try:
         value = orjson.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -172,14 +174,16 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
     return value, []
 
 
-def _asset_problems(name: str, file: Path, stac: Mapping[str, Any], *, content: bool) -> Iterator[str]:
+def _asset_problems(name: str, file: Path, stac: Mapping[str, Any], root: Path, *, content: bool) -> Iterator[str]:
     """Check that relative assets are there, in the size (and with the ``content``) that is stated."""
     for key, asset in stac.get("assets", {}).items():
         href = str(asset.get("href", ""))
         if "://" in href:
             continue
         target = file.parent / href
-        if not target.is_file() and not is_zarr(target):
+        if (outside := link_out(target, root)) is not None:
+            yield f"{name}: asset {key}: {href} is a link to {outside}, outside the run's folder"
+        elif not target.is_file() and not is_zarr(target):
             yield f"{name}: asset {key}: {href} is not there"
         elif asset.get("file:size", size := size_of(target)) != size:
             yield f"{name}: asset {key}: {href} has {size} bytes, file:size says {asset['file:size']}"

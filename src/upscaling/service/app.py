@@ -157,7 +157,7 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    return _error(request, 500, "INTERNAL_ERROR", str(error))
+    return _error(request, 409, "CONFLICT", str(error))
 
 
 def _http(_request: Request, error: Exception) -> Response:

@@ -195,14 +195,11 @@ class RunStates:
 
     def job(self, tile: str) -> dict[str, Any]:
         """Return the planned work of a tile: ``parameters``, ``tile`` and ``time``."""
-        with self._planned().open("rb") as stream:
+        with self.plan.jobs.open("rb") as stream:
             stream.seek(self.plan.tiles[tile].offset)
             return dict(orjson.loads(stream.readline()))
 
     def jobs(self) -> Iterator[dict[str, Any]]:
         """Yield the planned work of every tile, in the order of the plan; nothing of it is kept in memory."""
-        with self._planned().open("rb") as stream:
+        with self.plan.jobs.open("rb") as stream:
             yield from map(orjson.loads, stream)
-
-    def _planned(self) -> Path:
-        return self.run_folder / "plan" / "jobs.ndjson"

@@ -19,6 +19,7 @@ __all__ = [
     "digest",
     "is_as_declared",
     "keep_private",
+    "link_out",
     "matches_checksum",
     "read_json",
     "rewrite",
@@ -114,10 +115,29 @@ def rewrite(path: Path, content: bytes) -> None:
 
 def read_json(path: Path) -> Any:
     """Read JSON; the caller handles ``OSError`` and ``ValueError``."""
+    text = path.read_text(encoding="utf-8")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deeply") from None
+    except UnicodeEncodeError:  # it could be neither shown nor written
+        raise ValueError(f"{path.name} has half of a surrogate pair") from None
+    return value
+
+
+def link_out(path: Path, folder: Path) -> Path | None:
+    """Return where a path of a folder leads by symbolic links, if that is outside of the folder.
+
+    What is handed on (published, served, put into a report) or checked for that takes nothing from there.
+    """
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError, ValueError):  # links in a circle, a name with a NUL: there is nothing to be read
+        return None
+    named_inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100 -- links stay
+    return real if named_inside and not real.is_relative_to(folder.resolve()) else None
 
 
 def canonical_json(value: Any) -> str:

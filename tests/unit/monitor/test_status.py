@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from tests.planned import planned_run
-from upscaling.monitor.status import render, summarize
+from upscaling.errors import UpscalingError
+from upscaling.monitor.report import write_report
+from upscaling.monitor.status import logs_of, render, summarize
 from upscaling.planning.plan import load_plan
 from upscaling.results.gather import failure_reasons
 from upscaling.util.files import write_json
@@ -62,3 +65,26 @@ def test_to_ask_who_holds_a_run_neither_takes_nor_loses_the_lock(tmp_path: Path)
     for _ in range(2):
         told = subprocess.run([sys.executable, "-c", ask, str(tmp_path)], capture_output=True, text=True, check=True)
         assert "'pid'" in told.stdout
+
+
+def test_a_log_that_is_a_link_out_of_the_run_is_named_and_not_shown(tmp_path: Path) -> None:
+    run_folder = planned_run(tmp_path, "http://127.0.0.1:1/openeo", columns=1, rows=1, auth="none")
+    (tile,) = load_plan(run_folder).tiles
+    (tmp_path / "secret").write_text("hunter2")
+    (tmp_path / "scratch").mkdir()
+    (run_folder / "logs").symlink_to(tmp_path / "scratch")  # where large files go is the user's choice
+    (run_folder / "logs" / f"{tile}.log").write_text("own words")
+    (run_folder / "logs" / f"{tile}.platform.log").symlink_to(tmp_path / "secret")
+    said = "\n".join(logs_of(run_folder, tile))
+    assert "own words" in said
+    assert "hunter2" not in said
+    assert f"is a link to {tmp_path / 'secret'}" in said
+
+
+def test_a_report_over_damaged_documents_tells_of_them(tmp_path: Path) -> None:
+    run_folder = planned_run(tmp_path, "http://127.0.0.1:1/openeo", columns=1, rows=1, auth="none")
+    write_json(run_folder / "mosaic" / "mosaics.json", [None])
+    assert "entry 1 of 1 in" in write_report(run_folder).read_text()
+    write_json(run_folder / "quality.json", {"problems": [], "assets": []})
+    with pytest.raises(UpscalingError, match=r"quality\.json is damaged"):
+        write_report(run_folder)

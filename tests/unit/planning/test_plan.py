@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,6 +132,26 @@ def test_a_damaged_plan_is_noticed_and_made_again(run_folder: Path, damage: str)
         assert not at_once, "a plan is read whole"
         job_of(damaged, run_folder, next(iter(plan.tiles)))
     assert make_plan(kept_config(run_folder), run_folder).tiles == plan.tiles
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"area": []},
+        {"run": "\ud800"},
+        *({"algorithm": {"parameters": value}} for value in ([1], "ab", [{"name": 1}], {"x": 1}, None)),
+        {"algorithm": {"record": "x"}},
+        {"algorithm": {"kind": "x"}},
+    ],
+)
+def test_facts_of_another_kind_are_one_line(run_folder: Path, change: dict[str, Any]) -> None:
+    path = run_folder / "plan" / "plan.json"
+    facts = json.loads(path.read_text())
+    if "algorithm" in change:
+        change = {"algorithm": facts["algorithm"] | change["algorithm"]}
+    path.write_text(json.dumps(facts | change))
+    with pytest.raises(UpscalingError, match=r"is damaged: plan\.json"):
+        load_plan(run_folder)
 
 
 def test_a_damaged_table_of_tiles_is_told_where_it_is_read(run_folder: Path) -> None:

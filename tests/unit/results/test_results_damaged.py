@@ -10,7 +10,7 @@ import pytest
 
 from upscaling.errors import UpscalingError
 from upscaling.publish.objects import Product
-from upscaling.results.products import read_mosaics
+from upscaling.results.products import damaged_mosaics, read_mosaics
 from upscaling.results.validate import validate_collection
 from upscaling.util.files import write_json
 
@@ -68,3 +68,18 @@ def test_of_mosaics_json_what_is_damaged_does_not_count(tmp_path: Path, name: st
     (tmp_path / "mosaic").mkdir()
     (tmp_path / "mosaic" / "mosaics.json").write_text(json.dumps([None, damaged, whole]))
     assert read_mosaics(tmp_path) == [whole]
+    assert [line.partition(" in ")[0] for line in damaged_mosaics(tmp_path)] == ["entry 1 of 3", "entry 2 of 3"]
+
+
+def test_links_out_of_the_folder_are_problems_and_are_not_read(tmp_path: Path) -> None:
+    secret, path = tmp_path / "secret", collection(tmp_path, assets={"data": {"href": "./data.txt"}})
+    secret.write_text("{}")
+    (path.parent / "data.txt").symlink_to(secret)
+    item = path.parent / "item.json"
+    item.symlink_to(secret)
+    write_json(path, json.loads(path.read_text()) | {"links": [{"rel": "item", "href": "./item.json"}]})
+    told = [line for line in validate_collection(path, content=True) if f"is a link to {secret}" in line]
+    assert [line.partition(" is a link")[0] for line in told] == [
+        "collection.json: asset data: ./data.txt",
+        f"{item}:",
+    ]

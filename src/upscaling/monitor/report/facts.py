@@ -12,7 +12,7 @@ from typing import Any
 from upscaling.jobs.failures import without_particulars
 from upscaling.monitor.progress import STATES, StateName, TileState, count_states
 from upscaling.planning.plan import Plan
-from upscaling.util.files import read_json
+from upscaling.util.files import link_out, read_json
 from upscaling.util.stac_assets import has_stac_shape
 
 __all__ = [
@@ -149,6 +149,8 @@ def _collection(run_folder: Path) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    if link_out(path, path.parent):
+        return None
     try:
         content = read_json(path)
     except (OSError, ValueError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from upscaling.grids.outlines import own_parts
 from upscaling.monitor.progress import TileState
 from upscaling.monitor.report.facts import AREA_COLOUR, WITHOUT_DATA, colour_of
+from upscaling.util.files import link_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -241,7 +242,7 @@ def _extent(outlines: Outlines) -> tuple[float, float, float, float]:
 
 def _add_picture(plot: Any, run_folder: Path, mosaic: dict[str, Any], *, name: str, visible: bool) -> None:
     path = run_folder / "mosaic" / Path(mosaic["quicklook"] or "").name
-    if not path.is_file():
+    if not path.is_file() or link_out(path, path.parent):
         return
     picture, (west, south, east, north) = _in_mercator(path, mosaic)
     plot.image_url(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from upscaling.errors import UpscalingError
 from upscaling.monitor.progress import STATES, TileState, read_states
 from upscaling.planning.plan import load_plan
 from upscaling.util.files import read_json, written_whole
@@ -31,11 +32,10 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
     """
     from bokeh.embed import components
     from bokeh.resources import Resources
-    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from upscaling.monitor.report.facts import LOOK, WITHOUT_DATA, page_facts
     from upscaling.monitor.report.map import draw_map, read_area, read_outlines, tile_indices, worst_states
-    from upscaling.results.products import read_mosaics
+    from upscaling.results.products import damaged_mosaics, read_mosaics
     from upscaling.results.quicklook import RAMP
 
     plan = load_plan(run_folder)
@@ -52,28 +52,37 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
         figure = draw_map(outlines, shown, run_folder, mosaics[:_PICTURES], picture=picture, area=area)
         script, place = components(figure)
         library = Resources(mode="inline", components=["bokeh"]).render_js()
-    loader = PackageLoader("upscaling.monitor.report", ".")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["number"] = _number
-    environment.filters["duration"] = _duration
-    page = environment.get_template("page.html").render(
+    facts = {
         **page_facts(run_folder, plan, states, len(empty)),
-        look=LOOK,
-        outlook=outlook,
-        mosaics=mosaics,
-        pictures=mosaics[:_PICTURES] if outlines.ids else [],
-        ramp=", ".join(f"rgb{colour}" for colour in RAMP),
-        picture=picture,
-        has_area=bool(area),
-        library=library,
-        script=script,
-        place=place,
-        data=_island({"states": STATES, "tiles": outlines.ids, "targets": _columns(states, tiles, empty)}),
-    )
+        "look": LOOK,
+        "outlook": outlook,
+        "mosaics": mosaics,
+        "damaged": damaged_mosaics(run_folder),
+        "pictures": mosaics[:_PICTURES] if outlines.ids else [],
+        "ramp": ", ".join(f"rgb{colour}" for colour in RAMP),
+        "picture": picture,
+        "has_area": bool(area),
+        "library": library,
+        "script": script,
+        "place": place,
+        "data": _island({"states": STATES, "tiles": outlines.ids, "targets": _columns(states, tiles, empty)}),
+    }
     target = run_folder / "report.html"
     with written_whole(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(_page(run_folder, facts), encoding="utf-8")
     return target
+
+
+def _page(run_folder: Path, facts: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+
+    loader = PackageLoader("upscaling.monitor.report", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"number": _number, "duration": _duration}
+    try:
+        return environment.get_template("page.html").render(facts)
+    except (UndefinedError, TypeError) as error:
+        raise UpscalingError(f"{run_folder}: plan.json, collection.json or quality.json is damaged ({error})") from None
 
 
 def _without_data(run_folder: Path, states: Sequence[TileState]) -> set[str]:

@@ -29,6 +29,7 @@ from upscaling.service.api.forms import (
     UpscalingTaskSummary,
 )
 from upscaling.service.api.render import collection_of, job_body, job_summary, status_body, task_body, task_summary
+from upscaling.service.api.results import item_of
 from upscaling.service.tasks import RefusedError
 
 __all__ = ["router"]
@@ -130,13 +131,7 @@ def create_sync_job(body: BaseJobRequest, request: Request, user: CurrentUser) -
 
 def first_file(folder: Path) -> Path | None:
     """Return the first data file of a tile."""
-    from upscaling.util.files import read_json
-
-    try:
-        assets = read_json(folder / "item.json")["assets"]
-    except (OSError, ValueError, KeyError):
-        return None
-    for asset in assets.values():
+    for asset in item_of(folder.parents[1], folder.name)["assets"].values():
         path = folder / str(asset["href"])
         if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
             return path

@@ -12,11 +12,11 @@ import orjson
 from fastapi import Request, Response
 
 from upscaling.service.access.auth import User
+from upscaling.service.api.results import item_of
 from upscaling.service.phase import Phase
 from upscaling.service.states import RunStates
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
-from upscaling.util.files import read_json
 
 __all__ = [
     "collection_of",
@@ -218,7 +218,7 @@ def collection_of(tasks: Tasks, task: Task, index: int, request: Request) -> dic
         words = f": {reason}" if reason else ""
         raise RefusedError(f"Job {job_id} is {status}{words}", code="JOB_NOT_FINISHED", status=409)
     tile = states.states[index].tile
-    item = read_json(states.run_folder / "tiles" / tile / "item.json")
+    item = item_of(states.run_folder, tile)
     properties = item["properties"]
     start = properties.get("start_datetime") or properties.get("datetime")
     end = properties.get("end_datetime") or properties.get("datetime")

@@ -11,13 +11,15 @@ from upscaling.service import phase
 from upscaling.service.states import NAMES, RunStates
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
-from upscaling.util.files import read_json
+from upscaling.util.files import link_out, read_json
+from upscaling.util.stac_assets import has_stac_shape
 
 __all__ = [
     "collection",
     "config_of",
     "file_of",
     "item",
+    "item_of",
     "items",
     "log_of",
     "tile_facts",
@@ -56,10 +58,9 @@ def tile_facts(tasks: Tasks, task: Task, tile: str) -> dict[str, Any]:
     index = _index(states, tile)
     state, work = states.states[index], states.job(tile)
     status, reason = tasks.job_status(states, tasks.phase(task), index)
-    folder = run_folder(tasks, task)
     files = []
     if status == "finished":
-        assets = read_json(folder / "tiles" / tile / "item.json").get("assets", {})
+        assets = item_of(states.run_folder, tile)["assets"]
         files = [{"name": name, "href": f"tiles/{tile}/{asset['href']}"} for name, asset in assets.items()]
     return {
         "tile": tile,
@@ -83,6 +84,8 @@ def log_of(tasks: Tasks, task: Task, tile: str) -> str:
     _index(tasks.states(task), tile)
     folder, texts = run_folder(tasks, task) / "logs", []
     for name in (f"{tile}.log", f"{tile}.platform.log"):
+        if link_out(folder / name, folder):
+            continue
         try:
             with (folder / name).open("rb") as stream:
                 stream.seek(max(0, stream.seek(0, 2) - _LOG_BYTES))
@@ -116,18 +119,40 @@ def file_of(tasks: Tasks, task: Task, path: str) -> Path:
 
 def collection(tasks: Tasks, task: Task, base: str) -> dict[str, Any]:
     """Return the collection of a run with addresses of this service."""
-    path = run_folder(tasks, task) / "collection.json"
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        raise RefusedError("the run has no collection yet", code="NOT_READY", status=409) from None
-    assets = {name: _absolute(asset, f"{base}/files") for name, asset in content.get("assets", {}).items()}
+    content = _document(run_folder(tasks, task) / "collection.json", "the run has no collection yet")
+    assets = {name: _absolute(asset, f"{base}/files") for name, asset in content["assets"].items()}
     links = [
         {"rel": "self", "href": f"{base}/collection", "type": "application/json"},
         {"rel": "items", "href": f"{base}/items", "type": "application/geo+json"},
     ]
-    kept = [link for link in content.get("links", []) if str(link.get("href", "")).startswith("http")]
+    kept = [link for link in content["links"] if link["href"].startswith("http")]
     return {**content, "assets": assets, "links": [*links, *kept]}
+
+
+def _document(path: Path, absent: str) -> dict[str, Any]:
+    """Return a STAC document of a run, with links, assets and properties.
+
+    Raises
+    ------
+    RefusedError
+        It is not there, which ``absent`` says, or damaged.
+    """
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise RefusedError(absent, code="NOT_READY", status=409) from None
+    except (OSError, ValueError):
+        content = None
+    box = content.get("bbox") or [0] * 4 if has_stac_shape(content) else None
+    if not isinstance(box, list) or len(box) not in {4, 6} or not all(isinstance(edge, int | float) for edge in box):
+        words = f"{path.parent.name}/{path.name} is damaged: it is no STAC document"
+        raise RefusedError(words, code="CONFLICT", status=409)
+    return {"links": [], "assets": {}, "properties": {}, **content}
+
+
+def item_of(run_folder: Path, tile: str) -> dict[str, Any]:
+    """Return the item of a tile; see ``_document``."""
+    return _document(run_folder / "tiles" / tile / "item.json", f"tile {tile} has no result yet")
 
 
 def _absolute(asset: Mapping[str, Any], base: str) -> dict[str, Any]:
@@ -143,8 +168,7 @@ def item(tasks: Tasks, task: Task, tile: str, base: str) -> dict[str, Any]:
     index = _index(states, tile)
     if states.states[index].state != "finished":
         raise RefusedError(f"tile {tile} is not finished", code="NOT_READY", status=409)
-    content = read_json(run_folder(tasks, task) / "tiles" / tile / "item.json")
-    return _served(content, tile, base)
+    return _served(item_of(states.run_folder, tile), tile, base)
 
 
 def _served(content: Mapping[str, Any], tile: str, base: str) -> dict[str, Any]:
@@ -172,7 +196,7 @@ def items(
         state = states.states[number]
         if state.state != "finished":
             continue
-        content = read_json(run_folder(tasks, task) / "tiles" / state.tile / "item.json")
+        content = item_of(states.run_folder, state.tile)
         if not _meets(content, box, span):
             continue
         if len(found) == limit:

@@ -9,6 +9,7 @@ import orjson
 
 from upscaling.grids.outlines import own_parts
 from upscaling.monitor.report.map import tile_indices
+from upscaling.planning.plan import tile_table
 from upscaling.service.states import RunStates
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def _own_parts(states: RunStates) -> dict[str, Any]:
     import pyarrow.parquet as pq
     import shapely
 
-    path = states.run_folder / "plan" / "tiles.parquet"
-    if not path.is_file():
-        return {}
-    table = pq.read_table(path, columns=["tile_id", "geometry", "crs", "owner_wkt"]).to_pandas()
+    with tile_table(states.plan.folder) as path:
+        if not path.is_file():
+            return {}
+        table = pq.read_table(path, columns=["tile_id", "geometry", "crs", "owner_wkt"]).to_pandas()
     tile_of = dict(zip(states.plan.tiles, tile_indices(states.states, table["tile_id"]), strict=True))
     shared = (table["owner_wkt"].fillna("") != "").to_numpy()
     if not shared.any():

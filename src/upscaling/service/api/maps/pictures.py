@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from upscaling.service.api.results import file_of, run_folder
+from upscaling.errors import UpscalingError
+from upscaling.results.products import damaged_mosaics, read_mosaics
+from upscaling.service.api.results import file_of, item_of, run_folder
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
-from upscaling.util.files import read_json
 
 __all__ = ["map_tile", "mosaics", "preview", "value_at"]
 
@@ -23,33 +24,40 @@ def mosaics(tasks: Tasks, task: Task) -> list[dict[str, Any]]:
     """Return the mosaics of a run: asset, step, files, bounds in degrees, and the range of values to colour."""
     found = []
     for entry in _listed(tasks, task):
-        name = entry["index"]
-        low, high = _range(run_folder(tasks, task) / "mosaic" / name)
+        try:
+            low, high = _range(file_of(tasks, task, f"mosaic/{entry['index']}"))
+        except RefusedError:  # a mosaic that GDAL cannot read has no colours, and a line in the quality report
+            low, high = 0.0, 1.0
         found.append({**entry, "low": low, "high": high})
     return found
 
 
 def _range(path: Path) -> tuple[float, float]:
     """Return the 2nd and the 98th percentile of a coarse look at the first band."""
-    from rasterio.errors import RasterioError
-
-    try:
-        with _reader(path) as reader:
-            return _limits(reader.preview(max_size=512, indexes=1))
-    except RasterioError:  # a mosaic that GDAL cannot read has no colours, and a line in the quality report
-        return 0.0, 1.0
+    with _reader(path) as reader:
+        return _limits(reader.preview(max_size=512, indexes=1))
 
 
 @contextmanager
 def _reader(path: Path) -> Iterator[Any]:
-    """Open a raster in this thread: without an environment of its own, PROJ does not find its data here."""
+    """Open a raster in this thread: without an environment of its own, PROJ does not find its data here.
+
+    Raises
+    ------
+    RefusedError
+        If it is damaged.
+    """
     import rasterio
+    from rasterio.errors import RasterioError
 
     with _ONE, rasterio.Env():
         from rio_tiler.io import Reader  # looks up a CRS while it is imported
 
-        with Reader(str(path)) as reader:
-            yield reader
+        try:
+            with Reader(str(path)) as reader:
+                yield reader
+        except RasterioError as error:
+            raise RefusedError(f"{path.name} cannot be read: {error}", code="CONFLICT", status=409) from None
 
 
 def _chosen(tasks: Tasks, task: Task, asset: str) -> Path:
@@ -61,10 +69,10 @@ def _chosen(tasks: Tasks, task: Task, asset: str) -> Path:
 
 def _listed(tasks: Tasks, task: Task) -> list[dict[str, Any]]:
     """Return what ``mosaics.json`` lists; nothing before it is there."""
-    try:
-        listed: list[dict[str, Any]] = read_json(run_folder(tasks, task) / "mosaic" / "mosaics.json")
-    except (OSError, ValueError):
-        return []
+    folder = run_folder(tasks, task)
+    listed, damaged = read_mosaics(folder), damaged_mosaics(folder)
+    if damaged and not listed:
+        raise UpscalingError(damaged[0])
     return listed
 
 
@@ -105,11 +113,7 @@ def preview(
     RefusedError
         If the tile has no raster here.
     """
-    folder = run_folder(tasks, task) / "tiles" / tile
-    try:
-        assets = read_json(folder / "item.json")["assets"].values()
-    except (OSError, ValueError, KeyError):
-        raise RefusedError("the tile has no result yet", code="NOT_READY", status=404) from None
+    assets = item_of(run_folder(tasks, task), tile)["assets"].values()
     rasters = [asset["href"] for asset in assets if str(asset.get("type", "")).startswith("image/tiff")]
     if not rasters:
         raise RefusedError("the tile has no raster", code="NOT_READY", status=404)
