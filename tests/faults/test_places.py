@@ -147,11 +147,10 @@ def test_news_come_from_one_list_and_an_earlier_status_is_none() -> None:
         return dict(listed)
 
     watch = JobWatch(ask, 0.01)
-    ended: list[str] = []
+    ended: list[tuple[str, str | None]] = []
 
     def wait(name: str) -> None:
-        watch.wait(name, "running", 20)
-        ended.append(name)
+        ended.append((name, watch.wait(name, "running", 20)))
 
     threads = [threading.Thread(target=wait, args=(name,), daemon=True) for name in "abcd"]
     for thread in threads:
@@ -162,7 +161,7 @@ def test_news_come_from_one_list_and_an_earlier_status_is_none() -> None:
     assert ended == [], "`queued` is an old answer about a job that is running"
     listed["b"] = "finished"
     threads[1].join(200)
-    assert ended == ["b"]
+    assert ended == [("b", "finished")]
 
 
 def test_without_a_list_everybody_asks_for_himself() -> None:

@@ -61,7 +61,7 @@ _FOR_ALL = (
     "tenacity",
     "upscaling.results.item",
 )
-_BETWEEN = 1 / 25  # s between two tiles' beginnings: hundreds of slots do not all reach the platform in one moment
+_BETWEEN = 1 / 100  # s between two tiles' beginnings: hundreds of slots do not all reach the platform in one moment
 _MOST_AHEAD = 50
 _CHECKS = 4 + (os.cpu_count() or 1)  # threads that check results: more would not be faster
 _STOPS = "the run stops"  # how the words of tiles end that a backend did not begin

@@ -66,8 +66,11 @@ class Platform(Protocol):
     def state(self, job_id: str) -> JobState | None:
         """Return the job's state, or None if the platform does not know it (any more, or yet)."""
 
-    def await_news(self, job_id: str, status: str, seconds: float) -> None:
-        """Return when the job may have another status than this one, after ``seconds`` at the latest."""
+    def await_news(self, job_id: str, status: str, seconds: float) -> JobState | None:
+        """Return when the job may have another status than this one, or it is time to ask for it.
+
+        The new state is returned where it need not be asked for.
+        """
 
     def reasons(self, job_id: str, log: Path) -> str:
         """Write the platform's log of the job to ``log`` and return its last error lines."""

@@ -206,8 +206,9 @@ class _Life:
         starts, refused = 0, 0
         # A start of an earlier process may still be on its way through the platform.
         again_at = begun + patience.lag - self._since_written() if receipt.state == "started" else begun
+        state: JobState | None = None
         while True:
-            state = JobState("created") if self.fresh else self._state(job_id)
+            state = state or (JobState("created") if self.fresh else self._state(job_id))
             if state is None:
                 return self._vanished(job_id)
             if state.status in _ENDS:
@@ -238,7 +239,7 @@ class _Life:
                     pause = patience.pause(0)
                 else:
                     pause, refused = max(asked, patience.after_refusals(refused)), refused + 1
-            self.platform.await_news(job_id, state.status, pause)
+            state = self.platform.await_news(job_id, state.status, pause)
             self.fresh = self.fresh and time.monotonic() - begun < patience.lag
 
     def _vanished(self, job_id: str) -> str:

@@ -102,7 +102,7 @@ class FakeFaultyPlatform:
     def await_place(self) -> None:
         """There is always a place."""
 
-    def await_news(self, job_id: str, status: str, seconds: float) -> None:
+    def await_news(self, job_id: str, status: str, seconds: float) -> JobState | None:
         remote.time.sleep(seconds)
 
 

@@ -193,6 +193,21 @@ def test_what_the_platform_says_is_written_once_per_change(job: TileJob, monkeyp
     ]
 
 
+def test_a_job_that_a_list_shows_under_way_is_not_asked_about(job: TileJob) -> None:
+    news = [JobState("queued"), JobState("running"), None]
+
+    class FakePlatformWithLists(FakeFaultyPlatform):
+        def await_news(self, job_id: str, status: str, seconds: float) -> JobState | None:
+            return news.pop(0) if news else None
+
+        def state(self, job_id: str) -> JobState | None:
+            assert not news, "a list said it all"
+            return JobState("finished", {"costs": 1})
+
+    assert run(job, FakePlatformWithLists()).assets
+    assert receipt_of(job)["facts"] == {"costs": 1}
+
+
 def test_a_lost_job_is_made_again_so_often_and_a_canceled_one_only_by_the_next_run(job: TileJob) -> None:
     platform = FakeFaultyPlatform(ends="error", log="Container released on a *lost* node")
     with pytest.raises(TileFailedError) as caught:

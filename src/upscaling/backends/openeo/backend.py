@@ -34,6 +34,8 @@ _HOW_TO_START = (
     "; nothing listens there: `upscaling demo --config CONFIG` starts the demo's back-end and the run, and"
     " `upscaling local-backend` one over data of yours"
 )
+# A list says all there is to know of these; with its end a job has costs and usage, which it is asked for.
+_UNDER_WAY = {"queued": JobState("queued"), "running": JobState("running")}
 _SESSION = "UPSCALING_SESSION"  # set by ``check``; tile processes inherit it and find the snapshot of its start
 
 log = logging.getLogger(__name__)
@@ -281,12 +283,12 @@ class OpenEOBackend:
             self._costed[job_id] = facts
         return JobState(status, facts)
 
-    def await_news(self, job_id: str, status: str, seconds: float) -> None:
-        """Wait for a place if the job needs one, else for the job list to show it further on."""
+    def await_news(self, job_id: str, status: str, seconds: float) -> JobState | None:
+        """Wait for a place if the job needs one, else for the job list to show it further on: under way, or ended."""
         if status == "created" and not self._account.gate.has(job_id):
             self._account.gate.await_place(seconds)
-        else:
-            self._account.watch.wait(job_id, status, seconds)
+            return None
+        return _UNDER_WAY.get(self._account.watch.wait(job_id, status, seconds) or "")
 
     def reasons(self, job_id: str, log: Path) -> str:
         """Keep the whole log; the last error lines say why."""

@@ -18,7 +18,7 @@ __all__ = ["JobWatch", "StartGate"]
 _WORTH_A_LIST = 3  # jobs that are waited for; fewer are asked about one by one
 _SHARE = 3  # a list that took n seconds is asked for again after this many times n
 _LISTS = 3  # by whose median it is told how long a list takes: one that was slow is no reason to wait
-_COVERED = 5  # a job that the list shows is asked about itself this much more rarely
+_COVERED, _COVERED_LEAST = 5, 3.0  # a job that the list shows is asked about itself this much more rarely; s
 _ORDER = {"created": 0, "queued": 1, "running": 2, "finished": 3, "error": 3, "canceled": 3}
 _LIMIT = re.compile(r"limit\D{0,20}\((\d+)\)", re.IGNORECASE)
 _LIMIT_HOLDS = 600.0  # s; then a larger one may have been granted
@@ -36,6 +36,7 @@ class _Wait:
     seconds: float
     begun: float = field(default_factory=time.monotonic)
     over: threading.Event = field(default_factory=threading.Event)
+    shown: str | None = None  # the status whose news ended it
 
     def ends(self, shown: str | None, listed: float, now: float) -> bool:
         """Return whether a list that was asked for at ``listed`` ends it."""
@@ -68,10 +69,10 @@ class JobWatch:
         self._seen: dict[str, str] = {}
         self._polling = False
 
-    def wait(self, job_id: str, status: str, seconds: float) -> None:
-        """Return when a list shows the job further on than ``status``; else when it is time to ask about it.
+    def wait(self, job_id: str, status: str, seconds: float) -> str | None:
+        """Return the job's status when a list shows it further on than ``status``; None when it is time to ask for it.
 
-        That is after ``seconds``, or after five times as long if the lists show the job.
+        That is after ``seconds``, or after five times as long, three seconds at least, if the lists show the job.
         """
         wait = _Wait(status, seconds)
         with self._lock:
@@ -81,10 +82,11 @@ class JobWatch:
                 threading.Thread(target=self._poll, name="job list", daemon=True).start()
         try:
             if not wait.over.wait(seconds) and job_id in self._seen:
-                wait.over.wait(seconds * (_COVERED - 1))
+                wait.over.wait(max(seconds * _COVERED, _COVERED_LEAST) - seconds)
         finally:
             with self._lock:
                 self._waiting.pop(job_id, None)
+        return wait.shown
 
     def _poll(self) -> None:
         idle, refused, took = 0, 0.0, deque([0.0], _LISTS)
@@ -97,7 +99,8 @@ class JobWatch:
                     return
             # One list for all may be asked for that much more often, and a slot stands empty for the shorter.
             often = max(self._shortest, min(pauses, default=0.0) / _COVERED)
-            time.sleep(min(self._longest, max(often, _SHARE * max(median(took), refused))))
+            pause = max(often - took[-1], _SHARE * max(median(took), refused))
+            time.sleep(min(self._longest, pause))
             begun, seen = time.monotonic(), dict[str, str]()  # without a list everybody asks for himself
             if not idle:
                 try:
@@ -109,8 +112,9 @@ class JobWatch:
                     took.append(time.monotonic() - begun)
             with self._lock:
                 self._seen, now = seen, time.monotonic()
-                over = [wait for job, wait in self._waiting.items() if wait.ends(seen.get(job), begun, now)]
-            for wait in over:
+                over = [(job, wait) for job, wait in self._waiting.items() if wait.ends(seen.get(job), begun, now)]
+            for job, wait in over:
+                wait.shown = seen.get(job)
                 wait.over.set()
 
 
