@@ -134,14 +134,18 @@ def ensure_cog(source: Path, target: Path, *, expect: Tile | None) -> CogInfo:
                 window = _window(dataset, expect)
                 valid = _valid_share(dataset, window)
                 plan = _Rewrite.of(dataset, window)
+                facts = _facts(dataset, expect) if plan is None else {}
         except RasterioError as error:
             raise _bad(f"{source.name} cannot be read to the last block: {error}") from error
         rewrite = plan is not None or not is_cog(source)
         if rewrite:
             _write_cog(source, target, plan)
+            with rasterio.open(target, driver="GTiff") as dataset:
+                facts = _facts(dataset, expect)
         else:
             move(source, target)
-        return _describe(target, expect, valid=valid, rewritten=rewrite)
+        size, checksum = target.stat().st_size, sha256_file(target)
+        return CogInfo(path=target, size=size, sha256=checksum, valid=valid, rewritten=rewrite, **facts)
 
 
 def _bad(message: str) -> TileFailedError:
@@ -373,22 +377,15 @@ def move(source: Path, target: Path) -> None:
             source.unlink()
 
 
-def _describe(path: Path, expect: Tile | None, *, valid: float, rewritten: bool) -> CogInfo:
-    import rasterio
-
-    with rasterio.open(path, driver="GTiff") as dataset:
-        transform = dataset.transform
-        return CogInfo(
-            path=path,
-            crs=_crs_text(dataset.crs),
-            bounds=expect.bounds if expect else Bounds(*dataset.bounds),
-            shape=(dataset.height, dataset.width),
-            transform=(transform.a, transform.b, transform.c, transform.d, transform.e, transform.f),
-            dtype=dataset.dtypes[0],
-            nodata=exact_nodata(dataset),
-            bands=bands_of(dataset),
-            size=path.stat().st_size,
-            sha256=sha256_file(path),
-            valid=valid,
-            rewritten=rewritten,
-        )
+def _facts(dataset: DatasetReader, expect: Tile | None) -> dict[str, Any]:
+    """Return what a CogInfo says of the raster itself."""
+    transform = dataset.transform
+    return {
+        "crs": _crs_text(dataset.crs),
+        "bounds": expect.bounds if expect else Bounds(*dataset.bounds),
+        "shape": (dataset.height, dataset.width),
+        "transform": (transform.a, transform.b, transform.c, transform.d, transform.e, transform.f),
+        "dtype": dataset.dtypes[0],
+        "nodata": exact_nodata(dataset),
+        "bands": bands_of(dataset),
+    }

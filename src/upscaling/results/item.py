@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -351,15 +350,21 @@ def _geometry(job: TileJob, rasters: list[CogInfo], *, exact: bool) -> dict[str,
     return None if job.tile.placeless else job.tile.geometry or footprint(job.tile.bounds, job.tile.crs)
 
 
+@cache
+def _way_to(path: Path, run_folder: Path) -> str | None:
+    """Return the way from a tile's folder to a file of the run; None if it lies elsewhere."""
+    path, run_folder = path.resolve(), run_folder.resolve()
+    return f"../../{path.relative_to(run_folder).as_posix()}" if path.is_relative_to(run_folder) else None
+
+
 def _links(job: TileJob, outcome: Outcome) -> list[dict[str, str]]:
     own = collection_href(job.part)
     home = {"root": collection_href(), "parent": own, "collection": own}
     links = [{"rel": rel, "href": href, "type": "application/json"} for rel, href in home.items()]
     algorithm = job.algorithm
-    run_folder = job.folder.resolve().parent.parent
-    if algorithm.path.resolve().is_relative_to(run_folder):
+    href = _way_to(algorithm.path, job.folder.parent.parent)
+    if href is not None:
         kind = "application/cwl+yaml" if algorithm.kind == "cwl" else "application/json"
-        href = Path(os.path.relpath(algorithm.path.resolve(), job.folder.resolve())).as_posix()
         links.append({"rel": "processing-expression", "href": href, "type": kind, "title": algorithm.id})
     if REMOTE.match(algorithm.source):
         links.append({"rel": "about", "href": public_url(algorithm.source), "title": algorithm.title or algorithm.id})

@@ -142,7 +142,6 @@ def _write_index(
         crs=crs,
     )
     with written_whole(target) as temporary:
-        temporary.unlink()  # GDAL would take the empty file for a broken GeoPackage
         pyogrio.write_dataframe(frame, temporary, layer="tiles", driver="GPKG", layer_metadata=facts)
 
 

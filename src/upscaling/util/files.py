@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,23 +62,25 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[Path]:
         False for what can be made again and shows by itself whether it is whole: to be sure of it also after a power
         cut takes a second where others write much.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # Not made here: where files are dear to make, one that is only replaced by another would be the second.
+    temporary = path.with_name(f".{path.name}.{random.getrandbits(48):012x}{path.suffix}")
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes 0600: colleagues could not read a shared run
+        temporary.chmod(0o666 & ~_UMASK)  # what was moved here may be 0600: colleagues could not read a shared run
         if lasting:
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
+            handle = os.open(temporary, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
         temporary.replace(path)
-    except OSError as error:
-        if error.filename is None:  # a write says no name
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a write says no name
             error.filename = str(path)
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

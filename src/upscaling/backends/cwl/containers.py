@@ -195,7 +195,6 @@ def _into_cache(container: Container, engine: str, cache: Path, name: str) -> st
         _pull(engine, name)
         facts = {"id": _image_id(engine, name), "digest": _digest(engine, name)}
         with written_whole(file) as temporary:
-            temporary.unlink()  # docker writes no file that is there already
             _engine(engine, "save", "-o", str(temporary), name)
         with written_whole(file.with_suffix(".id")) as temporary:
             temporary.write_text(f"{facts['id']}\n")

@@ -100,7 +100,6 @@ def _staged(client: OgcApiClient, thing: Found | StacAsset, folder: Path, positi
     else:
         with written_whole(target) as temporary:
             if isinstance(thing.content, Path):
-                temporary.unlink()
                 os.link(thing.content, temporary)
             else:
                 temporary.write_bytes(thing.content or b"")
