@@ -8,15 +8,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from upscaling.area.lonlat import (
+    MAX_STEP,
+    area_km2,
+    cut_at_antimeridian,
+    jumps,
+    lonlat_bounds,
+    polygons_of,
+    project,
+    to_lonlat,
+    valid_polygons,
+)
 from upscaling.area.texts import from_text_file, given_area, parse_crs
 from upscaling.area.vector import crs_name, declared_crs, read_vector, split_layer
 from upscaling.errors import ConfigError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["AOI", "aoi_from_polygons", "read_aoi"]
 
@@ -54,23 +66,17 @@ class AOI:
     @property
     def geometry(self) -> Any:
         """All of it as one shapely MultiPolygon in EPSG:4326."""
-        import shapely
-
         return shapely.MultiPolygon(list(self.parts))
 
     @property
     def bbox(self) -> tuple[float, float, float, float]:
         """West, south, east, north in degrees; west > east where it crosses the antimeridian (RFC 7946, 5.2)."""
-        from upscaling.area.lonlat import lonlat_bounds
-
         west, south, east, north = lonlat_bounds([self.geometry])[0].tolist()
         return west, south, east, north
 
     @property
     def area_km2(self) -> float:
         """Its area on the WGS 84 ellipsoid."""
-        from upscaling.area.lonlat import area_km2
-
         return area_km2(self.parts)
 
     def polygons_in(self, crs: str) -> NDArray[Any]:
@@ -78,11 +84,6 @@ class AOI:
 
         Edges then lie within about a centimetre of where they belong.
         """
-        import numpy as np
-        import shapely
-
-        from upscaling.area.lonlat import MAX_STEP, project
-
         if crs == self.crs:
             return np.asarray(self.native, dtype=object)
         if crs == _LONLAT:
@@ -91,10 +92,6 @@ class AOI:
 
     def intersection(self, other: AOI) -> AOI:
         """Return the area that both cover, in the CRS of this one."""
-        import shapely
-
-        from upscaling.area.lonlat import polygons_of
-
         tree = shapely.STRtree(theirs := other.polygons_in(self.crs))
         mine, found = tree.query(list(self.native), predicate="intersects")
         native = shapely.get_parts(list(self.native))
@@ -163,12 +160,6 @@ def _build(
     geometries: Sequence[Any], crs: str, name: str, notices: tuple[str, ...] = (), *, as_it_stands: bool = False
 ) -> AOI:
     """Clean what was read: polygons only, two-dimensional, valid, without overlaps, within -180..180."""
-    import numpy as np
-    import pyproj
-    import shapely
-
-    from upscaling.area.lonlat import polygons_of, valid_polygons
-
     found = list(notices)
     given = [g for g in geometries if g is not None and not g.is_empty]
     if not given:
@@ -212,10 +203,6 @@ def _build(
 
 def _within_180(polygons: Any, name: str, *, as_it_stands: bool) -> tuple[Any, int]:
     """Return polygons cut at the antimeridian, and how many were read as crossing it the short way."""
-    import numpy as np
-
-    from upscaling.area.lonlat import cut_at_antimeridian, jumps
-
     pieces: list[Any] = []
     crossing = 0
     for polygon in polygons:
@@ -230,9 +217,6 @@ def _within_180(polygons: Any, name: str, *, as_it_stands: bool) -> tuple[Any, i
 
 
 def _count_others(geometries: NDArray[Any]) -> int:
-    import numpy as np
-    import shapely
-
     flat = shapely.get_parts(geometries)
     while np.any(shapely.get_type_id(flat) == 7):
         flat = shapely.get_parts(flat)
@@ -247,12 +231,6 @@ def aoi_from_polygons(polygons: NDArray[Any], crs: str, source: str, notices: tu
     ConfigError
         If they have no area, or lie outside the range of ``crs``.
     """
-    import numpy as np
-    import pyproj
-    import shapely
-
-    from upscaling.area.lonlat import polygons_of, to_lonlat
-
     polygons = polygons[shapely.area(polygons) > 0] if len(polygons) else polygons
     if not len(polygons):
         raise ConfigError(f"{source} has no area", key=_KEY)
@@ -284,8 +262,6 @@ def aoi_from_polygons(polygons: NDArray[Any], crs: str, source: str, notices: tu
 
 def _within_area_of_use(parts: NDArray[np.object_], definition: Any, crs: str, source: str) -> tuple[str, ...]:
     """Refuse an AOI wholly outside the area its CRS is made for (the CRS is then a wrong label); tell if partly."""
-    import shapely
-
     use = definition.area_of_use
     if use is None:
         return ()

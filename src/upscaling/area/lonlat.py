@@ -27,12 +27,15 @@ __all__ = [
     "ground_area",
     "jumps",
     "lonlat_bounds",
+    "narrowest",
     "polygons_of",
     "project",
+    "rings",
     "rolled",
     "shapes_to_lonlat",
     "to_lonlat",
     "transformer",
+    "unprojected",
     "unroll",
     "valid_polygons",
 ]
@@ -52,6 +55,23 @@ def transformer(source: str, target: str) -> Any:
     import pyproj
 
     return pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+
+def rings(bounds: NDArray[np.float64], across: int, up: int) -> NDArray[np.float64]:
+    """Return closed rings (n, 2 * (across + up) + 1, 2) around boxes, anticlockwise."""
+    s, t = np.linspace(0, 1, across + 1)[:-1], np.linspace(0, 1, up + 1)[:-1]
+    u = np.concatenate([s, np.ones(up), 1 - s, np.zeros(up), [0.0]])
+    v = np.concatenate([np.zeros(across), t, np.ones(across), 1 - t, [0.0]])
+    x = bounds[:, [0]] * (1 - u) + bounds[:, [2]] * u
+    y = bounds[:, [1]] * (1 - v) + bounds[:, [3]] * v
+    return np.stack([x, y], axis=-1)
+
+
+def unprojected(bounds: NDArray[np.float64], crs: str, across: int, up: int) -> NDArray[np.float64]:
+    """Return such rings around boxes in ``crs``, in longitude and latitude."""
+    xy = rings(bounds, across, up)
+    lon, lat = transformer(crs, "EPSG:4326").transform(xy[..., 0].ravel(), xy[..., 1].ravel())
+    return np.stack([lon, lat], axis=-1).reshape(xy.shape)
 
 
 def polygons_of(geometries: Iterable[Any]) -> NDArray[Any]:
@@ -191,7 +211,7 @@ def to_lonlat(polygons: NDArray[Any], crs: str, step: float) -> NDArray[Any]:
     except pyproj.exceptions.ProjError as error:
         raise ConfigError(f"its CRS cannot be brought to longitude/latitude: {error}") from error
     dense = shapely.segmentize(polygons, step)
-    flat = shapely.transform(dense, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1])))
+    flat = shapely.transform(dense, change.transform, interleaved=False)
     if not np.isfinite(shapely.get_coordinates(flat)).all():
         raise ConfigError("it has coordinates outside the range of its CRS")
     return rolled(flat)
@@ -235,8 +255,7 @@ def project(polygons: NDArray[Any], crs: str) -> NDArray[Any]:
     ConfigError
         If a point has no place in ``crs``.
     """
-    change = transformer("EPSG:4326", crs)
-    flat = shapely.transform(polygons, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1])))
+    flat = shapely.transform(polygons, transformer("EPSG:4326", crs).transform, interleaved=False)
     if not np.isfinite(shapely.get_coordinates(flat)).all():
         raise ConfigError(f"the AOI has points that have no place in {crs}", key="area.grid")
     return valid_polygons(folded(flat, np.abs(shapely.bounds(polygons)[:, [1, 3]]).max(axis=1) >= _POLE))
@@ -257,14 +276,23 @@ def lonlat_bounds(geometries: Sequence[Any] | NDArray[Any]) -> NDArray[np.float6
     wide = (bounds[:, 0] == -180) & (bounds[:, 2] == 180) & (shapely.get_type_id(geometries) == 6)
     for k in np.flatnonzero(wide):
         boxes = shapely.bounds(shapely.get_parts(geometries[k]))
-        # the widest stretch of longitude that no part covers lies between bbox east and bbox west
-        spans = boxes[np.argsort(boxes[:, 0])][:, [0, 2]]
-        reach = np.maximum.accumulate(spans[:, 1])
-        gaps = spans[1:, 0] - reach[:-1]
-        if len(gaps) and gaps.max() > 1e-6:
-            widest = int(np.argmax(gaps))
-            bounds[k, 0], bounds[k, 2] = spans[widest + 1, 0], reach[widest]
+        bounds[k, [0, 2]] = narrowest(boxes[:, 0], boxes[:, 2])
     return np.asarray(bounds, dtype=float)
+
+
+def narrowest(west: NDArray[np.float64], east: NDArray[np.float64]) -> tuple[float, float]:
+    """Return west and east of the narrowest box around boxes; they and it cross the antimeridian where west > east."""
+    order = np.argsort(west, kind="stable")
+    start, reach = west[order], np.maximum.accumulate(np.where(east < west, east + 360, east)[order])
+    reach = np.maximum(reach, reach[-1] - 360)  # what boxes over the antimeridian cover at the start of the circle
+    # The widest gap on the circle is what the box leaves out; the one over the antimeridian wins a tie.
+    gaps = np.append(start[1:], start[0] + 360) - reach
+    widest = int(np.flatnonzero(gaps == gaps.max())[-1])
+    if gaps[widest] <= 1e-6:
+        return -180.0, 180.0
+    edges = float(start[(widest + 1) % len(start)]), float(reach[widest])
+    first, last = (edge - 360 if edge > 180 else edge for edge in edges)
+    return first, last
 
 
 def area_km2(polygons: Sequence[Any] | NDArray[Any]) -> float:
@@ -286,9 +314,7 @@ def area_km2(polygons: Sequence[Any] | NDArray[Any]) -> float:
 def ground_area(geometries: NDArray[Any], crs: str = "EPSG:4326") -> NDArray[np.float64]:
     """Return the area in m2 of each of many small geometries, given in ``crs``, on the WGS 84 ellipsoid."""
     if crs != "EPSG:4326":
-        there = transformer(crs, "EPSG:4326")
-        geometries = shapely.transform(geometries, lambda xy: np.column_stack(there.transform(xy[:, 0], xy[:, 1])))
+        geometries = shapely.transform(geometries, transformer(crs, "EPSG:4326").transform, interleaved=False)
     change = transformer("EPSG:4326", "+proj=cea +ellps=WGS84")
-    dense = shapely.segmentize(geometries, 0.1)
-    flat = shapely.transform(dense, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1])))
+    flat = shapely.transform(shapely.segmentize(geometries, 0.1), change.transform, interleaved=False)
     return np.asarray(shapely.area(flat), dtype=float)

@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import shapely
 
-from upscaling.area.lonlat import METRES_PER_DEGREE, cut_at_antimeridian, transformer
+from upscaling.area.lonlat import METRES_PER_DEGREE, cut_at_antimeridian, narrowest, rings, transformer
 from upscaling.errors import ConfigError
 from upscaling.model import Bounds, Tile
 
@@ -38,38 +39,22 @@ def footprint(bounds: Bounds, crs: str) -> dict[str, Any]:
     crs
         ``EPSG:<n>`` or WKT2.
     """
-    import shapely
-    from shapely.affinity import translate
-
-    to_lonlat, geographic = _to_lonlat(crs)
     west, south, east, north = bounds
-    edge = 0.0 if geographic else max(east - west, north - south)
+    edge = 0.0 if _in_degrees(crs) else max(east - west, north - south)
     segments = min(MOST, max(FEWEST, math.ceil(edge / CHORD)))
-    steps = np.arange(segments) / segments
-    x = np.concatenate([west + steps * (east - west), np.full(segments, east)])
-    x = np.concatenate([x, east - steps * (east - west), np.full(segments, west)])
-    y = np.concatenate([np.full(segments, south), south + steps * (north - south)])
-    y = np.concatenate([y, np.full(segments, north), north - steps * (north - south)])
-    lon, lat = to_lonlat.transform(x, y, errcheck=True)
-    lon = np.degrees(np.unwrap(np.radians(np.append(lon, lon[0]))))
-    lat = np.append(lat, lat[0])
+    lon, lat = transformer(crs, "EPSG:4326").transform(*_around(bounds, segments), errcheck=True)
+    lon = np.degrees(np.unwrap(np.radians(lon)))
     if abs(lon[-1] - lon[0]) > 180:  # once around the Earth: a pole is inside
         pole = 90.0 if lat.mean() > 0 else -90.0
         lon, lat = np.append(lon, [lon[-1], lon[0]]), np.append(lat, [pole, pole])
-    shape = shapely.Polygon(np.column_stack([lon, lat]))
-    parts = []
-    for turn in (-360.0, 0.0, 360.0):
-        part = shapely.intersection(shape, shapely.box(-180 + turn, -90, 180 + turn, 90))
-        parts.append(translate(part, -turn))
-    return _as_geojson(shapely.union_all(parts, grid_size=10.0 ** -(DIGITS + 2)))
+    return _as_geojson(cut_at_antimeridian(shapely.Polygon(np.column_stack([lon, lat])), short_way=False))
 
 
-def _as_geojson(whole: Any) -> dict[str, Any]:
-    """Return polygons of degrees as GeoJSON, the easternmost first, exterior rings counter-clockwise."""
-    import shapely
-
-    parts = shapely.get_parts(shapely.orient_polygons(whole))
-    polygons = [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
+def _as_geojson(parts: list[Any]) -> dict[str, Any]:
+    """Return polygons of degrees as GeoJSON, united, the easternmost first, exterior rings counter-clockwise."""
+    whole = shapely.union_all(parts, grid_size=10.0 ** -(DIGITS + 2))
+    united = shapely.get_parts(shapely.orient_polygons(whole))
+    polygons = [part for part in united if part.geom_type == "Polygon" and part.area > 0]
     rings = [_ring(polygon) for polygon in sorted(polygons, key=lambda polygon: -polygon.bounds[0])]
     if len(rings) == 1:
         return {"type": "Polygon", "coordinates": rings[0]}
@@ -87,11 +72,7 @@ def lonlat_edges(bounds: Bounds, crs: str) -> Bounds:
     edges = Bounds(*transformer(crs, "EPSG:4326").transform_bounds(*bounds, densify_pts=21))
     if not np.isfinite(edges).all():
         raise ConfigError(f"bounds {list(bounds)} have no longitude and latitude in {crs[:40]}", key="area.grid")
-    if (
-        max(-edges.south, edges.north) >= _POLE
-        and not _to_lonlat(crs)[1]
-        and (outline := _adaptive_outline(bounds, crs))
-    ):
+    if max(-edges.south, edges.north) >= _POLE and not _in_degrees(crs) and (outline := _adaptive_outline(bounds, crs)):
         exact = Bounds(*bbox_of(outline))  # an edge through a pole spans more than its points do
         return edges if np.allclose(edges, exact, atol=1e-6) else exact
     return edges
@@ -152,12 +133,7 @@ def _tolerance(bounds: Bounds) -> float:
 
 def _around(bounds: Bounds, chords: int) -> tuple[Any, Any]:
     """Return a closed ring along the edges, counter-clockwise from the south-west corner."""
-    west, south, east, north = bounds
-    steps = np.arange(chords) / chords
-    x = np.concatenate([west + steps * (east - west), np.full(chords, east)])
-    x = np.concatenate([x, east - steps * (east - west), np.full(chords + 1, west)])
-    y = np.concatenate([np.full(chords, south), south + steps * (north - south)])
-    y = np.concatenate([y, np.full(chords, north), north - np.append(steps, 1) * (north - south)])
+    x, y = rings(np.array([bounds]), chords, chords)[0].T
     return x, y
 
 
@@ -166,7 +142,7 @@ def _even_outline(bounds: Bounds, crs: str) -> dict[str, Any] | None:
     change, tolerance, chords = transformer(crs, "EPSG:4326"), _tolerance(bounds), 1
     while chords <= _MOST_CHORDS:
         lon, lat = change.transform(*_around(bounds, chords))
-        if np.abs(np.diff(lon)).max() > 180 or (np.abs(lat).max() >= _POLE and not _to_lonlat(crs)[1]):
+        if np.abs(np.diff(lon)).max() > 180 or (np.abs(lat).max() >= _POLE and not _in_degrees(crs)):
             return None
         halfway = (lon[1:] + lon[:-1]) / 2, (lat[1:] + lat[:-1]) / 2
         if _off_edges(change.transform(*halfway, direction="INVERSE"), bounds).max() <= tolerance:
@@ -178,8 +154,6 @@ def _even_outline(bounds: Bounds, crs: str) -> dict[str, Any] | None:
 
 def _adaptive_outline(bounds: Bounds, crs: str) -> dict[str, Any] | None:
     """Return an outline with shorter chords where meridians meet, cut at the antimeridian and closed at a pole."""
-    import shapely
-
     change, tolerance = transformer(crs, "EPSG:4326"), _tolerance(bounds)
     x, y = _around(bounds, FEWEST)
     while True:
@@ -197,19 +171,16 @@ def _adaptive_outline(bounds: Bounds, crs: str) -> dict[str, Any] | None:
         x = np.insert(x, split + 1, (x[split] + x[split + 1]) / 2)
         y = np.insert(y, split + 1, (y[split] + y[split + 1]) / 2)
     try:
-        polygons = cut_at_antimeridian(shapely.Polygon(np.column_stack([lon, lat])))
+        return _as_geojson(cut_at_antimeridian(shapely.Polygon(np.column_stack([lon, lat]))))
     except ConfigError:
         return None  # round a pole and over the equator
-    return _as_geojson(shapely.union_all(polygons, grid_size=10.0 ** -(DIGITS + 2)))
 
 
 @cache
-def _to_lonlat(crs: str) -> tuple[Any, bool]:
-    """Return the transformer, which can take a tenth of a second to find, and whether the CRS is in degrees already."""
+def _in_degrees(crs: str) -> bool:
     import pyproj
 
-    system = pyproj.CRS.from_user_input(crs)
-    return pyproj.Transformer.from_crs(system, "EPSG:4326", always_xy=True), system.is_geographic
+    return bool(pyproj.CRS.from_user_input(crs).is_geographic)
 
 
 def _ring(polygon: Any) -> list[list[list[float]]]:
@@ -229,19 +200,5 @@ def bbox_of(geometry: dict[str, Any]) -> list[float]:
 def union_bbox(boxes: Iterable[list[float]]) -> list[float]:
     """Return the smallest ``[west, south, east, north]`` around boxes; they and it may cross the antimeridian."""
     array = np.asarray(list(boxes), dtype=float).reshape(-1, 4)
-    west, south, east, north = array.T
-    box_south, box_north = float(south.min()), float(north.max())
-    east = np.where(east < west, east + 360, east)
-    order = np.argsort(west, kind="stable")
-    west, east = west[order], np.maximum.accumulate(east[order])
-    # The widest gap on the circle is what the smallest box leaves out; the one over the antimeridian wins a tie.
-    gaps = np.append(west[1:] - east[:-1], west[0] + 360 - east[-1])
-    widest = int(np.flatnonzero(gaps == gaps.max())[-1])
-    if gaps[widest] <= 0:
-        return [-180.0, box_south, 180.0, box_north]
-    if widest == len(west) - 1:
-        box_west, box_east = float(west[0]), float(east[-1])
-    else:
-        box_west, box_east = float(west[widest + 1]), float(east[widest])
-    box_west, box_east = (value - 360 if value > 180 else value for value in (box_west, box_east))
-    return [box_west, box_south, box_east, box_north]
+    west, east = narrowest(array[:, 0], array[:, 2])
+    return [west, float(array[:, 1].min()), east, float(array[:, 3].max())]

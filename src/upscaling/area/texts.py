@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyproj
+import shapely
+
 from upscaling.area.vector import crs_name
 from upscaling.errors import ConfigError
 
@@ -109,8 +112,6 @@ def _fetched(url: str) -> str:
 
 
 def _from_bbox(spec: Sequence[Any]) -> Given:
-    import shapely
-
     name = f"bbox {', '.join(map(str, spec))}"[:80]
     try:
         edges = [float(number) for number in spec]
@@ -136,8 +137,6 @@ def _from_bbox(spec: Sequence[Any]) -> Given:
 
 
 def _from_wkb(text: str) -> Given:
-    import shapely
-
     digits = re.sub(r"^\s*(\\x|0x)?", "", text.strip())
     try:
         geometry = shapely.from_wkb(bytes.fromhex(digits))
@@ -148,8 +147,6 @@ def _from_wkb(text: str) -> Given:
 
 
 def _from_wkt(text: str) -> Given:
-    import shapely
-
     match = _WKT.match(text)
     srid = match.group(1) if match else None
     try:
@@ -170,8 +167,6 @@ def _from_geojson_text(text: str, name: str) -> Given:
 
 
 def _from_geojson(value: Mapping[str, Any], name: str) -> Given:
-    import shapely
-
     kind = value.get("type")
     if kind == "FeatureCollection":
         features = value.get("features")
@@ -208,8 +203,6 @@ def _geometry_in(feature: Mapping[str, Any], name: str) -> Any:
 
 def parse_crs(code: Any, name: str) -> str:
     """Return the CRS that a code, name or address stands for, as ``crs_name``; ConfigError if it is not known."""
-    import pyproj
-
     try:
         return crs_name(pyproj.CRS.from_user_input(int(code) if str(code).isdigit() else code))
     except (pyproj.exceptions.CRSError, ValueError, OverflowError):

@@ -8,8 +8,6 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError
@@ -17,19 +15,17 @@ from upscaling.grids.family import Family
 from upscaling.util.extras import absent
 
 if TYPE_CHECKING:
-    from upscaling.grids.base import Grid
+    from upscaling.grids.base import BaseGrid
 
 __all__ = ["Family", "forget_cells", "get_grid", "list_grids"]
 
 
 @functools.cache
-def _modules() -> dict[Family, ModuleType]:
-    """Return each family and its module: whichever module of this folder lists families is one."""
-    found: dict[Family, ModuleType] = {}
-    for entry in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"upscaling.grids.{entry.name}")
-        found |= dict.fromkeys(getattr(module, "FAMILIES", ()), module)
-    return dict(sorted(found.items(), key=lambda item: item[0].rank))
+def _families() -> list[Family]:
+    """Return the families that the modules of this folder list."""
+    modules = [importlib.import_module(f"upscaling.grids.{entry.name}") for entry in pkgutil.iter_modules(__path__)]
+    found = (family for module in modules for family in getattr(module, "FAMILIES", ()))
+    return sorted(found, key=lambda family: family.rank)
 
 
 def forget_cells() -> None:
@@ -40,7 +36,7 @@ def forget_cells() -> None:
         kept.cache_clear()
 
 
-def get_grid(name: str, **options: Any) -> Grid:
+def get_grid(name: str, **options: Any) -> BaseGrid:
     """Return a grid by name.
 
     Parameters
@@ -55,28 +51,28 @@ def get_grid(name: str, **options: Any) -> Grid:
     ConfigError
         If there is no such grid, an option is unknown to it, or the extra that it needs is not installed.
     """
-    for family, module in _modules().items():
-        if re.fullmatch(family.expression, name, re.IGNORECASE):
-            return _made(module.make, name, options)
-    if "," in name and any(re.fullmatch(one.expression, name.replace(",", "."), re.IGNORECASE) for one in _modules()):
+    for family in _families():
+        if match := re.fullmatch(family.expression, name, re.IGNORECASE):
+            return _made(family, name, match.groups(), options)
+    if "," in name and any(re.fullmatch(one.expression, name.replace(",", "."), re.IGNORECASE) for one in _families()):
         raise ConfigError(f"there is no grid {name!r}: write {name.replace(',', '.')}, with a point", key="area.grid")
-    close = difflib.get_close_matches(name.lower(), [family.example for family in _modules()], n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), [family.example for family in _families()], n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]}?" if close else ""
-    known = ", ".join(family.pattern for family in _modules())
+    known = ", ".join(family.pattern for family in _families())
     raise ConfigError(f"there is no grid {name!r}{hint} (grids: {known})", key="area.grid")
 
 
-def _made(make: Callable[..., Grid], name: str, options: dict[str, Any]) -> Grid:
+def _made(family: Family, name: str, groups: tuple[str | Any, ...], options: dict[str, Any]) -> BaseGrid:
     try:
-        inspect.signature(make).bind(name, **options)
+        inspect.signature(family.make).bind(*groups, **options)
     except TypeError as error:
         raise ConfigError(f"grid {name}: {error}", key="area.grid") from None
     try:
-        return make(name, **options)
+        return family.make(*groups, **options)
     except ModuleNotFoundError as error:
         raise ConfigError(f"grid {name} {absent(error.name, 'grids')}", key="area.grid") from None
 
 
 def list_grids() -> list[Family]:
     """Return all families of grids, in the order in which people look for them."""
-    return list(_modules())
+    return list(_families())

@@ -18,9 +18,7 @@ from upscaling.grids.lattice import Lattice, cover, floors
 from upscaling.grids.owners import owned
 from upscaling.grids.planar import within_domain
 
-__all__ = ["FAMILIES", "ApexGrid", "make"]
-
-FAMILIES = (Family(9, "apex-20x20km, apex-250x250km", r"apex-(20x20|250x250)km", "apex-20x20km"),)
+__all__ = ["FAMILIES", "ApexGrid"]
 
 _MERCATOR = "EPSG:3857"
 
@@ -65,9 +63,8 @@ class ApexGrid(BaseGrid):
             f"{self.name}_{'e' if x >= 0 else 'w'}{abs(x):08d}_{'n' if y >= 0 else 's'}{abs(y):08d}" for x, y in corner
         ]
         return Selection(
-            tile_id=np.array(ids, dtype=object),
-            grid_code=np.full(len(ids), "", dtype=object),
-            crs=np.full(len(ids), "EPSG:4326", dtype=object),
+            tile_id=ids,
+            crs="EPSG:4326",
             bounds=boxed,
             i=found.i,
             j=found.j,
@@ -81,6 +78,6 @@ class ApexGrid(BaseGrid):
         )
 
 
-def make(name: str) -> ApexGrid:
-    """Return ``apex-20x20km`` or ``apex-250x250km``."""
-    return ApexGrid(int(name.lower().removeprefix("apex-").split("x")[0]))
+FAMILIES = (
+    Family(9, "apex-20x20km, apex-250x250km", r"apex-(20|250)x\1km", "apex-20x20km", lambda size: ApexGrid(int(size))),
+)

@@ -1,20 +1,22 @@
-"""What every grid is and gives: the Grid protocol, the tile table, and what all grids do the same way."""
+"""What every grid is and gives: the tile table, and what all grids do the same way."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from upscaling.area.aoi import AOI
+from upscaling.area.lonlat import lonlat_bounds
 from upscaling.errors import ConfigError
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    import numpy as np
-    from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "BaseGrid", "Grid", "Selection"]
+__all__ = ["COLUMNS", "BaseGrid", "Selection"]
 
 COLUMNS = (
     "tile_id", "grid", "grid_code", "crs", "xmin", "ymin", "xmax", "ymax", "i", "j",
@@ -23,9 +25,43 @@ COLUMNS = (
 """Columns of the tile table, in order."""
 
 
-@runtime_checkable
-class Grid(Protocol):
-    """A grid: a fixed set of tiles over (a part of) the globe.
+@dataclass
+class Selection:
+    """Tiles of a grid under an AOI, before they become a table; lists and arrays have one entry per tile.
+
+    Attributes
+    ----------
+    crs, grid_code
+        One text where it is the same for all tiles.
+    bounds
+        (n, 4) xmin, ymin, xmax, ymax in ``crs``.
+    owner_wkt
+        The part of the tile that it owns, in ``crs``; empty where that is the whole tile.
+    outline
+        EPSG:4326, densified, cut at the antimeridian.
+    lonlat
+        (n, 4) west, south, east, north of the outlines; None where they are still to be found.
+    dropped, dropped_area
+        Tiles that only touch the AOI or stayed under ``min_overlap``: how many, and the AOI's area in them in m2.
+    """
+
+    tile_id: NDArray[Any] | list[str]
+    crs: NDArray[Any] | str
+    bounds: NDArray[np.float64]
+    i: NDArray[np.int64]
+    j: NDArray[np.int64]
+    fraction: NDArray[np.float64]
+    owner_wkt: NDArray[Any]
+    outline: NDArray[Any]
+    grid_code: NDArray[Any] | list[str] | str = ""
+    lonlat: NDArray[np.float64] | None = None
+    dropped: int = 0
+    dropped_area: float = 0.0
+    notices: list[str] = field(default_factory=list)
+
+
+class BaseGrid(ABC):
+    """A fixed set of tiles over (a part of) the globe; options checked, the AOI masked, the table built and clipped.
 
     Attributes
     ----------
@@ -38,56 +74,6 @@ class Grid(Protocol):
     crs
         The CRS of its tiles, or how that is chosen.
     """
-
-    name: str
-    title: str
-    definition: str
-    authority: str
-    cell_size: str
-    crs: str
-
-    def tiles(
-        self, aoi: AOI, *, min_overlap: float = 0.0, clip: bool = False, buffer: float = 0.0, mask: AOI | None = None
-    ) -> gpd.GeoDataFrame:
-        """Return the tiles that share an area with ``aoi``; see ``BaseGrid.tiles``."""
-        ...
-
-
-@dataclass
-class Selection:
-    """Tiles of a grid under an AOI, before they become a table; all arrays have one entry per tile.
-
-    Attributes
-    ----------
-    bounds
-        (n, 4) xmin, ymin, xmax, ymax in ``crs``.
-    owner_wkt
-        The part of the tile that it owns, in ``crs``; empty where that is the whole tile.
-    outline
-        EPSG:4326, densified, cut at the antimeridian.
-    lonlat
-        (n, 4) west, south, east, north of the outlines.
-    dropped, dropped_area
-        Tiles that only touch the AOI or stayed under ``min_overlap``: how many, and the AOI's area in them in m2.
-    """
-
-    tile_id: NDArray[Any]
-    grid_code: NDArray[Any]
-    crs: NDArray[Any]
-    bounds: NDArray[np.float64]
-    i: NDArray[np.int64]
-    j: NDArray[np.int64]
-    fraction: NDArray[np.float64]
-    owner_wkt: NDArray[Any]
-    outline: NDArray[Any]
-    lonlat: NDArray[np.float64]
-    dropped: int = 0
-    dropped_area: float = 0.0
-    notices: list[str] = field(default_factory=list)
-
-
-class BaseGrid(ABC):
-    """What all grids share: options checked, the AOI masked, the table built, sorted and clipped."""
 
     name: str
     title: str
@@ -132,7 +118,6 @@ class BaseGrid(ABC):
             If the AOI lies (partly) where the grid has no tiles, or no tile is left.
         """
         import geopandas as gpd
-        import numpy as np
 
         if not 0 <= min_overlap <= 1:
             raise ConfigError(f"{min_overlap} is not a share between 0 and 1", key="area.min_overlap")
@@ -141,29 +126,30 @@ class BaseGrid(ABC):
         if mask is not None:
             aoi = aoi.intersection(mask)
         found = self.select(aoi, min_overlap)
-        if not len(found.tile_id):
+        ids = np.asarray(found.tile_id, dtype=object)
+        if not len(ids):
             raise ConfigError(
                 f"no tile of {self.name} shares enough area with {aoi.source} ({found.dropped} touch it or lie under "
                 "min_overlap)",
                 key="area.grid",
             )
+        lonlat = lonlat_bounds(found.outline) if found.lonlat is None else found.lonlat
         frame = gpd.GeoDataFrame(
             {
-                "tile_id": found.tile_id,
-                "grid": np.full(len(found.tile_id), self.name, dtype=object),
+                "tile_id": ids,
+                "grid": self.name,
                 "grid_code": found.grid_code,
                 "crs": found.crs,
                 **{name: found.bounds[:, k] for k, name in enumerate(("xmin", "ymin", "xmax", "ymax"))},
                 "i": found.i.astype(np.int64),
                 "j": found.j.astype(np.int64),
-                **{name: found.lonlat[:, k] for k, name in enumerate(("west", "south", "east", "north"))},
+                **{name: lonlat[:, k] for k, name in enumerate(("west", "south", "east", "north"))},
                 "aoi_fraction": np.clip(found.fraction, 0.0, 1.0),
                 "owner_wkt": found.owner_wkt,
             },
             geometry=found.outline,
             crs="EPSG:4326",
         )
-        ids = found.tile_id
         if (ids[1:] < ids[:-1]).any():
             frame = frame.iloc[np.argsort(ids, kind="stable")].reset_index(drop=True)
         if clip:

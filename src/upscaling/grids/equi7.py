@@ -14,16 +14,13 @@ import shapely
 from numpy.typing import NDArray
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import MAX_STEP, lonlat_bounds, project, rolled, transformer
+from upscaling.area.lonlat import MAX_STEP, project, rolled, unprojected
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.family import Family
 from upscaling.grids.lattice import Cells, Ints, Lattice, cover, floors, least_of
 from upscaling.grids.owners import owned, sorted_cells
-from upscaling.grids.planar import rings
 
-__all__ = ["FAMILIES", "Equi7Grid", "make", "zone_cells"]
-
-FAMILIES = (Family(6, "equi7-T1, equi7-T3, equi7-T6", r"equi7-t[136]", "equi7-T1"),)
+__all__ = ["FAMILIES", "Equi7Grid", "zone_cells"]
 
 _ZONES = {"AF": 27701, "AN": 27702, "AS": 27703, "EU": 27704, "NA": 27705, "OC": 27706, "SA": 27707}
 
@@ -121,17 +118,13 @@ class Equi7Grid(BaseGrid):
         for index in np.unique(found.zone).tolist():
             rows = np.flatnonzero(found.zone == index)
             n = self.size // 2500
-            xy = rings(bounds[rows], n, n)
-            change = transformer(f"EPSG:{_ZONES[codes[index]]}", "EPSG:4326")
-            lon, lat = change.transform(xy[..., 0].ravel(), xy[..., 1].ravel())
-            outline[rows] = rolled(shapely.polygons(np.stack([lon, lat], axis=-1).reshape(xy.shape)))
+            outline[rows] = rolled(shapely.polygons(unprojected(bounds[rows], f"EPSG:{_ZONES[codes[index]]}", n, n)))
         return found.selection(
-            tile_id=np.array([f"{self.name}_{name}".lower() for name in names], dtype=object),
-            grid_code=np.array([f"EQUI7-{name}" for name in names], dtype=object),
+            tile_id=[f"{self.name}_{name}".lower() for name in names],
+            grid_code=[f"EQUI7-{name}" for name in names],
             crs=np.array([f"EPSG:{_ZONES[code]}" for code in codes], dtype=object)[found.zone],
             bounds=bounds,
             outline=outline,
-            lonlat=lonlat_bounds(outline),
         )
 
     def _near(self, lonlat: NDArray[Any], code: str) -> tuple[NDArray[Any], Ints]:
@@ -152,8 +145,10 @@ class Equi7Grid(BaseGrid):
         return np.concatenate(flat), np.concatenate(source)
 
 
-def make(name: str) -> Equi7Grid:
-    """Return ``equi7-T1``, ``equi7-T3`` or ``equi7-T6``."""
+def _make(level: str) -> Equi7Grid:
     if find_spec("equi7grid") is None:  # of which only data are read, later
         raise ModuleNotFoundError(name="equi7grid")
-    return Equi7Grid(int(name[-1]))
+    return Equi7Grid(int(level))
+
+
+FAMILIES = (Family(6, "equi7-T1, equi7-T3, equi7-T6", r"equi7-t([136])", "equi7-T1", _make),)

@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 from shapely.affinity import translate
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import cut_at_antimeridian, ground_area, lonlat_bounds, polygons_of, shapes_to_lonlat
+from upscaling.area.lonlat import cut_at_antimeridian, ground_area, polygons_of, shapes_to_lonlat
 from upscaling.area.vector import crs_name, read_vector
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.family import Family
 from upscaling.grids.shapes import overlaps
 
-__all__ = ["FAMILIES", "FileGrid", "make"]
-
-FAMILIES = (Family(10, "file", r"file", "file"),)
+__all__ = ["FAMILIES", "FileGrid"]
 
 _KEY = "area.grid"
 _ID_COLUMNS = ("tile_id", "id", "tile", "name")
@@ -79,15 +77,13 @@ class FileGrid(BaseGrid):
         outline = within if crs == "EPSG:4326" else self._outlines(geometry, crs, path)
         return Selection(
             tile_id=ids[found],
-            grid_code=np.full(len(found), "", dtype=object),
-            crs=np.full(len(found), crs, dtype=object),
+            crs=crs,
             bounds=bounds,
             i=found,
             j=np.zeros(len(found), dtype=np.int64),
             fraction=share * filled,
             owner_wkt=np.where(whole, "", shapely.to_wkt(shapely.normalize(geometry), rounding_precision=9)),
             outline=outline,
-            lonlat=lonlat_bounds(outline),
             dropped=shared.dropped,
             dropped_area=shared.dropped_area,
             notices=[*_overlaps(geometry, ids[found], path), *_uncovered(aoi, outline, path)],
@@ -179,8 +175,4 @@ def _overlaps(geometry: NDArray[Any], ids: NDArray[Any], path: Path) -> list[str
             "what both cover is processed twice"]  # fmt: skip
 
 
-def make(name: str, path: str | Path | None = None, id_column: str | None = None, base: Path = Path()) -> FileGrid:
-    """Return the grid of a file."""
-    if path is None:
-        raise ConfigError(f"grid {name!r} needs the path of a file of tiles", key=_KEY)
-    return FileGrid(path, id_column, base)
+FAMILIES = (Family(10, "file", r"file", "file", FileGrid),)

@@ -17,9 +17,7 @@ from upscaling.grids.family import Family
 from upscaling.grids.lattice import MAX_CELLS
 from upscaling.grids.shapes import lonlat_rings, ring_selection
 
-__all__ = ["FAMILIES", "H3Grid", "make"]
-
-FAMILIES = (Family(7, "h3-<res>", r"h3-\d+", "h3-5"),)
+__all__ = ["FAMILIES", "H3Grid"]
 
 _SPREAD = 1.6  # a cell's descendants reach beyond it, by less than this factor about its middle
 
@@ -128,9 +126,10 @@ class H3Grid(BaseGrid):
         return np.array(out, dtype=object)
 
 
-def make(name: str) -> H3Grid:
-    """Return ``h3-<res>``, 0 to 15."""
-    resolution = int(name.lower().removeprefix("h3-"))
-    if resolution > 15:
-        raise ConfigError(f"{name}: H3 has resolutions 0 to 15", key="area.grid")
-    return H3Grid(resolution)
+def _make(resolution: str) -> H3Grid:
+    if int(resolution) > 15:
+        raise ConfigError(f"h3-{resolution}: H3 has resolutions 0 to 15", key="area.grid")
+    return H3Grid(int(resolution))
+
+
+FAMILIES = (Family(7, "h3-<res>", r"h3-(\d+)", "h3-5", _make),)

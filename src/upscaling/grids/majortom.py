@@ -19,9 +19,7 @@ from upscaling.grids.lattice import MAX_CELLS, Ints
 from upscaling.grids.planar import within_domain
 from upscaling.grids.shapes import ring_selection
 
-__all__ = ["FAMILIES", "MajorTomGrid", "make"]
-
-FAMILIES = (Family(8, "majortom-<N>km", r"majortom-\d+km", "majortom-10km"),)
+__all__ = ["FAMILIES", "MajorTomGrid"]
 
 _RADIUS = 6378.137
 _LIMIT = 85.0
@@ -92,9 +90,10 @@ class MajorTomGrid(BaseGrid):
         )
 
 
-def make(name: str) -> MajorTomGrid:
-    """Return ``majortom-<N>km``, N from 1 to 1000."""
-    size = int(name.lower().removeprefix("majortom-").removesuffix("km"))
-    if not 1 <= size <= 1000:
-        raise ConfigError(f"{name}: cells of 1 to 1000 km are possible", key="area.grid")
-    return MajorTomGrid(size)
+def _make(size: str) -> MajorTomGrid:
+    if not 1 <= int(size) <= 1000:
+        raise ConfigError(f"majortom-{size}km: cells of 1 to 1000 km are possible", key="area.grid")
+    return MajorTomGrid(int(size))
+
+
+FAMILIES = (Family(8, "majortom-<N>km", r"majortom-(\d+)km", "majortom-10km", _make),)

@@ -16,9 +16,7 @@ from upscaling.grids.lattice import Ints, Lattice
 from upscaling.grids.utm import outlines, utm_cells
 from upscaling.grids.utm_zones import Zone, false_northing, utm_zones
 
-__all__ = ["FAMILIES", "SIDE", "MgrsGrid", "make", "square_names"]
-
-FAMILIES = (Family(2, "mgrs-100km", r"mgrs-100km", "mgrs-100km"),)
+__all__ = ["FAMILIES", "SIDE", "MgrsGrid", "square_names"]
 
 SIDE = 100_000
 
@@ -74,8 +72,8 @@ class MgrsGrid(BaseGrid):
             rows = cells.zone == index
             names[rows] = square_names(zones[index], cells.i[rows], cells.j[rows])
         return cells.selection(
-            tile_id=np.array([f"{self.name}_{name.lower()}" for name in names], dtype=object),
-            grid_code=np.array([f"MGRS-{name}" for name in names], dtype=object),
+            tile_id=[f"{self.name}_{name.lower()}" for name in names],
+            grid_code=[f"MGRS-{name}" for name in names],
             crs=np.array([zone.crs for zone in zones], dtype=object)[cells.zone],
             bounds=bounds,
             outline=outline,
@@ -83,6 +81,4 @@ class MgrsGrid(BaseGrid):
         )
 
 
-def make(name: str) -> MgrsGrid:  # noqa: ARG001 - every family is made from its name
-    """Return the grid ``mgrs-100km``."""
-    return MgrsGrid()
+FAMILIES = (Family(2, "mgrs-100km", r"mgrs-100km", "mgrs-100km", MgrsGrid),)

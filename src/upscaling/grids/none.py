@@ -6,16 +6,14 @@ import numpy as np
 import shapely
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import lonlat_bounds, polygons_of, to_lonlat
+from upscaling.area.lonlat import polygons_of, to_lonlat
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.clip import snapped
 from upscaling.grids.family import Family
 from upscaling.grids.utm_zones import zone_of
 
-__all__ = ["FAMILIES", "NoGrid", "make"]
-
-FAMILIES = (Family(11, "none", r"none", "none"),)
+__all__ = ["FAMILIES", "NoGrid"]
 
 _WIDEST = 30.0  # degrees from the central meridian: beyond that UTM distorts lengths by more than a tenth
 
@@ -53,18 +51,15 @@ class NoGrid(BaseGrid):
             raise ConfigError(f"{aoi.source} is too thin to have an area in {crs}", key="area.aoi")
         bounds = snapped(shapely.total_bounds(polygons)[None, :], self.resolution)
         box = shapely.box(*bounds.T)
-        outline = to_lonlat(np.asarray(box, dtype=object), crs, float(np.ptp(bounds)) / 256)
         return Selection(
-            tile_id=np.array(["aoi"], dtype=object),
-            grid_code=np.array([""], dtype=object),
-            crs=np.array([crs], dtype=object),
+            tile_id=["aoi"],
+            crs=crs,
             bounds=bounds,
             i=np.zeros(1, dtype=np.int64),
             j=np.zeros(1, dtype=np.int64),
             fraction=shapely.area(polygons).sum() / shapely.area(box),
             owner_wkt=np.array([""], dtype=object),
-            outline=outline,
-            lonlat=lonlat_bounds(outline),
+            outline=to_lonlat(np.asarray(box, dtype=object), crs, float(np.ptp(bounds)) / 256),
         )
 
     def _utm(self, aoi: AOI) -> str:
@@ -89,6 +84,4 @@ class NoGrid(BaseGrid):
         return zone.crs
 
 
-def make(name: str, resolution: float = 10.0) -> NoGrid:  # noqa: ARG001 - every family is made from its name
-    """Return the grid of one tile."""
-    return NoGrid(resolution)
+FAMILIES = (Family(11, "none", r"none", "none", NoGrid),)

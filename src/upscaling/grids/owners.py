@@ -52,30 +52,16 @@ class OwnedCells:
         out[part] = shapely.to_wkt(self.owner[part], rounding_precision=4)
         return out
 
-    def selection(
-        self,
-        *,
-        tile_id: NDArray[Any],
-        grid_code: NDArray[Any],
-        crs: NDArray[Any],
-        bounds: Floats,
-        outline: NDArray[Any],
-        lonlat: Floats,
-    ) -> Selection:
-        """Return the tiles that these cells are, with what only their grid knows of them."""
+    def selection(self, **named: Any) -> Selection:
+        """Return the tiles that these cells are, with the fields of a selection that only their grid knows."""
         return Selection(
-            tile_id=tile_id,
-            grid_code=grid_code,
-            crs=crs,
-            bounds=bounds,
             i=self.i,
             j=self.j,
             fraction=self.fraction,
             owner_wkt=self.owner_wkt(),
-            outline=outline,
-            lonlat=lonlat,
             dropped=self.dropped,
             dropped_area=self.dropped_area,
+            **named,
         )
 
 

@@ -42,7 +42,7 @@ def plot_tiles(tiles: gpd.GeoDataFrame, aoi: AOI, path: Path, *, explained: bool
     """
     from PIL import Image, ImageDraw
 
-    west, east = around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
+    west, east = around(tiles)
     south, north = float(tiles["south"].min()), float(tiles["north"].max())
     stretch = max(float(np.cos(np.radians((south + north) / 2))), 0.1)
     scale = _PICTURE / max((east - west) * stretch, north - south)

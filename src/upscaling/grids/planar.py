@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -10,19 +9,14 @@ import shapely
 from numpy.typing import NDArray
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import METRES_PER_DEGREE, ground_area, lonlat_bounds, rolled, transformer
+from upscaling.area.lonlat import METRES_PER_DEGREE, ground_area, rolled, unprojected
 from upscaling.errors import ConfigError
 from upscaling.grids.base import BaseGrid, Selection
-from upscaling.grids.family import Family
+from upscaling.grids.family import Family, metres_of
 from upscaling.grids.lattice import Cells, Ints, Lattice, cover, floors, least_of
 from upscaling.grids.owners import owned
 
-__all__ = ["FAMILIES", "DegreeGrid", "LaeaGrid", "PlanarGrid", "make", "rings", "within_domain"]
-
-FAMILIES = (
-    Family(3, "laea-<N>km", r"laea-\d+(\.\d+)?k?m", "laea-20km"),
-    Family(4, "deg-1, deg-3", r"deg-[13]", "deg-1"),
-)
+__all__ = ["FAMILIES", "DegreeGrid", "LaeaGrid", "PlanarGrid", "within_domain"]
 
 
 def within_domain(aoi: AOI, domain: tuple[float, float, float, float], name: str) -> None:
@@ -37,16 +31,6 @@ def within_domain(aoi: AOI, domain: tuple[float, float, float, float], name: str
             "choose another grid, or cut the AOI with area.mask",
             key="area.grid",
         )
-
-
-def rings(bounds: NDArray[np.float64], across: int, up: int) -> NDArray[np.float64]:
-    """Return closed rings (n, 2 * (across + up) + 1, 2) around boxes, anticlockwise."""
-    s, t = np.linspace(0, 1, across + 1)[:-1], np.linspace(0, 1, up + 1)[:-1]
-    u = np.concatenate([s, np.ones(up), 1 - s, np.zeros(up), [0.0]])
-    v = np.concatenate([np.zeros(across), t, np.ones(across), 1 - t, [0.0]])
-    x = bounds[:, [0]] * (1 - u) + bounds[:, [2]] * u
-    y = bounds[:, [1]] * (1 - v) + bounds[:, [3]] * v
-    return np.stack([x, y], axis=-1)
 
 
 def _by_latitude(cells: Cells, lattice: Lattice) -> tuple[Cells, NDArray[np.float64]]:
@@ -104,14 +88,8 @@ class PlanarGrid(BaseGrid):
         self.check(aoi, found.i, found.j)
         ids, codes = self.names(found.i, found.j)
         bounds = self.lattice.bounds(found.i, found.j)
-        outline = self.outlines(bounds)
         return found.selection(
-            tile_id=np.array(ids, dtype=object),
-            grid_code=np.array(codes, dtype=object),
-            crs=np.full(len(ids), self.epsg, dtype=object),
-            bounds=bounds,
-            outline=outline,
-            lonlat=lonlat_bounds(outline),
+            tile_id=ids, grid_code=codes, crs=self.epsg, bounds=bounds, outline=self.outlines(bounds)
         )
 
     def outlines(self, bounds: NDArray[np.float64]) -> NDArray[Any]:
@@ -119,9 +97,7 @@ class PlanarGrid(BaseGrid):
         if not len(bounds) or self.epsg == "EPSG:4326":  # straight in longitude/latitude as they are
             return np.asarray(shapely.box(*bounds.T), dtype=object)
         n = max(8, int(np.ceil((bounds[0, 2] - bounds[0, 0]) / 2500)))
-        xy = rings(bounds, n, n)
-        lon, lat = transformer(self.epsg, "EPSG:4326").transform(xy[..., 0].ravel(), xy[..., 1].ravel())
-        return rolled(shapely.polygons(np.stack([lon, lat], axis=-1).reshape(xy.shape)))
+        return rolled(shapely.polygons(unprojected(bounds, self.epsg, n, n)))
 
 
 class LaeaGrid(PlanarGrid):
@@ -182,12 +158,11 @@ class DegreeGrid(PlanarGrid):
         return [f"{self.name}_{p}" for p in places], [f"{self._code}-{p.upper()}" for p in places]
 
 
-def make(name: str) -> PlanarGrid:
-    """Return ``laea-<N>km`` (0.025 to 500 km, whole metres), ``deg-1`` or ``deg-3``."""
-    if name.lower().startswith("deg-"):
-        return DegreeGrid(int(name[4:]))
-    match = re.fullmatch(r"laea-([\d.]+)(k?)m", name.lower())
-    metres = float(match.group(1)) * (1000 if match.group(2) else 1) if match else 0.0
-    if not 25 <= metres <= 500_000 or abs(metres - round(metres)) > 1e-6:
-        raise ConfigError(f"{name}: cells of 25 m to 500 km, in whole metres, are possible", key="area.grid")
-    return LaeaGrid(round(metres))
+def _make(number: str, kilo: str) -> LaeaGrid:
+    return LaeaGrid(metres_of(number, kilo, 25))
+
+
+FAMILIES = (
+    Family(3, "laea-<N>km", r"laea-(\d+(?:\.\d+)?)(k?)m", "laea-20km", _make),
+    Family(4, "deg-1, deg-3", r"deg-([13])", "deg-1", lambda size: DegreeGrid(int(size))),
+)

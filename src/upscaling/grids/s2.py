@@ -20,9 +20,7 @@ from upscaling.grids.s2_tiles import FOOTPRINT, Square
 from upscaling.grids.utm import outlines, utm_cells
 from upscaling.grids.utm_aoi import aoi_in_zones
 
-__all__ = ["FAMILIES", "S2Grid", "make"]
-
-FAMILIES = (Family(1, "s2", r"s2", "s2"),)
+__all__ = ["FAMILIES", "S2Grid"]
 
 
 class S2Grid(BaseGrid):
@@ -65,8 +63,8 @@ class S2Grid(BaseGrid):
         bounds = tiling.footprints(zone, i, j)
         outline, lonlat = outlines(zone, bounds, zones)
         return Selection(
-            tile_id=np.array([f"s2_{name.lower()}" for name in names], dtype=object),
-            grid_code=np.array([f"MGRS-{name}" for name in names], dtype=object),
+            tile_id=[f"s2_{name.lower()}" for name in names],
+            grid_code=[f"MGRS-{name}" for name in names],
             crs=np.array([each.crs for each in zones], dtype=object)[zone],
             bounds=bounds,
             i=i,
@@ -122,6 +120,4 @@ def _fractions(aoi: AOI, zone: NDArray[np.int64], bounds: NDArray[np.float64]) -
     return out
 
 
-def make(name: str) -> S2Grid:  # noqa: ARG001 - every family is made from its name
-    """Return the Sentinel-2 tiling grid."""
-    return S2Grid()
+FAMILIES = (Family(1, "s2", r"s2", "s2", S2Grid),)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
+
+from upscaling.area.lonlat import area_km2, narrowest
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -36,8 +37,6 @@ def describe_tiles(tiles: gpd.GeoDataFrame, aoi: AOI | None = None, *, width: in
     str
         Number of tiles, CRS by number of tiles, extent, areas, tiles that were dropped, notices, a map.
     """
-    from upscaling.area.lonlat import area_km2
-
     grid = tiles.attrs.get("grid") or tiles["grid"].iloc[0]
     zones = tiles["crs"].value_counts()
     named = ", ".join(f"{crs if len(crs) < 20 else 'its own CRS'} ({count:,})" for crs, count in zones.head(6).items())
@@ -45,7 +44,7 @@ def describe_tiles(tiles: gpd.GeoDataFrame, aoi: AOI | None = None, *, width: in
     # tiles of geographic grids have no size in km2 of their own: outlines have
     area = area_km2(shapely.get_parts(tiles.geometry.values))
     share = tiles["aoi_fraction"]
-    west, east = around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
+    west, east = around(tiles)
     lines = [
         f"{len(tiles):,} tiles of {grid}",
         f"CRS        {named}{more}",
@@ -65,7 +64,7 @@ def describe_tiles(tiles: gpd.GeoDataFrame, aoi: AOI | None = None, *, width: in
 
 def text_map(tiles: gpd.GeoDataFrame, width: int = 72) -> str:
     """Draw tiles as characters, north up: the darker, the more tiles lie in a place; ``.`` is the fewest."""
-    west, east = around(tiles["west"].to_numpy(), tiles["east"].to_numpy())
+    west, east = around(tiles)
     south, north = float(tiles["south"].min()), float(tiles["north"].max())
     span = (tiles["east"].to_numpy() - tiles["west"].to_numpy()) % 360
     x = (tiles["west"].to_numpy() + span / 2 - west) % 360 / max(east - west, 1e-9)
@@ -87,16 +86,7 @@ def text_map(tiles: gpd.GeoDataFrame, width: int = 72) -> str:
     return "\n".join("".join((" " + _SHADES)[value] for value in line).rstrip() for line in shade)
 
 
-def around(west: NDArray[np.float64], east: NDArray[np.float64]) -> tuple[float, float]:
+def around(tiles: gpd.GeoDataFrame) -> tuple[float, float]:
     """Return the narrowest span of longitude that holds all tiles; east may be beyond 180."""
-    span = np.where(west > east, east + 360 - west, east - west)
-    order = np.argsort(west)
-    start, reach = west[order], np.maximum.accumulate((west + span)[order])
-    # what tiles over the antimeridian cover at the start of the circle
-    wrapped = reach[-1] - 360
-    gaps = start[1:] - np.maximum(reach[:-1], wrapped)
-    outer = start[0] - wrapped
-    if len(gaps) and gaps.max() > max(outer, 0):
-        k = int(np.argmax(gaps))
-        return float(start[k + 1]), float(max(reach[k], wrapped) + 360)
-    return float(start[0]), float(min(reach[-1], start[0] + 360))
+    west, east = narrowest(tiles["west"].to_numpy(), tiles["east"].to_numpy())
+    return west, east + 360 if east < west else east

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from upscaling.area.aoi import AOI
 from upscaling.area.vector import crs_name
 from upscaling.errors import ConfigError
@@ -11,9 +9,7 @@ from upscaling.grids.family import Family
 from upscaling.grids.lattice import Ints, Lattice
 from upscaling.grids.planar import PlanarGrid
 
-__all__ = ["FAMILIES", "TmsGrid", "make"]
-
-FAMILIES = (Family(5, "tms-<TMS>-<zoom>", r"tms-\w+-\d+", "tms-WebMercatorQuad-12"),)
+__all__ = ["FAMILIES", "TmsGrid"]
 
 
 class TmsGrid(PlanarGrid):
@@ -21,7 +17,7 @@ class TmsGrid(PlanarGrid):
 
     authority = "OGC 17-083r4"
 
-    def __init__(self, identifier: str, zoom: int) -> None:
+    def __init__(self, identifier: str, level: str) -> None:
         import morecantile
         import pyproj
 
@@ -31,7 +27,7 @@ class TmsGrid(PlanarGrid):
                 f"there is no tile matrix set {identifier!r} (known: {', '.join(known.values())})", key="area.grid"
             )
         self.set = known[identifier.lower()]
-        tms = morecantile.tms.get(self.set)
+        tms, zoom = morecantile.tms.get(self.set), int(level)
         if not tms.minzoom <= zoom <= tms.maxzoom:
             raise ConfigError(f"{self.set} has zoom levels {tms.minzoom} to {tms.maxzoom}, not {zoom}", key="area.grid")
         matrix = tms.matrix(zoom)
@@ -76,9 +72,4 @@ def _quadkey(x: int, y: int, zoom: int) -> str:
     return "".join(str((x >> bit & 1) + 2 * (y >> bit & 1)) for bit in range(zoom - 1, -1, -1)) or "0"
 
 
-def make(name: str) -> TmsGrid:
-    """Return ``tms-<TMS>-<zoom>``."""
-    match = re.fullmatch(r"tms-(\w+)-(\d+)", name, re.IGNORECASE)
-    if match is None:
-        raise ConfigError(f"{name!r} is not tms-<TMS>-<zoom>, as tms-WebMercatorQuad-12", key="area.grid")
-    return TmsGrid(match.group(1), int(match.group(2)))
+FAMILIES = (Family(5, "tms-<TMS>-<zoom>", r"tms-(\w+)-(\d+)", "tms-WebMercatorQuad-12", TmsGrid),)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,19 +10,15 @@ import shapely
 from numpy.typing import NDArray
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import lonlat_bounds, rolled, transformer
-from upscaling.errors import ConfigError
+from upscaling.area.lonlat import lonlat_bounds, rolled, unprojected
 from upscaling.grids.base import BaseGrid, Selection
-from upscaling.grids.family import Family
+from upscaling.grids.family import Family, metres_of
 from upscaling.grids.lattice import Lattice, cover, floors, least_of
 from upscaling.grids.owners import OwnedCells, owned
-from upscaling.grids.planar import rings
 from upscaling.grids.utm_aoi import aoi_in_zones
 from upscaling.grids.utm_zones import Zone, false_northing, owned_cells, utm_zones
 
-__all__ = ["FAMILIES", "UtmGrid", "make", "outlines", "utm_cells"]
-
-FAMILIES = (Family(0, "utm-<N>km", r"utm-\d+(\.\d+)?k?m", "utm-20km"),)
+__all__ = ["FAMILIES", "UtmGrid", "outlines", "utm_cells"]
 
 _RADIUS = 6.46e6  # m: no place on the ellipsoid, at any scale of UTM, is farther from the axis
 _CHUNK = 50_000  # outlines made at once: their rings take as much memory again
@@ -94,7 +89,7 @@ def outlines(
         key = (relative[:, 0].astype(np.int64) << 32) + relative[:, 1].astype(np.int64)
         _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         side = float(bounds[0, 2] - bounds[0, 0])
-        ring = _unprojected(relative[first], "EPSG:32631", int(np.ceil(side / 2500)), int(np.ceil(side / 10_000)))
+        ring = unprojected(relative[first], "EPSG:32631", int(np.ceil(side / 2500)), int(np.ceil(side / 10_000)))
         shift = np.array([each.central_meridian - 3.0 for each in zones])[zone[plain]]
         lonlat[plain] = np.column_stack([ring.min(axis=1), ring.max(axis=1)])[inverse]
         lonlat[plain] += shift[:, None] * np.array([1, 0, 1, 0])
@@ -109,7 +104,7 @@ def outlines(
             rows_at_pole = np.flatnonzero(polar & ((fn > 0) == south) & ((away < 400e3) == near))
             if len(rows_at_pole):
                 n = int(np.ceil((bounds[0, 2] - bounds[0, 0]) / (600 if near else 1200)))
-                ring = _unprojected(bounds[rows_at_pole], f"EPSG:{5041 + south}", n, n)
+                ring = unprojected(bounds[rows_at_pole], f"EPSG:{5041 + south}", n, n)
                 out[rows_at_pole] = rolled(shapely.polygons(ring))
                 lonlat[rows_at_pole] = lonlat_bounds(out[rows_at_pole])
     over = np.flatnonzero((lonlat[:, 0] < -180) | (lonlat[:, 2] > 180))
@@ -117,13 +112,6 @@ def outlines(
         out[over] = rolled(out[over])
         lonlat[over] = lonlat_bounds(out[over])
     return out, lonlat
-
-
-def _unprojected(bounds: NDArray[np.float64], crs: str, across: int, up: int) -> NDArray[np.float64]:
-    """Return closed lon/lat rings around boxes."""
-    xy = rings(bounds, across, up)
-    lon, lat = transformer(crs, "EPSG:4326").transform(xy[..., 0].ravel(), xy[..., 1].ravel())
-    return np.stack([lon, lat], axis=-1).reshape(xy.shape)
 
 
 class UtmGrid(BaseGrid):
@@ -176,10 +164,8 @@ class UtmGrid(BaseGrid):
         return out[0], out[1]
 
 
-def make(name: str) -> UtmGrid:
-    """Return the grid ``utm-<N>km`` (0.1 to 500 km, whole metres) or ``utm-<N>m``."""
-    match = re.fullmatch(r"utm-([\d.]+)(k?)m", name.lower())
-    metres = float(match.group(1)) * (1000 if match.group(2) else 1) if match else 0.0
-    if not 100 <= metres <= 500_000 or abs(metres - round(metres)) > 1e-6:
-        raise ConfigError(f"{name}: tiles of 0.1 to 500 km, in whole metres, are possible", key="area.grid")
-    return UtmGrid(round(metres))
+def _make(number: str, kilo: str) -> UtmGrid:
+    return UtmGrid(metres_of(number, kilo, 100))
+
+
+FAMILIES = (Family(0, "utm-<N>km", r"utm-(\d+(?:\.\d+)?)(k?)m", "utm-20km", _make),)

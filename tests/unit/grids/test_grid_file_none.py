@@ -81,7 +81,7 @@ def test_bad_files_and_names(tiles: gpd.GeoDataFrame, tmp_path: Path) -> None:
     for name, words in (("none.gpkg", "no such file"), ("points.gpkg", "not a valid polygon")):
         with pytest.raises(ConfigError, match=words):
             get_grid("file", path=tmp_path / name).tiles(read_aoi(AOI))
-    with pytest.raises(ConfigError, match="needs the path"):
+    with pytest.raises(ConfigError, match="missing a required argument: 'path'"):
         get_grid("file")
     with pytest.raises(ConfigError, match="there is no grid 'filet'; did you mean file"):
         get_grid("filet")

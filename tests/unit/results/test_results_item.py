@@ -292,3 +292,5 @@ def test_union_of_boxes() -> None:
     assert union_bbox([[178, 0, -179, 1], [-179, -1, -178, 1]]) == [178, -1, -178, 1]
     assert union_bbox([[5, 0, 6, 1], [50, 0, 60, 1], [5.5, 0, 5.6, 3]]) == [5, 0, 60, 3]
     assert union_bbox([[lon, 0, lon + 30, 1] for lon in range(-180, 180, 30)]) == [-180, 0, 180, 1]
+    # one over the antimeridian covers the start of the circle
+    assert union_bbox([[71, 0, 100, 1], [150, 0, -84, 1], [-180, 0, -86, 1]]) == [71, 0, -84, 1]
