@@ -46,10 +46,17 @@ def _line(message: str) -> str:
 
 
 class UpscalingError(Exception):
-    """Anything this package refuses or gives up on; ``str(error)`` is one line for a person."""
+    """Anything this package refuses or gives up on; ``str(error)`` is one line for a person.
+
+    Attributes
+    ----------
+    message
+        What is wrong, without the file or key that it is about.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(_line(message))
+        self.message = _line(message)
+        super().__init__(self.message)
 
 
 class ConfigError(UpscalingError):
@@ -70,9 +77,10 @@ class ConfigError(UpscalingError):
     def __init__(
         self, message: str, *, key: str | None = None, file: object = None, choices: Sequence[str] = ()
     ) -> None:
-        self.message, self.key, self.file, self.choices = message, key, file, tuple(choices)
+        self.key, self.file, self.choices = key, file, tuple(choices)
         where = ": ".join(str(part) for part in (file, key) if part)
         super().__init__(f"{where}: {message}" if where else message)
+        self.message = message
 
 
 class ErrorClass(StrEnum):

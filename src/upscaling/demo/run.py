@@ -18,6 +18,7 @@ from upscaling.errors import ConfigError, UpscalingError
 from upscaling.util.extras import require_local
 from upscaling.util.process import own_environment, run_in_front
 from upscaling.util.project import project_path
+from upscaling.util.text import last_words
 from upscaling.workflow.launch import command_line, snakemake_command, what_to_open
 
 __all__ = ["embedded_backend", "run_demo"]
@@ -140,8 +141,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            lines = log.read_text(errors="replace").strip().splitlines()
-            why = lines[-1].removeprefix("error: ") if lines else "no message"
+            why = last_words(log.read_text(errors="replace")) or "no message"
             raise UpscalingError(f"the embedded back-end did not start: {why} ({log})")
         if f":{port}/openeo/" in log.read_text(errors="replace"):  # no connection: another's server would take it too
             return

@@ -11,11 +11,14 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError
 
-__all__ = ["begin", "plan_config", "plan_request"]
+if TYPE_CHECKING:
+    from upscaling.algorithms.catalogue import Pinned
+
+__all__ = ["begin", "pinned", "plan_config", "plan_request"]
 
 _FORMATS = {"gtiff": "GTiff", "netcdf": "netCDF", "geojson": "GeoJSON", "json": "JSON"}  # contract -> openEO
 _TABLE = "values.csv"
@@ -37,9 +40,7 @@ def plan_config(folder: str, config: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return _planned()
         except UpscalingError as error:
-            key = error.key if isinstance(error, ConfigError) else None
-            message = error.message if isinstance(error, ConfigError) else str(error)
-            return {"error": message, "key": key}
+            return {"error": error.message, "key": getattr(error, "key", None)}
 
 
 def _planned() -> dict[str, Any]:
@@ -82,9 +83,9 @@ def plan_request(folder: str, request: Mapping[str, Any]) -> dict[str, Any]:
         "backend": backend,
     }
     try:
-        schemas = _schemas(config)
+        schemas = {parameter.name: parameter.schema for parameter in pinned(config).algorithm.parameters}
     except UpscalingError as error:
-        return {"error": error.message if isinstance(error, ConfigError) else str(error), "key": "service.application"}
+        return {"error": error.message, "key": "service.application"}
     dimension = request["dimension"]
     algorithm["parameters"] = {
         name: _as_asked(value, schemas.get(name)) for name, value in request["parameters"].items()
@@ -107,20 +108,19 @@ def _write_table(path: Path, dimension: Mapping[str, Any] | None, schemas: Mappi
             rows.writerow([f"job-{number:06d}", asked if isinstance(asked, str) else json.dumps(asked)])
 
 
-def _schemas(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of each parameter of a request's algorithm."""
-    from upscaling.algorithms.catalogue import pin_algorithm
+def pinned(config: Mapping[str, Any]) -> Pinned:
+    """Return what a configuration's algorithm is; its copy is not kept.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be found, read or run.
+    """
     from upscaling.config import Config
+    from upscaling.planning.make import pin_for
 
-    settings = Config.parse(config)
     with tempfile.TemporaryDirectory() as scratch:
-        if settings.backend.kind == "ogcapi":
-            from upscaling.algorithms.ogc_process import pin_process
-
-            algorithm, _ = pin_process(settings, Path(scratch))
-        else:
-            algorithm = pin_algorithm(settings.algorithm, Path(scratch)).algorithm
-    return {parameter.name: parameter.schema for parameter in algorithm.parameters}
+        return pin_for(Config.parse(config), Path(scratch))
 
 
 def _as_asked(value: Any, schema: Any) -> Any:

@@ -16,6 +16,7 @@ from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 from upscaling.util.files import read_json, write_json
 from upscaling.util.process import own_environment, start_of
+from upscaling.util.text import last_words
 
 __all__ = ["dry_run", "publication", "publish", "target_of"]
 
@@ -61,7 +62,7 @@ def dry_run(tasks: Tasks, task: Task, target: Target, *, partial: bool) -> list[
     command = [*_command(partial=partial), "--dry-run"]
     done = tasks.runner.tool(folder, task.id, *command, secrets=_secrets(target))
     if done is None or done.returncode != 0:
-        raise RefusedError(_last(done.stderr if done else ""), code="CONFLICT", status=409)
+        raise RefusedError(_why(done.stderr if done else ""), code="CONFLICT", status=409)
     return done.stdout.splitlines()[-_MOST_LINES:]
 
 
@@ -103,7 +104,7 @@ def publication(tasks: Tasks, task: Task) -> dict[str, Any]:
         state = "published" if record.is_file() else "failed"
     return {
         "state": state,
-        "lines": log[-_MOST_LINES:] if state != "failed" else [_last("\n".join(log))],
+        "lines": log[-_MOST_LINES:] if state != "failed" else [_why("\n".join(log))],
         "record": read_json(record) if state == "published" else None,
         "target": process["target"],
     }
@@ -128,8 +129,5 @@ def _secrets(target: Target) -> dict[str, str]:
     return {name: os.environ[source] for name, source in target.environment.items() if source in os.environ}
 
 
-def _last(text: str) -> str:
-    from upscaling.util.text import plain_text
-
-    lines = [line for line in text.splitlines() if line.strip()]
-    return plain_text(lines[-1].removeprefix("error: "))[:500] if lines else "publishing ended without a word"
+def _why(output: str) -> str:
+    return last_words(output) or "publishing ended without a word"

@@ -12,13 +12,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from upscaling.service.phase import Phase, alive, read_phase, run_folder, write_phase
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.states import FINAL, RunStates
-from upscaling.util.process import start_of
+from upscaling.util.files import end_of
+from upscaling.util.process import own_environment, start_of
+from upscaling.util.text import last_words
 
 __all__ = ["Runner"]
 
@@ -163,7 +166,13 @@ class Runner:
         command = [sys.executable, "-m", "upscaling", *arguments]
         try:
             return subprocess.run(
-                command, cwd=folder, env=_environment(secrets), capture_output=True, text=True, timeout=600, check=False
+                command,
+                cwd=folder,
+                env={**own_environment(), **secrets},
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(command, 1, "", "error: no answer within ten minutes")
@@ -253,7 +262,7 @@ class Runner:
             child = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 cwd=folder,
-                env=_environment(secrets),
+                env={**own_environment(), **secrets},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -267,23 +276,9 @@ class Runner:
         log.info("task %s: Snakemake runs as process %s", task, child.pid)
 
 
-def _environment(secrets: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a run's process: the service's own, and the task's credentials."""
-    bin_folder = str(Path(sys.executable).parent)
-    path = f"{bin_folder}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, **secrets}
-
-
 def _last_words(folder: Path) -> str:
     """Return the last line in which Snakemake's output says what went wrong."""
-    from upscaling.util.text import plain_text
-
-    try:
-        with (folder / "snakemake.log").open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 20_000))
-            lines = stream.read().decode(errors="replace").splitlines()
-    except OSError:
-        return "Snakemake left no output"
-    errors = [line for line in lines if line.startswith("error: ")]
-    last = (errors or [line for line in lines if line.strip()] or ["Snakemake left no output"])[-1]
-    return plain_text(last.removeprefix("error: "))
+    said = ""
+    with suppress(OSError):
+        said = last_words(end_of(folder / "snakemake.log", 20_000))
+    return said or "Snakemake left no output"

@@ -12,27 +12,34 @@ from typing import Any
 
 import orjson
 
-from upscaling.monitor.progress import TileState, state_of
+from upscaling.monitor.progress import STATES, TileState, state_of
 from upscaling.planning.plan import Plan, load_plan
 
 __all__ = ["NAMES", "RunStates"]
 
-# of the run folder -> of the contract
-NAMES = {
-    "not started": "created",
-    "created": "created",
-    "queued": "queued",
-    "running": "running",
-    "finished": "finished",
-    "canceled": "canceled",
-    "failed": "failed",
-}
+NAMES: dict[str, str] = {
+    name: "created" if name == "not started" else name for name in STATES
+}  # of the run folder -> of the contract
 FINAL = frozenset({"finished", "canceled", "failed"})
 
 
 @dataclass(frozen=True)
-class _Sums:
-    """What all tiles of a run come to, at one version of their states."""
+class Sums:
+    """What all tiles of a run come to, at one version of their states.
+
+    Attributes
+    ----------
+    counts
+        How many tiles are in each state of the contract.
+    costs
+        What the tiles have cost so far, in the platform's unit; None if it told no costs.
+    reasons
+        Why tiles failed, and how many for each reason.
+    latest
+        When a tile last changed, RFC 3339; empty if none ever did.
+    rate
+        How many tiles are finished in an hour, of late; None before there are two.
+    """
 
     version: int
     counts: dict[str, int]
@@ -46,11 +53,11 @@ def _reason(state: TileState) -> str:
     return state.error or "no reason was given"
 
 
-def _summed(states: list[TileState], version: int) -> _Sums:
+def _summed(states: list[TileState], version: int) -> Sums:
     from upscaling.jobs.failures import without_particulars
     from upscaling.monitor.status import rate_of
 
-    counts = dict.fromkeys(("created", "queued", "running", "finished", "canceled", "failed"), 0)
+    counts = dict.fromkeys(NAMES.values(), 0)
     reasons: dict[str, int] = {}
     words: dict[str, str] = {}
     for state in states:
@@ -60,7 +67,7 @@ def _summed(states: list[TileState], version: int) -> _Sums:
             reasons[reason] = reasons.get(reason, 0) + 1
     costs = [state.spent for state in states if state.spent is not None]
     latest = max((state.updated for state in states), default="")
-    return _Sums(version, counts, sum(costs) if costs else None, reasons, latest, rate_of(states))
+    return Sums(version, counts, sum(costs) if costs else None, reasons, latest, rate_of(states))
 
 
 @dataclass
@@ -87,7 +94,7 @@ class RunStates:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: _Sums | None = None
+        self._kept: Sums | None = None
         self._load()
 
     def _load(self) -> None:
@@ -155,18 +162,6 @@ class RunStates:
             return []
         return [number for number, changed in enumerate(self._changed) if changed > version]
 
-    def counts(self) -> dict[str, int]:
-        """Return how many tiles are in each state of the contract."""
-        return dict(self._sums().counts)
-
-    def costs(self) -> float | None:
-        """Return what the tiles have cost so far, in the platform's unit; None if it told no costs."""
-        return self._sums().costs
-
-    def reasons(self) -> dict[str, int]:
-        """Return why tiles failed, and how many for each reason."""
-        return dict(self._sums().reasons)
-
     def failed_for(self, reason: str) -> list[str]:
         """Return the tiles that failed for one of the ``reasons``."""
         from upscaling.jobs.failures import without_particulars
@@ -174,16 +169,9 @@ class RunStates:
         same, failed = without_particulars(reason), [state for state in self.states if state.state == "failed"]
         return [state.tile for state in failed if without_particulars(_reason(state)) == same]
 
-    def rate(self) -> float | None:
-        """Return how many tiles are finished in an hour, of late; None before there are two."""
-        return self._sums().rate
-
-    def latest(self) -> str:
-        """Return when a tile last changed, RFC 3339; empty if none ever did."""
-        return self._sums().latest
-
-    def _sums(self) -> _Sums:
-        """Return sums over all tiles, made once for each version: status requests come far more often than changes."""
+    @property
+    def sums(self) -> Sums:
+        """Sums over all tiles, made once for each version: status requests come far more often than changes."""
         version, kept = self.version, self._kept
         if kept is None or kept.version != version:
             kept = self._kept = _summed(self.states, version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,8 +29,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from upscaling.errors import UpscalingError
 
-__all__ = ["AuditEntry", "Store", "Task", "now"]
+__all__ = ["BACKEND_KINDS", "Store", "Task", "now"]
 
+BACKEND_KINDS = {"openeo": "openeo", "ogc_api_process": "ogcapi"}  # of the contract's labels
 _MOST_KNOWN = 10_000  # tasks in memory
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up in columns of type INTEGER only
 
@@ -80,6 +81,12 @@ class Task(_Base):
     ended: Mapped[bool] = mapped_column(default=False)
     archived: Mapped[bool] = mapped_column(default=False)
     costs: Mapped[float | None] = mapped_column(Float)
+
+    @property
+    def backend_kind(self) -> str:
+        """Kind of the back-end that it runs on, as configurations name it."""
+        return BACKEND_KINDS.get(self.label, self.label)
+
     __table_args__ = (
         Index("by_idempotency", "user", "idempotency", unique=True),
         Index("by_content", "user", "fingerprint"),
@@ -189,11 +196,10 @@ class Store:
             task = session.scalars(below).first()
             return task if task is not None and job < task.first_job + task.jobs else None
 
-    def tasks(self, user: str | None = None, *, kinds: Sequence[str] = (), active: bool = False) -> list[Task]:
-        """Return tasks, oldest first: of one user or of all, of some kinds or of all."""
+    def tasks(self, user: str | None = None, *, active: bool = False) -> list[Task]:
+        """Return tasks, oldest first: of one user or of all; with ``active`` those that have not ended."""
         query = select(Task).order_by(Task.id)
         query = query.where(Task.user == user) if user is not None else query
-        query = query.where(Task.kind.in_(kinds)) if kinds else query
         query = query.where(Task.ended.is_(False)) if active else query
         with self.session() as session:
             return list(session.scalars(query))

@@ -24,12 +24,11 @@ from upscaling.service.prepare import begin, plan_config, plan_request
 from upscaling.service.runner import Runner
 from upscaling.service.settings import Platform, ServiceSettings, lies_below
 from upscaling.service.states import NAMES, RunStates
-from upscaling.service.store import Store, Task, now
+from upscaling.service.store import BACKEND_KINDS, Store, Task, now
 from upscaling.util.files import digest, read_json, write_json
 
 __all__ = ["RefusedError", "Tasks"]
 
-_KINDS = {"openeo": "openeo", "ogc_api_process": "ogcapi"}
 _CREDIT_DAYS = 30
 _MOST_NAMED = 10_000  # tiles on a command line
 _NOT_READ = "this service reads no algorithms from {}"
@@ -53,8 +52,9 @@ class RefusedError(UpscalingError):
     def __init__(
         self, message: str, *, key: str | None = None, code: str = "VALIDATION_ERROR", status: int = 422
     ) -> None:
-        self.message, self.key, self.code, self.status = message, key, code, status
+        self.key, self.code, self.status = key, code, status
         super().__init__(f"{key}: {message}" if key else message)
+        self.message = message
 
 
 class Tasks:
@@ -112,7 +112,7 @@ class Tasks:
             With what is wrong; nothing was kept or sent.
         """
         label = str(body["label"])
-        platform = self._platform(body["service"], _KINDS[label])
+        platform = self._platform(body["service"], BACKEND_KINDS[label])
         application = str(body["service"]["application"])
         if label == "openeo" and not self.may_read(user, application):
             raise RefusedError(_NOT_READ.format(_host(application)), key="service.application")
@@ -123,7 +123,7 @@ class Tasks:
         if found is not None:
             return found, False
         spec = {
-            "kind": _KINDS[label],
+            "kind": BACKEND_KINDS[label],
             "source": self.settings.mirrored(application) if label == "openeo" else application,
             "url": self.settings.mirrored(_address(body["service"])),
             "parameters": body["parameters"],
@@ -170,7 +170,7 @@ class Tasks:
             raise RefusedError(_NOT_READ.format(_host(source)), key="algorithm.source")
         kind = str(backend.get("kind"))
         label = {"openeo": "openeo", "ogcapi": "ogc_api_process"}.get(kind, kind)
-        if kind in _KINDS.values():
+        if kind in BACKEND_KINDS.values():
             platform = self._platform({"endpoint": backend.get("url") or ""}, kind)
             backend = {
                 **platform.options,
@@ -287,7 +287,7 @@ class Tasks:
         task = self.store.task(task_id)
         if task is None:
             return None
-        platform = self.settings.platform(str(task.service.get("endpoint") or ""), _KINDS.get(task.label, task.label))
+        platform = self.settings.platform(str(task.service.get("endpoint") or ""), task.backend_kind)
         if platform is None:
             return {}
         try:
@@ -297,7 +297,7 @@ class Tasks:
 
     def _ended(self, task_id: int, states: RunStates) -> None:
         phase = read_phase(states.run_folder.parents[1])
-        self.store.change(task_id, ended=phase.final, costs=states.costs(), updated=now())
+        self.store.change(task_id, ended=phase.final, costs=states.sums.costs, updated=now())
 
     def states(self, task: Task) -> RunStates:
         """Return the states of a task's tiles."""
@@ -325,7 +325,7 @@ class Tasks:
         tiles = states.failed_for(reason)
         if not tiles:
             raise RefusedError("no tile of this run failed for this reason", code="CONFLICT", status=409)
-        if len(tiles) == len(states.states) - states.counts()["finished"]:
+        if len(tiles) == len(states.states) - states.sums.counts["finished"]:
             return ()
         if len(tiles) > _MOST_NAMED:
             raise RefusedError(f"{len(tiles)} tiles are too many to be named: retry all that failed")
@@ -356,7 +356,7 @@ class Tasks:
         """Return the contract's status of a whole task: never final before its last tile is."""
         if phase.name == "canceled":
             return "canceled"
-        counts = states.counts()
+        counts = states.sums.counts
         if not phase.final:
             begun = phase.name == "running" or any(counts[name] for name in ("queued", "running", "finished", "failed"))
             return "running" if begun else "created"

@@ -17,6 +17,7 @@ __all__ = [
     "SHA256_MULTIHASH",
     "canonical_json",
     "digest",
+    "end_of",
     "is_as_declared",
     "keep_private",
     "link_out",
@@ -140,6 +141,19 @@ def link_out(path: Path, folder: Path) -> Path | None:
         return None
     named_inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100 -- links stay
     return real if named_inside and not real.is_relative_to(folder.resolve()) else None
+
+
+def end_of(path: Path, most: int) -> str:
+    """Return the last bytes, ``most`` of them, of a text file.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    with path.open("rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - most))
+        return stream.read().decode(errors="replace")
 
 
 def canonical_json(value: Any) -> str:

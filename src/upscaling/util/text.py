@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["counted", "keep_secret", "plain_text", "redact"]
+__all__ = ["counted", "keep_secret", "last_words", "plain_text", "redact"]
 
 # What is searched for begins at a word, or is of bounded length: others write words of many megabytes.
 _SECRET_VARIABLE = re.compile(r"(?:OPENEO|OGCAPI|UPSCALING|AWS)_.*(?:PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY)")
@@ -50,6 +50,13 @@ def plain_text(value: Any, limit: int = 200) -> str:
     """
     signs = "".join(sign if sign.isprintable() else " " for sign in _COLOURS.sub("", str(value)))
     return redact(" ".join(signs.split())[: limit + _MARGIN])[:limit]
+
+
+def last_words(output: str) -> str:
+    """Return what a program said last, of its lines with ``error:`` if it has any; empty if it said nothing."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    return plain_text((errors or lines or [""])[-1].removeprefix("error: "))
 
 
 @lru_cache(maxsize=4)

@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from upscaling.service.access.auth import AuthError, User
-from upscaling.service.phase import run_folder
+from upscaling.service.access.auth import AuthError
+from upscaling.service.api.deps import AskedRun
 from upscaling.service.settings import Platform
-from upscaling.service.store import Task
-from upscaling.service.tasks import RefusedError, Tasks
-from upscaling.util.text import plain_text
+from upscaling.service.tasks import RefusedError
+from upscaling.util.text import last_words, plain_text
 
 __all__ = ["estimate_of", "platforms", "requirements_of"]
 
@@ -21,75 +20,72 @@ _AT_ONCE = 2
 _ESTIMATE = ("estimate", "config.yaml", "--json")
 
 
-def estimate_of(tasks: Tasks, task: Task) -> str:
-    """Return the estimate of a task, as JSON.
+def estimate_of(run: AskedRun) -> str:
+    """Return the estimate of a run, as JSON.
 
     Raises
     ------
     RefusedError
         With the reason why there is none.
     """
-    done = tasks.runner.tool(tasks.folder(task), task.id, *_ESTIMATE)
-    if done is None:
-        raise _logged_out()
-    return _json(done)
+    return _json(_tool(run, *_ESTIMATE))
 
 
-def requirements_of(tasks: Tasks, task: Task) -> Path:
-    """Write the page of a task that is handed to a platform operator; return its path.
+def requirements_of(run: AskedRun) -> Path:
+    """Write the page of a run that is handed to a platform operator; return its path.
 
     Raises
     ------
     RefusedError
         With the reason why there is none.
     """
-    folder = tasks.folder(task)
-    where = str(run_folder(folder).relative_to(folder))
-    done = tasks.runner.tool(folder, task.id, "requirements", "report", where, f"--title={plain_text(task.title)}")
-    if done is None:
-        raise _logged_out()
+    where = str(run.run_folder.relative_to(run.folder))
+    done = _tool(run, "requirements", "report", where, f"--title={plain_text(run.task.title)}")
     if done.returncode:
-        raise _refusal(done)
-    return folder / "requirements" / "requirements.html"
+        raise RefusedError(last_words(done.stderr) or "there is no page")
+    return run.folder / "requirements" / "requirements.html"
 
 
-def _logged_out() -> RefusedError:
-    return RefusedError("log in again: the platform is asked with your account", code="NOT_READY", status=409)
-
-
-def _refusal(done: subprocess.CompletedProcess[str]) -> RefusedError:
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return RefusedError(plain_text(lines[-1].removeprefix("error: "))[:500] if lines else "there is no estimate")
+def _tool(run: AskedRun, *arguments: str, platform: Platform | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of ``upscaling`` with the credentials for the run's own platform, or for another."""
+    tasks, done = run.tasks, None
+    secrets = None if platform is None else tasks.authenticator.variables(run.user.name, platform)
+    if platform is None or secrets is not None:
+        done = tasks.runner.tool(run.folder, run.task.id, *arguments, secrets=secrets)
+    if done is None:
+        raise RefusedError("log in again: the platform is asked with your account", code="NOT_READY", status=409)
+    return done
 
 
 def _json(done: subprocess.CompletedProcess[str]) -> str:
     if done.stdout.lstrip().startswith("{"):  # status 1 with an estimate: it says that the run is not possible
         return done.stdout
-    raise _refusal(done)
+    raise RefusedError(last_words(done.stderr) or "there is no estimate")
 
 
-def platforms(tasks: Tasks, user: User, task: Task) -> list[dict[str, Any]]:
-    """Return a row for each platform of the service that speaks the protocol of the task's own, which comes first.
+def platforms(run: AskedRun) -> list[dict[str, Any]]:
+    """Return a row for each platform of the service that speaks the protocol of the run's own, which comes first.
 
     Each is asked in a process of its own, with the credentials for it alone.
     """
-    kind = {"ogc_api_process": "ogcapi"}.get(task.label, task.label)
-    own = str(task.service.get("endpoint") or "").rstrip("/")
-    others = [one for one in tasks.settings.platforms if one.kind == kind and one.endpoint.rstrip("/") != own]
+    own = str(run.task.service.get("endpoint") or "").rstrip("/")
+    others = [
+        one
+        for one in run.tasks.settings.platforms
+        if one.kind == run.task.backend_kind and one.endpoint.rstrip("/") != own
+    ]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        mine = pool.submit(_row, tasks, user, task, None)
-        rows = list(pool.map(lambda platform: _row(tasks, user, task, platform), others))
-    return [mine.result(), *rows]
+        return list(pool.map(lambda platform: _row(run, platform), [None, *others]))
 
 
-def _row(tasks: Tasks, user: User, task: Task, platform: Platform | None) -> dict[str, Any]:
+def _row(run: AskedRun, platform: Platform | None) -> dict[str, Any]:
     from upscaling.estimate.compare import PlatformRow, row_of
     from upscaling.estimate.model import Estimate
 
-    kind = {"ogc_api_process": "ogcapi"}.get(task.label, task.label)
-    address = platform.endpoint if platform else str(task.service.get("endpoint") or "this machine")
+    kind = run.task.backend_kind
+    address = platform.endpoint if platform else str(run.task.service.get("endpoint") or "this machine")
     try:
-        text = estimate_of(tasks, task) if platform is None else _elsewhere(tasks, user, task, platform)
+        text = estimate_of(run) if platform is None else _elsewhere(run, platform)
     except (RefusedError, AuthError) as error:
         row = PlatformRow(platform=address, kind=kind, possible="no", refusals=[str(error)])
     else:
@@ -97,16 +93,12 @@ def _row(tasks: Tasks, user: User, task: Task, platform: Platform | None) -> dic
     return row.model_dump(mode="json")
 
 
-def _elsewhere(tasks: Tasks, user: User, task: Task, platform: Platform) -> str:
+def _elsewhere(run: AskedRun, platform: Platform) -> str:
     import yaml
 
-    secrets = tasks.authenticator.variables(user.name, platform)
-    if secrets is None:
-        raise _logged_out()
-    folder = tasks.folder(task)
     backend = {
         **platform.options,
-        "url": tasks.settings.mirrored(platform.endpoint),
+        "url": run.tasks.settings.mirrored(platform.endpoint),
         "auth": platform.auth,
         "slots": platform.slots,
     }
@@ -114,6 +106,4 @@ def _elsewhere(tasks: Tasks, user: User, task: Task, platform: Platform) -> str:
         path = Path(scratch) / "platform.yaml"
         path.write_text(yaml.safe_dump({"backend": backend}))
         arguments = (*_ESTIMATE[:2], str(path), *_ESTIMATE[2:])
-        done = tasks.runner.tool(folder, task.id, *arguments, secrets=secrets)
-    assert done is not None  # noqa: S101 -- there are credentials
-    return _json(done)
+        return _json(_tool(run, *arguments, platform=platform))

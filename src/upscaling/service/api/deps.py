@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -11,10 +12,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from upscaling.service.access.auth import LOCAL, User
 from upscaling.service.access.login import COOKIE
+from upscaling.service.phase import Phase, run_folder
+from upscaling.service.states import RunStates
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 
-__all__ = ["CurrentUser", "check_visible", "tasks_of", "user_of", "visible_job", "visible_task"]
+__all__ = ["AskedRun", "CurrentUser", "ThisRun", "check_visible", "tasks_of", "user_of", "visible_job", "visible_task"]
 
 _bearer = HTTPBearer(auto_error=False, description="An access token of the provider; none in local mode.")
 
@@ -62,6 +65,45 @@ def check_visible(task: Task | None, user: User, task_id: int) -> Task:
     if task is None or (task.user != user.name and not user.admin):
         raise RefusedError(f"Upscale task {task_id} not found", code="TASK_NOT_FOUND", status=404)
     return task
+
+
+class AskedRun:
+    """A run that a request is about and its user may see, with what is known of it.
+
+    Attributes
+    ----------
+    address
+        Of the run in this service, as its user sees it.
+    """
+
+    def __init__(self, run: int, request: Request, user: CurrentUser) -> None:
+        self.tasks, self.user = tasks_of(request), user
+        self.task = visible_task(request, user, run)
+        public = self.tasks.settings.public_url or str(request.base_url)
+        self.address = f"{public.rstrip('/')}/v1/runs/{run}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the task, in which its commands work."""
+        return self.tasks.folder(self.task)
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of the run."""
+        return run_folder(self.folder)
+
+    @property
+    def states(self) -> RunStates:
+        """The states of its tiles."""
+        return self.tasks.states(self.task)
+
+    @property
+    def phase(self) -> Phase:
+        """Where its process stands."""
+        return self.tasks.phase(self.task)
+
+
+ThisRun = Annotated[AskedRun, Depends()]
 
 
 def visible_job(request: Request, user: User, job_id: int) -> tuple[Task, int]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from upscaling.errors import ConfigError, UpscalingError
+from upscaling.errors import UpscalingError
 from upscaling.service.api.algorithms import describe
 from upscaling.service.api.deps import CurrentUser, tasks_of, visible_job, visible_task
 from upscaling.service.api.forms import (
@@ -153,7 +153,5 @@ async def get_job_params(body: ParamRequest, request: Request, user: CurrentUser
     """Return the parameters of an algorithm, from its definition or its service's description."""
     try:
         return await run_in_threadpool(describe.parameters, tasks_of(request), user, body)
-    except ConfigError as error:
-        raise RefusedError(error.message) from None
     except UpscalingError as error:
-        raise RefusedError(str(error)) from None
+        raise RefusedError(error.message) from None

@@ -16,8 +16,7 @@ from upscaling.monitor import report
 from upscaling.service import publishing
 from upscaling.service.api import compare
 from upscaling.service.api.algorithms import catalogue, uploads
-from upscaling.service.api.deps import CurrentUser, tasks_of, visible_task
-from upscaling.service.phase import run_folder
+from upscaling.service.api.deps import CurrentUser, ThisRun, tasks_of
 from upscaling.service.tasks import RefusedError
 
 __all__ = ["files", "router"]
@@ -155,8 +154,7 @@ def _area(content: bytes, name: str, part: str) -> Response:
         except UpscalingError as error:
             if isinstance(error, ConfigError) and error.choices:
                 return JSONResponse({"choices": error.choices})
-            words = error.message if isinstance(error, ConfigError) else str(error)
-            raise RefusedError(_of_the_file(words, path, _shown(name))) from None
+            raise RefusedError(_of_the_file(error.message, path, _shown(name))) from None
     geometry = orjson.loads(shapely.to_geojson(area.geometry))
     notices = [_of_the_file(line, path, _shown(name)) for line in area.notices]
     return Response(orjson.dumps({"geometry": geometry, "notices": notices}), media_type="application/json")
@@ -177,77 +175,60 @@ def _of_the_file(words: str, path: Path, name: str) -> str:
 
 
 @router.get("/runs/{run}/estimate", response_model=None)
-def estimate(run: int, request: Request, user: CurrentUser) -> Response:
+def estimate(run: ThisRun) -> Response:
     """Return the estimate of a run: rough without finished tiles, else with intervals and a verdict."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return Response(compare.estimate_of(tasks, task), media_type="application/json")
+    return Response(compare.estimate_of(run), media_type="application/json")
 
 
 @router.get("/runs/{run}/compare")
-def compare_platforms(run: int, request: Request, user: CurrentUser) -> list[dict[str, Any]]:
+def compare_platforms(run: ThisRun) -> list[dict[str, Any]]:
     """Return what a run would be on each platform of this service that speaks the same protocol."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return compare.platforms(tasks, user, task)
+    return compare.platforms(run)
 
 
 @router.get("/runs/{run}/requirements", response_model=None)
-def requirements(run: int, request: Request, user: CurrentUser) -> Response:
+def requirements(run: ThisRun) -> Response:
     """Return the requirements and feasibility of a run on one page of HTML, to be handed to a platform operator."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    page = compare.requirements_of(tasks, task)
+    page = compare.requirements_of(run)
     return FileResponse(page, media_type="text/html", headers={"Content-Security-Policy": "sandbox allow-popups"})
 
 
 @router.post("/runs/{run}/publish")
-def publish_run(run: int, body: PublishRequest, request: Request, user: CurrentUser) -> dict[str, Any]:
+def publish_run(run: ThisRun, body: PublishRequest) -> dict[str, Any]:
     """Publish the result to object storage and a STAC API; with ``dry_run`` only say what would be sent."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
     target = publishing.target_of(
-        tasks.settings, body.target, body.model_dump(include={"s3", "endpoint", "public_url", "stac_api"})
+        run.tasks.settings, body.target, body.model_dump(include={"s3", "endpoint", "public_url", "stac_api"})
     )
     if body.dry_run:
-        lines = publishing.dry_run(tasks, task, target, partial=body.partial)
+        lines = publishing.dry_run(run.tasks, run.task, target, partial=body.partial)
         return {"state": "none", "lines": lines, "record": None, "target": target.name}
-    return publishing.publish(tasks, user, task, target, partial=body.partial)
+    return publishing.publish(run.tasks, run.user, run.task, target, partial=body.partial)
 
 
 @router.get("/runs/{run}/publication")
-def publication(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+def publication(run: ThisRun) -> dict[str, Any]:
     """Return how far the publication of a run is."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return publishing.publication(tasks, task)
+    return publishing.publication(run.tasks, run.task)
 
 
 @router.post("/runs/{run}/pilot")
-def pilot(run: int, body: PilotRequest, request: Request, user: CurrentUser) -> dict[str, Any]:
+def pilot(run: ThisRun, body: PilotRequest) -> dict[str, Any]:
     """Run some tiles of a run first, one of each class of expected work; they count for the run."""
     from upscaling.estimate.pilot import ensure_pilot
     from upscaling.estimate.run import known_of
 
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    phase = tasks.phase(task)
-    if phase.name in {"running", "queued"}:
+    if run.phase.name in {"running", "queued"}:
         raise RefusedError("the run works already", code="CONFLICT", status=409)
-    folder = tasks.folder(task)
-    targets = ensure_pilot(known_of(run_folder(folder), results=folder / "results"), body.number)
-    items = tuple(f"results/{run_folder(folder).name}/tiles/{target}/item.json" for target in targets)
-    tasks.ask(user, task, "queued", target=items)
+    targets = ensure_pilot(known_of(run.run_folder, results=run.folder / "results"), body.number)
+    items = tuple(f"results/{run.run_folder.name}/tiles/{target}/item.json" for target in targets)
+    run.tasks.ask(run.user, run.task, "queued", target=items)
     return {"tiles": targets}
 
 
 @files.get("/")
-def index() -> Response:
-    """Return the page."""
-    return _file("index.html")
-
-
 @files.get("/page/{path:path}")
-def page_file(path: str) -> Response:
-    """Return a file of the page."""
-    return _file(path)
-
-
-def _file(path: str) -> Response:
+def page_file(path: str = "index.html") -> Response:
+    """Return the page, or a file of it."""
     found = _LOOK if path == "look.css" else (_FOLDER / path).resolve()
     if not (found == _LOOK or found.is_relative_to(_FOLDER)) or not found.is_file():
         raise RefusedError("there is no such file", code="NOT_FOUND", status=404)

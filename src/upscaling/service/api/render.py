@@ -52,13 +52,13 @@ def task_summary(tasks: Tasks, task: Task, states: RunStates | None = None) -> d
 
 
 def _extra(task: Task, states: RunStates, phase: Phase) -> dict[str, Any]:
-    counts = states.counts()
+    counts = states.sums.counts
     ended = sum(counts[name] for name in ("finished", "failed", "canceled"))
     return {
         "counts": counts,
         "progress": round(ended / max(task.jobs, 1), 4),
-        "costs": states.costs(),
-        "rate": states.rate() if phase.name == "running" else None,
+        "costs": states.sums.costs,
+        "rate": states.sums.rate if phase.name == "running" else None,
         "phase": phase.name,
         "reason": phase.reason or None,
     }
@@ -74,7 +74,7 @@ def task_facts(tasks: Tasks, task: Task, states: RunStates | None = None) -> dic
         "created": _time(task.created),
         "updated": _time(_updated(task, states)),
         "tiles": task.jobs,
-        "reasons": states.reasons(),
+        "reasons": states.sums.reasons,
         "version": states.version,
     }
 
@@ -112,7 +112,7 @@ def _time(moment: dt.datetime) -> str:
 def _updated(task: Task, states: RunStates) -> dt.datetime:
     try:
         changed = (
-            dt.datetime.fromisoformat(states.latest().replace("Z", "+00:00")).astimezone(dt.UTC).replace(tzinfo=None)
+            dt.datetime.fromisoformat(states.sums.latest.replace("Z", "+00:00")).astimezone(dt.UTC).replace(tzinfo=None)
         )
     except ValueError:
         return task.updated

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from upscaling.service import phase
+from upscaling.service.api.deps import AskedRun
 from upscaling.service.states import NAMES, RunStates
-from upscaling.service.store import Task
-from upscaling.service.tasks import RefusedError, Tasks
-from upscaling.util.files import link_out, read_json
+from upscaling.service.tasks import RefusedError
+from upscaling.util.files import end_of, link_out, read_json
 from upscaling.util.stac_assets import has_stac_shape
 
 __all__ = [
@@ -31,11 +31,6 @@ _LOG_BYTES = 400_000
 _OPEN = ("tiles/", "mosaic/", "parts/", "collection.json", "items.parquet", "quality.json", "published.json")
 
 
-def run_folder(tasks: Tasks, task: Task) -> Path:
-    """Return the run folder of a task."""
-    return phase.run_folder(tasks.folder(task))
-
-
 def config_of(folder: Path) -> dict[str, Any]:
     """Return the configuration of a task as it was given."""
     import yaml
@@ -52,19 +47,19 @@ def _index(states: RunStates, tile: str) -> int:
     return number
 
 
-def tile_facts(tasks: Tasks, task: Task, tile: str) -> dict[str, Any]:
+def tile_facts(run: AskedRun, tile: str) -> dict[str, Any]:
     """Return what is known of one tile."""
-    states = tasks.states(task)
+    states = run.states
     index = _index(states, tile)
     state, work = states.states[index], states.job(tile)
-    status, reason = tasks.job_status(states, tasks.phase(task), index)
+    status, reason = run.tasks.job_status(states, run.phase, index)
     files = []
     if status == "finished":
         assets = item_of(states.run_folder, tile)["assets"]
         files = [{"name": name, "href": f"tiles/{tile}/{asset['href']}"} for name, asset in assets.items()]
     return {
         "tile": tile,
-        "job": task.first_job + index,
+        "job": run.task.first_job + index,
         "status": NAMES[state.state] if status is None else status,
         "reason": reason,
         "error_class": state.error_class,
@@ -79,24 +74,20 @@ def tile_facts(tasks: Tasks, task: Task, tile: str) -> dict[str, Any]:
     }
 
 
-def log_of(tasks: Tasks, task: Task, tile: str) -> str:
+def log_of(run: AskedRun, tile: str) -> str:
     """Return the end of a tile's logs: the run's own, and the platform's."""
-    _index(tasks.states(task), tile)
-    folder, texts = run_folder(tasks, task) / "logs", []
+    _index(run.states, tile)
+    folder, texts = run.run_folder / "logs", []
     for name in (f"{tile}.log", f"{tile}.platform.log"):
         if link_out(folder / name, folder):
             continue
-        try:
-            with (folder / name).open("rb") as stream:
-                stream.seek(max(0, stream.seek(0, 2) - _LOG_BYTES))
-                content = stream.read().decode(errors="replace")
-                texts += [f"--- {name}\n{content}"] if content.strip() else []
-        except OSError:
-            continue
+        with suppress(OSError):
+            content = end_of(folder / name, _LOG_BYTES)
+            texts += [f"--- {name}\n{content}"] if content.strip() else []
     return "\n".join(texts) or "Nothing was logged for this tile.\n"
 
 
-def file_of(tasks: Tasks, task: Task, path: str) -> Path:
+def file_of(run: AskedRun, path: str) -> Path:
     """Return a file of the result.
 
     Raises
@@ -104,7 +95,7 @@ def file_of(tasks: Tasks, task: Task, path: str) -> Path:
     RefusedError
         404 for what is no file of the result, links out of the folder among it.
     """
-    folder = run_folder(tasks, task).resolve()
+    folder = run.run_folder.resolve()
     missing = RefusedError("there is no such file in the result of this run", code="FILE_NOT_FOUND", status=404)
     if not path.startswith(_OPEN) or "\0" in path:
         raise missing
@@ -117,16 +108,17 @@ def file_of(tasks: Tasks, task: Task, path: str) -> Path:
     return found
 
 
-def collection(tasks: Tasks, task: Task, base: str) -> dict[str, Any]:
+def collection(run: AskedRun) -> dict[str, Any]:
     """Return the collection of a run with addresses of this service."""
-    content = _document(run_folder(tasks, task) / "collection.json", "the run has no collection yet")
-    assets = {name: _absolute(asset, f"{base}/files") for name, asset in content["assets"].items()}
-    links = [
-        {"rel": "self", "href": f"{base}/collection", "type": "application/json"},
-        {"rel": "items", "href": f"{base}/items", "type": "application/geo+json"},
-    ]
+    content = _document(run.run_folder / "collection.json", "the run has no collection yet")
+    base, assets = run.address, content["assets"]
+    links = [_link("self", f"{base}/collection", "application/json"), _link("items", f"{base}/items")]
     kept = [link for link in content["links"] if link["href"].startswith("http")]
-    return {**content, "assets": assets, "links": [*links, *kept]}
+    return {**content, "assets": _absolute(assets, f"{base}/files"), "links": [*links, *kept]}
+
+
+def _link(relation: str, href: str, media_type: str = "application/geo+json") -> dict[str, str]:
+    return {"rel": relation, "href": href, "type": media_type}
 
 
 def _document(path: Path, absent: str) -> dict[str, Any]:
@@ -155,38 +147,33 @@ def item_of(run_folder: Path, tile: str) -> dict[str, Any]:
     return _document(run_folder / "tiles" / tile / "item.json", f"tile {tile} has no result yet")
 
 
-def _absolute(asset: Mapping[str, Any], base: str) -> dict[str, Any]:
-    href = str(asset["href"])
-    if "://" in href:
-        return dict(asset)
-    return {**asset, "href": f"{base}/{href.removeprefix('./')}"}
+def _absolute(assets: Mapping[str, Any], base: str) -> dict[str, Any]:
+    """Return assets whose relative addresses are below another address."""
+    return {
+        name: asset if "://" in asset["href"] else {**asset, "href": f"{base}/{asset['href'].removeprefix('./')}"}
+        for name, asset in assets.items()
+    }
 
 
-def item(tasks: Tasks, task: Task, tile: str, base: str) -> dict[str, Any]:
+def item(run: AskedRun, tile: str) -> dict[str, Any]:
     """Return one item with addresses of this service."""
-    states = tasks.states(task)
+    states = run.states
     index = _index(states, tile)
     if states.states[index].state != "finished":
         raise RefusedError(f"tile {tile} is not finished", code="NOT_READY", status=409)
-    return _served(item_of(states.run_folder, tile), tile, base)
+    return _served(item_of(states.run_folder, tile), tile, run.address)
 
 
 def _served(content: Mapping[str, Any], tile: str, base: str) -> dict[str, Any]:
-    assets = {name: _absolute(asset, f"{base}/files/tiles/{tile}") for name, asset in content["assets"].items()}
-    links = [
-        {"rel": "self", "href": f"{base}/items/{tile}", "type": "application/geo+json"},
-        {"rel": "collection", "href": f"{base}/collection", "type": "application/json"},
-    ]
-    return {**content, "assets": assets, "links": links}
+    links = [_link("self", f"{base}/items/{tile}"), _link("collection", f"{base}/collection", "application/json")]
+    return {**content, "assets": _absolute(content["assets"], f"{base}/files/tiles/{tile}"), "links": links}
 
 
-def items(
-    tasks: Tasks, task: Task, base: str, *, bbox: str | None, interval: str | None, limit: int, token: str | None
-) -> dict[str, Any]:
+def items(run: AskedRun, *, bbox: str | None, interval: str | None, limit: int, token: str | None) -> dict[str, Any]:
     """Return a page of items that lie in a box and a time interval."""
     from urllib.parse import urlencode
 
-    states = tasks.states(task)
+    states = run.states
     box, span = _box(bbox), _span(interval)
     if token is not None and not token.isdigit():
         raise RefusedError("comes from a `next` link", key="token")
@@ -202,12 +189,12 @@ def items(
         if len(found) == limit:
             more = number
             break
-        found.append(_served(content, state.tile, base))
-    links = [{"rel": "self", "href": f"{base}/items", "type": "application/geo+json"}]
+        found.append(_served(content, state.tile, run.address))
+    links = [_link("self", f"{run.address}/items")]
     if more is not None:
         query = {"bbox": bbox, "datetime": interval, "limit": limit, "token": more}
         text = urlencode({name: value for name, value in query.items() if value is not None})
-        links.append({"rel": "next", "href": f"{base}/items?{text}", "type": "application/geo+json"})
+        links.append(_link("next", f"{run.address}/items?{text}"))
     return {"type": "FeatureCollection", "features": found, "links": links, "numberReturned": len(found)}
 
 

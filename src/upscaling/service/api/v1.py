@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -15,13 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from upscaling.service.api import results
 from upscaling.service.api.algorithms import describe
-from upscaling.service.api.deps import CurrentUser, check_visible, tasks_of, visible_task
+from upscaling.service.api.deps import AskedRun, CurrentUser, ThisRun, check_visible, tasks_of, visible_task
 from upscaling.service.api.forms import ErrorResponse
 from upscaling.service.api.maps import outlines, pictures
 from upscaling.service.api.render import run_body, run_facts
-from upscaling.service.states import NAMES
-from upscaling.service.store import Task
-from upscaling.service.tasks import RefusedError, Tasks
+from upscaling.service.states import NAMES, RunStates
+from upscaling.service.tasks import RefusedError
 
 __all__ = ["REFUSALS", "router"]
 
@@ -31,6 +30,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorResponse} for code in (401, 404, 409, 413, 422, 429, 500)
 }
 router = APIRouter(responses=REFUSALS)
+_STARTED_FROM = {"draft", "paused", "canceled", "stopped"}
+_ASKED = {"start": "queued", "retry": "queued", "pause": "paused", "cancel": "canceled"}
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
 
 
@@ -96,88 +97,74 @@ async def get_run(run: int, request: Request, user: CurrentUser) -> Response:
 
 
 @router.post("/runs/{run}/ask")
-def ask_run(run: int, body: Ask, request: Request, user: CurrentUser) -> dict[str, Any]:
+def ask_run(run: ThisRun, body: Ask) -> dict[str, Any]:
     """Start, pause, cancel, retry, archive or restore a run."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    phase = tasks.phase(task)
+    tasks, task, phase = run.tasks, run.task, run.phase
     if body.title:
         tasks.store.change(task.id, title=body.title)
     if body.action in {"archive", "restore"}:
         if not phase.final and phase.name not in {"draft", "paused"}:
             raise RefusedError("a run that works cannot be archived: cancel it first", code="CONFLICT", status=409)
         tasks.store.change(task.id, archived=body.action == "archive")
-        tasks.store.write_down(user.name, body.action, task.id)
-    elif body.action in {"start", "retry"}:
-        if body.action == "start" and phase.target and not phase.back and not phase.confirmed:
-            tasks.runner.confirm(task.id, tasks.folder(task))
-            return run_facts(tasks, visible_task(request, user, run))
-        if body.action == "start" and phase.name not in {"draft", "paused", "canceled", "stopped"}:
-            raise RefusedError(f"the run is {phase.name} already", code="CONFLICT", status=409)
-        if body.action == "retry" and not phase.final:
-            raise RefusedError(
-                f"the run is {phase.name}: what failed is retried when it has ended", code="CONFLICT", status=409
-            )
-        some = body.action == "retry" and body.reason
-        tasks.ask(user, task, "queued", target=tasks.group(task, some) if some else (), back=phase.name if some else "")
-    elif phase.final and body.action == "cancel":
+        tasks.store.write_down(run.user.name, body.action, task.id)
+    elif body.action == "start" and phase.target and not phase.back and not phase.confirmed:
+        tasks.runner.confirm(task.id, run.folder)
+    elif body.action == "retry" and not phase.final:
+        words = f"the run is {phase.name}: what failed is retried when it has ended"
+        raise RefusedError(words, code="CONFLICT", status=409)
+    elif (body.action == "start" and phase.name not in _STARTED_FROM) or (body.action == "cancel" and phase.final):
         raise RefusedError(f"the run is {phase.name} already", code="CONFLICT", status=409)
+    elif body.action == "retry" and body.reason:
+        tasks.ask(run.user, task, "queued", target=tasks.group(task, body.reason), back=phase.name)
     else:
-        tasks.ask(user, task, {"pause": "paused", "cancel": "canceled"}[body.action])
-    fresh = visible_task(request, user, run)
-    return run_facts(tasks, fresh)
+        tasks.ask(run.user, task, _ASKED[body.action])
+    return run_facts(tasks, tasks.store.task(task.id) or task)
 
 
 @router.post("/runs/{run}/clone")
-def clone_run(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+def clone_run(run: ThisRun) -> dict[str, Any]:
     """Return the configuration of a run, for a new one."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return {"title": task.title, "config": results.config_of(tasks.folder(task))}
+    return {"title": run.task.title, "config": results.config_of(run.folder)}
 
 
 @router.get("/runs/{run}/config", response_model=None)
-def get_config(run: int, request: Request, user: CurrentUser) -> Response:
+def get_config(run: ThisRun) -> Response:
     """Return the configuration of a run, as the command line takes it."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    name = f"{results.run_folder(tasks, task).name}.yaml"
-    return FileResponse(tasks.folder(task) / "config.yaml", media_type="application/yaml", filename=name)
+    name = f"{run.run_folder.name}.yaml"
+    return FileResponse(run.folder / "config.yaml", media_type="application/yaml", filename=name)
 
 
 @router.get("/runs/{run}/tiles", response_model=None)
-def get_tiles(run: int, request: Request, user: CurrentUser, since: Annotated[int, Query(ge=-1)] = -1) -> Response:
+def get_tiles(run: ThisRun, since: Annotated[int, Query(ge=-1)] = -1) -> Response:
     """Return the tiles of a run: all with their outlines, or only the states that changed after a version."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    states = tasks.states(task)
-    version = states.version
+    states = run.states
     if since >= 0:
-        return Response(_changes(tasks, task, since, version), media_type="application/json")
-    head = orjson.dumps({"version": version, "states": _state_rows(states.states, None)})
+        return Response(_changes(run, since, states.version), media_type="application/json")
+    head = orjson.dumps({"version": states.version, "states": _state_rows(states, range(len(states.states)))})
     return Response(head[:-1] + b"," + outlines.of_run(states)[1:], media_type="application/json")
 
 
-def _state_rows(states: list[Any], chosen: list[int] | None) -> list[list[Any]]:
-    numbers = range(len(states)) if chosen is None else chosen
-    return [[number, NAMES[states[number].state]] for number in numbers]
+def _state_rows(states: RunStates, chosen: Iterable[int]) -> list[tuple[int, str]]:
+    return [(number, NAMES[states.states[number].state]) for number in chosen]
 
 
-def _changes(tasks: Tasks, task: Task, since: int, version: int) -> bytes:
-    states = tasks.states(task)
-    facts = {name: value for name, value in run_facts(tasks, task).items() if name not in {"service"}}
-    return orjson.dumps({"version": version, "run": facts, "states": _state_rows(states.states, states.since(since))})
+def _changes(run: AskedRun, since: int, version: int) -> bytes:
+    states, facts = run.states, run_facts(run.tasks, run.task)
+    del facts["service"]
+    return orjson.dumps({"version": version, "run": facts, "states": _state_rows(states, states.since(since))})
 
 
 @router.get("/runs/{run}/events", response_model=None)
-async def get_events(run: int, request: Request, user: CurrentUser, since: int = -1) -> Response:
+async def get_events(run: ThisRun, request: Request, since: int = -1) -> Response:
     """Send the states that change as server-sent events, until the run has come to its end."""
-    tasks, task = tasks_of(request), await run_in_threadpool(visible_task, request, user, run)
 
     async def events() -> AsyncIterator[bytes]:
         seen, last, silent = since, None, 0.0
         while not await request.is_disconnected():
-            states = await run_in_threadpool(tasks.states, task)
-            phase = await run_in_threadpool(tasks.phase, task)
+            states, phase = await run_in_threadpool(lambda: (run.states, run.phase))
             if (states.version, phase) != last:
                 version = states.version
-                content = await run_in_threadpool(_changes, tasks, task, seen, version)
+                content = await run_in_threadpool(_changes, run, seen, version)
                 yield b"event: change\ndata: " + content + b"\n\n"
                 seen, last, silent = version, (version, phase), 0.0
             if phase.final:
@@ -194,133 +181,112 @@ async def get_events(run: int, request: Request, user: CurrentUser, since: int =
 
 
 @router.get("/runs/{run}/tiles/{tile}")
-def get_tile(run: int, tile: str, request: Request, user: CurrentUser) -> dict[str, Any]:
+def get_tile(run: ThisRun, tile: str) -> dict[str, Any]:
     """Return what is known of one tile: state, reason, costs, times, files, and the end of its logs."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return results.tile_facts(tasks, task, tile)
+    return results.tile_facts(run, tile)
 
 
 @router.get("/runs/{run}/logs/{tile}", response_model=None)
-def get_log(run: int, tile: str, request: Request, user: CurrentUser) -> Response:
+def get_log(run: ThisRun, tile: str) -> Response:
     """Return a tile's log."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return Response(results.log_of(tasks, task, tile), media_type="text/plain; charset=utf-8")
+    return Response(results.log_of(run, tile), media_type="text/plain; charset=utf-8")
 
 
 @router.get("/runs/{run}/costs")
-def get_costs(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+def get_costs(run: ThisRun) -> dict[str, Any]:
     """Return what a run has cost so far, for each tile."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    states = tasks.states(task)
+    states = run.states
     per_tile = {state.tile: state.spent for state in states.states if state.spent is not None}
-    return {"costs": states.costs(), "tiles": per_tile}
+    return {"costs": states.sums.costs, "tiles": per_tile}
 
 
 @router.get("/runs/{run}/report", response_model=None)
-def get_report(run: int, request: Request, user: CurrentUser) -> Response:
+def get_report(run: ThisRun) -> Response:
     """Return the report of a run as a page."""
     from upscaling.monitor.report import write_report
 
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    folder = results.run_folder(tasks, task)
-    page = folder / "report.html"
+    page = run.run_folder / "report.html"
     if not page.is_file():
-        page = write_report(folder)
+        write_report(run.run_folder)
     # A page of its own origin, as it holds texts of others and scripts of its own.
     headers = {"Content-Security-Policy": "sandbox allow-scripts allow-popups"}
     return FileResponse(page, media_type="text/html", headers=headers)
 
 
 @router.get("/runs/{run}/collection")
-def get_collection(run: int, request: Request, user: CurrentUser) -> dict[str, Any]:
+def get_collection(run: ThisRun) -> dict[str, Any]:
     """Return the STAC collection of a run, with addresses of this service."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return results.collection(tasks, task, _base(request, run))
+    return results.collection(run)
 
 
 @router.get("/runs/{run}/items")
 def search_items(
-    run: int,
-    request: Request,
-    user: CurrentUser,
+    run: ThisRun,
     bbox: str | None = None,
     datetime: str | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     token: str | None = None,
 ) -> dict[str, Any]:
     """Search the items of a run as STAC API - Features has it: by box, time, and page by page."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return results.items(tasks, task, _base(request, run), bbox=bbox, interval=datetime, limit=limit, token=token)
+    return results.items(run, bbox=bbox, interval=datetime, limit=limit, token=token)
 
 
 @router.get("/runs/{run}/items/{tile}")
-def get_item(run: int, tile: str, request: Request, user: CurrentUser) -> dict[str, Any]:
+def get_item(run: ThisRun, tile: str) -> dict[str, Any]:
     """Return one item, with addresses of this service."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return results.item(tasks, task, tile, _base(request, run))
+    return results.item(run, tile)
 
 
 @router.get("/runs/{run}/files/{path:path}", response_model=None)
-def get_file(run: int, path: str, request: Request, user: CurrentUser) -> Response:
+def get_file(run: ThisRun, path: str) -> Response:
     """Return a file of the result; ranges are answered, so that GDAL reads a COG in parts."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return FileResponse(results.file_of(tasks, task, path), headers={"X-Content-Type-Options": "nosniff"})
+    return FileResponse(results.file_of(run, path), headers={"X-Content-Type-Options": "nosniff"})
 
 
 @router.get("/runs/{run}/preview/{tile}", response_model=None)
 def get_preview(
-    run: int,
+    run: ThisRun,
     tile: str,
-    request: Request,
-    user: CurrentUser,
     size: Annotated[int, Query(ge=16, le=2048)] = 256,
     colours: Annotated[str, Query(max_length=40)] = "viridis",
 ) -> Response:
     """Return a tile's first raster as a PNG in Web Mercator; its bounds in degrees are in the header ``X-Bounds``."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    picture, bounds = pictures.preview(tasks, task, tile, size=size, colours=colours)
+    picture, bounds = pictures.preview(run, tile, size=size, colours=colours)
     headers = {"X-Bounds": ",".join(f"{edge:.8f}" for edge in bounds), "Cache-Control": "private, max-age=60"}
     return Response(picture, media_type="image/png", headers=headers)
 
 
 @router.get("/runs/{run}/map/{z}/{x}/{y}.png", response_model=None)
 def get_map_tile(
-    run: int,
+    run: ThisRun,
     z: Annotated[int, PathParameter(ge=0, le=24)],
     x: int,
     y: int,
-    request: Request,
-    user: CurrentUser,
     asset: Annotated[str, Query(max_length=200)] = "",
     low: float | None = None,
     high: float | None = None,
     colours: Annotated[str, Query(max_length=40)] = "viridis",
 ) -> Response:
     """Return a tile of a web map of the mosaic."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    picture = pictures.map_tile(tasks, task, (z, x, y), asset=asset, limits=(low, high), colours=colours)
+    picture = pictures.map_tile(run, (z, x, y), asset=asset, limits=(low, high), colours=colours)
     return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
 
 
 @router.get("/runs/{run}/value")
 def get_value(
-    run: int,
-    request: Request,
-    user: CurrentUser,
+    run: ThisRun,
     lon: Annotated[float, Query(ge=-180, le=180)],
     lat: Annotated[float, Query(ge=-90, le=90)],
     asset: Annotated[str, Query(max_length=200)] = "",
 ) -> dict[str, Any]:
     """Return the values of the mosaic at a place."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return pictures.value_at(tasks, task, lon, lat, asset=asset)
+    return pictures.value_at(run, lon, lat, asset=asset)
 
 
 @router.get("/runs/{run}/mosaics")
-def get_mosaics(run: int, request: Request, user: CurrentUser) -> list[dict[str, Any]]:
+def get_mosaics(run: ThisRun) -> list[dict[str, Any]]:
     """Return the mosaics of a run with their bounds, value range and files."""
-    tasks, task = tasks_of(request), visible_task(request, user, run)
-    return pictures.mosaics(tasks, task)
+    return pictures.mosaics(run)
 
 
 @router.get("/grids")
@@ -342,8 +308,3 @@ async def preview_tiles(body: AreaRequest, request: Request, user: CurrentUser) 
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
     return Response(await run_in_threadpool(answer), media_type="application/json")
-
-
-def _base(request: Request, run: int) -> str:
-    public = tasks_of(request).settings.public_url or str(request.base_url)
-    return f"{public.rstrip('/')}/v1/runs/{run}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ConfigError
 from upscaling.service.access.auth import User
+from upscaling.service.prepare import pinned
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks
 
@@ -35,7 +36,7 @@ def _all(settings: ServiceSettings) -> Iterator[dict[str, Any]]:
         for path in sorted(Path(source).glob("*.json")) if Path(source).is_dir() else []:
             yield from _process(path)
     if settings.catalogue and Path(settings.catalogue).is_dir():
-        yield from _records(settings.catalogue, Path(settings.catalogue).stat().st_mtime_ns)
+        yield from _cards_of(settings.catalogue, Path(settings.catalogue).stat().st_mtime_ns)
 
 
 def _process(path: Path) -> Iterator[dict[str, Any]]:
@@ -70,10 +71,6 @@ def _cards_of(folder: str, _stamp: int) -> tuple[dict[str, Any], ...]:
         if card is not None:
             found.append(card)
     return tuple(found)
-
-
-def _records(folder: str, stamp: int) -> tuple[dict[str, Any], ...]:
-    return _cards_of(folder, stamp)
 
 
 def _card(record: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
@@ -115,44 +112,25 @@ def description(tasks: Tasks, user: User, source: str, kind: str, url: str | Non
     RefusedError
         If it may not be read here, or is no algorithm.
     """
-    from upscaling.algorithms.catalogue import pin_algorithm
-    from upscaling.config import Algorithm, Config
-
     settings = tasks.settings
     if kind != "ogcapi" and not tasks.may_read(user, source):
         raise RefusedError("this service reads no algorithms from there", key="source")
-    place = settings.mirrored(source)
+    backend = {"kind": kind}
+    if kind == "ogcapi" and url:
+        if settings.platform(url, "ogcapi") is None:
+            raise RefusedError("this service does not use that platform", key="url")
+        backend["url"] = settings.mirrored(url)
+    config = {"run": "run", "algorithm": {"source": settings.mirrored(source)}, "backend": backend}
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            if kind == "ogcapi":
-                from upscaling.algorithms.ogc_process import pin_process
-
-                if url and settings.platform(url, "ogcapi") is None:
-                    raise RefusedError("this service does not use that platform", key="url")
-                backend = {"kind": "ogcapi", **({"url": settings.mirrored(url)} if url else {})}
-                config = {"run": "run", "algorithm": {"source": place}, "backend": backend}
-                whole = Config.parse({**config, "for_each": {"table": "values.csv"}})
-                algorithm, address = pin_process(whole, Path(scratch))
-                service: str | None = address
-            else:
-                pinned = pin_algorithm(Algorithm(source=place), Path(scratch))
-                algorithm, service = pinned.algorithm, pinned.service
+        found = pinned({**config, "for_each": {"table": "values.csv"}})
     except ConfigError as error:
         raise RefusedError(error.message, key="source") from None
+    algorithm = found.algorithm
     return {
         "id": algorithm.id,
         "title": algorithm.title or algorithm.id,
         "description": algorithm.description,
         "kind": algorithm.kind,
-        "service": service,
-        "parameters": [
-            {
-                "name": parameter.name,
-                "description": parameter.description,
-                "schema": parameter.schema,
-                "required": parameter.required,
-                "default": parameter.default,
-            }
-            for parameter in algorithm.parameters
-        ],
+        "service": found.service,
+        "parameters": [dataclasses.asdict(parameter) for parameter in algorithm.parameters],
     }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from fastapi import Response
 
 from upscaling.errors import ConfigError, UpscalingError
+from upscaling.service.prepare import pinned
+from upscaling.service.store import BACKEND_KINDS
 from upscaling.service.tasks import RefusedError
 
 if TYPE_CHECKING:
@@ -59,12 +59,9 @@ def selection(aoi: Any, grid: str, most: int) -> Any:
     except ConfigError as error:
         raise RefusedError(error.message, key="grid") from None
     try:
-        area = read_aoi(aoi)
-        table = found.tiles(area)
-    except ConfigError as error:
-        raise RefusedError(error.message, key="aoi") from None
+        table = found.tiles(read_aoi(aoi))
     except UpscalingError as error:
-        raise RefusedError(str(error), key="aoi") from None
+        raise RefusedError(error.message, key="aoi") from None
     if len(table) > most:
         raise RefusedError(f"{len(table)} tiles are more than a task may have here ({most}): choose larger tiles")
     return table
@@ -96,17 +93,12 @@ def steps(time: Mapping[str, str] | None) -> int | None:
 
 def tiles(body: TileRequest, most: int) -> Response:
     """Return the tiles of a grid over an area as a GeometryCollection; their names stand beside, in ``tile_ids``."""
-    table = selection(body.aoi, body.grid, most)
-    outlines = [orjson.loads(text) for text in _geojson(table.geometry)]
-    content = {"type": "GeometryCollection", "geometries": outlines, "tile_ids": list(table["tile_id"])}
-    return Response(orjson.dumps(content), status_code=201, media_type="application/json")
-
-
-def _geojson(geometries: Any) -> list[str]:
     import shapely
 
-    texts: list[str] = shapely.to_geojson(geometries.values).tolist()
-    return texts
+    table = selection(body.aoi, body.grid, most)
+    outlines = [orjson.Fragment(text) for text in shapely.to_geojson(table.geometry.values)]
+    content = {"type": "GeometryCollection", "geometries": outlines, "tile_ids": list(table["tile_id"])}
+    return Response(orjson.dumps(content), status_code=201, media_type="application/json")
 
 
 def parameters(tasks: Tasks, user: User, body: ParamRequest) -> list[dict[str, Any]]:
@@ -117,10 +109,7 @@ def parameters(tasks: Tasks, user: User, body: ParamRequest) -> list[dict[str, A
     RefusedError
         If the service must not be asked, or has no such algorithm.
     """
-    from upscaling.algorithms.catalogue import pin_algorithm
-    from upscaling.config import Config
-
-    kind = {"openeo": "openeo", "ogc_api_process": "ogcapi"}[str(body.label)]
+    kind = BACKEND_KINDS[str(body.label)]
     endpoint, application = body.service.endpoint, body.service.application
     settings = tasks.settings
     if kind == "openeo" and not tasks.may_read(user, application):
@@ -128,22 +117,13 @@ def parameters(tasks: Tasks, user: User, body: ParamRequest) -> list[dict[str, A
     if settings.platform(endpoint, kind) is None:
         raise RefusedError("this service does not use that platform", key="service.endpoint")
     namespace = f"/{body.service.namespace.strip('/')}" if body.service.namespace else ""
-    config = Config.parse(
-        {
-            "run": "run",
-            "algorithm": {"source": settings.mirrored(application) if kind == "openeo" else application},
-            "for_each": {"table": "values.csv"},
-            "backend": {"kind": kind, "url": settings.mirrored(endpoint.rstrip("/") + namespace)},
-        }
-    )
-    with tempfile.TemporaryDirectory() as scratch:
-        if kind == "ogcapi":
-            from upscaling.algorithms.ogc_process import pin_process
-
-            algorithm, _ = pin_process(config, Path(scratch))
-        else:
-            algorithm = pin_algorithm(config.algorithm, Path(scratch)).algorithm
-    return [_parameter(parameter) for parameter in algorithm.parameters]
+    config = {
+        "run": "run",
+        "algorithm": {"source": settings.mirrored(application) if kind == "openeo" else application},
+        "for_each": {"table": "values.csv"},
+        "backend": {"kind": kind, "url": settings.mirrored(endpoint.rstrip("/") + namespace)},
+    }
+    return [_parameter(parameter) for parameter in pinned(config).algorithm.parameters]
 
 
 def _parameter(parameter: Any) -> dict[str, Any]:

@@ -11,21 +11,21 @@ from typing import Any
 
 from upscaling.errors import UpscalingError
 from upscaling.results.products import damaged_mosaics, read_mosaics
-from upscaling.service.api.results import file_of, item_of, run_folder
-from upscaling.service.store import Task
-from upscaling.service.tasks import RefusedError, Tasks
+from upscaling.service.api.deps import AskedRun
+from upscaling.service.api.results import file_of, item_of
+from upscaling.service.tasks import RefusedError
 
 __all__ = ["map_tile", "mosaics", "preview", "value_at"]
 
 _ONE = threading.BoundedSemaphore(4)  # GDAL's readers use tens of MB each
 
 
-def mosaics(tasks: Tasks, task: Task) -> list[dict[str, Any]]:
+def mosaics(run: AskedRun) -> list[dict[str, Any]]:
     """Return the mosaics of a run: asset, step, files, bounds in degrees, and the range of values to colour."""
     found = []
-    for entry in _listed(tasks, task):
+    for entry in _listed(run):
         try:
-            low, high = _range(file_of(tasks, task, f"mosaic/{entry['index']}"))
+            low, high = _range(file_of(run, f"mosaic/{entry['index']}"))
         except RefusedError:  # a mosaic that GDAL cannot read has no colours, and a line in the quality report
             low, high = 0.0, 1.0
         found.append({**entry, "low": low, "high": high})
@@ -60,16 +60,16 @@ def _reader(path: Path) -> Iterator[Any]:
             raise RefusedError(f"{path.name} cannot be read: {error}", code="CONFLICT", status=409) from None
 
 
-def _chosen(tasks: Tasks, task: Task, asset: str) -> Path:
-    for entry in _listed(tasks, task):
+def _chosen(run: AskedRun, asset: str) -> Path:
+    for entry in _listed(run):
         if not asset or asset in {entry["asset"], entry["index"].removesuffix(".gti.gpkg")}:
-            return file_of(tasks, task, f"mosaic/{entry['index']}")
+            return file_of(run, f"mosaic/{entry['index']}")
     raise RefusedError("the run has no such mosaic yet", code="NOT_READY", status=404)
 
 
-def _listed(tasks: Tasks, task: Task) -> list[dict[str, Any]]:
+def _listed(run: AskedRun) -> list[dict[str, Any]]:
     """Return what ``mosaics.json`` lists; nothing before it is there."""
-    folder = run_folder(tasks, task)
+    folder = run.run_folder
     listed, damaged = read_mosaics(folder), damaged_mosaics(folder)
     if damaged and not listed:
         raise UpscalingError(damaged[0])
@@ -103,9 +103,7 @@ def _limits(image: Any) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def preview(
-    tasks: Tasks, task: Task, tile: str, *, size: int, colours: str
-) -> tuple[bytes, tuple[float, float, float, float]]:
+def preview(run: AskedRun, tile: str, *, size: int, colours: str) -> tuple[bytes, tuple[float, float, float, float]]:
     """Return a tile's first raster as a PNG in Web Mercator, and its bounds in degrees.
 
     Raises
@@ -113,11 +111,11 @@ def preview(
     RefusedError
         If the tile has no raster here.
     """
-    assets = item_of(run_folder(tasks, task), tile)["assets"].values()
+    assets = item_of(run.run_folder, tile)["assets"].values()
     rasters = [asset["href"] for asset in assets if str(asset.get("type", "")).startswith("image/tiff")]
     if not rasters:
         raise RefusedError("the tile has no raster", code="NOT_READY", status=404)
-    path = file_of(tasks, task, f"tiles/{tile}/{rasters[0]}")
+    path = file_of(run, f"tiles/{tile}/{rasters[0]}")
     with _reader(path) as reader:
         bounds = reader.get_geographic_bounds("EPSG:4326")
         image = reader.preview(max_size=size, indexes=_bands(reader), dst_crs="EPSG:3857")
@@ -129,8 +127,7 @@ def _bands(reader: Any) -> tuple[int, ...]:
 
 
 def map_tile(
-    tasks: Tasks,
-    task: Task,
+    run: AskedRun,
     where: tuple[int, int, int],
     *,
     asset: str,
@@ -143,7 +140,7 @@ def map_tile(
     zoom, column, row = where
     if not (0 <= column < 2**zoom and 0 <= row < 2**zoom):
         raise RefusedError("there is no such map tile", code="NOT_FOUND", status=404)
-    path = _chosen(tasks, task, asset)
+    path = _chosen(run, asset)
     low, high = limits
     if low is None or high is None or not high > low or not math.isfinite(high - low):
         low, high = _range(path)
@@ -165,11 +162,11 @@ def _empty() -> bytes:
     return stream.getvalue()
 
 
-def value_at(tasks: Tasks, task: Task, lon: float, lat: float, *, asset: str) -> dict[str, Any]:
+def value_at(run: AskedRun, lon: float, lat: float, *, asset: str) -> dict[str, Any]:
     """Return the values of a mosaic's bands at a place; None where there are none."""
     from rio_tiler.errors import PointOutsideBounds
 
-    path = _chosen(tasks, task, asset)
+    path = _chosen(run, asset)
     try:
         with _reader(path) as reader:
             point = reader.point(lon, lat)
