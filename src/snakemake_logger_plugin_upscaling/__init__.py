@@ -22,6 +22,8 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from upscaling.errors import UpscalingError
+from upscaling.util.files import end_of
+from upscaling.util.text import duration
 from upscaling.util.upstream import Patch
 
 __all__ = ["CONFIG_FILES", "OUTPUT", "LogHandler"]
@@ -182,7 +184,7 @@ class LogHandler(LogHandlerBase):
         self.acquire()
         try:
             left = self._total - len(self._done) - len(self._failed)
-            at = [f"{message}: for {_span(now - began)} now" for message, began in self._steps.values()]
+            at = [f"{message}: for {duration(now - began)} now" for message, began in self._steps.values()]
             if left > 0 and self._running:
                 at.insert(0, self._count())
             if at:
@@ -284,30 +286,31 @@ class LogHandler(LogHandlerBase):
         if left > 0:
             rate = (done + failed) / max(time.monotonic() - self._began, 1e-3)  # per second
             line += f", {self._number_running()} running"
-            line += f"; {_per(rate)}, {_span(left / rate)} left" if rate else ""
+            line += f"; {_per(rate)}, {duration(left / rate)} left" if rate else ""
         return line
 
     def _number_running(self) -> int:
         """Return how many tiles run; those that a process runs for all were handed over long before."""
-        from upscaling.workflow.runs import current_runs
-
-        runs = current_runs()
+        runs = _runs()
         return (runs and runs.running()) or len(self._running & set(self._jobs))
+
+
+def _runs() -> Any:
+    """Return what the executor plugin knows of the runs of this Snakemake; None before it begins."""
+    from upscaling.workflow.runs import current_runs
+
+    return current_runs()
 
 
 def _interrupted() -> bool:
     """Return whether this Snakemake was told to end: its jobs end, and none of that is a failure."""
-    from upscaling.workflow.runs import current_runs
-
-    runs = current_runs()
+    runs = _runs()
     return runs is not None and runs.interrupted
 
 
 def _tile_rules() -> set[str]:
     """Return the names of the rules that make tiles, also where an importing workflow gave them others."""
-    from upscaling.workflow.runs import current_runs
-
-    runs = current_runs()
+    runs = _runs()
     return runs.tile_rules() if runs else set()
 
 
@@ -332,12 +335,9 @@ def _reason(item: Path, since: float) -> str | None:
 def _last_words(logs: list[Path]) -> tuple[str | None, Path | None]:
     """Return the line that says why a job failed, and the log that it stands in."""
     for log in reversed(logs):  # the batch system's own is the last
-        try:
-            with log.open("rb") as stream:
-                stream.seek(max(0, log.stat().st_size - _TAIL))
-                lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
-        except OSError:
-            continue
+        lines: list[str] = []
+        with suppress(OSError):
+            lines = [line.strip() for line in end_of(log, _TAIL).splitlines() if line.strip()]
         errors = [line for line in lines if "error" in line.lower()]
         if lines:
             return (errors or lines)[-1][:500].removeprefix("error: "), log
@@ -349,10 +349,3 @@ def _per(rate: float) -> str:
         if rate * seconds >= 1:
             return f"{rate * seconds:.2g} per {unit}"
     return f"{rate * 3600:.2g} per h"
-
-
-def _span(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.1f} days"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upscaling.estimate.model import Estimate, Interval, Outlook
+from upscaling.util.text import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,15 +19,6 @@ _SEE = {
     "failures": ": `upscaling status` shows why",
 }
 _COLOUR = {"feasible": "green", "at risk": "yellow", "not feasible": "red"}
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86400:.1f} days"
 
 
 def amount(value: float) -> str:

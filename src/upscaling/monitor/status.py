@@ -16,11 +16,22 @@ from upscaling.monitor.progress import STATES, TileState, count_states, read_sta
 from upscaling.planning.plan import Plan, load_plan
 from upscaling.util.files import link_out
 from upscaling.util.locks import holder_of
+from upscaling.util.text import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Summary", "failed_tiles", "logs_of", "next_steps", "rate_of", "render", "summarize"]
+__all__ = [
+    "Failure",
+    "Summary",
+    "failed_tiles",
+    "failures_of",
+    "logs_of",
+    "next_steps",
+    "rate_of",
+    "render",
+    "summarize",
+]
 
 _RECENT = dt.timedelta(hours=1)  # the rate is that of the last hour: a run of days changes its pace
 _TAIL = 20  # lines of each log
@@ -88,7 +99,7 @@ def summarize(run_folder: Path) -> Summary:
         rate=rate,
         left=dt.timedelta(hours=open_tiles / rate) if rate and open_tiles and live else None,
         costs=sum(known) if known else None,
-        failures=tuple(_failures(states)),
+        failures=tuple(failures_of(states)),
         live=live,
         waits=(*_waits(states), *_earlier(run_folder, plan)),
         folder=str(run_folder),
@@ -122,14 +133,18 @@ def rate_of(states: Iterable[TileState]) -> float | None:
     return (len(recent) - 1) / ((last - min(recent)) / dt.timedelta(hours=1))
 
 
-def _failures(states: Iterable[TileState]) -> Iterable[Failure]:
+def failures_of(states: Iterable[TileState]) -> list[Failure]:
+    """Return each reason once, the most frequent first."""
     alike: dict[tuple[str, str], list[TileState]] = {}
     for state in states:
-        if state.error and state.state in {"failed", "canceled"}:
-            key = (state.error_class or "", without_particulars(state.error))
-            alike.setdefault(key, []).append(state)
-    for (error_class, _), tiles in sorted(alike.items(), key=lambda entry: -len(entry[1])):
-        yield Failure(error_class, tuple(tile.tile for tile in tiles), tiles[0].error or "")
+        if state.state in {"failed", "canceled"}:
+            reason = (state.error or "").replace(state.job_id or "\0", "…")
+            alike.setdefault((state.error_class or state.state, without_particulars(reason)), []).append(state)
+    ordered = sorted(alike.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    return [
+        Failure(error_class, tuple(tile.tile for tile in tiles), tiles[0].error or "")
+        for (error_class, _), tiles in ordered
+    ]
 
 
 def failed_tiles(run_folder: Path, only: str | None = None) -> list[str]:
@@ -162,7 +177,7 @@ def render(summary: Summary, outlook: Sequence[str] = ()) -> RenderableType:
     if summary.rate and summary.live:
         facts.append(f"{summary.rate:,.0f} tiles/h")
     if summary.left and not outlook:
-        facts.append(f"{_duration(summary.left)} left")
+        facts.append(f"{duration(summary.left.total_seconds())} left")
     if summary.costs is not None:
         facts.append(f"cost {summary.costs:,.1f}")
     left_open = total - summary.counts["finished"]
@@ -193,15 +208,6 @@ def next_steps(summary: Summary) -> list[str]:
     if summary.live:
         return steps
     return [*steps, f"once more   upscaling retry {summary.folder}", "repaired    upscaling run CONFIG"]
-
-
-def _duration(time: dt.timedelta) -> str:
-    minutes = round(time.total_seconds() / 60)
-    if minutes < 1:
-        return "under a minute"
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.1f} days"
 
 
 def logs_of(run_folder: Path, tile: str, plan: Plan | None = None) -> Sequence[str]:

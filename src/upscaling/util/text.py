@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["counted", "keep_secret", "last_words", "plain_text", "redact"]
+__all__ = ["counted", "duration", "keep_secret", "last_words", "plain_text", "redact"]
 
 # What is searched for begins at a word, or is of bounded length: others write words of many megabytes.
 _SECRET_VARIABLE = re.compile(r"(?:OPENEO|OGCAPI|UPSCALING|AWS)_.*(?:PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY)")
@@ -33,6 +33,15 @@ _SHORTEST_SECRET = 3  # characters; to replace shorter ones would only make text
 def counted(number: int, what: str) -> str:
     """Return ``1 tile``, ``2 tiles``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86400:.1f} days"
 
 
 def keep_secret(variable: str) -> None:

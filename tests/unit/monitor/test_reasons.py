@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from upscaling.monitor.progress import TileState
-from upscaling.monitor.report.facts import failures
+from upscaling.monitor.status import failures_of
 from upscaling.results.gather import by_reason
 
 REASONS = {
@@ -19,4 +19,7 @@ def test_paths_that_differ_do_not_make_another_reason() -> None:
         TileState(tile=tile, state="failed", error_class="permanent", error=reason, attempt=1, updated="")
         for tile, reason in REASONS.items()
     ]
-    assert [(failure.count, failure.reason) for failure in failures(states)] == [(2, REASONS["a"]), (1, REASONS["c"])]
+    assert [(len(failure.tiles), failure.example) for failure in failures_of(states)] == [
+        (2, REASONS["a"]),
+        (1, REASONS["c"]),
+    ]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from upscaling.jobs.failures import without_particulars
 from upscaling.monitor.progress import STATES, StateName, TileState, count_states
+from upscaling.monitor.status import failures_of
 from upscaling.planning.plan import Plan
 from upscaling.util.files import link_out, read_json
 from upscaling.util.stac_assets import has_stac_shape
@@ -19,13 +19,8 @@ __all__ = [
     "AREA_COLOUR",
     "LOOK",
     "WITHOUT_DATA",
-    "Failure",
-    "Numbers",
     "colour_of",
-    "failures",
-    "numbers",
     "page_facts",
-    "slowest",
 ]
 
 LOOK = (Path(__file__).parent / "look.css").read_text(encoding="utf-8")  # which the service's page has, too
@@ -33,12 +28,11 @@ WITHOUT_DATA = "finished, without data"
 AREA_COLOUR = re.findall(r"--area: (#[0-9a-f]{6});", LOOK)[0]
 _COLOURS = dict(re.findall(r"--state-([a-z-]+): (#[0-9a-f]{6});", LOOK))
 _GOING_ON: tuple[StateName, ...] = ("not started", "created", "queued", "running")
-_TILES_NAMED = 12
 _ROWS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class _Numbers:
     """Sum, median, 90th percentile and maximum of what ``count`` jobs stated."""
 
     count: int
@@ -48,17 +42,7 @@ class Numbers:
     most: float
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One reason, the class it belongs to, how many targets it holds for, and the first of them."""
-
-    error_class: str
-    reason: str
-    count: int
-    tiles: tuple[str, ...]
-
-
-def numbers(values: Iterable[float | None]) -> Numbers | None:
+def _numbers(values: Iterable[float | None]) -> _Numbers | None:
     """Return the numbers of what is stated, or None if nothing is."""
     import numpy as np
 
@@ -66,27 +50,7 @@ def numbers(values: Iterable[float | None]) -> Numbers | None:
     if not len(stated):
         return None
     median, high = np.percentile(stated, [50, 90]).tolist()
-    return Numbers(len(stated), float(stated.sum()), median, high, float(stated.max()))
-
-
-def failures(states: Iterable[TileState]) -> list[Failure]:
-    """Return each reason once, in the words of its first tile, the most frequent first."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    words: dict[tuple[str, str], str] = {}
-    for state in states:
-        if state.state in {"failed", "canceled"}:
-            reason = (state.error or "").replace(state.job_id or "\0", "…")
-            group = (state.error_class or state.state, without_particulars(reason))
-            groups.setdefault(group, []).append(state.tile)
-            words.setdefault(group, reason)
-    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
-    return [Failure(group[0], words[group], len(tiles), tuple(tiles[:_TILES_NAMED])) for group, tiles in ordered]
-
-
-def slowest(states: Iterable[TileState]) -> list[TileState]:
-    """Return the ten targets that took longest."""
-    timed = [state for state in states if state.seconds is not None]
-    return sorted(timed, key=lambda state: -(state.seconds or 0.0))[:_ROWS]
+    return _Numbers(len(stated), float(stated.sum()), median, high, float(stated.max()))
 
 
 def colour_of(state: str) -> str:
@@ -102,6 +66,7 @@ def _mark(state: str) -> str:
 def page_facts(run_folder: Path, plan: Plan, states: Sequence[TileState], empty: int = 0) -> dict[str, Any]:
     """Return what the page's template shows besides the map; ``empty`` of the finished targets are without data."""
     counts = count_states(states)
+    timed = [state for state in states if state.seconds is not None]
     return {
         "run": plan.facts["run"],
         "made": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
@@ -109,10 +74,10 @@ def page_facts(run_folder: Path, plan: Plan, states: Sequence[TileState], empty:
         "states": [{"name": name, "count": counts[name], "mark": _mark(name)} for name in STATES],
         "empty": {"name": "without data", "count": empty, "mark": _mark(WITHOUT_DATA)},
         "going_on": any(counts[name] for name in _GOING_ON),
-        "costs": numbers(state.spent for state in states),
-        "seconds": numbers(state.seconds for state in states),
-        "failures": failures(states),
-        "slowest": slowest(states),
+        "costs": _numbers(state.spent for state in states),
+        "seconds": _numbers(state.seconds for state in states),
+        "failures": failures_of(states),
+        "slowest": sorted(timed, key=lambda state: -(state.seconds or 0.0))[:_ROWS],
         "plan": plan.facts,
         "config": _config(run_folder),
         "quality": _read(run_folder / "quality.json"),

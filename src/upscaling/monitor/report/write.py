@@ -10,6 +10,7 @@ from upscaling.errors import UpscalingError
 from upscaling.monitor.progress import STATES, TileState, read_states
 from upscaling.planning.plan import load_plan
 from upscaling.util.files import read_json, written_whole
+from upscaling.util.text import duration
 
 __all__ = ["write_report"]
 
@@ -133,8 +134,4 @@ def _number(value: float | None) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return _NOT_STATED
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return _NOT_STATED if seconds is None else duration(seconds)
