@@ -26,6 +26,7 @@ from upscaling.errors import ErrorClass
 from upscaling.jobs.costs import costs_of, stated_number
 from upscaling.jobs.receipts import read_receipt
 from upscaling.planning.plan import Plan, load_plan
+from upscaling.util.files import read_json
 
 __all__ = ["STATES", "StateName", "TileState", "count_states", "read_states", "state_of"]
 
@@ -169,20 +170,11 @@ def _named(written: str, said: dict[str, Any], error: dict[str, str], item: bool
     return _OF_RECEIPT.get(written, "not started"), None
 
 
-def _read(path: str) -> dict[str, Any]:
-    import orjson
-
-    try:
-        with open(path, "rb") as stream:  # noqa: PTH123
-            content = orjson.loads(stream.read())
-    except (OSError, orjson.JSONDecodeError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _key_of_item(path: str) -> object:
-    properties = _read(path).get("properties")
-    return properties.get("upscaling:key") if isinstance(properties, dict) else None
+    try:
+        return read_json(Path(path))["properties"]["upscaling:key"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _seconds(said: dict[str, Any]) -> float | None:

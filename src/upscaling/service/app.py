@@ -23,7 +23,7 @@ from upscaling.service.access.auth import AuthError
 from upscaling.service.access.limits import Limits, error_content
 from upscaling.service.api import dispatch, login, page, sockets, v1
 from upscaling.service.settings import ServiceSettings
-from upscaling.service.tasks import RefusedError, Tasks
+from upscaling.service.tasks import Tasks
 from upscaling.util.imports import import_early
 
 __all__ = ["make_app"]
@@ -80,10 +80,9 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(page.router, prefix="/v1", tags=["eo-upscaling"], responses=v1.REFUSALS)
     app.include_router(login.router, prefix="/v1", tags=["eo-upscaling"], responses=v1.REFUSALS)
     app.include_router(page.files)
-    app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(AuthError, _unknown_user)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(UpscalingError, _failed)
+    app.add_exception_handler(UpscalingError, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OSError, _of_the_system)
     app.add_exception_handler(Exception, _unforeseen)
@@ -136,9 +135,11 @@ def _number(request: Request) -> str | None:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RefusedError)  # noqa: S101
-    about = {"key": error.key, "reason": error.message} if error.key else None
-    return _error(request, error.status, error.code, str(error), about)
+    """Say why; what no request was refused for (RefusedError) lies in the run's folder, or at its platform."""
+    assert isinstance(error, UpscalingError)  # noqa: S101
+    key, status, code = (getattr(error, name, None) for name in ("key", "status", "code"))
+    about = {"key": key, "reason": error.message} if key else None
+    return _error(request, status or 409, code or "CONFLICT", str(error), about)
 
 
 def _unknown_user(request: Request, error: Exception) -> Response:
@@ -154,10 +155,6 @@ def _invalid(request: Request, error: Exception) -> Response:
     where = ".".join(str(part) for part in first["loc"] if part != "body")
     answer = {"errors": found}
     return _error(request, 422, "VALIDATION_ERROR", f"{where}: {first['msg']}", answer, detail=found)
-
-
-def _failed(request: Request, error: Exception) -> Response:
-    return _error(request, 409, "CONFLICT", str(error))
 
 
 def _http(_request: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from upscaling.util.files import read_json, write_json
 from upscaling.util.process import start_of
@@ -49,6 +49,10 @@ class Phase:
     target: tuple[str, ...] = ()
     back: Name | Literal[""] = ""
     confirmed: bool = False
+
+    def to(self, name: Name, reason: str = "", **changed: Any) -> Phase:
+        """Return where the task stands now that no process works on it."""
+        return dataclasses.replace(self, name=name, reason=reason, pid=0, began=0, **changed)
 
     @property
     def final(self) -> bool:

@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from upscaling.service.phase import Phase, alive, read_phase, run_folder, write_phase
+from upscaling.service.phase import Name, Phase, alive, read_phase, run_folder, write_phase
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.states import FINAL, RunStates
 from upscaling.util.files import end_of
@@ -100,7 +99,7 @@ class Runner:
         with self._lock:
             self._states.pop(folder, None)
 
-    def ask(self, task: int, folder: Path, name: str, *, target: tuple[str, ...] = (), back: str = "") -> Phase:
+    def ask(self, task: int, folder: Path, name: Name, *, target: tuple[str, ...] = (), back: str = "") -> Phase:
         """Start (``queued``), pause (``paused``) or cancel (``canceled``) a task; return where it then stands."""
         with self._lock:
             phase = read_phase(folder)
@@ -109,9 +108,7 @@ class Runner:
                 target, back = phase.target, phase.back
             if name in {"paused", "canceled"}:
                 self._end_process(task, phase)
-            fields: dict[str, Any] = {"name": name, "target": target, "back": back}
-            changed = dataclasses.replace(phase, reason="", pid=0, began=0, attempts=0, **fields)
-            write_phase(folder, changed)
+            changed = write_phase(folder, phase.to(name, attempts=0, target=target, back=back))
             self._not_before.pop(task, None)
         if name == "canceled":
             self.tool(folder, task, "cancel", str(run_folder(folder).relative_to(folder)))
@@ -226,28 +223,24 @@ class Runner:
         if phase.target and status is not None:  # a pilot has ended, and the run waits to be confirmed; or a retry has
             reason = "" if status == 0 or (phase.back and done == len(states.states)) else _last_words(folder)
             return write_phase(folder, Phase(phase.back or ("queued" if phase.confirmed else "draft"), reason=reason))
-        if status == 0 or (done == len(states.states) and status is not None and status > 0):
-            return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
-        if done == len(states.states) and status is None and (states.run_folder / "collection.json").is_file():
-            return write_phase(folder, dataclasses.replace(phase, name="ended", pid=0, began=0, reason=""))
+        gathered = status is None and (states.run_folder / "collection.json").is_file()
+        if status == 0 or (done == len(states.states) and (gathered or (status is not None and status > 0))):
+            return write_phase(folder, phase.to("ended"))
         attempts = 1 if done > phase.ended_tiles else phase.attempts + 1
         reason = _last_words(folder)
         outage = bool(_OUTAGE.search(reason)) and attempts <= _OUTAGE_TRIES
         if attempts >= _TRIES and not outage:
-            stopped = dataclasses.replace(phase, name="stopped", pid=0, began=0, attempts=attempts, reason=reason)
-            return write_phase(folder, stopped)
+            return write_phase(folder, phase.to("stopped", reason, attempts=attempts))
         self._not_before[task] = time.monotonic() + _BACKOFF[min(attempts, len(_BACKOFF)) - 1]
         log.warning("the process of task %s ended with %s; it is started again: %s", task, status, reason)
-        again = dataclasses.replace(phase, name="queued", pid=0, began=0, attempts=attempts, reason=reason)
-        return write_phase(folder, again)
+        return write_phase(folder, phase.to("queued", reason, attempts=attempts))
 
     def _begin(self, task: int, folder: Path) -> None:
         from upscaling.workflow.launch import snakemake_command
 
         secrets = self._environment(task)
         if secrets is None:
-            waits = dataclasses.replace(read_phase(folder), reason="waits for its user to log in again")
-            write_phase(folder, waits)
+            write_phase(folder, read_phase(folder).to("queued", "waits for its user to log in again"))
             self._not_before[task] = time.monotonic() + 5
             return
         phase = read_phase(folder)

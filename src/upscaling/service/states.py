@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import orjson
 from upscaling.monitor.progress import STATES, TileState, state_of
 from upscaling.planning.plan import Plan, load_plan
 
-__all__ = ["NAMES", "RunStates"]
+__all__ = ["FINAL", "NAMES", "RunStates"]
 
 NAMES: dict[str, str] = {
     name: "created" if name == "not started" else name for name in STATES
@@ -49,22 +50,14 @@ class Sums:
     rate: float | None
 
 
-def _reason(state: TileState) -> str:
-    return state.error or "no reason was given"
-
-
 def _summed(states: list[TileState], version: int) -> Sums:
     from upscaling.jobs.failures import without_particulars
     from upscaling.monitor.status import rate_of
 
-    counts = dict.fromkeys(NAMES.values(), 0)
-    reasons: dict[str, int] = {}
-    words: dict[str, str] = {}
-    for state in states:
-        counts[NAMES[state.state]] += 1
-        if state.state == "failed":
-            reason = words.setdefault(without_particulars(_reason(state)), _reason(state))
-            reasons[reason] = reasons.get(reason, 0) + 1
+    words: dict[str, str] = {}  # a reason -> that of the first tile that failed alike
+    failed = [state.error or "" for state in states if state.state == "failed"]
+    reasons = Counter(words.setdefault(without_particulars(reason), reason) for reason in failed)
+    counts = dict.fromkeys(NAMES.values(), 0) | Counter(NAMES[state.state] for state in states)
     costs = [state.spent for state in states if state.spent is not None]
     latest = max((state.updated for state in states), default="")
     return Sums(version, counts, sum(costs) if costs else None, reasons, latest, rate_of(states))
@@ -167,7 +160,7 @@ class RunStates:
         from upscaling.jobs.failures import without_particulars
 
         same, failed = without_particulars(reason), [state for state in self.states if state.state == "failed"]
-        return [state.tile for state in failed if without_particulars(_reason(state)) == same]
+        return [state.tile for state in failed if without_particulars(state.error or "") == same]
 
     @property
     def sums(self) -> Sums:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
@@ -25,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from upscaling.errors import UpscalingError
 
@@ -128,11 +126,12 @@ class Store:
         self._known: dict[int, Task] = {}  # this process alone changes tasks
         self._changes = 0
         self._lock = threading.Lock()
-        self._engine = create_engine(url, **options)
+        engine = create_engine(url, **options)
+        self.session = sessionmaker(engine, expire_on_commit=False).begin  # committed at the end, or rolled back
         if sqlite:
-            event.listen(self._engine, "connect", _for_many_threads)
+            event.listen(engine, "connect", _for_many_threads)
         try:
-            _Base.metadata.create_all(self._engine)
+            _Base.metadata.create_all(engine)
             with self.session() as session:
                 if session.get(Counter, "jobs") is None:
                     session.add(Counter(name="jobs", value=0))
@@ -140,12 +139,6 @@ class Store:
             pass  # another process began at the same moment
         except OperationalError as error:
             raise UpscalingError(f"the database cannot be used: {str(error.orig).splitlines()[0]}") from None
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """Yield a session; it is committed at the end, and rolled back by an exception."""
-        with Session(self._engine, expire_on_commit=False) as session, session.begin():
-            yield session
 
     def check(self) -> None:
         """Ask the database for an answer; raise what it raises."""

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from upscaling.errors import UpscalingError
 from upscaling.jobs.withdrawn import withdraw
 from upscaling.service.access.auth import Authenticator, AuthError, User
-from upscaling.service.phase import Phase, read_phase, run_folder, write_phase
+from upscaling.service.phase import Name, Phase, read_phase, run_folder, write_phase
 from upscaling.service.prepare import begin, plan_config, plan_request
 from upscaling.service.runner import Runner
 from upscaling.service.settings import Platform, ServiceSettings, lies_below
@@ -311,7 +311,7 @@ class Tasks:
         """Return the request that a task was made of."""
         return dict(read_json(self.folder(task) / "request.json"))
 
-    def ask(self, user: User, task: Task, name: str, *, target: tuple[str, ...] = (), back: str = "") -> Phase:
+    def ask(self, user: User, task: Task, name: Name, *, target: tuple[str, ...] = (), back: str = "") -> Phase:
         """Start, pause, cancel or retry a task; a retry of some tiles leads ``back`` to where the task stood."""
         phase = self.runner.ask(task.id, self.folder(task), name, target=target, back=back if target else "")
         self.store.change(task.id, ended=phase.final, updated=now())

@@ -84,13 +84,14 @@ class Limits:
             )
 
     def _refusal(self, scope: Scope, headers: Headers, number: str) -> JSONResponse | None:
+        def refused(status: int, words: str, code: str = "VALIDATION_ERROR", **more: str) -> JSONResponse:
+            return JSONResponse(error_content(number, code, words), status_code=status, headers=more)
+
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self._largest:
-            words = f"a request may have {self._largest / 1e6:g} MB"
-            return JSONResponse(error_content(number, "VALIDATION_ERROR", words), status_code=413)
+            return refused(413, f"a request may have {self._largest / 1e6:g} MB")
         if not length and headers.get("transfer-encoding"):
-            words = "a request needs a Content-Length"
-            return JSONResponse(error_content(number, "VALIDATION_ERROR", words), status_code=411)
+            return refused(411, "a request needs a Content-Length")
         client = scope.get("client")
         caller = headers.get("authorization") or (client[0] if client else "")
         minute = time.monotonic() // 60
@@ -98,7 +99,5 @@ class Limits:
             self._minute, self._seen = minute, {}
         count = self._seen[caller] = self._seen.get(caller, 0) + 1
         if count > self._rate:
-            words = f"more than {self._rate} requests a minute"
-            content = error_content(number, "RATE_LIMIT", words)
-            return JSONResponse(content, status_code=429, headers={"Retry-After": "60"})
+            return refused(429, f"more than {self._rate} requests a minute", "RATE_LIMIT", **{"Retry-After": "60"})
         return None

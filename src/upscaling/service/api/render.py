@@ -14,7 +14,7 @@ from fastapi import Request, Response
 from upscaling.service.access.auth import User
 from upscaling.service.api.results import item_of
 from upscaling.service.phase import Phase
-from upscaling.service.states import RunStates
+from upscaling.service.states import FINAL, RunStates
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 
@@ -42,19 +42,13 @@ _runs: dict[tuple[str, int], tuple[tuple[Any, ...], Task, bytes, str]] = {}
 def task_summary(tasks: Tasks, task: Task, states: RunStates | None = None) -> dict[str, Any]:
     """Return a task as a list shows it, with counts, costs and reasons besides what the contract asks."""
     states, phase = states or tasks.states(task), tasks.phase(task)
+    counts = states.sums.counts
+    ended = sum(counts[name] for name in FINAL)
     return {
         "id": task.id,
         "title": task.title,
         "label": task.label,
         "status": tasks.status(task, states, phase),
-        **_extra(task, states, phase),
-    }
-
-
-def _extra(task: Task, states: RunStates, phase: Phase) -> dict[str, Any]:
-    counts = states.sums.counts
-    ended = sum(counts[name] for name in ("finished", "failed", "canceled"))
-    return {
         "counts": counts,
         "progress": round(ended / max(task.jobs, 1), 4),
         "costs": states.sums.costs,
@@ -111,9 +105,7 @@ def _time(moment: dt.datetime) -> str:
 
 def _updated(task: Task, states: RunStates) -> dt.datetime:
     try:
-        changed = (
-            dt.datetime.fromisoformat(states.sums.latest.replace("Z", "+00:00")).astimezone(dt.UTC).replace(tzinfo=None)
-        )
+        changed = dt.datetime.fromisoformat(states.sums.latest).astimezone(dt.UTC).replace(tzinfo=None)
     except ValueError:
         return task.updated
     return max(task.updated, changed)

@@ -12,14 +12,15 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketState
 
 from upscaling.service.access.auth import AuthError, User
+from upscaling.service.api.deps import check_visible
 from upscaling.service.api.render import status_json, task_json
+from upscaling.service.states import FINAL
 from upscaling.service.tasks import RefusedError, Tasks
 
 __all__ = ["router"]
 
 router = APIRouter()
 _LOOK_SECONDS = 0.5
-_FINAL = {"finished", "canceled", "failed"}
 
 
 @router.websocket("/ws/upscale_tasks/{task_id}")
@@ -29,11 +30,9 @@ async def watch_task(
     """Send a task whenever it changes, until it has come to its end."""
 
     def content(tasks: Tasks, user: User) -> tuple[bytes, bool]:
-        task = tasks.store.task(task_id)
-        if task is None or (task.user != user.name and not user.admin):
-            raise RefusedError(f"Upscale task {task_id} not found", code="TASK_NOT_FOUND", status=404)
+        task = check_visible(tasks.store.task(task_id), user, task_id)
         body, _ = task_json(tasks, task)
-        return body, tasks.status(task, tasks.states(task), tasks.phase(task)) in _FINAL
+        return body, tasks.status(task, tasks.states(task), tasks.phase(task)) in FINAL
 
     await _stream(socket, content, interval=interval, token=token, named={"task_id": task_id})
 

@@ -19,6 +19,7 @@ from upscaling.service.api.deps import AskedRun, CurrentUser, ThisRun, check_vis
 from upscaling.service.api.forms import ErrorResponse
 from upscaling.service.api.maps import outlines, pictures
 from upscaling.service.api.render import run_body, run_facts
+from upscaling.service.phase import Name
 from upscaling.service.states import NAMES, RunStates
 from upscaling.service.tasks import RefusedError
 
@@ -31,7 +32,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 router = APIRouter(responses=REFUSALS)
 _STARTED_FROM = {"draft", "paused", "canceled", "stopped"}
-_ASKED = {"start": "queued", "retry": "queued", "pause": "paused", "cancel": "canceled"}
+_ASKED: dict[str, Name] = {"start": "queued", "retry": "queued", "pause": "paused", "cancel": "canceled"}
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
 
 

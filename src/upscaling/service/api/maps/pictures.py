@@ -172,8 +172,5 @@ def value_at(run: AskedRun, lon: float, lat: float, *, asset: str) -> dict[str, 
             point = reader.point(lon, lat)
     except PointOutsideBounds:
         return {"lon": lon, "lat": lat, "values": None}
-    values = [
-        None if hidden else value for value, hidden in zip(point.array.tolist(), point.array.mask.tolist(), strict=True)
-    ]
     names = [str(name) for name in point.band_names]
-    return {"lon": lon, "lat": lat, "values": dict(zip(names, values, strict=True))}
+    return {"lon": lon, "lat": lat, "values": dict(zip(names, point.array.tolist(), strict=True))}
