@@ -14,7 +14,7 @@ import yaml
 
 from upscaling.errors import ConfigError, UpscalingError
 
-__all__ = ["Wishes", "area_value", "inputs_of", "wants_area", "wants_time", "write_project"]
+__all__ = ["Wishes", "area_value", "inputs_of", "wants_area", "wants_time", "write_project", "yaml_line"]
 
 _SNAKEFILE = """from upscaling.workflow import SNAKEFILE
 
@@ -144,15 +144,15 @@ def _configuration(folder: Path, wishes: Wishes, facts: Mapping[str, Any], blank
     yield f"run: {wishes.name}"
     yield ""
     yield "algorithm:"
-    yield f"  source: {_yaml(_near(wishes.source, folder))}"
+    yield f"  source: {yaml_line(_near(wishes.source, folder))}"
     if wishes.catalogue:
-        yield f"  catalogue: {_yaml(_near(wishes.catalogue, folder))}"
+        yield f"  catalogue: {yaml_line(_near(wishes.catalogue, folder))}"
     yield from _parameters(folder, wishes, facts, blanks)
     if wants_area(facts):
         yield ""
         yield "area:"
         yield "  # A vector file, WKT in degrees, or [west, south, east, north] in degrees."
-        yield f"  aoi: {_yaml(area_value(wishes.area, folder))}" if wishes.area else "  aoi:"
+        yield f"  aoi: {yaml_line(area_value(wishes.area, folder))}" if wishes.area else "  aoi:"
         yield f"  grid: {wishes.grid} # `upscaling grids` lists them"
         blanks += [] if wishes.area else ["area.aoi"]
     if wishes.time:
@@ -180,12 +180,12 @@ def _parameters(folder: Path, wishes: Wishes, facts: Mapping[str, Any], blanks: 
             continue
         lines += _comment(f"{entry.name}: {entry.type}. {entry.description}", "    ")
         if given:
-            lines.append(f"    {entry.name}: {_yaml(_near(wishes.parameters[entry.name], folder))}")
+            lines.append(f"    {entry.name}: {yaml_line(_near(wishes.parameters[entry.name], folder))}")
         elif entry.required:
             lines.append(f"    {entry.name}: # needed")
             blanks.append(f"algorithm.parameters.{entry.name}")
         else:
-            lines.append(f"    # {entry.name}: {_yaml(entry.default)}")
+            lines.append(f"    # {entry.name}: {yaml_line(entry.default)}")
     if lines:
         active = any(not line.lstrip().startswith("#") for line in lines)
         yield "  parameters:" if active else "  # parameters:"
@@ -230,13 +230,9 @@ def _comment(text: str, indent: str) -> list[str]:
     return textwrap.wrap(" ".join(text.split()), 110, initial_indent=mark, subsequent_indent=mark)
 
 
-def _yaml(value: Any) -> str:
-    """Return a value on one line that is read as it is."""
-    return (
-        str(yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True))
-        .removesuffix("\n...\n")
-        .strip()
-    )
+def yaml_line(value: Any) -> str:
+    """Return a value as YAML reads it back, on one line."""
+    return yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True).strip()[1:-1]
 
 
 def _near(value: Any, folder: Path) -> Any:

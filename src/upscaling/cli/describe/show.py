@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from upscaling.cli.scaffold import yaml_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
 __all__ = ["configuration", "render"]
 
@@ -44,7 +47,7 @@ def render(facts: Mapping[str, Any]) -> RenderableType:
     if facts.get("scenarios"):
         parts += [part for scenario in facts["scenarios"] for part in (Text(), _scenario(scenario))]
     if facts.get("notes"):
-        parts += [Text(), _bullets(facts["notes"])]
+        parts += [Text(), _grid((("!", note) for note in facts["notes"]), space=1)]
     return Group(*parts)
 
 
@@ -71,27 +74,15 @@ def _shortened(text: str) -> str:
     return textwrap.shorten(plain, _LONGEST_TEXT, placeholder=" …")
 
 
-def _grid(rows: Iterator[tuple[str, str]]) -> RenderableType:
+def _grid(rows: Iterable[tuple[str, str]], space: int = 2) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
+    table = Table.grid(padding=(0, space))
+    table.add_column(style="dim" if space > 1 else "", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in rows:
         table.add_row(name, Text(text))
-    return table
-
-
-def _bullets(notes: list[str]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 1))
-    table.add_column()
-    table.add_column(overflow="fold")
-    for note in notes:
-        table.add_row("!", Text(note))
     return table
 
 
@@ -165,14 +156,20 @@ def _value(value: Any) -> str:
     return text if len(text) <= _LONGEST_DEFAULT else f"{text[: _LONGEST_DEFAULT - 1]}…"
 
 
-def _parameters(entries: list[dict[str, Any]]) -> RenderableType:
+def _table(widths: Mapping[str, int | None]) -> Table:
+    """Return a table with these columns: heading -> most characters, or None."""
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    table.add_column("parameter", overflow="fold", max_width=22)
-    table.add_column("filled by", overflow="fold", max_width=24)
-    table.add_column("type, default, meaning", overflow="fold")
+    for heading, width in widths.items():
+        table.add_column(heading, overflow="fold", max_width=width)
+    return table
+
+
+def _parameters(entries: list[dict[str, Any]]) -> RenderableType:
+    from rich.text import Text
+
+    table = _table({"parameter": 22, "filled by": 24, "type, default, meaning": None})
     for entry in entries:
         by = {
             "tile": Text(f"tile: {entry['becomes']}", style="green"),
@@ -197,14 +194,9 @@ def _limited(text: str, longest: int) -> str:
 
 
 def _inputs(package: Mapping[str, Any]) -> RenderableType:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    table.add_column("input", overflow="fold", max_width=24)
-    table.add_column("filled by", overflow="fold", max_width=20)
-    table.add_column("type", overflow="fold")
-    table.add_column("default", overflow="fold")
+    table = _table({"input": 24, "filled by": 20, "type": None, "default": None})
     styles = {"missing": "bold yellow", "left out": "dim", "default": "dim"}
     for name, entry in package["inputs"].items():
         source = "you (required)" if entry["from"] == "missing" else entry["from"]
@@ -228,24 +220,17 @@ def _scenario(scenario: Mapping[str, Any]) -> RenderableType:
     return Group(
         Text(scenario["id"], style="bold"),
         verdict if scenario["problem"] else Text("arguments accepted", style="green"),
-        _grid(iter(rows)),
+        _grid(rows),
     )
-
-
-def _scalar(text: str) -> str:
-    """Return a text as YAML reads it back, on one line."""
-    import yaml
-
-    return yaml.safe_dump([text], default_flow_style=True, width=10**6, allow_unicode=True).strip()[1:-1]
 
 
 def _configuration(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a configuration that lacks only what the user knows."""
     yield "  run: my-run"
     yield "  algorithm:"
-    yield f"    source: {_scalar(facts['source'])}"
+    yield f"    source: {yaml_line(facts['source'])}"
     if facts["catalogue"]:
-        yield f"    catalogue: {_scalar(facts['catalogue'])}"
+        yield f"    catalogue: {yaml_line(facts['catalogue'])}"
     package = facts.get("package")
     staged: list[str] = []
     entries = facts.get("parameters") or []
@@ -256,21 +241,21 @@ def _configuration(facts: Mapping[str, Any]) -> Iterator[str]:
         staged = [name for name, entry in missing.items() if entry["stage_in"]]
     if wanted:
         yield "    parameters:"
-        yield from (f"      {_scalar(name)}:  # {_limited(kind, 50)}" for name, kind in wanted)
+        yield from (f"      {yaml_line(name)}:  # {_limited(kind, 50)}" for name, kind in wanted)
     if not facts.get("saves_result", True) and len(facts["saved_as"]) == 1:
         yield f"    output_format: {facts['saved_as'][0]}"
     if package or any(entry["filled_by"] == "tile" for entry in entries):
         yield "  area: {aoi: area.geojson, grid: utm-20km}"
     else:
         name = next((entry["name"] for entry in entries), "…")
-        yield f"  for_each: {{parameters: {{{_scalar(name)}: […]}}}}"
+        yield f"  for_each: {{parameters: {{{yaml_line(name)}: […]}}}}"
     if staged:
         yield "  stage_in:"
         for name in staged:
             yield f"  {'- ' if len(staged) > 1 else '  '}catalogue: https://…  # a STAC API, a catalogue or GeoParquet"
             yield "    collections: […]"
             yield "    time: [2024-01-01, 2025-01-01]"
-            yield from (f"    input: {_scalar(name)}" for _ in staged[1:2])
+            yield from (f"    input: {yaml_line(name)}" for _ in staged[1:2])
     if any(entry["filled_by"] == "time step" for entry in entries):
         yield "  time: {start: 2024-01-01, end: 2025-01-01, step: month}"
     if package or facts["kind"] == "ogcapi":

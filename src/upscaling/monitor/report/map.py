@@ -44,7 +44,6 @@ def read_outlines(run_folder: Path) -> Outlines:
     import numpy as np
     import pyarrow.parquet as pq
     import shapely
-    from pyproj import Transformer
 
     from upscaling.planning.plan import tile_table
 
@@ -59,15 +58,12 @@ def read_outlines(run_folder: Path) -> Outlines:
     width = float(np.median(np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
     parts, tile = shapely.get_parts(shapely.simplify(shapes, _SIMPLER * width), return_index=True)
     points, part = shapely.get_coordinates(shapely.get_exterior_ring(parts), return_index=True)
-    to_mercator = Transformer.from_crs("EPSG:4326", MERCATOR, always_xy=True)
-    x, y = to_mercator.transform(points[:, 0], np.clip(points[:, 1], -_HIGHEST, _HIGHEST))
+    x, y = _mercator(points)
     xs: list[list[float]] = [[] for _ in range(len(table))]
     ys: list[list[float]] = [[] for _ in range(len(table))]
     edges = np.flatnonzero(np.diff(part)) + 1
     # a ring's last point is its first; the drawing closes it by itself
-    for index, ring_x, ring_y in zip(
-        tile.tolist(), np.split(np.round(x, 1), edges), np.split(np.round(y, 1), edges), strict=True
-    ):
+    for index, ring_x, ring_y in zip(tile.tolist(), np.split(x, edges), np.split(y, edges), strict=True):
         between = [float("nan")] if xs[index] else []
         xs[index] += between + ring_x[:-1].tolist()
         ys[index] += between + ring_y[:-1].tolist()
@@ -78,7 +74,6 @@ def read_area(run_folder: Path) -> list[tuple[list[float], list[float]]]:
     """Return the rings of the area of interest in web Mercator metres; none if it cannot be read any more."""
     import numpy as np
     import shapely
-    from pyproj import Transformer
 
     from upscaling.area.aoi import read_aoi
     from upscaling.errors import UpscalingError
@@ -95,13 +90,20 @@ def read_area(run_folder: Path) -> list[tuple[list[float], list[float]]]:
     shape = shapely.simplify(shape, _SIMPLER_AREA * max(east - west, north - south))
     polygons = shapely.get_parts(shape)
     rings = shapely.get_rings(polygons[shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON])
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    edges = np.flatnonzero(np.diff(ring)) + 1
+    x, y = (np.split(values, edges) for values in _mercator(points))
+    return [(ring_x.tolist(), ring_y.tolist()) for ring_x, ring_y in zip(x, y, strict=True)]
+
+
+def _mercator(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return x and y in web Mercator metres, to 0.1 m, of longitudes and latitudes."""
+    import numpy as np
+    from pyproj import Transformer
+
     to_mercator = Transformer.from_crs("EPSG:4326", MERCATOR, always_xy=True)
-    found = []
-    for ring in rings:
-        points = shapely.get_coordinates(ring)
-        x, y = to_mercator.transform(points[:, 0], np.clip(points[:, 1], -_HIGHEST, _HIGHEST))
-        found.append((np.round(x, 1).tolist(), np.round(y, 1).tolist()))
-    return found
+    x, y = to_mercator.transform(points[:, 0], np.clip(points[:, 1], -_HIGHEST, _HIGHEST))
+    return np.round(x, 1), np.round(y, 1)
 
 
 def tile_indices(states: Sequence[TileState], ids: Sequence[str]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from upscaling.service.access.auth import User
 from upscaling.service.prepare import pinned
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks
+from upscaling.util.files import read_json
 
 __all__ = ["cards", "description"]
 
@@ -23,12 +24,8 @@ _MOST_CARDS = 500
 def cards(tasks: Tasks, words: str) -> list[dict[str, Any]]:
     """Return a card for each algorithm whose texts hold all the words, in the catalogue's order."""
     wanted = words.lower().split()
-    found = []
-    for card in _all(tasks.settings):
-        text = " ".join(str(value) for value in card.values()).lower()
-        if all(word in text for word in wanted):
-            found.append(card)
-    return found[:_MOST_CARDS]
+    found = (card for card in _all(tasks.settings) if all(word in " ".join(card.values()).lower() for word in wanted))
+    return list(itertools.islice(found, _MOST_CARDS))
 
 
 def _all(settings: ServiceSettings) -> Iterator[dict[str, Any]]:
@@ -41,11 +38,8 @@ def _all(settings: ServiceSettings) -> Iterator[dict[str, Any]]:
 
 def _process(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the card of an openEO process in a folder of sources; nothing for other files."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    if isinstance(content, dict) and isinstance(content.get("process_graph"), dict):
+    content = _read(path)
+    if isinstance(content.get("process_graph"), dict):
         yield {
             "id": str(content.get("id") or path.stem),
             "title": str(content.get("summary") or content.get("id") or path.stem),
@@ -61,16 +55,16 @@ def _process(path: Path) -> Iterator[dict[str, Any]]:
 
 @functools.lru_cache(maxsize=4)
 def _cards_of(folder: str, _stamp: int) -> tuple[dict[str, Any], ...]:
-    found = []
-    for path in sorted(Path(folder).glob("*/*/records/*.json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        card = _card(content, path) if isinstance(content, Mapping) else None
-        if card is not None:
-            found.append(card)
-    return tuple(found)
+    cards = (_card(_read(path), path) for path in sorted(Path(folder).glob("*/*/records/*.json")))
+    return tuple(card for card in cards if card is not None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _card(record: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
