@@ -9,17 +9,23 @@ from typing import Any
 import pytest
 
 from upscaling.backends.ogcapi.results import Found, read_reply
-from upscaling.errors import PlatformError, TileFailedError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.util.files import write_json
 
 ITEM = {"type": "Feature", "stac_version": "1.0.0", "id": "a", "assets": {"x": {"href": "a.tif"}}, "links": []}
 
 
-def found(folder: Path, content: Any) -> list[Found]:
-    (folder / "reply").write_text(json.dumps(content))
-    facts = {"url": "http://h/jobs/1/results", "type": "application/json", "links": []}
+def found(folder: Path, content: Any, *, has_outputs: bool = False) -> list[Found]:
+    return read(folder, json.dumps(content).encode(), has_outputs=has_outputs)
+
+
+def read(
+    folder: Path, body: bytes, kind: str = "application/json", status: int = 200, *, has_outputs: bool = False
+) -> list[Found]:
+    (folder / "reply").write_bytes(body)
+    facts = {"url": "http://h/jobs/1/results", "type": kind, "links": [], "status": status}
     write_json(folder / "reply.headers.json", facts)
-    return read_reply(folder / "reply")
+    return read_reply(folder / "reply", has_outputs=has_outputs)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +86,38 @@ def test_a_result_without_an_address_is_not_passed_over(tmp_path: Path, link: An
 
 
 def test_parts_are_never_lost(tmp_path: Path) -> None:
-    reply = tmp_path / "reply"
-    facts = {"url": "http://h/", "type": "Multipart/Related; boundary=B", "links": []}
-    write_json(tmp_path / "reply.headers.json", facts)
-    reply.write_bytes(b"--B\r\nContent-Type: image/tiff\r\n\r\nAB\r\n--B--\r\n")
-    assert [thing.content for thing in read_reply(reply)] == [b"AB"]
+    kind = "Multipart/Related; boundary=B"
+    whole = b"--B\r\nContent-Type: image/tiff\r\n\r\nAB\r\n--B--\r\n"
+    for odd in ("", "; x=" + "(" * 800):
+        assert [thing.content for thing in read(tmp_path, whole, kind + odd)] == [b"AB"]
     inner = b"Content-Type: multipart/mixed; boundary=C\r\n\r\n--C\r\n\r\nx\r\n--C--\r\n"
-    reply.write_bytes(b"--B\r\n" + inner + b"\r\n--B--\r\n")
     with pytest.raises(TileFailedError, match="part part-0 of the results is itself in parts"):
-        read_reply(reply)
+        read(tmp_path, b"--B\r\n" + inner + b"\r\n--B--\r\n", kind)
+    deep = b"".join(b"--B%d\r\nContent-Type: multipart/mixed; boundary=B%d\r\n\r\n" % (n, n + 1) for n in range(2000))
+    with pytest.raises(TileFailedError, match="nested too deeply"):
+        read(tmp_path, deep, "multipart/mixed; boundary=B0")
+    for number in range(20, len(whole) - 5):
+        with pytest.raises(PlatformError, match="break off") as caught:
+            read(tmp_path, whole[:number], kind)
+        assert caught.value.error_class is ErrorClass.TRANSIENT
+    for broken in (b"!!", b"Q", b"QU I-"):
+        part = b"--B\r\nContent-Type: image/tiff\r\nContent-Transfer-Encoding: base64\r\n\r\n" + broken
+        with pytest.raises(TileFailedError, match="part part-0 of the results is not the base64 it says"):
+            read(tmp_path, part + b"\r\n--B--\r\n", kind)
+
+
+@pytest.mark.parametrize(
+    "body", ["", "{}", '{"outputs": {}}', '{"outputs": [{}]}', '{"links": null}', '{"links": [{"rel": "self"}]}']
+)
+def test_results_that_name_no_output_are_no_results_where_there_should_be_some(tmp_path: Path, body: str) -> None:
+    with pytest.raises(PlatformError, match="name no output") as caught:
+        read(tmp_path, body.encode(), has_outputs=True)
+    assert caught.value.error_class is ErrorClass.OUTPUT
+    assert not read(tmp_path, body.encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [("", 204), ("null", 200), ('{"a": null}', 200), ('{"outputs": [null]}', 200)]
+)
+def test_null_and_no_content_are_results_without_data(tmp_path: Path, body: str, status: int) -> None:
+    assert not read(tmp_path, body.encode(), status=status, has_outputs=True)

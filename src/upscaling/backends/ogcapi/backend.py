@@ -16,7 +16,7 @@ from upscaling.backends.ogcapi.jobs import Registry, inputs_in, is_since, settle
 from upscaling.backends.ogcapi.same_inputs import canonical
 from upscaling.binding.secret_values import revealed
 from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient
-from upscaling.errors import ConfigError, ErrorClass, PlatformError, UpscalingError
+from upscaling.errors import ConfigError, ErrorClass, PlatformError, TileFailedError, UpscalingError
 from upscaling.jobs.account_slots import AccountSlots
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt
@@ -27,6 +27,7 @@ from upscaling.model import Algorithm, Outcome, TileJob
 from upscaling.util.files import digest, read_json
 
 if TYPE_CHECKING:
+    from upscaling.backends.ogcapi.results import Found
     from upscaling.config.ogcapi import OgcApiBackendConfig
 
 __all__ = ["OgcApiBackend"]
@@ -133,6 +134,10 @@ class OgcApiBackend:
         description = read_json(algorithm.path) if algorithm.path.suffix == ".json" else {}
         outputs = description.get("outputs")
         return outputs if isinstance(outputs, dict) else {}
+
+    def has_outputs(self, algorithm: Algorithm) -> bool:
+        """Return whether a process is known to have outputs, as a package always has."""
+        return algorithm.path.suffix != ".json" or bool(self.outputs_of(algorithm))
 
     def request_of(self, job: TileJob) -> dict[str, Any]:
         """Return the body of a job's execution request."""
@@ -332,13 +337,10 @@ class _Work:
 
     def fetch(self, job: TileJob, job_id: str, folder: Path) -> Outcome:
         """Bring the results to this disk, whatever their shape."""
-        from upscaling.backends.ogcapi.results import read_reply
         from upscaling.backends.ogcapi.stage import stage
 
         try:
-            # Asked for anew at every call, as signed links expire; what was sent at once is asked for only once.
-            reply = self._reply if self._reply.is_file() else self._client.results(job_id, folder / "reply")
-            outcome = stage(self._client, read_reply(reply), folder)
+            outcome = stage(self._client, self._found(job, job_id, folder), folder)
         except PlatformError as error:
             if error.error_class is ErrorClass.OUTPUT:
                 raise PlatformError(str(error), error_class=ErrorClass.OUTPUT, code=RESULTS_GONE) from None
@@ -346,6 +348,25 @@ class _Work:
         facts = {"id": job_id, "backend": self._client.base, **self._receipt.facts}
         version = job.algorithm.version
         return replace(outcome, job=facts, software={job.algorithm.id: version} if version else {})
+
+    def _found(self, job: TileJob, job_id: str, folder: Path) -> list[Found]:
+        """Read the results: of a job anew at every call, as signed links expire; what was sent at once is kept."""
+        from upscaling.backends.ogcapi.results import read_reply
+
+        has_outputs = self._backend.has_outputs(job.algorithm)
+        if not self._reply.is_file():
+            return read_reply(self._client.results(job_id, folder / "reply"), has_outputs=has_outputs)
+        try:
+            return read_reply(self._reply, has_outputs=has_outputs)
+        except PlatformError as error:
+            if error.error_class is not ErrorClass.TRANSIENT:
+                raise
+            if job_id.startswith(_AT_ONCE):
+                raise TileFailedError(
+                    f"{error}, and cannot be asked for again", error_class=ErrorClass.OUTPUT
+                ) from None
+            self._reply.unlink()  # its job has them, too
+            raise
 
 
 def _state_of(document: dict[str, Any]) -> JobState:

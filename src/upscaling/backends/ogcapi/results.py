@@ -13,8 +13,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.errors import CloseBoundaryNotFoundDefect
 from email.parser import BytesParser
-from email.policy import HTTP
+from email.policy import compat32
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin
@@ -28,6 +29,7 @@ __all__ = ["Found", "read_reply"]
 
 _LARGEST_DOCUMENT = 256 << 20  # bytes of JSON or multipart: they are read as a whole
 _DEEPEST = 8
+_NO_CONTENT = 204
 _RESULT_RELS = {"child", "data", "enclosure", "item", "items"}
 _NO_RESULT = re.compile(r"self|up|alternate|monitor|results?|status|http://www\.opengis\.net/.*", re.IGNORECASE)
 _URL = re.compile(r"(https?|s3)://\S+", re.IGNORECASE)
@@ -90,23 +92,30 @@ class Found:
     literal: bool = False
 
 
-def read_reply(reply: Path) -> list[Found]:
-    """Return what a stored reply holds.
+def read_reply(reply: Path, *, has_outputs: bool = False) -> list[Found]:
+    """Return what a stored reply holds; nothing where all outputs are null, or the server has no content (204).
+
+    Parameters
+    ----------
+    has_outputs
+        Whether the process is known to have outputs: a reply that names none of them is then none of its results.
 
     Raises
     ------
     TileFailedError
         If it cannot be what it says it is.
     PlatformError
-        If it is an error after all.
+        If it is an error after all, names no output (``bad-output``), or breaks off (``transient``).
     """
     facts = read_json(reply.with_name(f"{reply.name}.headers.json"))
     base, kind = str(facts["url"]), str(facts["type"])
     if reply.stat().st_size == 0:
+        links = [link for link in facts["links"] if not _NO_RESULT.fullmatch(link["rel"])]
+        if has_outputs and not links and facts.get("status") != _NO_CONTENT:
+            raise _without_outputs("an empty body")
         return [
             Found(str(link["rel"]), href=_absolute(base, link["href"]), media_type=str(link.get("type") or ""))
-            for link in facts["links"]
-            if not _NO_RESULT.fullmatch(link["rel"])
+            for link in links
         ]
     if "multipart/" in kind.lower():
         return _multipart(reply, kind, base)
@@ -118,7 +127,24 @@ def read_reply(reply: Path) -> list[Found]:
         content = json.loads(reply.read_bytes())
     except (ValueError, RecursionError) as error:
         raise TileFailedError(f"the results are not JSON: {error}", error_class=ErrorClass.OUTPUT) from None
-    return list(_document(content, base))
+    found = list(_document(content, base))
+    if has_outputs and not found and not _names_output(content):
+        raise _without_outputs(plain_text(json.dumps(content)))
+    return found
+
+
+def _names_output(content: Any) -> bool:
+    """Return whether a document has an output, be it null: ``{}``, ``{"outputs": []}`` and links alone have none."""
+    if isinstance(content, list):
+        return any(map(_names_output, content))
+    if not isinstance(content, Mapping):
+        return True
+    inner = content.get("outputs")
+    return _names_output(inner) if isinstance(inner, list | Mapping) else not set(content) <= {"links"}
+
+
+def _without_outputs(what: str) -> PlatformError:
+    return PlatformError(f"the results name no output of the process: {what}", error_class=ErrorClass.OUTPUT)
 
 
 def _looks_like_json(reply: Path) -> bool:
@@ -142,16 +168,24 @@ def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
             f"the results are {reply.stat().st_size} bytes in parts; ask for one output", error_class=ErrorClass.OUTPUT
         )
     head = f"Content-Type: {kind}\r\n\r\n".encode()
-    message = BytesParser(policy=HTTP).parsebytes(head + reply.read_bytes())
+    try:
+        # The older policy: the newer ones read each header by a grammar, which long odd ones break.
+        message = BytesParser(policy=compat32).parsebytes(head + reply.read_bytes())
+    except RecursionError:
+        raise TileFailedError("the results are nested too deeply", error_class=ErrorClass.OUTPUT) from None
+    if any(isinstance(defect, CloseBoundaryNotFoundDefect) for defect in message.defects):
+        raise PlatformError("the results break off before their last part ends", error_class=ErrorClass.TRANSIENT)
+    parts = message.get_payload() if message.is_multipart() else []
     found: list[Found] = []
-    for number, part in enumerate(message.iter_parts()):
-        name = str(part.get("Content-ID") or part.get_filename() or f"part-{number}").strip("<> ")
-        body = part.get_payload(decode=True)
-        if not isinstance(body, bytes):
+    for number, part in enumerate(parts):
+        name = plain_text(part.get("Content-ID") or part.get_filename() or f"part-{number}").strip("<> ")
+        content = part.get_payload(decode=True)
+        if not isinstance(content, bytes):
+            raise TileFailedError(f"part {name} of the results is itself in parts", error_class=ErrorClass.OUTPUT)
+        if part.defects:
             raise TileFailedError(
-                f"part {plain_text(name)} of the results is itself in parts", error_class=ErrorClass.OUTPUT
+                f"part {name} of the results is not the base64 it says", error_class=ErrorClass.OUTPUT
             )
-        content = body
         media_type, place = part.get_content_type(), part.get("Content-Location")
         if place and not content.strip():
             found.append(Found(name, href=_absolute(base, place), media_type=media_type))
