@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from upscaling.algorithms.records import OgcProcess, is_record, link_of, ogc_process, runs_on_ogcapi
 from upscaling.errors import ConfigError, ErrorClass, PlatformError
@@ -37,6 +38,7 @@ _REFERENCES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("geometry", {"type": "object", "format": "geojson-geometry"}),
     ("polygon", {"type": "object", "format": "geojson-geometry"}),
 )
+_DEEPEST = 8  # references within references
 _CWL_TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "int": {"type": "integer"},
@@ -186,7 +188,7 @@ def is_sync_only(algorithm: Algorithm) -> bool:
 def read_inputs(description: Mapping[str, Any]) -> Iterator[Parameter]:
     """Yield the inputs of a process; an input that must be there but has a default need not be given."""
     for name, entry in _entries(description.get("inputs")):
-        schema = _schema(entry)
+        schema = _schema(entry, description)
         least = _occurs(entry.get("minOccurs"), 1)
         default = schema.get("default")
         yield Parameter(
@@ -213,10 +215,14 @@ def _occurs(value: Any, default: int) -> int:
     return value if isinstance(value, int) else 1_000_000 if value == "unbounded" else default
 
 
-def _schema(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _schema(entry: Mapping[str, Any], description: Mapping[str, Any]) -> dict[str, Any]:
     given = entry.get("schema")
     old = entry.get("input")
-    schema = _tidy(given) if isinstance(given, Mapping) else _old_schema(old if isinstance(old, Mapping) else entry)
+    schema: dict[str, Any] = (
+        _tidy(given, (given, description))
+        if isinstance(given, Mapping)
+        else _old_schema(old if isinstance(old, Mapping) else entry)
+    )
     least, most = _occurs(entry.get("minOccurs"), 1), _occurs(entry.get("maxOccurs"), 1)
     if most > 1 and schema.get("type") != "array":
         several = {"type": "array", "items": schema, "minItems": max(least, 1), "maxItems": most}
@@ -225,23 +231,45 @@ def _schema(entry: Mapping[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _tidy(schema: Any) -> Any:
-    """Return a JSON schema without references to elsewhere and without OpenAPI 3.0's own spellings."""
+def _tidy(schema: Any, documents: tuple[Any, ...], within: frozenset[str] = frozenset()) -> Any:
+    """Return a JSON schema without references to elsewhere and without OpenAPI 3.0's own spellings.
+
+    Parameters
+    ----------
+    documents
+        In which a local reference (``#/…``) is looked up.
+    within
+        The local references that lead here: one to itself says nothing.
+    """
     if isinstance(schema, list):
-        return [_tidy(part) for part in schema]
+        return [_tidy(part, documents, within) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
     if "$ref" in schema:
-        name = str(schema["$ref"]).rpartition("/")[2].lower()
-        meant: dict[str, Any] = next((meant for part, meant in _REFERENCES if part in name), {})
-        return {**meant, **_tidy({key: value for key, value in schema.items() if key != "$ref"})}
-    tidied = {str(key): _tidy(value) for key, value in schema.items() if _is_sane(str(key), value)}
+        place = str(schema["$ref"])
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        local = next((found for found in (_local(place, document) for document in documents) if found is not None), {})
+        if local and place not in within and len(within) < _DEEPEST:
+            return _tidy({**local, **beside}, documents, within | {place})
+        name = place.rpartition("/")[2].lower()
+        meant: dict[str, Any] = {} if local else next((meant for part, meant in _REFERENCES if part in name), {})
+        return {**meant, **_tidy(beside, documents, within)}
+    tidied = {str(key): _tidy(value, documents, within) for key, value in schema.items() if _is_sane(str(key), value)}
     for bound in ("exclusiveMinimum", "exclusiveMaximum"):
         if isinstance(tidied.get(bound), bool):
             del tidied[bound]
     if tidied.get("nullable") is True and isinstance(tidied.get("type"), str):
         tidied["type"] = [tidied["type"], "null"]
     return tidied
+
+
+def _local(place: str, document: Any) -> Mapping[str, Any] | None:
+    """Return the schema that a JSON pointer (RFC 6901) leads to in a document; None if it leads to none."""
+    if not place.startswith("#/"):
+        return None
+    for part in unquote(place[2:]).split("/"):
+        document = document.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(document, Mapping) else None
+    return document if isinstance(document, Mapping) else None
 
 
 def _is_sane(word: str, value: Any) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from upscaling.backends.ogcapi.same_inputs import Match, same_inputs
 
 RING = [[11.0, 46.0], [11.1, 46.0], [11.1, 46.1], [11.0, 46.1], [11.0, 46.0]]
+HOLE = [[11.04, 46.04], [11.06, 46.04], [11.06, 46.06], [11.04, 46.04]]
 POLYGON = {"type": "Polygon", "coordinates": [RING]}
 SENT: dict[str, Any] = {
     "aoi": {"value": POLYGON},
@@ -123,6 +124,10 @@ def test_lists_of_inputs_defaults_and_what_is_none() -> None:
     assert same_inputs({"crs": "EPSG:4326"}, {"crs": "CRS84"}) is Match.UNKNOWN
     for nothing in (None, [], "inputs", 3):
         assert same_inputs(SENT, nothing) is Match.UNKNOWN
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    assert same_inputs({"p": 1}, {"p": deep}) is Match.UNKNOWN
 
 
 METRES = {"bbox": [500000, 5000000, 520000, 5020000], "crs": "http://www.opengis.net/def/crs/EPSG/0/32632"}
@@ -153,6 +158,27 @@ TWO_VALUES: dict[str, tuple[Any, Any]] = {  # of two rows or tiles of one run
     "lines the other way": ("LINESTRING (1 2, 3 4)", "LINESTRING (3 4, 1 2)"),
     "heights": ("POINT Z (1 2 10)", "POINT Z (1 2 90)"),
     "kinds of outlines": ("LINESTRING (0 0, 1 1, 1 0, 0 0)", "POLYGON ((0 0, 1 1, 1 0, 0 0))"),
+    "units": ({"value": 2, "uom": "m"}, {"value": 2, "uom": "km"}),
+    "units in JSON": ('{"value": 2, "uom": "m"}', '{"value": 2, "uom": "km"}'),
+    "a unit and none": ({"value": 2, "uom": "m"}, 2),
+    "formats": ({"value": "a", "format": {"mediaType": "text/csv"}}, {"value": "a", "format": {"mediaType": "a/b"}}),
+    "formats of a file": ({"href": "http://h/a", "format": "text/csv"}, {"href": "http://h/a", "format": "text/xml"}),
+    "a hole and an island": (
+        {"type": "Polygon", "coordinates": [RING, HOLE]},
+        {"type": "MultiPolygon", "coordinates": [[RING], [HOLE]]},
+    ),
+    "a hole that is the outline": (
+        {"type": "Polygon", "coordinates": [RING, HOLE]},
+        {"type": "Polygon", "coordinates": [HOLE, RING]},
+    ),
+    "corners in another order": (
+        POLYGON,
+        {"type": "Polygon", "coordinates": [[RING[place] for place in (0, 2, 1, 3, 0)]]},
+    ),
+    "lines of the same points": (
+        "MULTILINESTRING ((1 1, 2 2), (3 3, 4 4, 5 5))",
+        "MULTILINESTRING ((1 1, 2 2, 3 3), (4 4, 5 5))",
+    ),
     "zones of WKT": ("SRID=32632;POINT (500000 5000000)", "SRID=32633;POINT (500000 5000000)"),
 }
 
@@ -175,6 +201,13 @@ def test_a_number_that_a_server_cuts_is_the_same(sent: Any, told: Any) -> None:
 def test_what_a_server_names_beyond_what_was_sent_is_its_default_or_unknown() -> None:
     assert same_inputs({"id": 1}, {"id": 1, "clouds": 30}, {"clouds": 30}) is Match.SAME
     assert same_inputs({"id": 1}, {"id": 1, "clouds": 40}, {"clouds": 30}) is Match.UNKNOWN
+
+
+def test_holes_and_islands_are_the_same_in_any_order() -> None:
+    other = [[x + 1, y] for x, y in RING]
+    sent = {"type": "MultiPolygon", "coordinates": [[RING, HOLE, HOLE[::-1]], [other]]}
+    told = {"type": "MultiPolygon", "coordinates": [[other[::-1]], [[*RING[2:], *RING[1:3]], HOLE, HOLE]]}
+    assert same_inputs({"p": sent}, {"p": told}) is Match.SAME
 
 
 @pytest.mark.parametrize("decimals", [6, 7, 9])

@@ -215,3 +215,22 @@ def test_how_often_an_input_occurs_may_be_a_text() -> None:
     (parameter,) = read_inputs({"inputs": inputs})
     assert not parameter.required
     assert bound({"a": {"schema": BBOX_REF}, **inputs}, {"x": [1, 2]})["x"] == [1, 2]
+
+
+def test_local_references_are_resolved_in_the_schema_and_in_the_description() -> None:
+    area = {"type": "object", "format": "geojson-geometry", "next": {"$ref": "#/$defs/area"}}
+    described = {
+        "components": {"schemas": {"a/b": {"type": "integer", "maximum": 5, "title": "of all"}}},
+        "inputs": {
+            "own": {"schema": {"$ref": "#/$defs/area", "$defs": {"area": area}}},
+            "shared": {"schema": {"$ref": "#/components/schemas/a~1b", "title": "of one"}},
+            "itself": {"schema": {"$ref": "#/inputs/itself/schema"}},
+            "nowhere": {"schema": {"$ref": "#/$defs/bbox"}},
+        },
+    }
+    schemas = {parameter.name: parameter.schema for parameter in read_inputs(described)}
+    assert schemas["own"]["format"] == "geojson-geometry"
+    assert schemas["own"]["next"] == {}
+    assert schemas["shared"] == {"type": "integer", "maximum": 5, "title": "of one", "x-minOccurs": 1}
+    assert schemas["itself"] == {"x-minOccurs": 1}
+    assert schemas["nowhere"]["format"] == "ogc-bbox"

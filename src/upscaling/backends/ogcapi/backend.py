@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from upscaling.algorithms.ogc_process import essence, is_sync_only
 from upscaling.backends.ogcapi.jobs import Registry, inputs_in, is_since, settle_unknown
-from upscaling.backends.ogcapi.same_inputs import canonical
+from upscaling.backends.ogcapi.same_inputs import Match, canonical, same_inputs
 from upscaling.binding.secret_values import revealed
 from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient
 from upscaling.errors import ConfigError, ErrorClass, PlatformError, TileFailedError, UpscalingError
@@ -187,11 +187,13 @@ class OgcApiBackend:
         told = [(job, inputs_in(job)) for job in listed]
         if listed and all(inputs is None for _, inputs in told):
             raise UpscalingError(f"{self.url} does not tell what its jobs were sent; which are this run's is unknown")
-        known = [(job, digest(canonical(inputs, names))) for job, inputs in told if inputs is not None]
+        tiles = [
+            (job, inputs, wanted.get(digest(canonical(inputs, names)))) for job, inputs in told if inputs is not None
+        ]
         return [
-            {**job, "id": job.get("jobID") or job.get("id"), "title": wanted[key]}
-            for job, key in known
-            if key in wanted
+            {**job, "id": job.get("jobID") or job.get("id"), "title": tile}
+            for job, inputs, tile in tiles
+            if tile is not None and same_inputs(work[tile], inputs) is Match.SAME
         ]
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from upscaling.backends.ogcapi.same_values import (
     Match,
@@ -23,16 +23,21 @@ from upscaling.backends.ogcapi.same_values import (
     number_of,
 )
 
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
 __all__ = ["Match", "as_mapping", "canonical", "same_inputs"]
 
 _INNER = ("value", "data", "inlineValue", "literal", "literalData", "input")
 _WRAPPING = {*_INNER, "mediaType", "format", "schema", "encoding", "type", "dataType", "uom", "id", "title"}
+_MEANINGS = ("uom", "format")  # without which a value says little
 _OF_A_LINK = {"type", "mediaType", "format", "rel", "title", "length", "hreflang", "class", "basename"}
 _ADDRESSES = ("href", "location", "path", "url")
 _SHAPES = {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"}
 _WKT = re.compile(r"\s*(?:SRID=\d+;)?\s*(?:MULTI)?(?:POINT|LINESTRING|POLYGON)\s*Z?\s*\(", re.IGNORECASE)
 _NUMBERS = re.compile(r"\s*[-+]?\d[\d.eE+-]*(\s*[,;\s]\s*[-+]?\d[\d.eE+-]*)+\s*")
 _LARGEST_DEGREE = 400
+_LATITUDE_FIRST = (1, 0, 3, 2)  # of a box
 
 
 def same_inputs(sent: Mapping[str, Any], told: Any, defaults: Mapping[str, Any] | None = None) -> Match:
@@ -48,20 +53,23 @@ def same_inputs(sent: Mapping[str, Any], told: Any, defaults: Mapping[str, Any] 
     known = as_mapping(told)
     if known is None:
         return Match.UNKNOWN
-    found = []
-    plain = {str(name).casefold(): value for name, value in known.items()}
+    try:
+        return all_of(_compare_all(sent, known, defaults or {}))
+    except RecursionError:  # nested as no input of ours is
+        return Match.UNKNOWN
+
+
+def _compare_all(sent: Mapping[str, Any], known: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Match]:
+    plain = {str(name).casefold(): value for name, value in known.items()} | dict(known)
     for name, value in sent.items():
-        if name in known or name.casefold() in plain:
-            found.append(_compare(value, known[name] if name in known else plain[name.casefold()]))
-        elif value is None:
-            found.append(Match.SAME)
-        else:
-            is_default = defaults is not None and name in defaults and _compare(value, defaults[name]) is Match.SAME
-            found.append(Match.SAME if is_default else Match.UNKNOWN)
-    for name in (defaults or {}).keys() & known.keys() - sent.keys():  # filled in, or it was sent another value
-        if defaults and defaults[name] is not None and _compare(defaults[name], known[name]) is Match.OTHER:
-            found.append(Match.UNKNOWN)
-    return all_of(found)
+        alike = next((alike for alike in (name, name.casefold()) if alike in plain), None)
+        if alike is not None:
+            yield _compare(value, plain[alike])
+        elif value is not None:  # one that is its default may have been left out
+            yield Match.SAME if _compare(value, defaults.get(name)) is Match.SAME else Match.UNKNOWN
+    for name in defaults.keys() & known.keys() - sent.keys():  # filled in, or it was sent another value
+        if defaults[name] is not None and _compare(defaults[name], known[name]) is Match.OTHER:
+            yield Match.UNKNOWN
 
 
 def as_mapping(told: Any) -> Mapping[str, Any] | None:
@@ -85,7 +93,7 @@ def canonical(inputs: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]
 
 
 def _plain(value: Any) -> Any:
-    value = _unwrapped(value)
+    value, _ = _unwrapped(value)
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -98,33 +106,45 @@ def _plain(value: Any) -> Any:
     return moment.isoformat() if moment else value
 
 
-def _unwrapped(value: Any) -> Any:
-    """Return the value in ``{"value": …}``, however often it is wrapped."""
-    while isinstance(value, Mapping) and set(value) <= _WRAPPING:
+def _unwrapped(value: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the value in ``{"value": …}``, however often it is wrapped, and its unit and format."""
+    facts: dict[str, Any] = {}
+    while isinstance(value, Mapping):
+        facts |= {name: value[name] for name in _MEANINGS if value.get(name)}
         inner = next((name for name in _INNER if name in value), None)
-        if inner is None:
+        if inner is None or not set(value) <= _WRAPPING:
             break
         value = value[inner]
-    return value
+    return value, facts
 
 
 def _compare(sent: Any, told: Any) -> Match:
-    sent, told = _unwrapped(sent), _unwrapped(told)
-    sent, told = _parsed(sent, told), _parsed(told, sent)
-    both = _parsed(sent, None), _parsed(told, None)
-    if not any(isinstance(value, str) for value in both):  # two texts that are JSON, or lists of numbers
-        sent, told = both
+    if sent == told:
+        return Match.SAME
+    (sent, facts), (told, told_facts) = _unwrapped(sent), _unwrapped(told)
+    return _with_facts(_compare_bare(sent, told), facts, told_facts)
+
+
+def _with_facts(found: Match, sent: Mapping[str, Any], told: Mapping[str, Any]) -> Match:
+    """Return what a comparison of values told; values that are the same may be two by what is said of them."""
+    if found is Match.SAME and any(_compare(fact, told.get(name)) is not found for name, fact in sent.items()):
+        return Match.UNKNOWN
+    return found
+
+
+def _compare_bare(sent: Any, told: Any) -> Match:
+    read = _parsed(sent, None), _parsed(told, None)  # two texts that are JSON, or lists of numbers
+    if any(isinstance(value, str) for value in read):
+        read = _parsed(sent, told), _parsed(told, sent)
+    if read[0] is not sent or read[1] is not told:
+        return _compare(*read)
     otherwise = _compare_forms(sent, told)
     if otherwise is not None:
         return otherwise
+    if isinstance(sent, list | tuple) or isinstance(told, list | tuple):  # a single value may be a list of one
+        return _compare_lists(*(list(value) if isinstance(value, list | tuple) else [value] for value in (sent, told)))
     if isinstance(sent, Mapping):
         return _compare_objects(sent, told) if isinstance(told, Mapping) else Match.UNKNOWN
-    if isinstance(sent, Sequence) and not isinstance(sent, str):
-        if not isinstance(told, list | tuple):
-            return _compare(sent[0], told) if len(sent) == 1 else Match.UNKNOWN
-        return _compare_lists(list(sent), list(told))
-    if isinstance(told, list | tuple):  # a single value as a list of one
-        return _compare(sent, told[0]) if len(told) == 1 else Match.UNKNOWN
     return compare_scalars(sent, told)
 
 
@@ -153,50 +173,100 @@ def _opposite(value: Any, other: Any) -> Any:
 
 
 class _Shape(NamedTuple):
-    """An outline: its kind, its points, and what else is said of it."""
+    """An outline, and what else is said of it."""
 
-    kind: str
-    points: list[tuple[float, ...]]
+    geometry: BaseGeometry
     facts: Mapping[str, Any]
 
 
 def _shape(value: Any) -> _Shape | None:
-    """Return one shape: GeoJSON (also as a feature, or a collection of one), or WKT; else None."""
-    if isinstance(value, str) and _WKT.match(value):
-        import shapely
+    """Return one shape: GeoJSON (also as a feature, or a collection of one), or WKT; None for anything else."""
+    from shapely import GEOSException, from_wkt
+    from shapely.geometry import shape
 
-        head, _, tail = value.partition(";")
-        try:
-            shape = shapely.from_wkt(tail or value)
-        except (shapely.errors.GEOSException, ValueError):
-            return None
-        points = [tuple(map(float, p)) for p in shapely.get_coordinates(shape, include_z=shape.has_z).tolist()]
-        return _Shape(shape.geom_type.removeprefix("Multi"), points, {"srid": head} if tail else {})
     facts: dict[str, Any] = {}
     while isinstance(value, Mapping) and value.get("type") not in _SHAPES:
         facts |= {name: value[name] for name in ("properties", "crs") if value.get(name)}
-        features = value.get("features")
-        if value.get("type") == "FeatureCollection" and isinstance(features, list) and len(features) == 1:
-            value = features[0]
-        elif value.get("type") == "Feature":
-            value = value.get("geometry")
-        else:
-            return None
-    if not isinstance(value, Mapping) or "coordinates" not in value:
-        return None
-    facts |= {"crs": value["crs"]} if value.get("crs") else {}
-    read = _points([[value["coordinates"]]])
-    return None if read is None else _Shape(str(value["type"]).removeprefix("Multi"), read, facts)
+        match value:
+            case {"type": "FeatureCollection", "features": [one]}:
+                value = one
+            case {"type": "Feature", "geometry": geometry}:
+                value = geometry
+            case _:
+                return None
+    try:
+        if isinstance(value, Mapping) and "coordinates" in value:
+            return _Shape(shape(dict(value)), facts | ({"crs": value["crs"]} if value.get("crs") else {}))
+        if isinstance(value, str) and _WKT.match(value):
+            head, _, tail = value.rpartition(";")
+            return _Shape(from_wkt(tail), {"srid": head} if head else {})
+    except (GEOSException, AttributeError, IndexError, TypeError, ValueError):  # whatever stands in place of numbers
+        pass
+    return None
 
 
 def _compare_shapes(sent: _Shape, told: _Shape) -> Match:
-    found = _compare_points(sent.points, told.points)
-    if found is not Match.SAME:
-        return found
-    in_order = len(sent.points) == len(told.points) and all(map(_is_near, sent.points, told.points))
-    known = all(name in told.facts and _compare(sent.facts[name], told.facts[name]) is found for name in sent.facts)
-    is_same = known and sent.kind == told.kind and (in_order or sent.kind == "Polygon")
-    return found if is_same else Match.UNKNOWN
+    """Compare outlines: where they begin, and which way round they go, is a matter of taste; where they lie is not."""
+    if _are_same_outlines(sent.geometry, told.geometry):
+        return _with_facts(Match.SAME, sent.facts, told.facts)
+    boxes = sent.geometry.bounds, told.geometry.bounds
+    alike = all(map(_is_close, *boxes))
+    turned = all(map(_is_close, [boxes[0][place] for place in _LATITUDE_FIRST], boxes[1]))
+    systems = [max(map(abs, box)) > _LARGEST_DEGREE for box in boxes]  # one in degrees, one in metres
+    return Match.UNKNOWN if alike or turned or systems[0] != systems[1] else Match.OTHER
+
+
+def _are_same_outlines(sent: BaseGeometry, told: BaseGeometry) -> bool:
+    from shapely import get_parts
+
+    ours, theirs = list(get_parts(sent)), list(get_parts(told))
+    if sent.geom_type.removeprefix("Multi") != told.geom_type.removeprefix("Multi") or len(ours) != len(theirs):
+        return False
+    if ours and ours[0].geom_type == "Polygon":
+        return _pair_up(ours, theirs, _is_same_polygon)
+    return all(_are_near(_points(one), _points(other)) for one, other in zip(ours, theirs, strict=True))
+
+
+def _is_same_polygon(one: Any, other: Any) -> bool:
+    holes = list(one.interiors), list(other.interiors)
+    return _is_same_ring(one.exterior, other.exterior) and _pair_up(*holes, _is_same_ring)
+
+
+def _is_same_ring(one: BaseGeometry, other: BaseGeometry) -> bool:
+    ours, theirs = _points(one)[:-1], _points(other)[:-1]
+    return any(
+        _are_near(ours, order[start:] + order[:start])
+        for order in (theirs, theirs[::-1])
+        for start, point in enumerate(order)
+        if _are_near(ours[:1], [point])
+    )
+
+
+def _pair_up(ours: list[Any], theirs: list[Any], is_same: Callable[[Any, Any], bool]) -> bool:
+    """Return whether each of one list has another one of the other list that is the same."""
+    left = list(theirs)
+    for one in ours:
+        match = next((place for place, other in enumerate(left) if is_same(one, other)), None)
+        if match is None:
+            return False
+        del left[match]
+    return not left
+
+
+def _points(shape: BaseGeometry) -> list[list[float]]:
+    from shapely import get_coordinates
+
+    points: list[list[float]] = get_coordinates(shape, include_z=shape.has_z).tolist()
+    return points
+
+
+def _are_near(ours: list[list[float]], theirs: list[list[float]]) -> bool:
+    """Return whether points are the same, one by one; a height that is told of one alone was left out."""
+    return len(ours) == len(theirs) and all(
+        compare_numbers(one, two) is Match.SAME
+        for point, other in zip(ours, theirs, strict=True)
+        for one, two in zip(point, other, strict=False)
+    )
 
 
 def _parsed(value: Any, other: Any) -> Any:
@@ -206,7 +276,7 @@ def _parsed(value: Any, other: Any) -> Any:
     text = value.strip()
     if text[:1] in {"{", "["}:
         try:
-            return _unwrapped(json.loads(text))
+            return json.loads(text)
         except (ValueError, RecursionError):
             return value
     if (other is None or isinstance(other, list | tuple)) and _NUMBERS.fullmatch(text):
@@ -226,65 +296,16 @@ def _compare_objects(sent: Mapping[str, Any], told: Mapping[str, Any]) -> Match:
 
 
 def _compare_lists(sent: list[Any], told: list[Any]) -> Match:
-    ours, theirs = _points(sent), _points(told)
-    if ours is not None and theirs is not None and _are_rings(sent) and _are_rings(told):
-        return _compare_points(ours, theirs)
     if len(sent) != len(told):
         return Match.UNKNOWN
     found = all_of(_compare(one, other) for one, other in zip(sent, told, strict=True))
-    is_numbers = all(isinstance(part, int | float) for part in (*sent, *told))
-    if found is Match.OTHER and len(sent) == 4 and is_numbers:
-        turned = [told[place] for place in (1, 0, 3, 2)]  # a box with its latitudes first
-        return Match.UNKNOWN if all(map(_is_close, sent, turned)) else found
-    if found is Match.OTHER and not is_numbers:  # in another order: of bands it matters, of a set it does not
-        left = list(told)
-        for one in sent:
-            match = next((other for other in left if _compare(one, other) is Match.SAME), None)
-            if match is None:
-                return found
-            left.remove(match)
-        return Match.UNKNOWN
-    return found
-
-
-def _are_rings(value: list[Any]) -> bool:
-    """Return whether nested lists are closed outlines; others are tables, kernels or lists of names."""
-    if all(isinstance(part, list) and part and not isinstance(part[0], list) for part in value):
-        return len(value) >= 4 and value[0] == value[-1]
-    return all(isinstance(part, list) and _are_rings(part) for part in value)
-
-
-def _points(value: Any) -> list[tuple[float, ...]] | None:
-    """Return the points of nested lists of coordinates; None for anything else, a plain list of numbers too."""
-    if not isinstance(value, list) or not value or not all(isinstance(part, list) and part for part in value):
-        return None
-    found: list[tuple[float, ...]] = []
-    for part in value:
-        if all(isinstance(number, int | float) and not isinstance(number, bool) for number in part):
-            found.append(tuple(map(float, part)))
-        else:
-            inner = _points(part)
-            if inner is None:
-                return None
-            found += inner
-    return found
-
-
-def _compare_points(sent: list[tuple[float, ...]], told: list[tuple[float, ...]]) -> Match:
-    """Compare outlines: where they begin, and which way round they go, is a matter of taste; where they lie is not."""
-    ours_found = all(any(_is_near(point, other) for other in told) for point in sent)
-    if ours_found and all(any(_is_near(point, other) for point in sent) for other in told):
-        return Match.SAME
-    boxes = [[pick(axis) for axis in zip(*points, strict=False) for pick in (min, max)] for points in (sent, told)]
-    alike = len(boxes[0]) == len(boxes[1]) and all(map(_is_close, *boxes))
-    turned = len(boxes[0]) == 4 and all(map(_is_close, [*boxes[0][2:], *boxes[0][:2]], boxes[1]))  # latitude first
-    systems = [max(map(abs, box)) > _LARGEST_DEGREE for box in boxes]  # one in degrees, one in metres
-    return Match.UNKNOWN if alike or turned or systems[0] != systems[1] else Match.OTHER
-
-
-def _is_near(point: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Return whether two points are one; a height that is told of one alone was left out."""
-    return all(compare_numbers(one, two) is Match.SAME for one, two in zip(point, other, strict=False))
+    if found is not Match.OTHER:
+        return found
+    if all(isinstance(part, int | float) for part in (*sent, *told)):  # a box with its latitudes first?
+        is_turned = len(sent) == 4 and all(map(_is_close, sent, [told[place] for place in _LATITUDE_FIRST]))
+    else:  # in another order: of bands it matters, of a set it does not
+        is_turned = _pair_up(sent, told, lambda one, other: _compare(one, other) is Match.SAME)
+    return Match.UNKNOWN if is_turned else found
 
 
 def _is_close(one: float, other: float) -> bool:
