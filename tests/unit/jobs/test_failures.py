@@ -97,6 +97,10 @@ NO_DATA = (
     "FeatureCollection is empty",
     "NO_DATA_FOUND",
     "No data available for the extent with 500 m pixels",
+    "Spatial extent does not intersect with any products",
+    "The area of interest did not overlap any Sentinel-1 scenes",
+    "All pixels are nodata",
+    "all input pixels were no-data",
 )
 A_FAULT = (
     "no data available for S2A_20230101 … skipped",
@@ -106,6 +110,9 @@ A_FAULT = (
     "NoDataAvailable in one of the inputs, skipping it",
     "NoDataAvailable: so says the user-defined function",
     "no data value is set for band B05",
+    "all pixels are no data values: the band has none",
+    "the given geometry does not intersect with any features",
+    "not all pixels have the type that nodata has",
     'Traceback (most recent call last): File "model.py", line 3 ValueError: no features found',
     "found no training data; expected 100 samples",
     "no data available: permission denied",
