@@ -23,6 +23,7 @@ from upscaling.algorithms.cwl import pin_package
 from upscaling.backends.cwl.attempts import Needs
 from upscaling.backends.cwl.backend import CwlBackend
 from upscaling.binding.cwl import bind_package
+from upscaling.config.cwl import CwlBackendConfig
 from upscaling.errors import UpscalingError
 from upscaling.model import Bounds, Tile, TileJob
 
@@ -64,7 +65,9 @@ def main() -> int:
         # CWL ignores what is no input; a configuration refuses it, on purpose, as a misspelled name.
         known = {parameter.name for parameter in algorithm.parameters}
         parameters = bind_package(algorithm, None, {name: value for name, value in order.items() if name in known})
-        backend = CwlBackend(engine=options.engine, container=options.container, memory_mb=1000)
+        backend = CwlBackend(
+            CwlBackendConfig(kind="cwl", engine=options.engine, container=options.container, memory_mb=1000)
+        )
         backend.check(algorithm)
     except UpscalingError as error:
         sys.stderr.write(f"{error}\n")

@@ -13,6 +13,7 @@ __all__ = [
     "PlatformError",
     "TileFailedError",
     "UpscalingError",
+    "bad_output",
     "in_a_line",
     "refused_by_machine",
 ]
@@ -103,6 +104,11 @@ class TileFailedError(UpscalingError):
     def __init__(self, message: str, *, error_class: ErrorClass = ErrorClass.PERMANENT) -> None:
         self.error_class = error_class
         super().__init__(message)
+
+
+def bad_output(message: str) -> TileFailedError:
+    """Return the error of results that a tile cannot be made of."""
+    return TileFailedError(message, error_class=ErrorClass.OUTPUT)
 
 
 class PlatformError(Exception):

@@ -32,20 +32,8 @@ def get_backend(
     if config.kind == "cwl":
         from upscaling.backends.cwl.backend import CwlBackend
 
-        return CwlBackend(
-            batch_system=config.batch_system,
-            container=config.container,
-            engine=config.engine,
-            cores=config.cores,
-            memory_mb=config.memory_mb,
-            options=config.options,
-            growth=config.growth,
-            job_store=config.job_store,
-            site=config.site,
-            run_folder=run_folder,
-            attempt=attempt,
-            warm=run_folder / "plan" / plan_facts["algorithm"]["file"] if warm else None,
-        )
+        package = run_folder / "plan" / plan_facts["algorithm"]["file"] if warm else None
+        return CwlBackend(config, run_folder=run_folder, attempt=attempt, warm=package)
     if config.kind == "ogcapi":
         from upscaling.backends.ogcapi.backend import OgcApiBackend
 

@@ -11,6 +11,7 @@ from tests.unit.binding.cwl_helpers import bind_package
 
 from upscaling.algorithms.cwl import pin_package
 from upscaling.backends.cwl.backend import CwlBackend
+from upscaling.config.cwl import CwlBackendConfig
 from upscaling.jobs.receipts import open_receipt
 from upscaling.model import Bounds, Outcome, Tile, TileJob
 from upscaling.util.files import digest
@@ -35,12 +36,16 @@ def make_job(tmp_path: Path) -> Callable[..., TileJob]:
     return make
 
 
+def backend_of(**options: Any) -> CwlBackend:
+    return CwlBackend(CwlBackendConfig(kind="cwl", **options))
+
+
 @pytest.fixture
 def run_job() -> Callable[..., Outcome]:
     """Return a function that runs a job inside its receipt, as the tile rule does."""
 
     def run(job: TileJob, **options: Any) -> Outcome:
-        backend = CwlBackend(**options)
+        backend = backend_of(**options)
         backend.check(job.algorithm)
         with open_receipt(job) as receipt:
             return backend.run(job, receipt)

@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 
-from upscaling.backends.cwl.backend import CwlBackend
 from upscaling.backends.cwl.process import alone, survivors
 from upscaling.errors import ConfigError, ErrorClass, TileFailedError
 from upscaling.model import Outcome, TileJob
 from upscaling.util.files import read_json
 
-from .conftest import INSIDE, PACKAGES
+from .conftest import INSIDE, PACKAGES, backend_of
 
 Run = Callable[..., Outcome]
 Make = Callable[..., TileJob]
@@ -152,11 +151,12 @@ def test_limits_that_the_package_sets_itself(tmp_path: Path, make_job: Make, run
 TILE_PROCESS = """
 import pickle, sys
 from upscaling.backends.cwl.backend import CwlBackend
+from upscaling.config.cwl import CwlBackendConfig
 from upscaling.jobs.receipts import open_receipt
 with open(sys.argv[1], "rb") as stream:
     job = pickle.load(stream)
 with open_receipt(job) as receipt:
-    CwlBackend().run(job, receipt)
+    CwlBackend(CwlBackendConfig(kind="cwl")).run(job, receipt)
 """
 
 
@@ -273,32 +273,32 @@ def test_stale_and_broken_job_stores_are_begun_anew(make_job: Make, run_job: Run
     job = make_job(PACKAGES / "tool.cwl", {"command": "mkdir out; echo 1 > out/a.txt"})
     stale = job.scratch / "cwl-0123456789abcdef"
     (stale / "store").mkdir(parents=True)
-    backend = CwlBackend()
+    backend = backend_of()
     broken = job.scratch / f"cwl-{backend._store_key(job)}" / "store"
     (broken / "shared").mkdir(parents=True)
     (broken / "shared" / "rootJobStoreID").write_text("nonsense")
     assert len(run_job(job).assets) == 1
     assert not stale.exists()
-    assert CwlBackend(container="docker")._store_key(job) != backend._store_key(job)
+    assert backend_of(container="docker")._store_key(job) != backend._store_key(job)
 
 
 def test_what_is_missing_is_said_before_the_first_tile(
     tmp_path: Path, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(PACKAGES / "kinds.cwl", {"folder": str(tmp_path), "names": []})
-    CwlBackend().check(job.algorithm)
+    backend_of().check(job.algorithm)
     monkeypatch.setattr("upscaling.backends.cwl.backend.tool_path", lambda: str(tmp_path))
     monkeypatch.setattr("upscaling.backends.cwl.backend.own_program", lambda name: shutil.which(name, path=tmp_path))
     with pytest.raises(ConfigError, match=r"backend\.engine: there is no toil-cwl-runner beside this Python"):
-        CwlBackend().check(job.algorithm)
+        backend_of().check(job.algorithm)
     for program in ("toil-cwl-runner", "cwltool"):
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)
     for container, names in (("docker", "docker"), ("podman", "podman"), ("singularity", "singularity or apptainer")):
         with pytest.raises(ConfigError, match=rf"backend\.container: there is no {names} on PATH"):
-            CwlBackend(container=container).check(job.algorithm)  # type: ignore[arg-type]
+            backend_of(container=container).check(job.algorithm)
     with pytest.raises(ConfigError, match="cwltool runs on this machine only"):
-        CwlBackend(engine="cwltool", batch_system="slurm").check(job.algorithm)
+        backend_of(engine="cwltool", batch_system="slurm").check(job.algorithm)
     text = (
         (PACKAGES / "tool.cwl")
         .read_text()
@@ -308,11 +308,11 @@ def test_what_is_missing_is_said_before_the_first_tile(
     with pytest.raises(
         ConfigError, match=r"backend\.container: image runs in its image only \(x, under requirements\)"
     ):
-        CwlBackend().check(make_job(tmp_path / "image.cwl", {"command": "true"}).algorithm)
+        backend_of().check(make_job(tmp_path / "image.cwl", {"command": "true"}).algorithm)
     shutil.copy(PACKAGES / "tool.cwl", job.algorithm.path)
     with pytest.raises(ConfigError, match="the pinned package cannot be read"):
-        CwlBackend().check(job.algorithm)
+        backend_of().check(job.algorithm)
     job.algorithm.path.write_text("{}")
     with pytest.raises(ConfigError, match="was changed after it was planned; plan again"):
-        CwlBackend().check(job.algorithm)
+        backend_of().check(job.algorithm)
     assert INSIDE.id in str(job.folder)

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -24,8 +23,8 @@ from upscaling.backends.cwl.toil import systems as toil_systems
 from upscaling.backends.cwl.toil.systems import JobStore
 from upscaling.backends.cwl.warm import preload, run_forked
 from upscaling.binding.secret_values import has_secrets, revealed
-from upscaling.config.cwl import BatchSystem, Container, Engine, Site
-from upscaling.errors import ConfigError, ErrorClass, TileFailedError
+from upscaling.config.cwl import CwlBackendConfig, Engine
+from upscaling.errors import ConfigError, ErrorClass, TileFailedError, bad_output
 from upscaling.model import Outcome
 from upscaling.planning.plan import load_plan
 from upscaling.stage_in.stage import stage_of
@@ -60,27 +59,14 @@ exec "$@"
 
 
 class CwlBackend:
-    """Runs one tile of an application package as one ``toil-cwl-runner``.
+    """Runs one tile of an application package as one ``toil-cwl-runner``, or one ``cwltool``.
+
+    Programs are those on PATH; this interpreter's folder is before the system's, behind what the user put there.
 
     Parameters
     ----------
-    batch_system
-        Where Toil runs the package's steps.
-    container
-        How tools run that name an image; ``none`` uses the programs on PATH; this interpreter's folder is
-        before the system's, behind what the user put there.
-    engine
-        ``cwltool`` starts in a second less than Toil needs for its own work, but keeps nothing of a killed tile.
-    cores, memory_mb
-        What a step gets that does not say what it needs; memory in MB (10^6 bytes).
-    options
-        Further options of the runner, as on its command line.
-    growth
-        Factor on the memory, and on a step's time, after each time that the tile ran out of it.
-    job_store
-        Where Toil keeps the state of a tile's steps, if not in its folder.
-    site
-        What the cluster wants of a job.
+    config
+        The ``backend`` block of the configuration.
     run_folder
         The run's folder, where ``finish`` looks for tiles whose job was ended by SLURM.
     attempt
@@ -92,25 +78,16 @@ class CwlBackend:
 
     def __init__(
         self,
+        config: CwlBackendConfig,
         *,
-        batch_system: BatchSystem = "single_machine",
-        container: Container = "none",
-        engine: Engine = "toil",
-        cores: int = 1,
-        memory_mb: int = 2000,
-        options: Sequence[str] = (),
-        growth: float = 2.0,
-        job_store: str | None = None,
-        site: Site | None = None,
         run_folder: Path | None = None,
         attempt: int = 1,
         warm: Path | None = None,
     ) -> None:
-        self.batch_system, self.container, self.engine = batch_system, container, engine
-        self.cores, self.memory_mb, self.options = cores, memory_mb, tuple(options)
-        self.job_store = job_store
-        self.growth, self.site, self.run_folder, self.attempt = growth, site or Site(), run_folder, attempt
-        self.warm = warm is not None and not self.site.modules and preload(engine, str(read_json(warm)["cwlVersion"]))
+        self.config, self.site, self.run_folder, self.attempt = config, config.site, run_folder, attempt
+        self.warm = (
+            warm is not None and not self.site.modules and preload(config.engine, str(read_json(warm)["cwlVersion"]))
+        )
 
     def check(self, algorithm: Algorithm) -> None:
         """See that the runner, the containers and ``node`` are there, and that the pinned package is what it was.
@@ -124,12 +101,12 @@ class CwlBackend:
 
         if algorithm.kind != "cwl":
             raise ConfigError(f"{algorithm.id} is no application package", key="backend.kind")
-        if self.engine == "cwltool" and self.batch_system != "single_machine":
+        if self.config.engine == "cwltool" and self.config.batch_system != "single_machine":
             raise ConfigError("cwltool runs on this machine only; use engine toil", key="backend.engine")
         path = tool_path()
-        if own_program(PROGRAMS[self.engine]) is None:
+        if own_program(PROGRAMS[self.config.engine]) is None:
             raise ConfigError(
-                f"there is no {PROGRAMS[self.engine]} beside this Python or on PATH", key="backend.engine"
+                f"there is no {PROGRAMS[self.config.engine]} beside this Python or on PATH", key="backend.engine"
             )
         try:
             document, found = read_json(algorithm.path), sha256_file(algorithm.path)
@@ -138,9 +115,9 @@ class CwlBackend:
         if found != algorithm.sha256:
             raise ConfigError("the pinned package was changed after it was planned; plan again", file=algorithm.path)
         if named := images(document):
-            here = self.batch_system == "single_machine"
-            containers.check_images(self.container, self.site.container_cache, named, path, here=here)
-        if self.container == "none" and (needed := images(document, required=True)):
+            here = self.config.batch_system == "single_machine"
+            containers.check_images(self.config.container, self.site.container_cache, named, path, here=here)
+        if self.config.container == "none" and (needed := images(document, required=True)):
             raise ConfigError(
                 f"{algorithm.id} runs in its image only ({needed[0]}, under requirements): choose docker, podman or"
                 " singularity, or make it a hint",
@@ -157,12 +134,12 @@ class CwlBackend:
     def _check_cluster(self) -> None:
         """See that the batch system would take the jobs, and the runner its options."""
         named = [self.site.account, self.site.partition, self.site.qos, *self.site.extra]
-        here = self.batch_system in {"single_machine", "slurm"}
-        if self.engine == "toil":
-            toil_systems.check(self.batch_system, self.options, self._environment())
-        if self.batch_system == "slurm" or (here and any(named) and shutil.which("sbatch")):
+        here = self.config.batch_system in {"single_machine", "slurm"}
+        if self.config.engine == "toil":
+            toil_systems.check(self.config.batch_system, self.config.options, self._environment())
+        if self.config.batch_system == "slurm" or (here and any(named) and shutil.which("sbatch")):
             slurm.check_site(
-                [*self.site.sbatch_options(), f"--mem={self.memory_mb}", f"--time={self.site.runtime_min}"]
+                [*self.site.sbatch_options(), f"--mem={self.config.memory_mb}", f"--time={self.site.runtime_min}"]
             )
 
     def hold(self, reason: str) -> None:
@@ -190,11 +167,13 @@ class CwlBackend:
             said = receipt.error or {}
             raise TileFailedError(said["message"], error_class=ErrorClass(said["class"]))
         place = self._place(job, self._store_key(job))
-        if self.batch_system == "slurm" and place.store.exists():
+        if self.config.batch_system == "slurm" and place.store.exists():
             slurm.end_orphans(place.comment)
         with alone(place.folder.parent):
             if receipt.attempt:
-                containers.end_orphans(self.container, place.folder.parent.glob("cwl-*"), self._environment()["PATH"])
+                containers.end_orphans(
+                    self.config.container, place.folder.parent.glob("cwl-*"), self._environment()["PATH"]
+                )
             for stale in place.folder.parent.glob("cwl-*"):
                 if stale != place.folder:  # other parameters, another package or other containers
                     self._place(job, stale.name.removeprefix("cwl-")).store.remove(self._environment())
@@ -203,7 +182,7 @@ class CwlBackend:
                 return outcome
             if receipt.state == "failed":
                 receipt.start_over("run again after it failed")
-            needs = grown(Needs(self.memory_mb, self.site.runtime_min), self.growth, asdict(receipt))
+            needs = grown(Needs(self.config.memory_mb, self.site.runtime_min), self.config.growth, asdict(receipt))
             receipt.advance(
                 "started", attempt=receipt.attempt + 1, job_id=place.folder.name, facts=slurm_facts(), error=None
             )
@@ -218,11 +197,11 @@ class CwlBackend:
 
     def _store_key(self, job: TileJob) -> str:
         """Key of everything a job store keeps: Toil's restart reads neither package nor inputs nor options again."""
-        how = [self.engine, self.container, self.batch_system, *self.options]
+        how = [self.config.engine, self.config.container, self.config.batch_system, *self.config.options]
         return digest({"job": job.key, "package": job.algorithm.sha256, "inputs": job.parameters, "how": how})[:16]
 
     def _place(self, job: TileJob, key: str) -> _Place:
-        return _Place(job, key, self.site.scratch, self.job_store)
+        return _Place(job, key, self.site.scratch, self.config.job_store)
 
     def _finished(self, job: TileJob, place: _Place) -> Outcome | None:
         """Return what a run gave that ended just before its process was killed, if all of it is still there."""
@@ -235,7 +214,7 @@ class CwlBackend:
         begun = time.monotonic()
         place.log.parent.mkdir(parents=True, exist_ok=True)
         place.log.write_bytes(b"")
-        restart = self.engine == "toil" and place.store.exists()
+        restart = self.config.engine == "toil" and place.store.exists()
         status, text = self._attempt(job, place, needs, restart=restart)
         if status > 0 and restart and not tool_ran(text):
             # The store itself is of no use, as after a kill while it was being made: begin anew.
@@ -250,7 +229,7 @@ class CwlBackend:
     def _failure(self, status: int, text: str, log: Path) -> TileFailedError:
         """Return why the tile failed; of a step that SLURM ended, in SLURM's words."""
         error = failure(status, text, log)
-        if self.batch_system == "slurm" and (job := batch_job(text)):
+        if self.config.batch_system == "slurm" and (job := batch_job(text)):
             ended = slurm.states_of([job]).get(job)
             if ended and ended.state not in {"FAILED", "COMPLETED"}:
                 return TileFailedError(f"{ended.reason} (log: {log})", error_class=ended.error_class)
@@ -259,7 +238,7 @@ class CwlBackend:
     def _attempt(self, job: TileJob, place: _Place, needs: Needs, *, restart: bool) -> tuple[int, str]:
         """Run the runner once; return its exit status and what it logged."""
         place.clear()
-        if self.engine == "toil":
+        if self.config.engine == "toil":
             place.store.begin()
         inputs = stage_of(job).inputs(job.parameters, place.folder / "stage")
         if has_secrets(inputs):  # the runner reads a file, which nobody else may read
@@ -270,7 +249,7 @@ class CwlBackend:
         start = place.log.stat().st_size
         command, environment = self._command(job, place, needs, restart=restart), self._environment()
         # Of a leader that is killed the steps go on, and the next run takes over what they did.
-        leads = self.engine == "cwltool" or self.batch_system != "single_machine"
+        leads = self.config.engine == "cwltool" or self.config.batch_system != "single_machine"
         forked = partial(run_forked, at_death=signal.SIGKILL if leads else signal.SIGTERM)
         run = forked if self.warm else run_alone
         status = run(command, folder=place.folder, environment=environment, stdout=place.printed, log=place.log)
@@ -281,19 +260,19 @@ class CwlBackend:
             # Environment modules and conda put what their programs need into LD_LIBRARY_PATH, GDAL_DATA, PROJ_DATA ...
             "none": ["--no-container", "--preserve-entire-environment"],
             "docker": [],
-        }.get(self.container, [f"--{self.container}"])
-        if self.engine == "cwltool":
+        }.get(self.config.container, [f"--{self.config.container}"])
+        if self.config.engine == "cwltool":
             temporary = [f"--tmpdir-prefix={place.work}/t", f"--tmp-outdir-prefix={place.work}/o"]
             options = [*containers, ANY_NAME, "--disable-color", f"--outdir={place.out}", *temporary]
         else:
             options = [
                 *containers,
                 ANY_NAME,
-                f"--batchSystem={self.batch_system}",
+                f"--batchSystem={self.config.batch_system}",
                 f"--jobStore={place.store.locator}",
                 *(["--restart"] if restart else []),
                 f"--outdir={place.out}",
-                f"--defaultCores={self.cores}",
+                f"--defaultCores={self.config.cores}",
                 f"--defaultMemory={needs.memory_mb * 10**6}",
                 "--no-cwl-default-ram",
                 f"--cwl-min-ram={LEAST_MEMORY}",
@@ -306,49 +285,51 @@ class CwlBackend:
             ]
         files = [str(job.algorithm.path.absolute()), str(place.inputs)]
         modules = ["bash", "-c", LOAD_MODULES, "modules", *self.site.modules, "--"] if self.site.modules else []
-        return [*modules, own_program(PROGRAMS[self.engine]) or PROGRAMS[self.engine], *options, *self.options, *files]
+        return [
+            *modules,
+            own_program(PROGRAMS[self.config.engine]) or PROGRAMS[self.config.engine],
+            *options,
+            *self.config.options,
+            *files,
+        ]
 
     def _of_batch_system(self, place: _Place, needs: Needs) -> list[str]:
-        if self.batch_system == "single_machine":
-            return [
-                "--retryCount=0",
-                f"--workDir={place.work}",
-            ]  # the tile is tried again as a whole, where its reason is known
+        if self.config.batch_system == "single_machine":
+            # the tile is tried again as a whole, where its reason is known
+            return ["--retryCount=0", f"--workDir={place.work}"]
         # Steps that ran out of something are tried again with more of it; a lost node is no failure of theirs.
         options = ["--retryCount=1", "--doubleMem=true", "--doubleTime=true"]
         options += ["--enableUnlimitedPreemptibleRetries=true"]
         if place.store.path is not None:  # else the nodes have no file system with this machine
             place.batch_logs.mkdir(parents=True, exist_ok=True)
             options += [f"--workDir={place.work}", f"--batchLogsDir={place.batch_logs}"]
-        options += [f"--defaultWalltime={needs.runtime_min * 60}", f"--maxLocalJobs={self.cores}"]
-        if self.batch_system == "slurm":
+        options += [f"--defaultWalltime={needs.runtime_min * 60}", f"--maxLocalJobs={self.config.cores}"]
+        if self.config.batch_system == "slurm":
             # The comment finds the steps of a leader that was killed.
             options.append(f"--slurmArgs={shlex.join([*self.site.sbatch_options(), f'--comment={place.comment}'])}")
         return options
 
     def _environment(self) -> dict[str, str]:
         # Toil's history is one SQLite file in $HOME, which many leaders on a network file system would wait for.
-        found = containers.image_environment(self.container, self.site.container_cache, tool_path())
-        arguments = toil_systems.environment_of(self.batch_system, self.site.extra)
+        found = containers.image_environment(self.config.container, self.site.container_cache, tool_path())
+        arguments = toil_systems.environment_of(self.config.batch_system, self.site.extra)
         return {**os.environ, **found, **arguments, "TOIL_HISTORY": "False", "TOIL_CHECK_ENV": "True"}
 
     def _outcome(self, job: TileJob, place: _Place, *, seconds: float | None) -> Outcome:
         try:
             outputs = json.loads(place.printed.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
-            raise TileFailedError(
-                f"the runner ended well but printed no outputs (log: {place.log})", error_class=ErrorClass.OUTPUT
-            ) from None
-        facts: dict[str, Any] = {"id": place.folder.name, "backend": "cwl", "engine": self.engine}
+            raise bad_output(f"the runner ended well but printed no outputs (log: {place.log})") from None
+        facts: dict[str, Any] = {"id": place.folder.name, "backend": "cwl", "engine": self.config.engine}
         if seconds is not None:
             facts["duration"] = round(seconds, 1)
         ran = containers.digests_of(
-            self.container,
+            self.config.container,
             self.site.container_cache,
             job.algorithm.path,
-            here=self.batch_system == "single_machine",
+            here=self.config.batch_system == "single_machine",
         )
-        software = {self.engine: version(self.engine), **ran}
+        software = {self.config.engine: version(self.config.engine), **ran}
         return outcome_of(job, outputs, place.out, facts=facts, software=software)
 
 

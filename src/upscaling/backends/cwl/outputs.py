@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from upscaling.backends.cwl.log import ONE_NAME
 from upscaling.backends.cwl.values import file_objects, without_files
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import TileFailedError, bad_output
 from upscaling.model import FetchedAsset, Outcome
 from upscaling.results.cubes import is_zarr
 from upscaling.stage_in.stage import stage_of
@@ -64,7 +64,7 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> Outcome:
         ``bad-output``.
     """
     if not outputs:
-        raise _bad("the package has no output")
+        raise bad_output("the package has no output")
     found: list[_Found] = []
     derived: list[str] = []
     left_out: list[str] = []
@@ -74,7 +74,7 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> Outcome:
         try:
             plain = without_files(value)
         except RecursionError:
-            raise _bad(f"output {name} is nested too deeply") from None
+            raise bad_output(f"output {name} is nested too deeply") from None
         if plain is not None:
             values[name] = plain
         for index, entry in enumerate(file_objects(value)):
@@ -85,7 +85,7 @@ def read_outputs(outputs: Mapping[str, Any], folder: Path) -> Outcome:
                 found += [_Found(name, "", asset) for asset in _secondary(entry, label, folder)]
             else:
                 if path in folders:
-                    raise _bad(ONE_NAME)
+                    raise bad_output(ONE_NAME)
                 folders.add(path)
                 reader = _Folder(path, folder, name)
                 found += reader.read()
@@ -147,7 +147,7 @@ def _local(location: Any, name: str) -> Path:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("", "file") or not parts.path:
-        raise _bad(f"output {name} is not a local file: {plain_text(location)}")
+        raise bad_output(f"output {name} is not a local file: {plain_text(location)}")
     return Path(unquote(str(location).removeprefix("file://")) if parts.scheme else str(location))
 
 
@@ -157,13 +157,13 @@ def _inside(path: Path, folder: Path, what: str) -> Path:
         resolved = path.resolve()
         is_there = resolved.exists()
     except (OSError, RuntimeError, ValueError):  # too long, a link to itself, a character that no name has
-        raise _bad(f"{what} has a location that cannot be read: {shown}") from None
+        raise bad_output(f"{what} has a location that cannot be read: {shown}") from None
     if not resolved.is_relative_to(folder.resolve()):
-        raise _bad(f"{what} points outside the output folder: {shown}")
+        raise bad_output(f"{what} points outside the output folder: {shown}")
     if not is_there:
-        raise _bad(f"{what} is not there: {plain_text(path.name)}")
+        raise bad_output(f"{what} is not there: {plain_text(path.name)}")
     if not resolved.is_file() and not resolved.is_dir():
-        raise _bad(f"{what} is neither a file nor a folder: {plain_text(path.name)}")
+        raise bad_output(f"{what} is neither a file nor a folder: {plain_text(path.name)}")
     return resolved
 
 
@@ -199,7 +199,7 @@ class _Scan:
             elif not path.is_dir():
                 self.odd.append(path)
             if len(self.files) > _MOST_FILES:
-                raise _bad(f"an output folder has more than {_MOST_FILES} files")
+                raise bad_output(f"an output folder has more than {_MOST_FILES} files")
 
 
 class _Folder:
@@ -215,7 +215,7 @@ class _Folder:
     def read(self) -> list[_Found]:
         scan = _Scan(self._place)
         if not scan.files:
-            raise _bad(f"output {self._name} is an empty folder: neither a STAC catalogue nor a file")
+            raise bad_output(f"output {self._name} is an empty folder: neither a STAC catalogue nor a file")
         inside = [path for path in scan.files if path.resolve().is_relative_to(self._whole.resolve())]
         outside = [path for path in scan.files if path not in inside]
         files = {path: path.resolve() for path in inside}
@@ -263,7 +263,7 @@ class _Folder:
                 kinds[str(path)] = kind
                 self._read_before[str(path)] = content
                 if len(kinds) > _MOST_DOCUMENTS:
-                    raise _bad(f"output {self._name} has more than {_MOST_DOCUMENTS} STAC documents")
+                    raise bad_output(f"output {self._name} has more than {_MOST_DOCUMENTS} STAC documents")
         return sorted(kinds, key=lambda path: _order(path, kinds[path]))
 
     def _of_documents(self, starts: list[str]) -> list[_Found]:
@@ -337,19 +337,21 @@ class _Folder:
                 if place.exists():
                     return str(_inside(place, self._whole, what))
                 if not place.resolve().is_relative_to(self._whole.resolve()):
-                    raise _bad(f"{what} points outside the output folder: {plain_text(href)}")
+                    raise bad_output(f"{what} points outside the output folder: {plain_text(href)}")
             except (OSError, RuntimeError):  # a name that is too long, a link to itself
                 continue
-        raise _bad(f"{what} names what is not there: {plain_text(href)}")
+        raise bad_output(f"{what} names what is not there: {plain_text(href)}")
 
     def _not_local(self, base: str, href: str) -> TileFailedError:
-        return _bad(f"{Path(base).name} of output {self._name} names what is not a local file: {plain_text(href)}")
+        return bad_output(
+            f"{Path(base).name} of output {self._name} names what is not a local file: {plain_text(href)}"
+        )
 
     def _refuse(self, message: str) -> None:
-        raise _bad(f"output {self._name} is not a STAC catalogue that can be read: {message}")
+        raise bad_output(f"output {self._name} is not a STAC catalogue that can be read: {message}")
 
     def _too_many(self, number: int) -> None:
-        raise _bad(f"output {self._name} names {number} files or STAC documents; more than are looked at")
+        raise bad_output(f"output {self._name} names {number} files or STAC documents; more than are looked at")
 
 
 def _order(path: str, kind: str) -> tuple[int, int, int, str]:
@@ -379,7 +381,3 @@ def _numbered(keys: list[str]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
-
-
-def _bad(message: str) -> TileFailedError:
-    return TileFailedError(message, error_class=ErrorClass.OUTPUT)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from upscaling.backends.cwl.guard import PR_SET_PDEATHSIG
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import ErrorClass, TileFailedError, bad_output
 
 __all__ = [
     "MARK",
@@ -116,10 +116,9 @@ def wait_watching(runner: int, folder: Path) -> None:
             stuck = stuck + 1 if _opens_pipe(runner) else 0
             if stuck > 1:
                 names = [str(path.name) for path in folder.rglob("*") if path.is_fifo()]
-                raise TileFailedError(
+                raise bad_output(
                     f"an output of the package holds a named pipe ({', '.join(names[:3]) or 'not found'}), which is no"
-                    " file: let the tool remove it",
-                    error_class=ErrorClass.OUTPUT,
+                    " file: let the tool remove it"
                 )
     finally:
         os.close(descriptor)

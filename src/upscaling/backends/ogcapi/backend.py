@@ -16,7 +16,7 @@ from upscaling.backends.ogcapi.jobs import Registry, inputs_in, is_since, settle
 from upscaling.backends.ogcapi.same_inputs import Match, canonical, same_inputs
 from upscaling.binding.secret_values import revealed
 from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient
-from upscaling.errors import ConfigError, ErrorClass, PlatformError, TileFailedError, UpscalingError
+from upscaling.errors import ConfigError, ErrorClass, PlatformError, UpscalingError, bad_output
 from upscaling.jobs.account_slots import AccountSlots
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import Receipt
@@ -364,9 +364,7 @@ class _Work:
             if error.error_class is not ErrorClass.TRANSIENT:
                 raise
             if job_id.startswith(_AT_ONCE):
-                raise TileFailedError(
-                    f"{error}, and cannot be asked for again", error_class=ErrorClass.OUTPUT
-                ) from None
+                raise bad_output(f"{error}, and cannot be asked for again") from None
             self._reply.unlink()  # its job has them, too
             raise
 

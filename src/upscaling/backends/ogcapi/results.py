@@ -8,10 +8,10 @@ headers; or the bytes of the one output.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import CloseBoundaryNotFoundDefect
 from email.parser import BytesParser
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin
 
-from upscaling.errors import ErrorClass, PlatformError, TileFailedError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError, bad_output
 from upscaling.util.files import read_json
 from upscaling.util.stac_walk import kind_of
 from upscaling.util.text import plain_text
@@ -38,31 +38,12 @@ _NAMES_A_FILE = re.compile(
     r"\.(json|geojson|tiff?|nc|zip|csv|parquet|gpkg|fgb|jp2|h5|png|xml|txt|gz|tar)([?#]|$)", re.I
 )
 _OF_ERRORS = {"type", "title", "status", "detail", "instance", "code", "description"}
-_GEOJSON = {"Feature", "FeatureCollection", "GeometryCollection", "Point", "MultiPoint", "LineString"} | {
-    "MultiLineString",
-    "Polygon",
-    "MultiPolygon",
-}
+_SHAPES = {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"}
+_GEOJSON = {"Feature", "FeatureCollection", "GeometryCollection", *_SHAPES}
 # Members that a qualified value or a link may have: more means that the object is itself the value.
-_QUALIFIED = {
-    "id",
-    "value",
-    "href",
-    "type",
-    "mediaType",
-    "encoding",
-    "schema",
-    "format",
-    "title",
-    "rel",
-    "hreflang",
-} | {
-    "length",
-    "class",
-    "inlineValue",
-    "dataType",
-    "uom",
-}
+_OF_A_LINK = {"href", "type", "title", "rel", "hreflang", "length"}
+_OF_A_VALUE = {"value", "inlineValue", "mediaType", "encoding", "schema", "format", "dataType", "uom"}
+_QUALIFIED = {"id", "class", *_OF_A_LINK, *_OF_A_VALUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +103,11 @@ def read_reply(reply: Path, *, has_outputs: bool = False) -> list[Found]:
     if "json" not in kind and not _looks_like_json(reply):
         return [Found("data", content=reply, media_type=kind.partition(";")[0].strip())]
     if reply.stat().st_size > _LARGEST_DOCUMENT:
-        raise TileFailedError(f"the results are {reply.stat().st_size} bytes of JSON", error_class=ErrorClass.OUTPUT)
+        raise bad_output(f"the results are {reply.stat().st_size} bytes of JSON")
     try:
         content = json.loads(reply.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise TileFailedError(f"the results are not JSON: {error}", error_class=ErrorClass.OUTPUT) from None
+        raise bad_output(f"the results are not JSON: {error}") from None
     found = list(_document(content, base))
     if has_outputs and not found and not _names_output(content):
         raise _without_outputs(plain_text(json.dumps(content)))
@@ -157,22 +138,18 @@ def _absolute(base: str, href: object) -> str:
     try:
         return urljoin(base, str(href))
     except ValueError:
-        raise TileFailedError(
-            f"the results have a link that is no address: {plain_text(href)}", error_class=ErrorClass.OUTPUT
-        ) from None
+        raise bad_output(f"the results have a link that is no address: {plain_text(href)}") from None
 
 
 def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
     if reply.stat().st_size > _LARGEST_DOCUMENT:
-        raise TileFailedError(
-            f"the results are {reply.stat().st_size} bytes in parts; ask for one output", error_class=ErrorClass.OUTPUT
-        )
+        raise bad_output(f"the results are {reply.stat().st_size} bytes in parts; ask for one output")
     head = f"Content-Type: {kind}\r\n\r\n".encode()
     try:
         # The older policy: the newer ones read each header by a grammar, which long odd ones break.
         message = BytesParser(policy=compat32).parsebytes(head + reply.read_bytes())
     except RecursionError:
-        raise TileFailedError("the results are nested too deeply", error_class=ErrorClass.OUTPUT) from None
+        raise bad_output("the results are nested too deeply") from None
     if any(isinstance(defect, CloseBoundaryNotFoundDefect) for defect in message.defects):
         raise PlatformError("the results break off before their last part ends", error_class=ErrorClass.TRANSIENT)
     parts = message.get_payload() if message.is_multipart() else []
@@ -181,11 +158,9 @@ def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
         name = plain_text(part.get("Content-ID") or part.get_filename() or f"part-{number}").strip("<> ")
         content = part.get_payload(decode=True)
         if not isinstance(content, bytes):
-            raise TileFailedError(f"part {name} of the results is itself in parts", error_class=ErrorClass.OUTPUT)
+            raise bad_output(f"part {name} of the results is itself in parts")
         if part.defects:
-            raise TileFailedError(
-                f"part {name} of the results is not the base64 it says", error_class=ErrorClass.OUTPUT
-            )
+            raise bad_output(f"part {name} of the results is not the base64 it says")
         media_type, place = part.get_content_type(), part.get("Content-Location")
         if place and not content.strip():
             found.append(Found(name, href=_absolute(base, place), media_type=media_type))
@@ -194,7 +169,7 @@ def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
         else:
             found.append(Found(name, content=content, media_type=media_type))
     if not found:
-        raise TileFailedError("the results are multipart without a part", error_class=ErrorClass.OUTPUT)
+        raise bad_output("the results are multipart without a part")
     return found
 
 
@@ -202,7 +177,7 @@ def _parsed(content: bytes, name: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise TileFailedError(f"output {name} is not JSON: {error}", error_class=ErrorClass.OUTPUT) from None
+        raise bad_output(f"output {name} is not JSON: {error}") from None
 
 
 def _document(content: Any, base: str) -> Iterator[Found]:
@@ -257,9 +232,7 @@ def _links(links: Any, base: str, *, alone: bool) -> Iterator[Found]:
         if rel not in _RESULT_RELS and not (alone and (rel == "result" or not _NO_RESULT.fullmatch(rel))):
             continue
         if not isinstance(link, Mapping) or not isinstance(link.get("href"), str):
-            raise TileFailedError(
-                f"the results have a link without an address: {plain_text(link)}", error_class=ErrorClass.OUTPUT
-            )
+            raise bad_output(f"the results have a link without an address: {plain_text(link)}")
         media_type = str(link.get("type") or "")
         yield Found(str(link.get("title") or rel or "result"), _absolute(base, link["href"]), media_type=media_type)
 
@@ -286,7 +259,7 @@ def _is_qualified(value: Mapping[str, Any]) -> bool:
 def _value(key: str, value: Any, base: str, depth: int) -> Iterator[Found]:
     """Take one output apart: qualified values and links are opened, lists are numbered."""
     if depth > _DEEPEST:
-        raise TileFailedError(f"output {key} is nested too deeply", error_class=ErrorClass.OUTPUT)
+        raise bad_output(f"output {key} is nested too deeply")
     if isinstance(value, str):
         value = _document_in(value) or value
     if kind_of(value):
@@ -322,12 +295,14 @@ def _names_file(value: Any) -> bool:
 def _inline(key: str, found: re.Match[str]) -> bytes:
     """Return the content of a ``data:`` address."""
     content = unquote_to_bytes(found[3])
-    if not found[2]:
-        return content
+    return _from_base64(key, content) if found[2] else content
+
+
+def _from_base64(key: str, text: str | bytes) -> bytes:
     try:
-        return base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError):
-        raise TileFailedError(f"output {key} is not the base64 it says", error_class=ErrorClass.OUTPUT) from None
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise bad_output(f"output {key} is not the base64 it says") from None
 
 
 def _document_in(text: str) -> Any:
@@ -385,17 +360,12 @@ def _decoded(key: str, text: str, value: Mapping[str, Any], media_type: str) -> 
     encoding = str(value.get("encoding") or "")
     if isinstance(described, Mapping):
         encoding = encoding or str(described.get("encoding") or described.get("contentEncoding") or "")
-    binary = encoding.lower() == "base64" or (
-        not encoding and not media_type.startswith("text/") and "xml" not in media_type
-    )
-    if not binary:
-        return text.encode()
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        if encoding:
-            raise TileFailedError(f"output {key} is not the base64 it says", error_class=ErrorClass.OUTPUT) from None
-        return text.encode()
+    if encoding.lower() == "base64":
+        return _from_base64(key, text)
+    if not encoding and not media_type.startswith("text/") and "xml" not in media_type:
+        with suppress(TileFailedError):  # a guess
+            return _from_base64(key, text)
+    return text.encode()
 
 
 def _dumped(value: Any) -> bytes:

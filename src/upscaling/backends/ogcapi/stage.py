@@ -18,7 +18,7 @@ from typing import Any
 
 from upscaling.backends.ogcapi.results import Found
 from upscaling.clients.ogcapi.client import OgcApiClient
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import bad_output
 from upscaling.http.address import is_remote, shown
 from upscaling.http.s3 import read_object
 from upscaling.model import FetchedAsset, Outcome
@@ -75,7 +75,7 @@ def stage(client: OgcApiClient, found: Iterable[Found], folder: Path) -> Outcome
     chosen, left = select(in_stac.values())
     listed += chosen
     if len(listed) > _MOST_FILES:
-        raise _unacceptable(f"the results name {len(listed)} files for one tile; more than {_MOST_FILES}")
+        raise bad_output(f"the results name {len(listed)} files for one tile; more than {_MOST_FILES}")
     assets = tuple(_staged(client, thing, folder, position) for position, thing in enumerate(listed))
     derived_from = tuple(dict.fromkeys(walk.derived_from))
     return Outcome(assets, derived_from=derived_from, values=values, left_out=(*walk.left_out, *left))
@@ -109,10 +109,10 @@ def _staged(client: OgcApiClient, thing: Found | StacAsset, folder: Path, positi
 
 def _walk(client: OgcApiClient) -> StacWalk:
     def refuse(message: str) -> None:
-        raise _unacceptable(f"the results should be STAC and are not: {message}")
+        raise bad_output(f"the results should be STAC and are not: {message}")
 
     def too_many(number: int) -> None:
-        raise _unacceptable(f"the results name {number} files or STAC documents; more than are looked at")
+        raise bad_output(f"the results name {number} files or STAC documents; more than are looked at")
 
     return StacWalk(partial(_opened, client), _address, refuse, _MOST_DOCUMENTS, too_many)
 
@@ -122,7 +122,7 @@ def _address(base: str, href: str) -> str:
         return join(base, href)
     except HrefError:
         # file: would read this machine's own files into the results
-        raise _unacceptable(f"the results refer to {shown(href)}; only http(s) and s3 are followed") from None
+        raise bad_output(f"the results refer to {shown(href)}; only http(s) and s3 are followed") from None
 
 
 def _documents(client: OgcApiClient, walk: StacWalk, thing: Found) -> Iterator[StacDocument] | None:
@@ -189,7 +189,7 @@ def _bring(client: OgcApiClient, href: str, declared: Mapping[str, Any], target:
 def _followed(href: str) -> str:
     if not is_remote(href):
         # file: would read this machine's own files into the results
-        raise _unacceptable(f"the results refer to {shown(href)}; only http(s) and s3 are followed")
+        raise bad_output(f"the results refer to {shown(href)}; only http(s) and s3 are followed")
     return href
 
 
@@ -197,7 +197,3 @@ def _suffix(href: str, media_type: str) -> str:
     # The server's name is only a hint: it must not choose a place on this disk.
     own = re.sub(r"[^a-z0-9.]", "", Path(file_name(href)[1]).suffix.lower())[:12]
     return own or _SUFFIX.get(media_type.partition(";")[0].strip().lower(), "")
-
-
-def _unacceptable(message: str) -> TileFailedError:
-    return TileFailedError(message, error_class=ErrorClass.OUTPUT)
