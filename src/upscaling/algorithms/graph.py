@@ -46,42 +46,35 @@ CHILD_PARAMETERS = {
 OF_UNKNOWN_PROCESS = ("x", "y", "data", "value", "context", "index", "label", "parent", "values", "parameters")
 
 
+def objects_in(value: Any, *, children: bool = True) -> Iterator[Mapping[str, Any]]:
+    """Yield every object of a graph or an argument, those of child graphs too unless they are not wanted."""
+    if isinstance(value, Mapping):
+        if children or "process_graph" not in value:
+            yield value
+            for item in value.values():
+                yield from objects_in(item, children=children)
+    elif isinstance(value, list):
+        for item in value:
+            yield from objects_in(item, children=children)
+
+
 def asked_for(value: Any, *, children: bool = True) -> Iterator[str]:
     """Yield the parameters that a graph or an argument refers to; child graphs may name parameters of their own."""
-    if isinstance(value, Mapping):
-        if set(value) == {"from_parameter"}:
-            yield str(value["from_parameter"])
-        elif children or "process_graph" not in value:
-            for item in value.values():
-                yield from asked_for(item, children=children)
-    elif isinstance(value, list):
-        for item in value:
-            yield from asked_for(item, children=children)
+    for part in objects_in(value, children=children):
+        if set(part) == {"from_parameter"}:
+            yield str(part["from_parameter"])
 
 
-def references(value: Any) -> Iterator[str]:
-    """Yield the nodes that an argument refers to, child graphs left out: they have nodes of their own."""
-    if isinstance(value, Mapping):
-        if isinstance(value.get("from_node"), str):
-            yield value["from_node"]
-        elif "process_graph" not in value:
-            for item in value.values():
-                yield from references(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from references(item)
+def references(value: Any, *, children: bool = False) -> Iterator[str]:
+    """Yield the nodes that an argument refers to; child graphs have nodes of their own."""
+    for part in objects_in(value, children=children):
+        if isinstance(part.get("from_node"), str):
+            yield part["from_node"]
 
 
 def nodes_of(value: Any) -> Iterator[Mapping[str, Any]]:
     """Yield every node of a process graph, those of child graphs too."""
-    if isinstance(value, Mapping):
-        if isinstance(value.get("process_id"), str):
-            yield value
-        for item in value.values():
-            yield from nodes_of(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from nodes_of(item)
+    return (part for part in objects_in(value) if isinstance(part.get("process_id"), str))
 
 
 def child_graphs(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from upscaling.algorithms.graph import CHILD_PARAMETERS, asked_for
+from upscaling.algorithms.graph import CHILD_PARAMETERS, asked_for, child_graphs, references
 from upscaling.algorithms.udp import check_udp, filled
 from upscaling.errors import ConfigError
 from upscaling.util.files import digest
@@ -169,36 +169,17 @@ class _Work:
 def _not_expandable(arguments: Mapping[str, Any], definition: Definition, outer: Definition) -> str | None:
     """Return why a call cannot be replaced by the graph that is called."""
     graph, given = definition["process_graph"], {entry["name"]: entry for entry in outer.get("parameters") or []}
-    outside = {name for node in graph.values() for name in asked_for(node.get("arguments", {}), children=False)}
-    everywhere = {name for node in graph.values() for name in asked_for(node.get("arguments", {}))}
+    arguments_of = [node.get("arguments", {}) for node in graph.values()]
+    inner = {name for passed in arguments_of for child in child_graphs(passed) for name in asked_for(child)}
     for name, value in arguments.items():
-        inner = name in everywhere - outside or (name in outside and _in_children(graph, name))
-        if inner and (_nodes(value) or set(asked_for(value)) & _HIDDEN):
+        refers = [*references(value, children=True), *(_HIDDEN & set(asked_for(value)))]
+        if name in inner and refers:
             return f"its parameter {name!r} is used where the argument means something else"
         if isinstance(value, Mapping) and set(value) == {"from_parameter"}:
             entry = given.get(value["from_parameter"], {})
             if entry.get("optional") and "default" not in entry:
                 return f"its parameter {name!r} may be left out"
     return None
-
-
-def _in_children(graph: Mapping[str, Any], name: str) -> bool:
-    def within(value: Any) -> bool:
-        if isinstance(value, Mapping):
-            if isinstance(value.get("process_graph"), Mapping):
-                return name in set(asked_for(value["process_graph"]))
-            return any(within(item) for item in value.values())
-        return isinstance(value, list) and any(within(item) for item in value)
-
-    return any(within(node.get("arguments", {})) for node in graph.values())
-
-
-def _nodes(value: Any) -> set[str]:
-    """Return the nodes that an argument refers to."""
-    if isinstance(value, Mapping):
-        own = {str(value["from_node"])} if isinstance(value.get("from_node"), str) else set()
-        return own.union(*(_nodes(item) for item in value.values()))
-    return set().union(*(_nodes(item) for item in value)) if isinstance(value, list) else set()
 
 
 def _in_place(name: str, node: Mapping[str, Any], called: Definition, taken: set[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -200,9 +200,15 @@ class Binder(ABC):
     def take_space(self, free: Sequence[Parameter]) -> dict[str, Choice]:
         """Return which of the free parameters the tile fills."""
 
+    @staticmethod
     @abstractmethod
-    def moment(self, parameter: Parameter) -> MomentKind | None:
+    def moment(parameter: Parameter) -> MomentKind | None:
         """Return what a parameter's type says of time; None if it takes no time."""
+
+    @classmethod
+    def time_choices(cls, parameters: Iterable[Parameter]) -> dict[str, Choice]:
+        """Return which parameters a time step fills: the one interval, else a start and an end; else nothing."""
+        return time_choices({parameter.name: cls.moment(parameter) for parameter in parameters})
 
     def wants_moments(self, parameter: Parameter) -> bool:
         """Return whether a parameter takes date-times, and no dates."""

@@ -16,13 +16,12 @@ from upscaling.binding.base import (
     Choice,
     MomentKind,
     named_form,
-    time_choices,
 )
 from upscaling.binding.forms import FORMS, Box, number_text
 from upscaling.errors import ConfigError
 from upscaling.model import Bounds, Coordinates, Parameter, Tile
 
-__all__ = ["CwlBinder", "space_choice", "time_choices_of"]
+__all__ = ["CwlBinder", "space_choice"]
 
 _TYPE, _NAME = "its type", "its name and type"
 
@@ -60,9 +59,20 @@ class CwlBinder(Binder):
         """Return the choice for a form; `bbox` and `bbox-array` follow the CRS that the package is told."""
         return Choice(form, detail="by CRS" if form in {"bbox", "bbox-array", "bbox-auto"} else None)
 
-    def moment(self, parameter: Parameter) -> MomentKind | None:
+    @staticmethod
+    def moment(parameter: Parameter) -> MomentKind | None:
         """Return what an input's type says of time."""
-        return _moment_kind(parameter)
+        for member in members(parameter.schema):
+            if isinstance(member, dict) and member["type"] == "array":
+                if INTERVAL_NAMES.fullmatch(parameter.name) and all(_is_text(one) for one in members(member["items"])):
+                    return "interval"
+            elif isinstance(member, dict) and _is_text(member):
+                # eoap/schemas string_format.yaml: Date and DateTime are records of one field
+                named = str(member.get("name", "")).rpartition("#")[2].lower()
+                return "date" if named == "date" else "date-time" if named == "datetime" else "text"
+            elif member == "string":
+                return "text"
+        return None
 
     def encode(self, parameter: Parameter, choice: Choice, value: Any, at: Coordinates) -> Any:
         """Return the first way to write a value that its type takes."""
@@ -141,29 +151,10 @@ def _is_epsg(default: Any) -> bool:
     return default is None or str(default).isdigit() or str(default).upper().startswith("EPSG:")
 
 
-def _moment_kind(parameter: Parameter) -> MomentKind | None:
-    for member in members(parameter.schema):
-        if isinstance(member, dict) and member["type"] == "array":
-            if INTERVAL_NAMES.fullmatch(parameter.name) and all(_is_text(one) for one in members(member["items"])):
-                return "interval"
-        elif isinstance(member, dict) and _is_text(member):
-            # eoap/schemas string_format.yaml: Date and DateTime are records of one field
-            named = str(member.get("name", "")).rpartition("#")[2].lower()
-            return "date" if named == "date" else "date-time" if named == "datetime" else "text"
-        elif member == "string":
-            return "text"
-    return None
-
-
 def _is_text(member: Any) -> bool:
     return member == "string" or (
         isinstance(member, dict) and member["type"] == "record" and list(member["fields"]) == ["value"]
     )
-
-
-def time_choices_of(parameters: Sequence[Parameter]) -> dict[str, Choice]:
-    """Return which inputs a time step fills."""
-    return time_choices({parameter.name: _moment_kind(parameter) for parameter in parameters})
 
 
 def _written(value: Any, member: Any, form: str, parameter: Parameter, tile: Tile | None) -> Iterator[Any]:

@@ -33,13 +33,12 @@ from upscaling.binding.base import (
     error_words,
     named_form,
     schema_error,
-    time_choices,
 )
 from upscaling.binding.forms import FORMS, Box
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Coordinates, Parameter, Tile
 
-__all__ = ["OgcBinder", "space_choice", "time_choices_of"]
+__all__ = ["OgcBinder", "space_choice"]
 
 _LARGEST_FILE = 10_000_000  # bytes of a file that is sent inside a request
 _GEOJSON = {
@@ -105,9 +104,21 @@ class OgcBinder(Binder):
         """Return whether an input asks for a place."""
         return space_choice(parameter) is not None
 
-    def moment(self, parameter: Parameter) -> MomentKind | None:
+    @staticmethod
+    def moment(parameter: Parameter) -> MomentKind | None:
         """Return what an input's schema says of time."""
-        return _moment_kind(parameter)
+        kinds: set[MomentKind] = set()
+        for schema in alternatives(parameter.schema):
+            items = schema.get("items") or {}
+            if "array" in types_of(schema) and (
+                str(items.get("format")).startswith("date")
+                or (items.get("type") == "string" and INTERVAL_NAMES.fullmatch(parameter.name))
+            ):
+                return "interval"
+            if "string" in types_of(schema) and "enum" not in schema:
+                named = str(schema.get("format"))
+                kinds.add("date-time" if named == "date-time" else "date" if named == "date" else "text")
+        return next((kind for kind in ("date-time", "date", "text") if kind in kinds), None)
 
     def wants_moments(self, parameter: Parameter) -> bool:
         """Return whether the schema asks for date-times."""
@@ -211,26 +222,6 @@ def _box(box: Box, parameter: Parameter, choice: Choice, tile: Tile) -> Any:
     # Servers made from CWL know the name without its address.
     degrees = [name for name in listed if name.endswith("CRS84")]
     return {"bbox": list(box.edges), "crs": degrees[0] if degrees else CRS84}
-
-
-def _moment_kind(parameter: Parameter) -> MomentKind | None:
-    kinds: set[MomentKind] = set()
-    for schema in alternatives(parameter.schema):
-        items = schema.get("items") or {}
-        if "array" in types_of(schema) and (
-            str(items.get("format")).startswith("date")
-            or (items.get("type") == "string" and INTERVAL_NAMES.fullmatch(parameter.name))
-        ):
-            return "interval"
-        if "string" in types_of(schema) and "enum" not in schema:
-            named = str(schema.get("format"))
-            kinds.add("date-time" if named == "date-time" else "date" if named == "date" else "text")
-    return next((kind for kind in ("date-time", "date", "text") if kind in kinds), None)
-
-
-def time_choices_of(parameters: Sequence[Parameter]) -> dict[str, Choice]:
-    """Return which inputs take a time step: the one interval, else a start and an end; else nothing."""
-    return time_choices({parameter.name: _moment_kind(parameter) for parameter in parameters})
 
 
 def _check(parameter: Parameter, value: Any, key: str) -> None:

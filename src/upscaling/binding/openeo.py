@@ -21,7 +21,6 @@ from upscaling.binding.base import (
     error_words,
     refuse_unknown,
     schema_error,
-    time_choices,
 )
 from upscaling.binding.forms import Box
 from upscaling.errors import ConfigError
@@ -36,7 +35,6 @@ __all__ = [
     "check_value",
     "space_choice",
     "temporal_extent",
-    "time_choices_of",
 ]
 
 # Where a process takes polygons and no bounding box, whatever the parameter that goes there is typed: in the APEx
@@ -124,9 +122,16 @@ class Binder(BaseBinder):
             return tile
         return dataclasses.replace(tile, geometry=tile_outline(tile, afresh=True))
 
-    def moment(self, parameter: Parameter) -> MomentKind | None:
+    @staticmethod
+    def moment(parameter: Parameter) -> MomentKind | None:
         """Return what a parameter's subtype or format says of time."""
-        return _moment_kind(parameter)
+        if _is_interval(parameter):
+            return "interval"
+        texts = [schema for schema in alternatives(parameter.schema) if schema.get("type") == "string"]
+        kinds = {schema.get("subtype") or schema.get("format") for schema in texts}
+        if kinds & {"date", "date-time"}:
+            return "date-time" if "date-time" in kinds and not kinds & {"date", None} else "date"
+        return "text" if None in kinds and not any("enum" in schema for schema in texts) else None
 
     def encode(self, parameter: Parameter, choice: Choice, value: Any, at: Coordinates) -> Any:  # noqa: ARG002
         """Return a form's value for this parameter: boxes as openEO has them, text where only text is taken."""
@@ -158,21 +163,6 @@ def _without_bbox(value: dict[str, Any]) -> dict[str, Any]:
 
 def _takes_only_text(parameter: Parameter) -> bool:
     return {schema.get("type") for schema in alternatives(parameter.schema)} == {"string"}
-
-
-def _moment_kind(parameter: Parameter) -> MomentKind | None:
-    if _is_interval(parameter):
-        return "interval"
-    texts = [schema for schema in alternatives(parameter.schema) if schema.get("type") == "string"]
-    kinds = {schema.get("subtype") or schema.get("format") for schema in texts}
-    if kinds & {"date", "date-time"}:
-        return "date-time" if "date-time" in kinds and not kinds & {"date", None} else "date"
-    return "text" if None in kinds and not any("enum" in schema for schema in texts) else None
-
-
-def time_choices_of(parameters: Sequence[Parameter]) -> dict[str, Choice]:
-    """Return which parameters a time dimension fills: the only temporal interval, else the start and end dates."""
-    return time_choices({parameter.name: _moment_kind(parameter) for parameter in parameters})
 
 
 def alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:
@@ -385,7 +375,7 @@ def temporal_extent(algorithm: Algorithm, arguments: Mapping[str, Any]) -> tuple
             value = arguments.get(parameter.name, parameter.default)
             if isinstance(value, list) and len(value) == 2:
                 return value[0], value[1]
-    pair = date_pair({parameter.name: _moment_kind(parameter) for parameter in algorithm.parameters})
+    pair = date_pair({parameter.name: Binder.moment(parameter) for parameter in algorithm.parameters})
     if pair is None:
         return None
     defaults = {parameter.name: parameter.default for parameter in algorithm.parameters}

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.algorithms.test_cwl import LONLAT, UTM
 from tests.unit.binding.cwl_helpers import bind_package
 from tests.unit.binding.test_cwl import BBOX, DOUBLES, POLYGON, package_of
-from upscaling.binding.cwl import CwlBinder, space_choice, time_choices_of
+from upscaling.binding.cwl import CwlBinder, space_choice
 from upscaling.errors import ConfigError
 from upscaling.model import Parameter
 
@@ -108,7 +108,7 @@ def test_what_a_type_says_of_time(name: str, schema: Any, kind: str | None) -> N
 
 def test_the_inputs_that_take_a_time_step() -> None:
     package = package_of(bbox="string", end_date="string", start_date=DATE)
-    forms = {name: choice.form for name, choice in time_choices_of(package.parameters).items()}
+    forms = {name: choice.form for name, choice in CwlBinder.time_choices(package.parameters).items()}
     assert forms == {"start_date": "time-start", "end_date": "time-end"}
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.binding.test_ogcapi import CRS84, STEP, TILE, algorithm, bound, degrees
 from upscaling.algorithms.ogc_process import read_inputs
 from upscaling.binding import ogcapi
-from upscaling.binding.ogcapi import OgcBinder, space_choice, time_choices_of
+from upscaling.binding.ogcapi import OgcBinder, space_choice
 from upscaling.errors import ConfigError
 from upscaling.model import Bounds, Coordinates, Parameter, Tile
 
@@ -141,10 +141,10 @@ def test_what_a_schema_says_of_time(name: str, schema: Any, kind: str | None) ->
 def test_the_inputs_that_take_a_time_step() -> None:
     interval = {"type": "array", "items": {"type": "string", "format": "date"}}
     inputs = {"aoi": STRING, "period": {"schema": interval}, "start_date": STRING, "end_date": STRING}
-    forms = {name: choice.form for name, choice in time_choices_of(read_inputs({"inputs": inputs})).items()}
+    forms = {name: choice.form for name, choice in OgcBinder.time_choices(read_inputs({"inputs": inputs})).items()}
     assert forms == {"period": "time"}
     del inputs["period"]
-    forms = {name: choice.form for name, choice in time_choices_of(read_inputs({"inputs": inputs})).items()}
+    forms = {name: choice.form for name, choice in OgcBinder.time_choices(read_inputs({"inputs": inputs})).items()}
     assert forms == {"start_date": "time-start", "end_date": "time-end"}
     one_of = {"period": {"schema": {"anyOf": [TEXT, interval]}}}
     sent = bound({"aoi": STRING} | one_of, time=True)["period"]

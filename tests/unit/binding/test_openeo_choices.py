@@ -18,7 +18,6 @@ from upscaling.binding.openeo import (
     check_arguments,
     check_value,
     temporal_extent,
-    time_choices_of,
 )
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Bounds, Coordinates, Parameter, Tile
@@ -61,11 +60,11 @@ def test_what_a_schema_says_of_time(tmp_path: Path, schema: Any, kind: str | Non
 
 def test_the_parameters_that_take_a_time_step() -> None:
     dates = [parameter(TEXT, "start_date"), parameter({"type": "string", "format": "date"}, "end_date")]
-    assert {n: c.form for n, c in time_choices_of(dates).items()} == {
+    assert {n: c.form for n, c in Binder.time_choices(dates).items()} == {
         "start_date": "time-start",
         "end_date": "time-end",
     }
-    assert {n: c.form for n, c in time_choices_of([*dates, parameter(INTERVAL, "t")]).items()} == {"t": "time"}
+    assert {n: c.form for n, c in Binder.time_choices([*dates, parameter(INTERVAL, "t")]).items()} == {"t": "time"}
 
 
 def test_alternatives_are_those_of_lists_any_of_and_one_of() -> None:

@@ -22,7 +22,7 @@ def ogcapi_facts(process: OgcProcess) -> dict[str, Any]:
         ``missing`` and ``notes``; or ``process`` and ``problem``, if the server does not tell.
     """
     from upscaling.algorithms.ogc_process import described, read_inputs
-    from upscaling.binding.ogcapi import space_choice, time_choices_of
+    from upscaling.binding.ogcapi import OgcBinder, space_choice
     from upscaling.clients.ogcapi.client import OgcApiClient
 
     where = {"process": process._asdict()}
@@ -33,7 +33,7 @@ def ogcapi_facts(process: OgcProcess) -> dict[str, Any]:
     inputs = list(read_inputs(description))
     choices = {entry.name: choice for entry in inputs if (choice := space_choice(entry))}
     placed = bool(choices)
-    choices |= time_choices_of([entry for entry in inputs if entry.name not in choices])
+    choices |= OgcBinder.time_choices([entry for entry in inputs if entry.name not in choices])
     parameters = [parameter_facts(entry, choices.get(entry.name)) for entry in inputs]
     notes = []
     if not placed:

@@ -7,7 +7,7 @@ from typing import Any
 
 from upscaling.algorithms.cwl.pin import images, processes, uses_javascript
 from upscaling.algorithms.cwl.types import describe, plain_type, short_name
-from upscaling.binding.cwl import CwlBinder, time_choices_of
+from upscaling.binding.cwl import CwlBinder
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Parameter
 from upscaling.stage_in.inputs import staged_words
@@ -48,7 +48,7 @@ def describe_package(
         choices = _Described(algorithm, given, bind or {}).choices
     except ConfigError as error:
         choices, problem = {}, str(error)
-    steps = time_choices_of([p for p in algorithm.parameters if p.name not in {*choices, *given}])
+    steps = CwlBinder.time_choices([p for p in algorithm.parameters if p.name not in {*choices, *given}])
     inputs = {}
     for parameter in algorithm.parameters:
         choice, step = choices.get(parameter.name), steps.get(parameter.name)

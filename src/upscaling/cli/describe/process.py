@@ -12,7 +12,7 @@ from upscaling.algorithms.graph import nodes_of, unread
 from upscaling.algorithms.udp import loaded_collections, saves_result, subtypes
 from upscaling.binding.base import Choice
 from upscaling.binding.forms import FORMS
-from upscaling.binding.openeo import alternatives, space_choice, time_choices_of
+from upscaling.binding.openeo import Binder, alternatives, space_choice
 from upscaling.model import Parameter
 from upscaling.planning.notices import NEIGHBOURHOOD
 
@@ -50,7 +50,7 @@ def process_facts(content: Any, text: str, place: str, *, saved_as: list[str]) -
         algorithm = pin_udp(content, text, place, into=Path(folder), source=place)
     graph = content["process_graph"]
     choices = {p.name: choice for p in algorithm.parameters if (choice := space_choice(p, graph))}
-    choices |= time_choices_of([parameter for parameter in algorithm.parameters if parameter.name not in choices])
+    choices |= Binder.time_choices([parameter for parameter in algorithm.parameters if parameter.name not in choices])
     parameters = [parameter_facts(p, choices.get(p.name)) for p in algorithm.parameters]
     nodes = list(nodes_of(graph))
     facts: dict[str, Any] = {
