@@ -189,11 +189,7 @@ def _in_place(name: str, node: Mapping[str, Any], called: Definition, taken: set
     renamed = {
         names[old]: {**inner, "arguments": _renamed(inner.get("arguments", {}), names)} for old, inner in graph.items()
     }
-    values = {entry["name"]: entry["default"] for entry in called.get("parameters") or [] if "default" in entry} | dict(
-        node["arguments"]
-    )
-    declared = [entry["name"] for entry in called.get("parameters") or []]
-    made = filled(renamed, values, declared)
+    made = filled(renamed, called, node["arguments"])
     result = {key: value for key, value in made[name].items() if key != "result"}
     made[name] = {**result, "result": True} if node.get("result") else result
     return made

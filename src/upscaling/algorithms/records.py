@@ -121,15 +121,13 @@ def related_record(record: Mapping[str, Any], rel: str, place: str) -> dict[str,
     link = link_of(record, rel)
     if not link:
         return {}
-    facts = {"title": link.get("title"), "href": link["href"]}
-    linked = _linked(link["href"], place)
-    if linked is None:
-        return {name: value for name, value in facts.items() if value}
+    linked = _linked(link["href"], place) or {}
     properties = linked.get("properties", {})
-    facts |= {
+    facts = {
+        "title": properties.get("title") or link.get("title"),
+        "href": link["href"],
         "id": linked.get("id"),
         "type": properties.get("type"),
-        "title": properties.get("title") or facts["title"],
     }
     return {name: value for name, value in facts.items() if value}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from upscaling.algorithms.graph import CHILD_PARAMETERS, OF_UNKNOWN_PROCESS, asked_for, child_graphs, references
@@ -204,15 +204,13 @@ def inline_graph(
     from null, which many schemas do not admit. ``save_result`` is added only where none leads to the graph's result:
     a second one makes some platforms write every file twice. Namespaces of the nodes stay.
     """
+    return _saved(filled(definition["process_graph"], definition, arguments), output_format)
+
+
+def filled(graph: Mapping[str, Any], definition: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a graph with a definition's parameters filled in; what stands for one without a value is left out."""
     declared = definition.get("parameters") or []
-    values = {entry["name"]: entry.get("default", _ABSENT) for entry in declared} | dict(arguments)
-    graph = _filled(definition["process_graph"], values)
-    return _saved(graph, output_format)
-
-
-def filled(graph: Mapping[str, Any], values: Mapping[str, Any], parameters: Iterable[str]) -> dict[str, Any]:
-    """Return a graph with its parameters filled in; what stands for one without a value is left out."""
-    return _filled(graph, {**dict.fromkeys(parameters, _ABSENT), **values})
+    return _filled(graph, {entry["name"]: entry.get("default", _ABSENT) for entry in declared} | dict(arguments))
 
 
 _ABSENT: Any = object()

@@ -130,7 +130,7 @@ def test_a_file_is_whole_or_refused(
 ) -> None:
     answer, declared, most = FAULTS[fault]
     monkeypatch.setattr("upscaling.algorithms.cwl.vendor._LARGEST", LARGEST)
-    monkeypatch.setattr("upscaling.clients.ogcapi.http._LARGEST_FILE", LARGEST)
+    monkeypatch.setattr("upscaling.clients.ogcapi.client.LARGEST_FILE", LARGEST)
     if fault == "trickles":  # two minutes pass in 0.1 s
         clock = SimpleNamespace(monotonic=lambda: 1000 * time.monotonic(), time=time.time)
         monkeypatch.setattr(module_reply, "time", clock)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.algorithms.ogc_process import essence, is_sync_only
-from upscaling.backends.ogcapi.jobs import Registry, inputs_in, is_since, settle_unknown
+from upscaling.backends.ogcapi.jobs import inputs_in, is_since, settle_unknown
 from upscaling.backends.ogcapi.same_inputs import Match, canonical, same_inputs
 from upscaling.binding.secret_values import revealed
-from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient
+from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient, id_in
 from upscaling.errors import ConfigError, ErrorClass, PlatformError, UpscalingError, bad_output
 from upscaling.jobs.account_slots import AccountSlots
 from upscaling.jobs.platform import JobState, Patience
@@ -53,7 +53,6 @@ class OgcApiBackend:
 
     def __init__(self, config: OgcApiBackendConfig, *, url: str, run_folder: Path) -> None:
         self.config, self.url, self.run_folder = config, url, run_folder
-        self._registry = Registry(run_folder, url)
         self.places = SlotPool(config.slots, AccountSlots(self.url, config.slots, run_folder))
         self.durations = Durations(shortest=config.poll_seconds[0])
 
@@ -191,7 +190,7 @@ class OgcApiBackend:
             (job, inputs, wanted.get(digest(canonical(inputs, names)))) for job, inputs in told if inputs is not None
         ]
         return [
-            {**job, "id": job.get("jobID") or job.get("id"), "title": tile}
+            {**job, "id": id_in(job), "title": tile}
             for job, inputs, tile in tiles
             if tile is not None and same_inputs(work[tile], inputs) is Match.SAME
         ]
@@ -248,7 +247,7 @@ class _Work:
             job,
             self._receipt,
             process_id=self._backend.process_id(job.algorithm),
-            registry=self._backend._registry,
+            run_folder=self._backend.run_folder,
             without=without,
             resubmit=self._backend.config.on_unknown == "resubmit",
         )
@@ -286,7 +285,7 @@ class _Work:
         self._reply.parent.mkdir(parents=True, exist_ok=True)
         self._reply.unlink(missing_ok=True)
         try:
-            submitted = self._client.execute(
+            named = self._client.execute(
                 self._backend.process_id(job.algorithm),
                 self._backend.request_of(job),
                 self._reply,
@@ -297,7 +296,7 @@ class _Work:
                 # The process itself failed while we waited, and the server says why: nothing is unknown.
                 raise PlatformError(str(error), error_class=ErrorClass.PERMANENT, code=error.code) from None
             raise
-        return submitted.job_id or self._at_once
+        return named or self._at_once
 
     def start(self, job_id: str, before: Callable[[], None]) -> None:
         """Start a job that waits for it (2.0 draft, part 4: ``created``)."""
@@ -377,12 +376,9 @@ def _state_of(document: dict[str, Any]) -> JobState:
         raise PlatformError(
             f"the server answered with status {document.get('status')!r}", error_class=ErrorClass.TRANSIENT
         )
-    facts: dict[str, Any] = {"status": status}
-    for name in ("created", "started", "finished", "updated"):
-        if isinstance(document.get(name), str):
-            facts[name] = document[name]
-    facts |= _duration(facts)
-    return JobState(status, facts)
+    times = {name: document.get(name) for name in ("created", "started", "finished", "updated")}
+    facts: dict[str, Any] = {"status": status} | {name: text for name, text in times.items() if isinstance(text, str)}
+    return JobState(status, facts | _duration(facts))
 
 
 def _duration(facts: dict[str, Any]) -> dict[str, float]:

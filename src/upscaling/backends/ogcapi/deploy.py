@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from upscaling.algorithms.cwl.vendor import files_in
 from upscaling.clients.ogcapi.client import OgcApiClient
 from upscaling.clients.ogcapi.http import loaded
 from upscaling.errors import ConfigError, ErrorClass, PlatformError
@@ -79,7 +79,7 @@ def deployable(algorithm: Algorithm) -> dict[str, Any]:
         If it needs files that lie beside it: a server has only the one document.
     """
     document = read_json(algorithm.path)
-    for location in _locations(document):
+    for location in filter(None, (literal.get("location") or literal.get("path") for literal in files_in(document))):
         if not urlsplit(location).scheme or location.startswith("file:"):
             raise ConfigError(f"{algorithm.id} needs the file {location}, which cannot be deployed with it", key=_KEY)
     renamed: dict[str, Any] = _renamed(document, algorithm.id)
@@ -92,17 +92,6 @@ def _renamed(node: Any, name: str) -> Any:
     if isinstance(node, dict):
         return {key: _renamed(value, name) for key, value in node.items()}
     return [_renamed(value, name) for value in node] if isinstance(node, list) else node
-
-
-def _locations(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if node.get("class") in {"File", "Directory"} and isinstance(node.get("location") or node.get("path"), str):
-            yield node.get("location") or node["path"]
-        for value in node.values():
-            yield from _locations(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _locations(value)
 
 
 def _mine(note: Path) -> dict[str, Any] | None:

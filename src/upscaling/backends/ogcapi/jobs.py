@@ -17,7 +17,6 @@ import datetime as dt
 import json
 import re
 import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from urllib.parse import unquote
 
 from upscaling.backends.ogcapi.same_inputs import Match, as_mapping, same_inputs
 from upscaling.binding.secret_values import revealed
-from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient
+from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient, id_in
 from upscaling.clients.ogcapi.http import JSON
 from upscaling.errors import ErrorClass, PlatformError, TileFailedError
 from upscaling.jobs.receipts import Receipt, read_receipts
@@ -34,7 +33,7 @@ from upscaling.model import TileJob
 from upscaling.util.files import write_json
 from upscaling.util.text import plain_text
 
-__all__ = ["Registry", "find_job", "inputs_in", "is_since", "settle_unknown", "words_of_failure"]
+__all__ = ["find_job", "inputs_in", "is_since", "settle_unknown", "words_of_failure"]
 
 # A job that failed is the answer, too: the tile then says why, and only the next run sends another.
 _FURTHEST = ("canceled", "error", "created", "queued", "running", "finished")
@@ -48,26 +47,18 @@ _LONGEST_WORDS = 2000  # characters of one of the server's messages
 DECIDED = "on_unknown"  # fact of a receipt: what a person decided for this tile alone, the next time it is not known
 
 
-class Registry:
-    """The job ids that the receipts of a run name; read anew at every question, as other processes write them."""
-
-    def __init__(self, run_folder: Path, url: str) -> None:
-        self._run_folder, self.url = run_folder, url
-        self._lock = threading.Lock()
-
-    def known(self) -> tuple[set[str], set[str]]:
-        """Return all ids, and those of jobs that should be under way."""
-        every: set[str] = set()
-        active: set[str] = set()
-        with self._lock:
-            for _tile, content in read_receipts(self._run_folder):
-                if content is None:
-                    continue
-                every |= {str(content.get("job_id"))}
-                every |= {str(attempt.get("job_id")) for attempt in content.get("history", [])}
-                if content.get("state") in {"created", "started"}:
-                    active.add(str(content.get("job_id")))
-        return {_short(name) for name in every}, {_short(name) for name in active}
+def _known_jobs(run_folder: Path) -> tuple[set[str], set[str]]:
+    """Return the job ids that the receipts of a run name, as other processes write them: all, and those under way."""
+    every: set[str] = set()
+    active: set[str] = set()
+    for _tile, content in read_receipts(run_folder):
+        if content is None:
+            continue
+        named = [content, *content.get("history", [])]
+        every |= {_short(str(attempt.get("job_id"))) for attempt in named}
+        if content.get("state") in {"created", "started"}:
+            active.add(_short(str(content.get("job_id"))))
+    return every, active
 
 
 def _short(job_id: str) -> str:
@@ -80,7 +71,7 @@ def find_job(
     receipt: Receipt,
     *,
     process_id: str,
-    registry: Registry,
+    run_folder: Path,
     without: frozenset[str],
     resubmit: bool,
 ) -> str | None:
@@ -101,7 +92,7 @@ def find_job(
         if listed is None:
             reason = "it lists no jobs"
             break
-        known, active = registry.known()
+        known, active = _known_jobs(run_folder)
         names = {_short(_id(entry)) for entry in listed}
         if active and not active & names:
             reason = "its job list does not show jobs that are under way"
@@ -168,7 +159,7 @@ def _is_of(entry: Mapping[str, Any], process_id: str) -> bool:
 
 
 def _id(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("jobID") or entry.get("id") or entry.get("jobId") or "")
+    return id_in(entry) or ""
 
 
 def _moment(text: Any) -> dt.datetime | None:

@@ -1,9 +1,6 @@
 """Bring what the results name to this disk: from http(s), from object storage, out of STAC catalogues.
 
-Credentials for object storage are those of its bucket, if there are any: ``OGCAPI_S3_<BUCKET>_ACCESS_KEY_ID``,
-``_SECRET_ACCESS_KEY``, ``_SESSION_TOKEN``, ``_ENDPOINT`` and ``_REGION``, the bucket's name in capitals with ``_`` for
-what is no letter or digit; else those of any bucket, ``AWS_ACCESS_KEY_ID`` and so on with ``AWS_ENDPOINT_URL`` and
-``AWS_REGION``; else none (public buckets).
+Credentials for object storage are those that ``http.s3.bucket_store`` finds with the prefix ``OGCAPI_S3``.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _needed(name: str, method: str) -> str:
 
 def _ask_for_token(method: Method) -> tuple[str, float]:
     """Return an access token and the seconds that it lives."""
-    form = {name: os.environ.get(variable) for name, variable in (("scope", "OGCAPI_SCOPE"),)}
+    form = {"scope": os.environ.get("OGCAPI_SCOPE")}
     client = (os.environ.get("OGCAPI_CLIENT_ID"), os.environ.get("OGCAPI_CLIENT_SECRET"))
     if method == "oidc":
         client = (_needed("OGCAPI_CLIENT_ID", method), _needed("OGCAPI_CLIENT_SECRET", method))

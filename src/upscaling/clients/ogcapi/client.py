@@ -6,20 +6,34 @@ What the dialects do differently is told in ``docs/ogcapi.md``; sources: OGC 18-
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from upscaling.clients.ogcapi.http import JSON, Server, is_html, link_headers, loaded, save_reply, small_json
+from upscaling.clients.ogcapi.auth import Credentials, Method
+from upscaling.clients.ogcapi.http import (
+    JSON,
+    LARGEST_FILE,
+    clock_offset,
+    is_html,
+    link_headers,
+    loaded,
+    save_reply,
+    small_json,
+    words_of,
+)
 from upscaling.errors import ErrorClass, PlatformError
 from upscaling.http.address import origin
+from upscaling.http.download import download
 from upscaling.http.reply import Reply
+from upscaling.http.transport import Transport
+from upscaling.jobs.failures import classify_http
 
-__all__ = ["STATUSES", "OgcApiClient", "Submitted"]
+__all__ = ["STATUSES", "OgcApiClient", "id_in"]
 
 STATUSES: dict[str, Literal["created", "queued", "running", "finished", "error", "canceled"]] = {
     "accepted": "queued",  # 1.0, and so below to dismissed
@@ -49,26 +63,7 @@ _MOST_PAGES = 1000
 _ANSWER_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """What a server answered to an execution request.
-
-    Attributes
-    ----------
-    job_id
-        Its id, or its whole URL where that is not ``jobs/{id}`` below the base; None if the server named no job.
-    document
-        The status document, where it sent one.
-    reply
-        File with the results, where the server ran the process at once; beside it lie its headers.
-    """
-
-    job_id: str | None
-    document: dict[str, Any] = field(default_factory=dict)
-    reply: Path | None = None
-
-
-class OgcApiClient(Server):
+class OgcApiClient:
     """One server.
 
     Parameters
@@ -78,6 +73,50 @@ class OgcApiClient(Server):
     auth
         How to log in; credentials go to the base's origin and to no other.
     """
+
+    def __init__(self, base: str, auth: Method = "none") -> None:
+        self.base = base.rstrip("/")
+        self.clock_offset = dt.timedelta()  # how far the server's clock is ahead, by its last answer
+        credentials = Credentials(auth, self.base)
+        self.transport = Transport(credentials, classify=classify_http, words=words_of, at_once=32)
+
+    @contextmanager
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Iterator[Reply]:
+        """Send one request and yield its answer; anything but 2xx is raised in the server's own words.
+
+        A refused token is renewed once; nothing else is repeated here.
+
+        Raises
+        ------
+        PlatformError
+            As ``upscaling.http.transport`` says.
+        """
+        with self.transport.open(method, url, headers={"Accept": JSON, **(headers or {})}, **options) as reply:
+            if "Date" in reply.headers and origin(url) == origin(self.base):
+                self.clock_offset = clock_offset(reply.headers["Date"])
+            yield reply
+
+    def send(self, method: str, url: str) -> None:
+        """Send one request whose answer does not matter if it is 2xx; raises as ``request``."""
+        with self.request(method, url):
+            pass
+
+    def download(
+        self, href: str, target: Path, *, size: int | None = None, checksum: str = "", media_type: str = ""
+    ) -> None:
+        """Fetch one file of the results, see ``upscaling.http.download``."""
+        download(
+            self.transport,
+            href,
+            target,
+            largest=LARGEST_FILE,
+            size=size,
+            checksum=checksum,
+            media_type=media_type,
+            buckets="OGCAPI_S3",
+        )
 
     # --- discovery ---
 
@@ -97,15 +136,20 @@ class OgcApiClient(Server):
 
     # --- jobs ---
 
-    def execute(self, process_id: str, body: Mapping[str, Any], reply: Path, *, patience: float = 0.0) -> Submitted:
+    def execute(self, process_id: str, body: Mapping[str, Any], reply: Path, *, patience: float = 0.0) -> str | None:
         """Ask for one execution, once, asynchronously if the server can.
 
         Parameters
         ----------
         reply
-            Where to put the results if the server runs the process while we wait.
+            Where to put the results, and beside them their headers, if the server runs the process while we wait.
         patience
             Seconds to wait for the answer, where that is longer than usual (processes that only run at once).
+
+        Returns
+        -------
+        The job's id, or its whole URL where that is not ``jobs/{id}`` below the base; None if the server named no job
+        and gave the results.
         """
         url = f"{self.base}/processes/{quote(process_id, safe='')}/execution"
         # Exactly so: pygeoapi compares the whole header, and runs at once for anything longer.
@@ -113,23 +157,22 @@ class OgcApiClient(Server):
         with self.request("POST", url, json=body, headers=headers, seconds=max(patience, _ANSWER_SECONDS)) as answer:
             known = self._job_of(answer)
             if answer.status_code in {201, 202}:
-                document = loaded(answer)
-                job_id = known or _id_in(document)
+                job_id = known or id_in(loaded(answer))
                 if job_id is None:
                     raise PlatformError(
                         f"{self.base} accepted the work and named no job",
                         error_class=ErrorClass.TRANSIENT,
                         outcome_unknown=True,
                     )
-                return Submitted(job_id, document)
+                return job_id
             # 200 and 204: done at once, or a status document from a server that does not know 201.
             save_reply(answer, reply)
         document = small_json(reply)
-        named = _id_in(document)
+        named = id_in(document)
         if named is not None and str(document.get("status")).lower() in STATUSES:
             reply.unlink()
-            return Submitted(known or named, document)
-        return Submitted(known, {}, reply)
+            return known or named
+        return known
 
     def _job_of(self, answer: Reply) -> str | None:
         location = answer.headers.get("Location") or answer.headers.get("Content-Location")
@@ -262,7 +305,8 @@ def _next(answer: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _id_in(document: Mapping[str, Any]) -> str | None:
+def id_in(document: Mapping[str, Any]) -> str | None:
+    """Return the id of a job in its status document, of any dialect."""
     for name in ("jobID", "id", "jobId"):
         if isinstance(document.get(name), str | int) and str(document[name]).strip():
             return str(document[name])[:_LONGEST_ID]
