@@ -60,9 +60,8 @@ class Reply:
         body, begun = bytearray(), time.monotonic()
         for block in self.blocks():
             body += block
-            if len(body) > largest:
-                raise self.endless(f"sent an answer that does not end ({len(body)} bytes)")
-            if time.monotonic() - begun > max(self._seconds, len(body) / _SLOWEST / 64):
+            is_late = time.monotonic() - begun > max(self._seconds, len(body) / _SLOWEST / 64)
+            if is_late or len(body) > largest:
                 raise self.endless(f"sent an answer that does not end ({len(body)} bytes)")
         return bytes(body)
 

@@ -10,22 +10,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from upscaling.backends.cwl.guard import PR_SET_PDEATHSIG
 from upscaling.errors import ErrorClass, TileFailedError, bad_output
 
 __all__ = [
     "MARK",
-    "STOP_TIMEOUT_S",
     "alone",
+    "become",
     "die_with_parent",
     "kill_survivors",
     "run_alone",
+    "see_through",
     "survivors",
-    "wait_watching",
 ]
 
 MARK = "UPSCALING_CWL_RUN"
@@ -83,20 +85,69 @@ def run_alone(command: Sequence[str], *, folder: Path, environment: Mapping[str,
             guarded, cwd=folder, env=marked, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
         )
         try:
-            wait_watching(process.pid, folder)
-            return process.wait()
+            return see_through(process.pid, folder)
         finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(STOP_TIMEOUT_S)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-            kill_survivors(folder)
+            process.poll()  # it has been waited for
 
 
-def wait_watching(runner: int, folder: Path) -> None:
+def see_through(runner: int, folder: Path) -> int:
+    """Wait for a runner, a child of this process that leads a session, and return its exit status.
+
+    Whatever ends this call, the runner and all it started end too.
+    """
+    ended = None
+    try:
+        _wait_watching(runner, folder)
+        ended = os.waitstatus_to_exitcode(os.waitpid(runner, 0)[1])
+        return ended
+    finally:
+        if ended is None:
+            _stop(runner)
+        kill_survivors(folder)
+
+
+def _stop(runner: int) -> None:
+    """End a runner; Toil gets the time to stop its steps and leaves a job store that can be restarted."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(runner, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if os.waitpid(runner, os.WNOHANG)[0]:
+                return
+            time.sleep(0.05)
+        os.killpg(runner, signal.SIGKILL)
+        os.waitpid(runner, 0)
+
+
+def become(run: Callable[[], int], command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> NoReturn:
+    """Be another program, in a fork, by its function; end with its exit status.
+
+    Parameters
+    ----------
+    run
+        The function, which is to load its modules itself.
+    """
+    status = 1
+    try:
+        os.setsid()
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = list(command)
+        status = run()
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else int(left.code is not None)
+    except BaseException as error:  # a fork must not go on as its parent
+        traceback.print_exc()
+        sys.stderr.write(f"ERROR {type(error).__name__}: {error}\n")
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _wait_watching(runner: int, folder: Path) -> None:
     """Wait for the end of a runner, a child of this process, which is left to be reaped.
 
     Raises

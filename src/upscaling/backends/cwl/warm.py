@@ -6,15 +6,12 @@ import gc
 import logging
 import os
 import signal
-import sys
-import time
-import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upscaling.backends.cwl.process import MARK, STOP_TIMEOUT_S, die_with_parent, kill_survivors, wait_watching
+from upscaling.backends.cwl.process import MARK, become, die_with_parent, see_through
 from upscaling.util.upstream import Patch
 
 if TYPE_CHECKING:
@@ -74,61 +71,23 @@ def run_forked(
         pid = os.fork()
         if not pid:
             die_with_parent(at_death)
-            _become(command, folder, {**environment, MARK: f"{folder}/"}, (out.fileno(), err.fileno()))
-        ended = None
-        try:
-            wait_watching(pid, folder)
-            ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            return ended
-        finally:
-            if ended is None:
-                _stop(pid)
-            kill_survivors(folder)
+            run = partial(_run, command, (out.fileno(), err.fileno()))
+            become(run, command, folder, {**environment, MARK: f"{folder}/"})
+        return see_through(pid, folder)
 
 
-def _stop(pid: int) -> None:
-    """End a runner; Toil gets the time to stop its steps and leaves a job store that can be restarted."""
-    with suppress(ProcessLookupError, ChildProcessError):
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-            time.sleep(0.05)
-        os.killpg(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+def _run(command: Sequence[str], streams: tuple[int, int]) -> int:
+    """Be the runner, and return its exit status."""
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(stream, number)
+    logging.getLogger().handlers.clear()  # the log of the tile's process is not the runner's
+    import cwltool.main
 
+    # By itself it would forget the schemas that were preloaded, and load them again.
+    if not any(argument.startswith("--enable-e") for argument in command):  # --enable-ext: schemas of its own
+        cwltool.main.setup_schema = lambda *_, **__: None
+    if Path(command[0]).name == "cwltool":
+        return int(cwltool.main.main(list(command[1:])))
+    from upscaling.backends.cwl.toil import warm as toil_warm
 
-def _become(command: Sequence[str], folder: Path, environment: Mapping[str, str], streams: tuple[int, int]) -> None:
-    """Be the runner; never return."""
-    status = 1
-    try:
-        os.setsid()
-        for number, stream in enumerate(streams, start=1):
-            os.dup2(stream, number)
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        sys.argv = list(command)
-        logging.getLogger().handlers.clear()  # the log of the tile's process is not the runner's
-        import cwltool.main
-
-        # By itself it would forget the schemas that were preloaded, and load them again.
-        if not any(argument.startswith("--enable-e") for argument in command):  # --enable-ext: schemas of its own
-            cwltool.main.setup_schema = lambda *_, **__: None
-        if Path(command[0]).name == "cwltool":
-            status = cwltool.main.main(list(command[1:]))
-        else:
-            from upscaling.backends.cwl.toil import warm as toil_warm
-
-            status = toil_warm.lead(command[1:])
-    except SystemExit as left:
-        status = left.code if isinstance(left.code, int) else 1
-    except BaseException as error:  # a fork must not go on as its parent
-        traceback.print_exc()
-        sys.stderr.write(f"ERROR {type(error).__name__}: {error}\n")
-    finally:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
+    return toil_warm.lead(command[1:])

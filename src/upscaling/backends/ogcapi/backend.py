@@ -104,7 +104,7 @@ class OgcApiBackend:
         except PlatformError as error:
             if error.error_class is ErrorClass.AUTH:
                 raise ConfigError(f"{self.url} does not let us in: {error}", key="backend.auth") from None
-            if error.error_class is ErrorClass.TRANSIENT and error.code is None and "404" not in str(error):
+            if error.error_class is ErrorClass.TRANSIENT and error.code is None and error.status != 404:
                 raise ConfigError(str(error), key="backend.url") from None
         settle_unknown(self.config.on_unknown, self.run_folder)
 

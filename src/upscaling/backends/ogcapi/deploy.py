@@ -65,7 +65,7 @@ def undeploy(client: OgcApiClient, note: Path) -> None:
     try:
         client.send("DELETE", _address(client, mine["id"]))
     except PlatformError as error:
-        if not (error.code or "").startswith(("404 ", "410 ")):
+        if error.status not in {404, 410}:
             raise ConfigError(f"{mine['id']} cannot be removed: {error}", key="backend.undeploy") from None
     note.unlink()
 
@@ -110,7 +110,7 @@ def _is_there(client: OgcApiClient, identifier: str) -> bool:
     try:
         client.process(identifier)
     except PlatformError as error:
-        if (error.code or "").startswith("404 ") or "answered 404" in str(error):
+        if error.status == 404:
             return False
         raise
     return True
@@ -123,7 +123,7 @@ def _send(client: OgcApiClient, algorithm: Algorithm, config: OgcApiBackendConfi
     try:
         return _sent(client, ("POST", url), package, algorithm.id, config) or algorithm.id
     except PlatformError as error:
-        if not (error.code or "").startswith("409 ") and "answered 409" not in str(error):
+        if error.status != 409:
             raise
     if config.on_deployed == "use":
         return None
@@ -151,7 +151,7 @@ def _sent(
         try:
             return _posted(client, method, f"{url}?w={quote(workflow, safe='')}", package, media_type)
         except PlatformError as error:
-            if "answered 415" not in str(error) or media_type == _MEDIA_TYPES[-1]:
+            if error.status != 415 or media_type == _MEDIA_TYPES[-1]:
                 raise
     return None
 

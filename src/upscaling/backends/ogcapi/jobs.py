@@ -128,15 +128,10 @@ def _listed_if_it_lists(client: OgcApiClient, process_id: str) -> list[dict[str,
     try:
         return _listed(client, process_id)
     except PlatformError as error:
-        if error.error_class is ErrorClass.TRANSIENT and not _lists_nothing(error):
-            raise
-        if error.error_class in {ErrorClass.AUTH, ErrorClass.QUOTA}:
+        is_refusal = error.error_class in {ErrorClass.AUTH, ErrorClass.QUOTA}
+        if is_refusal or (error.error_class is ErrorClass.TRANSIENT and error.status not in {404, 405, 501}):
             raise
         return None
-
-
-def _lists_nothing(error: PlatformError) -> bool:
-    return any(f"answered {status}" in str(error) for status in (404, 405, 501))
 
 
 def _listed(client: OgcApiClient, process_id: str) -> list[dict[str, Any]]:

@@ -12,17 +12,16 @@ import select
 import shlex
 import signal
 import subprocess
-import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from upscaling.backends.cwl.process import die_with_parent
+from upscaling.backends.cwl.process import become, die_with_parent
 
 __all__ = ["ForkServer"]
 
@@ -117,7 +116,7 @@ def _serve(orders: Connection) -> None:
                 words, environment, folder = orders.recv()
                 if not (pid := os.fork()):
                     signal.set_wakeup_fd(-1)
-                    _work(words, environment, folder)
+                    become(partial(_work, words), words, Path(folder), environment)
                 running.add(pid)
                 orders.send((pid, None))
             if woken in ready:
@@ -132,32 +131,17 @@ def _serve(orders: Connection) -> None:
         os._exit(0)
 
 
-def _work(words: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
-    """Be a worker; never return."""
-    status = 1
-    try:
-        os.setsid()
-        die_with_parent(signal.SIGKILL)
-        for number in (signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        import toil.lib.threading
-        import toil.worker
+def _work(words: Sequence[str]) -> int:
+    """Be a worker, and return its exit status."""
+    die_with_parent(signal.SIGKILL)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    import toil.lib.threading
+    import toil.worker
 
-        sys.argv = list(words)
-        try:
-            toil.worker.main(list(words))
-        finally:
-            toil.lib.threading.destroy_all_process_names()  # at exit, otherwise
-    except SystemExit as left:
-        status = left.code if isinstance(left.code, int) else int(left.code is not None)
-    except BaseException:  # a fork must not go on as its parent
-        traceback.print_exc()
+    try:
+        toil.worker.main(list(words))
     finally:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
+        toil.lib.threading.destroy_all_process_names()  # at exit, otherwise
+    return 1  # it ends by itself
