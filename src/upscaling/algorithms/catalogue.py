@@ -24,6 +24,7 @@ from upscaling.algorithms.records import (
 )
 from upscaling.config import Algorithm as AlgorithmConfig
 from upscaling.errors import ConfigError
+from upscaling.http.address import is_web
 from upscaling.http.web import fetch_text
 from upscaling.model import Algorithm
 from upscaling.util.files import digest, sha256_file, written_whole
@@ -42,7 +43,6 @@ __all__ = [
 ]
 
 _KEY = "algorithm.source"
-_REMOTE = ("http://", "https://")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
         return Pinned(dataclasses.replace(package, record=content), process=process)
     application = link_of(content, "application").get("href", "")
     text, found = definition_of(content, place)
-    named = application if application.startswith(_REMOTE) else config.source
+    named = application if is_web(application) else config.source
     pinned = _pin_with_nested(parse(text, found), text, found, into=into, source=named, record=content)
     return dataclasses.replace(pinned, service=service)
 
@@ -176,9 +176,9 @@ def is_package(source: str) -> bool:
 def package_of(record: Mapping[str, Any], place: str) -> str:
     """Return the path or URL of the package that a record at ``place`` links to."""
     href = _application(record, place)
-    if place.startswith(_REMOTE):
+    if is_web(place):
         found = urljoin(place, href)
-        if not found.startswith((*_REMOTE, "oci://")):
+        if not is_web(found) and not found.startswith("oci://"):
             raise ConfigError(f"links to {href}, which is no address on the web", file=place, key=_KEY)
         return found
     return href if urlsplit(href).scheme else str(Path(place).parent / href)
@@ -200,11 +200,11 @@ def read_source(config: AlgorithmConfig) -> tuple[str, str]:
         If there is no such thing, or it cannot be read.
     """
     source, catalogue = config.source, config.catalogue
-    if source.startswith(_REMOTE):
+    if is_web(source):
         return fetch_text(source), source
     if catalogue is None or Path(source).is_file():
         return _load(Path(source)), source
-    if catalogue.startswith(_REMOTE):
+    if is_web(catalogue):
         provider, _, identifier = source.rpartition("/")
         if not provider:
             raise ConfigError(f"with a catalogue URL write <provider>/{identifier}", key=_KEY)
@@ -248,7 +248,7 @@ def definition_of(record: Mapping[str, Any], place: str) -> tuple[str, str]:
 
 def process_text(href: str, place: str) -> tuple[str, str]:
     """Read the openEO process at a link that stands in a document of a catalogue at ``place``."""
-    if place.startswith(_REMOTE):
+    if is_web(place):
         url = urljoin(place, href)
         return fetch_text(url), url
     local = _local_copy(href, place)
@@ -259,7 +259,7 @@ def process_text(href: str, place: str) -> tuple[str, str]:
 
 def _local_copy(href: str, place: str) -> Path | None:
     """Return where a local catalogue has what a link names: at the place that the link tells, or in the same folder."""
-    if not href.startswith(_REMOTE):
+    if not is_web(href):
         return Path(place).parent / href
     root = catalogue_root(place)
     if root is None or "/apex_algorithms/" not in href.lower():

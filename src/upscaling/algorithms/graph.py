@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from upscaling.util.values import objects_in
+
 __all__ = [
     "CHILD_PARAMETERS",
     "OF_UNKNOWN_PROCESS",
@@ -46,28 +48,16 @@ CHILD_PARAMETERS = {
 OF_UNKNOWN_PROCESS = ("x", "y", "data", "value", "context", "index", "label", "parent", "values", "parameters")
 
 
-def objects_in(value: Any, *, children: bool = True) -> Iterator[Mapping[str, Any]]:
-    """Yield every object of a graph or an argument, those of child graphs too unless they are not wanted."""
-    if isinstance(value, Mapping):
-        if children or "process_graph" not in value:
-            yield value
-            for item in value.values():
-                yield from objects_in(item, children=children)
-    elif isinstance(value, list):
-        for item in value:
-            yield from objects_in(item, children=children)
-
-
 def asked_for(value: Any, *, children: bool = True) -> Iterator[str]:
     """Yield the parameters that a graph or an argument refers to; child graphs may name parameters of their own."""
-    for part in objects_in(value, children=children):
+    for part in objects_in(value, without=None if children else "process_graph"):
         if set(part) == {"from_parameter"}:
             yield str(part["from_parameter"])
 
 
 def references(value: Any, *, children: bool = False) -> Iterator[str]:
     """Yield the nodes that an argument refers to; child graphs have nodes of their own."""
-    for part in objects_in(value, children=children):
+    for part in objects_in(value, without=None if children else "process_graph"):
         if isinstance(part.get("from_node"), str):
             yield part["from_node"]
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from upscaling.algorithms.records import OgcProcess, is_record, link_of, ogc_process, runs_on_ogcapi
 from upscaling.errors import ConfigError, ErrorClass, PlatformError
+from upscaling.http.address import is_web
 from upscaling.model import Algorithm, Parameter
 from upscaling.util.files import read_json, sha256_file, write_json
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["alternatives", "essence", "find_process", "pin_process", "read_inputs", "schema_of_cwl", "types_of"]
 
 _KEY = "algorithm.source"
-_REMOTE = ("http://", "https://")
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 _BBOX = {
     "type": "object",
@@ -64,12 +64,12 @@ def find_process(config: Config) -> tuple[OgcProcess, dict[str, Any] | None]:
     from upscaling.algorithms.catalogue import parse, read_source
 
     source, url = config.algorithm.source, _backend(config).url
-    if source.startswith(_REMOTE) and "/processes/" in source:
+    if is_web(source) and "/processes/" in source:
         found = ogc_process(source.partition("?")[0].rstrip("/").removesuffix("/execution"))
         if found is None:
             raise ConfigError("is no address of a process (…/processes/<id>)", key=_KEY)
         return found, None
-    named = source.startswith(_REMOTE) or Path(source).is_file() or config.algorithm.catalogue is not None
+    named = is_web(source) or Path(source).is_file() or config.algorithm.catalogue is not None
     if not named:
         if "/" in source or source.endswith(".json"):
             raise ConfigError(
@@ -189,7 +189,7 @@ def read_inputs(description: Mapping[str, Any]) -> Iterator[Parameter]:
     """Yield the inputs of a process; an input that must be there but has a default need not be given."""
     for name, entry in _entries(description.get("inputs")):
         schema = _schema(entry, description)
-        least = _occurs(entry.get("minOccurs"), 1)
+        least = _occurs(entry.get("minOccurs"))
         default = schema.get("default")
         yield Parameter(
             name=name,
@@ -209,10 +209,10 @@ def _entries(inputs: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield str(entry["id"]), entry
 
 
-def _occurs(value: Any, default: int) -> int:
+def _occurs(value: Any) -> int:
     if isinstance(value, str) and value.strip().isdecimal():  # as some servers made from WPS write it
         return int(value)
-    return value if isinstance(value, int) else 1_000_000 if value == "unbounded" else default
+    return value if isinstance(value, int) else 1_000_000 if value == "unbounded" else 1
 
 
 def _schema(entry: Mapping[str, Any], description: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def _schema(entry: Mapping[str, Any], description: Mapping[str, Any]) -> dict[st
         if isinstance(given, Mapping)
         else _old_schema(old if isinstance(old, Mapping) else entry)
     )
-    least, most = _occurs(entry.get("minOccurs"), 1), _occurs(entry.get("maxOccurs"), 1)
+    least, most = _occurs(entry.get("minOccurs")), _occurs(entry.get("maxOccurs"))
     if most > 1 and schema.get("type") != "array":
         several = {"type": "array", "items": schema, "minItems": max(least, 1), "maxItems": most}
         kept = {"default": schema["default"]} if "default" in schema else {}

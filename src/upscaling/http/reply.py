@@ -35,15 +35,13 @@ class Reply:
         """Give the connection up, or back if the body was read."""
         self._answer.close()
 
-    def blocks(self, *, decode: bool = True, slowest: float = _SLOWEST) -> Iterator[bytes]:
-        """Yield the body as it comes.
+    def blocks(self, *, decode: bool = True) -> Iterator[bytes]:
+        """Yield the body as it comes; one that is too slow for longer than the transport's ``seconds`` is given up.
 
         Parameters
         ----------
         decode
             False for the bytes as they were sent (``Content-Encoding``).
-        slowest
-            Bytes per second; a body that comes more slowly for longer than the transport's ``seconds`` is given up.
         """
         begun, size = time.monotonic(), 0
         with translated(self.name):
@@ -52,7 +50,7 @@ class Reply:
                 size += len(block)
                 yield block
                 age = time.monotonic() - begun
-                if age > self._seconds and size < slowest * age:
+                if age > self._seconds and size < _SLOWEST * age:
                     raise self.endless(f"sends too slowly ({size / age:.0f} bytes a second)")
 
     def content(self, largest: int = LARGEST_ANSWER) -> bytes:

@@ -1,14 +1,14 @@
-"""Values of configurations and tables as JSON has them."""
+"""Values of configurations and tables as JSON has them, and walks of them."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["json_value"]
+__all__ = ["json_value", "objects_in"]
 
 _DEEPEST = 100
 
@@ -52,3 +52,15 @@ def _key(name: Any) -> str:
     if isinstance(name, dt.date | dt.time):
         return name.isoformat()
     raise ValueError(f"has a key that is a {type(name).__name__}")
+
+
+def objects_in(value: Any, *, without: str | None = None) -> Iterator[Mapping[str, Any]]:
+    """Yield every object in nested lists and objects, outer ones first; not those that have a member ``without``."""
+    if isinstance(value, Mapping):
+        if without not in value:
+            yield value
+            for item in value.values():
+                yield from objects_in(item, without=without)
+    elif isinstance(value, list):
+        for item in value:
+            yield from objects_in(item, without=without)

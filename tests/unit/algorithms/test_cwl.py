@@ -128,7 +128,7 @@ def test_pinned_file_needs_nothing_else_and_does_not_depend_on_where_it_was(tmp_
 
 
 def test_what_a_package_says_of_itself(tmp_path: Path) -> None:
-    algorithm = pin_package(write_package(tmp_path / "p"), tmp_path / "plan", workflow="water")
+    algorithm = pin_package(f"{write_package(tmp_path / 'p')}#water", tmp_path / "plan")
     assert (algorithm.kind, algorithm.id, algorithm.title) == ("cwl", "water", "Water bodies")
     assert (algorithm.version, algorithm.description) == ("1.4.1", "Finds water.")
     assert algorithm.source.endswith("app.cwl#water")
@@ -180,8 +180,6 @@ def test_the_workflow_is_chosen_or_asked_for(tmp_path: Path) -> None:
         pin_package(source, tmp_path)
     with pytest.raises(ConfigError, match="holds no workflow fire; it holds other, water"):
         pin_package(f"{source}#fire", tmp_path)
-    with pytest.raises(ConfigError, match="names workflow water, but other was asked for"):
-        pin_package(f"{source}#water", tmp_path, workflow="other")
     only = tmp_path / "only.cwl"
     only.write_text(TOOL.replace("VERSION", "v1.2").replace("requirements:\n  SchemaDef", "hints:\n  SchemaDef"))
     main = tmp_path / "main.cwl"

@@ -131,9 +131,7 @@ def _get(client: Any, url: str, reference: str, *, headers: dict[str, str] | Non
                 words = f"the registry answered {answer.status_code} {answer.reason}"
                 raise ConfigError(words, key=KEY, file=reference)
             body = Reply(answer, "the registry", TIMEOUT_S).content(LARGEST)
-    except PlatformError as error:
-        raise ConfigError(f"cannot be fetched: {error}", key=KEY, file=reference) from None
-    except ValueError as error:  # the library's, for a log-in that it does not know or that was refused
+    except (PlatformError, ValueError) as error:  # the library's, for a log-in that it does not know or was refused
         raise ConfigError(f"cannot be fetched: {error}", key=KEY, file=reference) from None
     algorithm, _, expected = digest.partition(":")
     if digest and (algorithm != "sha256" or hashlib.sha256(body).hexdigest() != expected):

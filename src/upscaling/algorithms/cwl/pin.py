@@ -34,9 +34,7 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SOFTWARE_VERSION = ("s:softwareVersion", "https://schema.org/softwareVersion", "http://schema.org/softwareVersion")
 
 
-def pin_package(
-    source: str | Path, into: Path, *, workflow: str | None = None, files_from: Iterable[str] = ()
-) -> Algorithm:
+def pin_package(source: str | Path, into: Path, *, files_from: Iterable[str] = ()) -> Algorithm:
     """Copy a package into ``into`` as one file that holds everything it refers to.
 
     Every ``run:``, ``$import``, ``$include`` and schema is put in place by cwltool's own ``pack``; default Files, also
@@ -49,8 +47,6 @@ def pin_package(
         Path or URL (also ``oci://``) of a CWL document, with ``#id`` of a workflow in it if it holds more than one.
     into
         Folder of the pinned copy; made if absent.
-    workflow
-        Id of the workflow, instead of ``#id`` in ``source``.
     files_from
         Folders whose files a local package may name, besides its own.
 
@@ -63,14 +59,12 @@ def pin_package(
     from cwltool.pack import pack
 
     location, _, fragment = str(source).partition("#")
-    if fragment and workflow and fragment != workflow:
-        raise ConfigError(f"names workflow {fragment}, but {workflow} was asked for", key=KEY, file=source)
     into.mkdir(parents=True, exist_ok=True)
     with _document_uri(location) as uri, loader_errors(location):
         reach = reach_of(uri, location, files_from)
         context, document = load(uri, reach)
         candidates = processes_in(context, uri)
-        entry = _entry(candidates, fragment or workflow, location)
+        entry = _entry(candidates, fragment, location)
         parts, read = preprocessed(uri, reach)
         packed = pack(parts, entry["id"])
         read |= {str(literal.get("location")) for literal in files_in(packed)}
@@ -88,7 +82,7 @@ def pin_package(
         id=name,
         path=target,
         sha256=sha256_file(target),
-        source=str(source) if fragment or not workflow else f"{source}#{workflow}",
+        source=str(source),
         parameters=_parameters(main, plain),
         title=main.get("label") or "",
         description=_text(main.get("doc")),
@@ -147,7 +141,7 @@ def _document_uri(location: str) -> Iterator[str]:
     yield path.as_uri()
 
 
-def _entry(candidates: list[dict[str, Any]], wanted: str | None, location: str) -> dict[str, Any]:
+def _entry(candidates: list[dict[str, Any]], wanted: str, location: str) -> dict[str, Any]:
     """Return the process to run: the one asked for, ``main``, or the only workflow (or the only process)."""
     named = {short_name(process["id"]) if "#" in process["id"] else "": process for process in candidates}
     workflows = {name: process for name, process in named.items() if process["class"] == "Workflow"}

@@ -18,6 +18,7 @@ from upscaling.http.address import shown
 from upscaling.http.download import download
 from upscaling.http.transport import Transport
 from upscaling.util.files import digest, matches_checksum, sha256_file
+from upscaling.util.values import objects_in
 
 __all__ = ["files_in", "vendor", "vendored_schemas"]
 
@@ -25,16 +26,9 @@ _LARGEST = 10 << 30  # bytes of a file from the web
 _FOLDER = "files"
 
 
-def files_in(node: Any) -> Iterator[dict[str, Any]]:
+def files_in(node: Any) -> Iterator[Any]:
     """Yield every File and Directory object of a document or of a job order."""
-    if isinstance(node, dict):
-        if node.get("class") in ("File", "Directory"):
-            yield node
-        for value in node.values():
-            yield from files_in(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from files_in(value)
+    return (part for part in objects_in(node) if part.get("class") in ("File", "Directory"))
 
 
 def vendor(literal: dict[str, Any], reach: Reach, into: Path) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.algorithms.ogc_process import essence, is_sync_only
-from upscaling.backends.ogcapi.jobs import inputs_in, is_since, settle_unknown
+from upscaling.backends.ogcapi.jobs import find_job, inputs_in, is_since, settle_unknown, words_of_failure
 from upscaling.backends.ogcapi.same_inputs import Match, canonical, same_inputs
 from upscaling.binding.secret_values import revealed
 from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient, id_in
@@ -236,8 +236,6 @@ class _Work:
 
     def find(self, job: TileJob, *, fresh: bool, without: frozenset[str]) -> str | None:
         """Look for this work among the server's jobs: see ``ogcapi_jobs``."""
-        from upscaling.backends.ogcapi.jobs import find_job
-
         if not fresh:
             return None  # without an intent on disk nothing was sent
         if self._reply.is_file():  # done at once; only our own note of it is missing
@@ -332,8 +330,6 @@ class _Work:
 
     def reasons(self, job_id: str, log: Path) -> str:
         """Keep what the server says of the job; its message, and the exception in place of results, say why."""
-        from upscaling.backends.ogcapi.jobs import words_of_failure
-
         return words_of_failure(self._client, job_id, log)
 
     def fetch(self, job: TileJob, job_id: str, folder: Path) -> Outcome:

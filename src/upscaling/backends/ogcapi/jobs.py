@@ -84,7 +84,7 @@ def find_job(
     PlatformError
         If the server cannot be asked now.
     """
-    since = _moment(receipt.updated)
+    since = _latest(receipt.updated)  # which has a zone
     decided = receipt.facts.pop(DECIDED, None) == "resubmit"
     reason = "its job list names jobs of this process that no receipt knows"
     for pause in (*_OTHERS, 0.0):
@@ -157,20 +157,13 @@ def _id(entry: Mapping[str, Any]) -> str:
     return id_in(entry) or ""
 
 
-def _moment(text: Any) -> dt.datetime | None:
+def _latest(text: Any) -> dt.datetime | None:
+    """Return the latest time that a text may be: one without a zone may be in any; None for what is no time."""
     try:
         moment = dt.datetime.fromisoformat(str(text))
     except ValueError:
         return None
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
-
-
-def _slack(text: Any) -> dt.timedelta:
-    """Return by how much a time may be off: one without a zone may be in any."""
-    try:
-        return dt.timedelta() if dt.datetime.fromisoformat(str(text)).tzinfo else _ZONES
-    except ValueError:
-        return dt.timedelta()
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC) + _ZONES
 
 
 def _completed(client: OgcApiClient, entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -182,15 +175,14 @@ def _completed(client: OgcApiClient, entry: Mapping[str, Any]) -> Mapping[str, A
 
 def _is_new(entry: Mapping[str, Any], since: dt.datetime | None, client: OgcApiClient) -> bool:
     """Whether a job may have been created since the intent; one without a date may."""
-    said = entry.get("created") or entry.get("started")
-    created = _moment(said)
-    return since is None or created is None or created >= since - _CLOCKS - abs(client.clock_offset) - _slack(said)
+    created = _latest(entry.get("created") or entry.get("started"))
+    return since is None or created is None or created >= since - _CLOCKS - abs(client.clock_offset)
 
 
 def is_since(entry: Mapping[str, Any], text: str) -> bool:
     """Whether a job says that it was created at a time or later."""
-    created, since = _moment(entry.get("created")), _moment(text)
-    return created is not None and since is not None and created >= since - _slack(entry.get("created"))
+    created, since = _latest(entry.get("created")), _latest(text)
+    return created is not None and since is not None and created >= since
 
 
 def _by_inputs(

@@ -104,10 +104,7 @@ def read_reply(reply: Path, *, has_outputs: bool = False) -> list[Found]:
         return [Found("data", content=reply, media_type=kind.partition(";")[0].strip())]
     if reply.stat().st_size > _LARGEST_DOCUMENT:
         raise bad_output(f"the results are {reply.stat().st_size} bytes of JSON")
-    try:
-        content = json.loads(reply.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise bad_output(f"the results are not JSON: {error}") from None
+    content = _parsed(reply.read_bytes(), "the results are")
     found = list(_document(content, base))
     if has_outputs and not found and not _names_output(content):
         raise _without_outputs(plain_text(json.dumps(content)))
@@ -165,7 +162,7 @@ def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
         if place and not content.strip():
             found.append(Found(name, href=_absolute(base, place), media_type=media_type))
         elif "json" in media_type:
-            found += _value(name, _parsed(content, name), base, 0)
+            found += _value(name, _parsed(content, f"output {name} is"), base, 0)
         else:
             found.append(Found(name, content=content, media_type=media_type))
     if not found:
@@ -173,11 +170,11 @@ def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
     return found
 
 
-def _parsed(content: bytes, name: str) -> Any:
+def _parsed(content: bytes, what: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise bad_output(f"output {name} is not JSON: {error}") from None
+        raise bad_output(f"{what} not JSON: {error}") from None
 
 
 def _document(content: Any, base: str) -> Iterator[Found]:

@@ -22,10 +22,9 @@ _NOTHING = 1e-9  # absolute: noise of a sum that should be 0
 # To how many decimals servers cut; from the second number on nothing of note is lost.
 _FEWEST_DECIMALS, _DECIMALS, _MOST_DECIMALS = 3, 6, 16
 _CRS = re.compile(
-    r"(?:urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?epsg[:/](?:[\d.]*[:/])?(\d+)", re.IGNORECASE
-)
-_CRS84 = re.compile(
-    r"(?:urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?(?:ogc[:/])?[\d.]*[:/]?crs84", re.IGNORECASE
+    r"(?:urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?"
+    r"(?:epsg[:/](?:[\d.]*[:/])?(\d+)|(?:ogc[:/])?[\d.]*[:/]?crs84)",
+    re.IGNORECASE,
 )
 _DAY = re.compile(r"(\d{4})[-/.]?(\d\d)[-/.]?(\d\d)")
 _DEFAULT_PORTS = re.compile(r"^(http://[^/:]+):80(?=/|$)|^(https://[^/:]+):443(?=/|$)", re.IGNORECASE)
@@ -35,24 +34,17 @@ _HIDDEN = re.compile(r"^[*•x.…<\[(]*$|^<.*>$|^\[.*(redacted|hidden|omitted|t
 _OFFSETS = dt.timedelta(hours=14)  # by which a time without a zone may be off
 
 
-class Match(enum.Enum):
-    """What a comparison could tell."""
+class Match(enum.IntEnum):
+    """What a comparison could tell; of several together, the largest counts."""
 
-    SAME = "same"
-    OTHER = "other"
-    UNKNOWN = "unknown"
+    SAME = 0
+    UNKNOWN = 1
+    OTHER = 2
 
 
 def all_of(found: Iterable[Match]) -> Match:
     """Return what several comparisons tell together."""
-    listed = list(found)
-    if Match.OTHER in listed:
-        return Match.OTHER
-    return Match.UNKNOWN if Match.UNKNOWN in listed else Match.SAME
-
-
-def _known(same: bool) -> Match:
-    return Match.SAME if same else Match.OTHER
+    return max(found, default=Match.SAME)
 
 
 def number_of(value: Any) -> float | None:
@@ -106,7 +98,7 @@ def compare_scalars(sent: Any, told: Any) -> Match:
         return Match.SAME if sent is told else Match.UNKNOWN
     if isinstance(sent, bool) or isinstance(told, bool):
         truths = _truth(sent), _truth(told)
-        return Match.UNKNOWN if None in truths else _known(truths[0] == truths[1])
+        return Match.UNKNOWN if None in truths else Match.SAME if truths[0] == truths[1] else Match.OTHER
     if not isinstance(sent, str) or not isinstance(told, str):
         one, other = number_of(sent), number_of(told)
         if (one is None) != (other is None):
@@ -128,9 +120,8 @@ def _compare_with_number(text: Any, number: Any) -> Match:
 
 def crs_code(text: str) -> str | None:
     """Return ``epsg:<n>`` or ``crs84`` for a CRS, however it is named; else None."""
-    if found := _CRS.fullmatch(text.strip()):
-        return f"epsg:{found[1]}"
-    return "crs84" if _CRS84.fullmatch(text.strip()) else None
+    found = _CRS.fullmatch(text.strip())
+    return None if found is None else f"epsg:{found[1]}" if found[1] else "crs84"
 
 
 def _compare_texts(sent: str, told: str) -> Match:

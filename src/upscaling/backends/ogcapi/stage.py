@@ -15,7 +15,7 @@ from typing import Any
 
 from upscaling.backends.ogcapi.results import Found
 from upscaling.clients.ogcapi.client import OgcApiClient
-from upscaling.errors import bad_output
+from upscaling.errors import TileFailedError, bad_output
 from upscaling.http.address import is_remote, shown
 from upscaling.http.s3 import read_object
 from upscaling.model import FetchedAsset, Outcome
@@ -118,8 +118,7 @@ def _address(base: str, href: str) -> str:
     try:
         return join(base, href)
     except HrefError:
-        # file: would read this machine's own files into the results
-        raise bad_output(f"the results refer to {shown(href)}; only http(s) and s3 are followed") from None
+        raise _not_followed(href) from None
 
 
 def _documents(client: OgcApiClient, walk: StacWalk, thing: Found) -> Iterator[StacDocument] | None:
@@ -185,9 +184,13 @@ def _bring(client: OgcApiClient, href: str, declared: Mapping[str, Any], target:
 
 def _followed(href: str) -> str:
     if not is_remote(href):
-        # file: would read this machine's own files into the results
-        raise bad_output(f"the results refer to {shown(href)}; only http(s) and s3 are followed")
+        raise _not_followed(href)
     return href
+
+
+def _not_followed(href: str) -> TileFailedError:
+    # file: would read this machine's own files into the results
+    return bad_output(f"the results refer to {shown(href)}; only http(s) and s3 are followed")
 
 
 def _suffix(href: str, media_type: str) -> str:
