@@ -39,18 +39,14 @@ _REFERENCES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("polygon", {"type": "object", "format": "geojson-geometry"}),
 )
 _DEEPEST = 8  # references within references
-_CWL_TYPES: dict[str, dict[str, Any]] = {
-    "string": {"type": "string"},
-    "int": {"type": "integer"},
-    "long": {"type": "integer"},
-    "float": {"type": "number"},
-    "double": {"type": "number"},
-    "boolean": {"type": "boolean"},
+# The types of literals in CWL and in drafts before 1.0, and in JSON Schema.
+_LITERALS = {"double": "number", "float": "number", "int": "integer", "long": "integer", "bool": "boolean"} | {
+    name: name for name in ("boolean", "integer", "number", "string")
+}
+_CWL_TYPES: dict[str, dict[str, Any]] = {name: {"type": kind} for name, kind in _LITERALS.items()} | {
     "File": {"type": "string", "format": "uri", "contentMediaType": "application/octet-stream"},
     "Directory": {"type": "string", "format": "uri", "contentMediaType": "application/json"},
-    "Any": {},
 }
-_LITERALS = {"double": "number", "float": "number", "int": "integer", "long": "integer", "bool": "boolean"}
 
 
 def find_process(config: Config) -> tuple[OgcProcess, dict[str, Any] | None]:
@@ -300,9 +296,7 @@ def _old_schema(entry: Mapping[str, Any]) -> dict[str, Any]:
         return {"contentMediaType": media_type} if media_type else {}
     kind = domain.get("dataType")
     name = str(kind.get("name") if isinstance(kind, Mapping) else kind or "string").lower()
-    schema: dict[str, Any] = {
-        "type": _LITERALS.get(name, name if name in {"integer", "number", "boolean"} else "string")
-    }
+    schema: dict[str, Any] = {"type": _LITERALS.get(name, "string")}
     definition = domain.get("valueDefinition")
     values = domain.get("allowedValues") or (definition if isinstance(definition, Mapping) else {}).get("allowedValues")
     if isinstance(values, list) and values and all(isinstance(value, str | int | float) for value in values):

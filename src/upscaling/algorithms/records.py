@@ -29,9 +29,8 @@ IN_CATALOGUE = "/algorithm_catalog/"  # what precedes a definition's place in th
 _OGCAPI = "https://apex.esa.int/core/ogc-api-processes"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RAW = re.compile(
-    r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/(?:refs/(?P<kind>heads|tags)/)?(?P<ref>[^/]+)/"
-    r"|https://github\.com/[^/]+/[^/]+/(?:raw|blob)/(?:refs/(?P<kind2>heads|tags)/)?(?P<ref2>[^/]+)/"
-    r"|https://[^/]+/.+/-/raw/(?P<ref3>[^/]+)/"
+    r"https://(?:raw\.githubusercontent\.com/[^/]+/[^/]+|github\.com/[^/]+/[^/]+/(?:raw|blob)|[^/]+/.+/-/raw)/"
+    r"(?:refs/(?P<kind>heads|tags)/)?(?P<ref>[^/]+)/"
 )
 
 
@@ -99,9 +98,7 @@ def floating_reference(href: str) -> str | None:
     found = _RAW.match(href)
     if found is None:
         return None
-    kind = found["kind"] or found["kind2"]
-    reference = found["ref"] or found["ref2"] or found["ref3"]
-    return None if kind == "tags" or _COMMIT.fullmatch(reference) else reference
+    return None if found["kind"] == "tags" or _COMMIT.fullmatch(found["ref"]) else found["ref"]
 
 
 def catalogue_root(place: str) -> Path | None:

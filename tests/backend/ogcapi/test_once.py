@@ -91,6 +91,33 @@ def test_created_waited_for_and_fetched(replay: Replay, work: Callable[..., Outc
     assert receipt(tmp_path)["job_id"] == "j"
 
 
+def test_results_that_came_at_once_and_broke_off_are_those_of_their_job_if_there_is_one(
+    replay: Replay, work: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    kind = {"Content-Type": "multipart/mixed; boundary=B"}
+    replay.answers["POST /api/processes/p/execution"] = (200, kind, b"--B\r\n\r\ncut")
+    with pytest.raises(TileFailedError, match="break off before their last part ends, and cannot be asked for again"):
+        work()
+    (tmp_path / "run/receipts/t1.json").unlink()
+    (tmp_path / "run/scratch/t1/reply").unlink()
+    successful(replay, "j")
+    location = {**kind, "Location": f"{replay.base}/jobs/j"}
+    replay.answers["POST /api/processes/p/execution"] = (200, location, b"--B\r\n\r\ncut")
+    assert work().values == {"a": "j"}
+
+
+def test_a_process_with_outputs_has_no_tile_without_data_by_an_empty_answer(
+    replay: Replay, work: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    successful(replay, "j")
+    replay.answers["GET /api/jobs/j/results"] = (200, {}, {})
+    replay.answers["POST /api/processes/p/execution"] = (201, {}, {"jobID": "j"})
+    with pytest.raises(TileFailedError, match=r"its results are not there .*name no output of the process"):
+        work()
+    replay.answers["GET /api/jobs/j/results"] = (200, {}, {"a": None})
+    assert work().assets == ()
+
+
 @pytest.mark.parametrize(
     "echo",
     [
