@@ -38,6 +38,13 @@ def engine_of(container: Container, path: str | None = None) -> str | None:
     return next(filter(None, (shutil.which(name, path=path) for name in ENGINES.get(container, ()))), None)
 
 
+def _engine_for(container: Container, path: str | None = None) -> str:
+    engine = engine_of(container, path)
+    if engine is None:
+        raise ConfigError(f"there is no {' or '.join(ENGINES[container])} on PATH", key="backend.container")
+    return engine
+
+
 def image_environment(container: Container, cache: str | None, path: str) -> dict[str, str]:
     """Return what a runner needs in its environment to find cached images, PATH included."""
     folder = str(Path(os.path.expandvars(cache)).absolute()) if cache else ""
@@ -62,9 +69,7 @@ def check_images(container: Container, cache: str | None, names: Sequence[str], 
     """
     if container == "none":
         return
-    engine = engine_of(container, path)
-    if engine is None:
-        raise ConfigError(f"there is no {' or '.join(ENGINES[container])} on PATH", key="backend.container")
+    engine = _engine_for(container, path)
     if container == "singularity" and names and not (cache or os.environ.get(_OWN_CACHE)):
         words = "is required for Singularity, which would pull the images anew for every tile: name a folder, and run"
         raise ConfigError(f"{words} `upscaling pull CONFIG`", key=CACHE_KEY)
@@ -157,12 +162,11 @@ def pull_images(
     UpscalingError
         In the words of the engine, if an image cannot be pulled; or if a file of the cache was changed.
     """
-    container, engine = config.container, engine_of(config.container)
+    container = config.container
     if container == "none":
         say("backend.container is none: the package runs without images")
         return
-    if engine is None:
-        raise ConfigError(f"there is no {' or '.join(ENGINES[container])} on PATH", key="backend.container")
+    engine = _engine_for(container)
     cache = Path(os.path.expandvars(config.site.container_cache)) if config.site.container_cache else None
     if cache is None and container == "singularity":
         raise ConfigError("is required for Singularity: the folder that images are pulled into", key=CACHE_KEY)

@@ -63,7 +63,7 @@ def undeploy(client: OgcApiClient, note: Path) -> None:
     if not mine or not mine["ours"] or mine["url"] != client.base:
         return
     try:
-        client.send("DELETE", _address(client, mine["id"]))
+        client.send("DELETE", client.process_url(mine["id"]))
     except PlatformError as error:
         if error.status not in {404, 410}:
             raise ConfigError(f"{mine['id']} cannot be removed: {error}", key="backend.undeploy") from None
@@ -102,10 +102,6 @@ def _mine(note: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and {"id", "url", "sha256", "ours"} <= set(content) else None
 
 
-def _address(client: OgcApiClient, identifier: str) -> str:
-    return f"{client.base}/processes/{quote(identifier, safe='')}"
-
-
 def _is_there(client: OgcApiClient, identifier: str) -> bool:
     try:
         client.process(identifier)
@@ -128,7 +124,7 @@ def _send(client: OgcApiClient, algorithm: Algorithm, config: OgcApiBackendConfi
     if config.on_deployed == "use":
         return None
     if config.on_deployed == "replace":
-        return _sent(client, ("PUT", _address(client, algorithm.id)), package, algorithm.id, config) or algorithm.id
+        return _sent(client, ("PUT", client.process_url(algorithm.id)), package, algorithm.id, config) or algorithm.id
     raise ConfigError(
         f"{client.base} has a process {algorithm.id} already, and whether it is this one is not known: set it to `use`"
         " or `replace`",

@@ -88,7 +88,7 @@ def find_job(
     decided = receipt.facts.pop(DECIDED, None) == "resubmit"
     reason = "its job list names jobs of this process that no receipt knows"
     for pause in (*_OTHERS, 0.0):
-        listed = _listed_if_it_lists(client, process_id)
+        listed = _listed(client, process_id)
         if listed is None:
             reason = "it lists no jobs"
             break
@@ -123,22 +123,17 @@ def find_job(
     )
 
 
-def _listed_if_it_lists(client: OgcApiClient, process_id: str) -> list[dict[str, Any]] | None:
-    """Return the server's job list; None if it has none. Raises PlatformError if it cannot be asked now."""
+def _listed(client: OgcApiClient, process_id: str) -> list[dict[str, Any]] | None:
+    """Return the jobs of a process; None if the server lists none. Raises PlatformError if it cannot be asked now."""
     try:
-        return _listed(client, process_id)
+        found = {_id(entry): entry for entry in client.jobs(process_id)}
+        if not any(_is_of(entry, process_id) for entry in found.values()):  # it may know the process by another id
+            found |= {_id(entry): entry for entry in client.jobs()}
     except PlatformError as error:
         is_refusal = error.error_class in {ErrorClass.AUTH, ErrorClass.QUOTA}
         if is_refusal or (error.error_class is ErrorClass.TRANSIENT and error.status not in {404, 405, 501}):
             raise
         return None
-
-
-def _listed(client: OgcApiClient, process_id: str) -> list[dict[str, Any]]:
-    """Return the jobs of a process; of all processes first, as a server may know this one by another id."""
-    found = {_id(entry): entry for entry in client.jobs(process_id)}
-    if not any(_is_of(entry, process_id) for entry in found.values()):
-        found |= {_id(entry): entry for entry in client.jobs()}
     return [entry for entry in found.values() if _is_of(entry, process_id)]
 
 

@@ -128,9 +128,13 @@ class OgcApiClient:
         """Yield the summaries of all processes, page by page."""
         yield from self.pages(f"{self.base}/processes", "processes")
 
+    def process_url(self, process_id: str) -> str:
+        """Return the address of a process."""
+        return f"{self.base}/processes/{quote(process_id, safe='')}"
+
     def process(self, process_id: str) -> dict[str, Any]:
         """Return the description of a process."""
-        answer = self._object(f"{self.base}/processes/{quote(process_id, safe='')}")
+        answer = self._object(self.process_url(process_id))
         inner = answer.get("process")  # drafts before 1.0 wrapped it
         return inner if isinstance(inner, dict) and "inputs" not in answer else answer
 
@@ -151,7 +155,7 @@ class OgcApiClient:
         The job's id, or its whole URL where that is not ``jobs/{id}`` below the base; None if the server named no job
         and gave the results.
         """
-        url = f"{self.base}/processes/{quote(process_id, safe='')}/execution"
+        url = f"{self.process_url(process_id)}/execution"
         # Exactly so: pygeoapi compares the whole header, and runs at once for anything longer.
         headers = {"Prefer": "respond-async", "Accept": f"{JSON}, */*;q=0.5"}
         with self.request("POST", url, json=body, headers=headers, seconds=max(patience, _ANSWER_SECONDS)) as answer:
