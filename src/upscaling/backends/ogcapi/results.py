@@ -13,7 +13,12 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from email.errors import CloseBoundaryNotFoundDefect
+from email.errors import (
+    CloseBoundaryNotFoundDefect,
+    InvalidBase64CharactersDefect,
+    InvalidBase64LengthDefect,
+    InvalidBase64PaddingDefect,
+)
 from email.parser import BytesParser
 from email.policy import compat32
 from pathlib import Path
@@ -30,6 +35,7 @@ __all__ = ["Found", "read_reply"]
 _LARGEST_DOCUMENT = 256 << 20  # bytes of JSON or multipart: they are read as a whole
 _DEEPEST = 8
 _NO_CONTENT = 204
+_NO_BASE64 = (InvalidBase64CharactersDefect, InvalidBase64LengthDefect, InvalidBase64PaddingDefect)
 _RESULT_RELS = {"child", "data", "enclosure", "item", "items"}
 _NO_RESULT = re.compile(r"self|up|alternate|monitor|results?|status|http://www\.opengis\.net/.*", re.IGNORECASE)
 _URL = re.compile(r"(https?|s3)://\S+", re.IGNORECASE)
@@ -152,12 +158,12 @@ def _multipart(reply: Path, kind: str, base: str) -> list[Found]:
     parts = message.get_payload() if message.is_multipart() else []
     found: list[Found] = []
     for number, part in enumerate(parts):
-        name = plain_text(part.get("Content-ID") or part.get_filename() or f"part-{number}").strip("<> ")
+        name = str(part.get("Content-ID") or part.get_filename() or f"part-{number}").strip("<> ")
         content = part.get_payload(decode=True)
         if not isinstance(content, bytes):
-            raise bad_output(f"part {name} of the results is itself in parts")
-        if part.defects:
-            raise bad_output(f"part {name} of the results is not the base64 it says")
+            raise bad_output(f"part {plain_text(name)} of the results is itself in parts")
+        if any(isinstance(defect, _NO_BASE64) for defect in part.defects):
+            raise bad_output(f"part {plain_text(name)} of the results is not the base64 it says")
         media_type, place = part.get_content_type(), part.get("Content-Location")
         if place and not content.strip():
             found.append(Found(name, href=_absolute(base, place), media_type=media_type))
