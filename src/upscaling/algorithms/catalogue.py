@@ -31,7 +31,7 @@ from upscaling.util.files import digest, sha256_file, written_whole
 
 __all__ = [
     "Pinned",
-    "definition_of",
+    "application_of",
     "is_package",
     "package_of",
     "parse",
@@ -108,7 +108,7 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
             ) from None
         return Pinned(dataclasses.replace(package, record=content), process=process)
     application = link_of(content, "application").get("href", "")
-    text, found = definition_of(content, place)
+    text, found = process_text(application_of(content, place), place)
     named = application if is_web(application) else config.source
     pinned = _pin_with_nested(parse(text, found), text, found, into=into, source=named, record=content)
     return dataclasses.replace(pinned, service=service)
@@ -175,7 +175,7 @@ def is_package(source: str) -> bool:
 
 def package_of(record: Mapping[str, Any], place: str) -> str:
     """Return the path or URL of the package that a record at ``place`` links to."""
-    href = _application(record, place)
+    href = application_of(record, place)
     if is_web(place):
         found = urljoin(place, href)
         if not is_web(found) and not found.startswith("oci://"):
@@ -184,7 +184,8 @@ def package_of(record: Mapping[str, Any], place: str) -> str:
     return href if urlsplit(href).scheme else str(Path(place).parent / href)
 
 
-def _application(record: Mapping[str, Any], place: str) -> str:
+def application_of(record: Mapping[str, Any], place: str) -> str:
+    """Return the link of a record to what it describes; raise ConfigError if it has none."""
     href = link_of(record, "application").get("href")
     if href is None:
         raise ConfigError("the record has no link with rel `application`", file=place, key=_KEY)
@@ -236,18 +237,15 @@ def _in_catalogue(source: str, folder: Path) -> Path:
     raise ConfigError(f"no record with the id {source!r} in {folder}{hint}", key=_KEY)
 
 
-def definition_of(record: Mapping[str, Any], place: str) -> tuple[str, str]:
-    """Read the openEO process of a record: from the same catalogue on disk where it has it, else from the link.
+def process_text(href: str, place: str) -> tuple[str, str]:
+    """Read the openEO process at a link that stands in a document of a catalogue at ``place``.
+
+    It is read from the same catalogue on disk where that has it.
 
     Returns
     -------
     Its text, and the path or URL that it came from.
     """
-    return process_text(_application(record, place), place)
-
-
-def process_text(href: str, place: str) -> tuple[str, str]:
-    """Read the openEO process at a link that stands in a document of a catalogue at ``place``."""
     if is_web(place):
         url = urljoin(place, href)
         return fetch_text(url), url

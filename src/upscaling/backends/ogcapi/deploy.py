@@ -27,8 +27,8 @@ _UNIT = "application/ogcapppkg+json"
 _DEPLOY_SECONDS = 300.0
 
 
-def deploy(client: OgcApiClient, algorithm: Algorithm, config: OgcApiBackendConfig, note: Path) -> str:
-    """See that the server has the pinned package as a process, and return the process's id there.
+def deploy(client: OgcApiClient, algorithm: Algorithm, config: OgcApiBackendConfig, note: Path) -> None:
+    """See that the server has the pinned package as a process, whose id there is noted.
 
     Parameters
     ----------
@@ -44,17 +44,14 @@ def deploy(client: OgcApiClient, algorithm: Algorithm, config: OgcApiBackendConf
     try:
         mine = _mine(note)
         if mine and (mine["sha256"], mine["url"]) == (algorithm.sha256, client.base) and _is_there(client, mine["id"]):
-            return str(mine["id"])
+            return
         identifier = _send(client, algorithm, config)
     except PlatformError as error:
         key = {ErrorClass.AUTH: "backend.auth", ErrorClass.TRANSIENT: "backend.url"}.get(error.error_class, _KEY)
         raise ConfigError(f"{algorithm.id} cannot be deployed: {error}", key=key) from None
-    ours = identifier is not None
-    identifier = identifier or algorithm.id
-    _await(client, identifier)
-    content = {"id": identifier, "url": client.base, "sha256": algorithm.sha256, "ours": ours}
-    write_json(note, content)
-    return identifier
+    facts: dict[str, Any] = {"id": identifier or algorithm.id, "ours": identifier is not None}
+    _await(client, facts["id"])
+    write_json(note, {**facts, "url": client.base, "sha256": algorithm.sha256})
 
 
 def undeploy(client: OgcApiClient, note: Path) -> None:
@@ -114,17 +111,15 @@ def _is_there(client: OgcApiClient, identifier: str) -> bool:
 
 def _send(client: OgcApiClient, algorithm: Algorithm, config: OgcApiBackendConfig) -> str | None:
     """Deploy; return the id that the server chose, or None where its process of that name is to be used."""
-    package = deployable(algorithm)
-    url = f"{client.base}/processes"
     try:
-        return _sent(client, ("POST", url), package, algorithm.id, config) or algorithm.id
+        return _sent(client, "POST", f"{client.base}/processes", algorithm, config)
     except PlatformError as error:
         if error.status != 409:
             raise
     if config.on_deployed == "use":
         return None
     if config.on_deployed == "replace":
-        return _sent(client, ("PUT", client.process_url(algorithm.id)), package, algorithm.id, config) or algorithm.id
+        return _sent(client, "PUT", client.process_url(algorithm.id), algorithm, config)
     raise ConfigError(
         f"{client.base} has a process {algorithm.id} already, and whether it is this one is not known: set it to `use`"
         " or `replace`",
@@ -132,24 +127,21 @@ def _send(client: OgcApiClient, algorithm: Algorithm, config: OgcApiBackendConfi
     )
 
 
-def _sent(
-    client: OgcApiClient,
-    request: tuple[str, str],
-    package: dict[str, Any],
-    workflow: str,
-    config: OgcApiBackendConfig,
-) -> str | None:
-    method, url = request
+def _sent(client: OgcApiClient, method: str, url: str, algorithm: Algorithm, config: OgcApiBackendConfig) -> str:
+    """Send the package as the server takes it; return the id that it chose, or the package's own."""
+    package = deployable(algorithm)
     if config.deploy_as == "execution-unit":
         unit = {"executionUnit": {"value": package, "mediaType": "application/cwl+json"}}
-        return _posted(client, method, url, unit, _UNIT)
-    for media_type in _MEDIA_TYPES:
+        return _posted(client, method, url, unit, _UNIT) or algorithm.id
+    *others, last = _MEDIA_TYPES
+    place = f"{url}?w={quote(algorithm.id, safe='')}"
+    for media_type in others:
         try:
-            return _posted(client, method, f"{url}?w={quote(workflow, safe='')}", package, media_type)
+            return _posted(client, method, place, package, media_type) or algorithm.id
         except PlatformError as error:
-            if error.status != 415 or media_type == _MEDIA_TYPES[-1]:
+            if error.status != 415:
                 raise
-    return None
+    return _posted(client, method, place, package, last) or algorithm.id
 
 
 def _posted(client: OgcApiClient, method: str, url: str, content: Any, media_type: str) -> str | None:

@@ -200,8 +200,9 @@ def _document(content: Any, base: str) -> Iterator[Found]:
             raise PlatformError(f"{content['title']}: {content['detail']}", error_class=ErrorClass.PERMANENT)
         inner = content.get("outputs")
         if isinstance(inner, list) and set(content) <= {"outputs", "links"}:
-            for number, entry in enumerate(inner):
-                yield from _listed(entry, number, base)
+            for number, entry in enumerate(inner):  # one that is no result itself names itself by ``id``, if at all
+                is_result = not isinstance(entry, Mapping) or kind_of(entry) or _is_geojson(entry)
+                yield from _value(f"output-{number}", entry, base, 0) if is_result else _document(entry, base)
             return
         if isinstance(inner, Mapping) and set(content) <= {"outputs", "links", "id", "status", "jobID"}:
             content = inner
@@ -238,17 +239,6 @@ def _links(links: Any, base: str, *, alone: bool) -> Iterator[Found]:
             raise bad_output(f"the results have a link without an address: {plain_text(link)}")
         media_type = str(link.get("type") or "")
         yield Found(str(link.get("title") or rel or "result"), _absolute(base, link["href"]), media_type=media_type)
-
-
-def _listed(entry: Any, number: int, base: str) -> Iterator[Found]:
-    """One entry of pygeoapi's list, or of a draft's: it names itself by ``id``, if at all."""
-    if isinstance(entry, Mapping) and not kind_of(entry) and not _is_geojson(entry):
-        if "id" in entry and _is_qualified(entry):
-            yield from _value(str(entry["id"]), entry, base, 0)
-        else:
-            yield from _document(entry, base)
-        return
-    yield from _value(f"output-{number}", entry, base, 0)
 
 
 def _is_geojson(content: Any) -> bool:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.algorithms.catalogue import (
-    definition_of,
+    application_of,
     is_package,
     package_of,
     parse,
     pin_package_of,
+    process_text,
     read_source,
 )
 from upscaling.algorithms.records import (
@@ -109,7 +110,7 @@ def _of_record(record: Mapping[str, Any], place: str) -> dict[str, Any]:
         if facts["kind"] == "ogcapi":
             facts |= _ogcapi(record, place)
         else:
-            text, found = definition_of(record, place)
+            text, found = process_text(application_of(record, place), place)
             about = process_facts(parse(text, found), text, found, saved_as=_saved_as(place))
             facts |= {**about, "read_from": found}
     except ConfigError as error:
