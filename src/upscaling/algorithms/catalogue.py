@@ -14,12 +14,10 @@ from urllib.parse import urljoin, urlsplit
 
 from upscaling.algorithms.records import (
     IN_CATALOGUE,
-    OgcProcess,
     catalogue_root,
     is_record,
     is_scenarios,
     link_of,
-    ogc_process,
     runs_on_ogcapi,
 )
 from upscaling.config import Algorithm as AlgorithmConfig
@@ -53,15 +51,12 @@ class Pinned:
     ----------
     service
         Address of the openEO platform; None without a record, or if it runs elsewhere.
-    process
-        The process of an OGC API - Processes platform; None if it runs elsewhere.
     notices
         What users should know of it, a line each.
     """
 
     algorithm: Algorithm
     service: str | None = None
-    process: OgcProcess | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -96,7 +91,6 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
         return _pin_with_nested(content, text, place, into=into, source=config.source)
     service = link_of(content, "service").get("href")
     if runs_on_ogcapi(content):
-        process = ogc_process(service or "")
         try:
             package = pin_package_of(package_of(content, place), into, config.files_from)
         except ConfigError as error:
@@ -106,7 +100,7 @@ def pin_algorithm(config: AlgorithmConfig, into: Path) -> Pinned:
                 file=place,
                 key=_KEY,
             ) from None
-        return Pinned(dataclasses.replace(package, record=content), process=process)
+        return Pinned(dataclasses.replace(package, record=content))
     application = link_of(content, "application").get("href", "")
     text, found = process_text(application_of(content, place), place)
     named = application if is_web(application) else config.source

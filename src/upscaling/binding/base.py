@@ -225,7 +225,7 @@ class Binder(ABC):
 
     def is_area(self, parameter: Parameter) -> bool:
         """Return whether a parameter asks for a place."""
-        return bool(self.take_space([parameter]))
+        return any(FORMS[choice.form].of == "area" for choice in self.take_space([parameter]).values())
 
     def bound(self, parameter: Parameter, form: str) -> Choice:  # noqa: ARG002 -- platforms look at it
         """Return the choice for a form that the configuration names."""

@@ -50,11 +50,6 @@ class CwlBinder(Binder):
         # An optional WKT beside another area would say the same twice.
         return {n: c for n, c in found.items() if c.detail != "text" or self.known[n].required or not enough}
 
-    def is_area(self, parameter: Parameter) -> bool:
-        """Return whether an input asks for a place."""
-        choice = space_choice(parameter)
-        return choice is not None and FORMS[choice.form].of == "area"
-
     def bound(self, parameter: Parameter, form: str) -> Choice:  # noqa: ARG002 -- as the base has it
         """Return the choice for a form; `bbox` and `bbox-array` follow the CRS that the package is told."""
         return Choice(form, detail="by CRS" if form in {"bbox", "bbox-array", "bbox-auto"} else None)

@@ -100,10 +100,6 @@ class OgcBinder(Binder):
         told = any(choice.form in _OF_EDGES for choice in {**self.choices, **areas}.values())
         return areas | {name: found[name] for name in codes if told or name in required}
 
-    def is_area(self, parameter: Parameter) -> bool:
-        """Return whether an input asks for a place."""
-        return space_choice(parameter) is not None
-
     @staticmethod
     def moment(parameter: Parameter) -> MomentKind | None:
         """Return what an input's schema says of time."""
