@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from upscaling.config import Config
     from upscaling.config.ogcapi import OgcApiBackendConfig
 
-__all__ = ["alternatives", "essence", "find_process", "pin_process", "read_inputs", "schema_of_cwl", "types_of"]
+__all__ = ["essence", "find_process", "pin_process", "read_inputs", "schema_of_cwl", "types_of"]
 
 _KEY = "algorithm.source"
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
@@ -331,13 +331,3 @@ def types_of(schema: Mapping[str, Any]) -> set[str]:
     return {
         name for name in (given if isinstance(given, list) else [given]) if isinstance(name, str) and name != "null"
     }
-
-
-def alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema and every schema that may hold in its place, but not those of its members."""
-    if not isinstance(schema, Mapping):
-        return
-    yield schema
-    for word in ("anyOf", "oneOf", "allOf"):
-        for part in schema.get(word) or []:
-            yield from alternatives(part)

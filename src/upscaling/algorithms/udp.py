@@ -11,6 +11,7 @@ from typing import Any
 from upscaling.algorithms.graph import CHILD_PARAMETERS, OF_UNKNOWN_PROCESS, asked_for, child_graphs, references
 from upscaling.errors import ConfigError
 from upscaling.model import Parameter
+from upscaling.util.values import alternatives
 
 __all__ = [
     "check_udp",
@@ -153,13 +154,8 @@ def _check_schema(schema: Any, what: str) -> None:
         except SchemaError as error:
             path = "".join(f"[{part!r}]" for part in error.absolute_path)
             raise ConfigError(f"{what} is not valid: {error.message[:200]}{f' (at {path})' if path else ''}") from None
-        words = [one]
-        while words:
-            part = words.pop()
-            if not isinstance(part.get("subtype"), str | None):
-                raise ConfigError(f"{what} has a `subtype` that is no text")
-            nested = [entry for name in ("anyOf", "oneOf", "allOf") for entry in part.get(name) or []]
-            words += [entry for entry in nested if isinstance(entry, Mapping)]
+        if not all(isinstance(part.get("subtype"), str | None) for part in alternatives(one)):
+            raise ConfigError(f"{what} has a `subtype` that is no text")
 
 
 def loaded_collections(graph: Mapping[str, Any]) -> list[str]:
@@ -186,12 +182,8 @@ def read_parameters(definition: Mapping[str, Any]) -> tuple[Parameter, ...]:
 
 def subtypes(schema: Any) -> set[str]:
     """Return every openEO subtype (``bounding-box``, ``geojson`` …) that a parameter's schema admits."""
-    if isinstance(schema, list):
-        return set().union(*(subtypes(entry) for entry in schema))
-    if not isinstance(schema, Mapping):
-        return set()
-    own = {schema["subtype"]} if isinstance(schema.get("subtype"), str) else set()
-    return own.union(*(subtypes(schema.get(word, [])) for word in ("anyOf", "oneOf", "allOf")))
+    parts = (part for one in (schema if isinstance(schema, list) else [schema]) for part in alternatives(one))
+    return {part["subtype"] for part in parts if isinstance(part.get("subtype"), str)}
 
 
 def inline_graph(

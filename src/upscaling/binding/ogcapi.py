@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from upscaling.algorithms.ogc_process import CRS84, alternatives, types_of
+from upscaling.algorithms.ogc_process import CRS84, types_of
 from upscaling.binding.base import (
     BBOX_NAMES,
     CRS_NAMES,
@@ -37,6 +37,7 @@ from upscaling.binding.base import (
 from upscaling.binding.forms import FORMS, Box
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Coordinates, Parameter, Tile
+from upscaling.util.values import alternatives
 
 __all__ = ["OgcBinder", "space_choice"]
 

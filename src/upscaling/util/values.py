@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["json_value", "objects_in"]
+__all__ = ["alternatives", "json_value", "objects_in"]
 
 _DEEPEST = 100
 
@@ -64,3 +64,13 @@ def objects_in(value: Any, *, without: str | None = None) -> Iterator[Mapping[st
     elif isinstance(value, list):
         for item in value:
             yield from objects_in(item, without=without)
+
+
+def alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema and every schema that may hold in its place, but not those of its members."""
+    if not isinstance(schema, Mapping):
+        return
+    yield schema
+    for word in ("anyOf", "oneOf", "allOf"):
+        for part in schema.get(word) or []:
+            yield from alternatives(part)
