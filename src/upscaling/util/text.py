@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["counted", "duration", "keep_secret", "last_words", "plain_text", "redact"]
+__all__ = ["counted", "duration", "keep_secret", "last_words", "numbered", "plain_text", "redact"]
 
 # What is searched for begins at a word, or is of bounded length: others write words of many megabytes.
 _SECRET_VARIABLE = re.compile(r"(?:OPENEO|OGCAPI|UPSCALING|AWS)_.*(?:PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY)")
@@ -90,3 +91,16 @@ def redact(text: str) -> str:
     text = _QUERY.sub("?***", _USER_INFO.sub("***@", text))
     text = _AUTHORIZATION.sub(r"\1 ***", _HEADER.sub(r"\1 ***", _JWT.sub("***", text)))
     return _NAMED_SECRET.sub(r"\1***", text)
+
+
+def numbered(keys: Sequence[str]) -> list[str]:
+    """Return keys with a number behind each that was there before."""
+    taken: set[str] = set()
+    names = []
+    for key in keys:
+        name, number = key, 2
+        while name in taken or (name != key and name in keys):
+            name, number = f"{key}_{number}", number + 1
+        taken.add(name)
+        names.append(name)
+    return names

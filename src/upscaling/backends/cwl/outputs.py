@@ -20,7 +20,7 @@ from upscaling.stage_in.web import is_remote
 from upscaling.util.file_families import families
 from upscaling.util.stac_assets import described, select
 from upscaling.util.stac_walk import StacDocument, StacWalk, kind_of, local_target, parse_json, places_of
-from upscaling.util.text import plain_text
+from upscaling.util.text import numbered, plain_text
 
 if TYPE_CHECKING:
     from upscaling.model import TileJob
@@ -366,18 +366,5 @@ def _with_unique_keys(found: list[_Found]) -> tuple[FetchedAsset, ...]:
         ["_".join(filter(None, (entry.output, entry.item, entry.asset.key))) for entry in found],
         ["_".join(filter(None, (entry.output, entry.item, entry.within or entry.asset.key))) for entry in found],
     ]
-    names = next((keys for keys in candidates if len(set(keys)) == len(keys)), None) or _numbered(candidates[-1])
+    names = next((keys for keys in candidates if len(set(keys)) == len(keys)), None) or numbered(candidates[-1])
     return tuple(replace(entry.asset, key=key) for entry, key in zip(found, names, strict=True))
-
-
-def _numbered(keys: list[str]) -> list[str]:
-    """Return keys with a number behind each that was there before."""
-    taken: set[str] = set()
-    names = []
-    for key in keys:
-        name, number = key, 2
-        while name in taken or (name != key and name in keys):
-            name, number = f"{key}_{number}", number + 1
-        taken.add(name)
-        names.append(name)
-    return names

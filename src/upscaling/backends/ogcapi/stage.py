@@ -22,6 +22,7 @@ from upscaling.model import FetchedAsset, Outcome
 from upscaling.util.files import written_whole
 from upscaling.util.stac_assets import StacAsset, described, file_name, select
 from upscaling.util.stac_walk import HrefError, StacDocument, StacWalk, join, kind_of, parse_json
+from upscaling.util.text import numbered
 
 __all__ = ["stage"]
 
@@ -57,7 +58,7 @@ def stage(client: OgcApiClient, found: Iterable[Found], folder: Path) -> Outcome
     walk = _walk(client)
     listed: list[Found | StacAsset] = []
     in_stac: dict[str, StacAsset] = {}
-    values: dict[str, Any] = {}
+    values: list[tuple[str, Any]] = []
     for thing in found:
         documents = _documents(client, walk, thing)
         if documents is not None:
@@ -66,7 +67,7 @@ def stage(client: OgcApiClient, found: Iterable[Found], folder: Path) -> Outcome
             if not named and isinstance(thing.content, bytes):  # features whose collection has nothing
                 listed.append(thing)
         elif thing.literal and isinstance(thing.content, bytes) and len(thing.content) <= _LARGEST_VALUE:
-            values[_free(thing.key, values)] = json.loads(thing.content)
+            values.append((thing.key, json.loads(thing.content)))
         else:
             listed.append(thing)
     chosen, left = select(in_stac.values())
@@ -75,14 +76,8 @@ def stage(client: OgcApiClient, found: Iterable[Found], folder: Path) -> Outcome
         raise bad_output(f"the results name {len(listed)} files for one tile; more than {_MOST_FILES}")
     assets = tuple(_staged(client, thing, folder, position) for position, thing in enumerate(listed))
     derived_from = tuple(dict.fromkeys(walk.derived_from))
-    return Outcome(assets, derived_from=derived_from, values=values, left_out=(*walk.left_out, *left))
-
-
-def _free(key: str, values: Mapping[str, Any]) -> str:
-    name, number = key, 2
-    while name in values:
-        name, number = f"{key}_{number}", number + 1
-    return name
+    by_name = dict(zip(numbered([key for key, _ in values]), (value for _, value in values), strict=True))
+    return Outcome(assets, derived_from=derived_from, values=by_name, left_out=(*walk.left_out, *left))
 
 
 def _staged(client: OgcApiClient, thing: Found | StacAsset, folder: Path, position: int) -> FetchedAsset:
