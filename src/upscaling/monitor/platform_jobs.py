@@ -56,21 +56,26 @@ def cancel_run(run_folder: Path) -> Iterator[str]:
         for state in read_states(run_folder, plan):
             if state.job_id is None or state.state in {"finished", "failed", "canceled"}:
                 continue
-            found = backend.state(state.job_id)
-            if found is None or found.status not in _ACTIVE:
+            if not _ended(backend, state.job_id):
                 continue
-            # A job that waits for its start is no work to be stopped, and would stay for ever.
-            (backend.remove if found.status == "created" else backend.cancel)(state.job_id)
             # Only now: a process that outlived Snakemake holds the receipt until it sees that its job has ended.
             with open_receipt(job_of(plan, run_folder, state.tile)) as receipt:
                 message = f"job {state.job_id} was canceled on the platform by `upscaling cancel`"
                 receipt.advance("failed", error={"class": ErrorClass.CANCELED, "message": message})
             yield state.tile
         for job in earlier_jobs(run_folder, plan):
-            found = backend.state(job.job_id) if job.state in OPEN else None
-            if found is not None and found.status in _ACTIVE:
-                (backend.remove if found.status == "created" else backend.cancel)(job.job_id)
+            if job.state in OPEN and _ended(backend, job.job_id):
                 yield f"{job.tile} (job {job.job_id} of earlier parameters)"
+
+
+def _ended(backend: Any, job_id: str) -> bool:
+    """End a job on its platform; return whether it was there to be ended."""
+    found = backend.state(job_id)
+    if found is None or found.status not in _ACTIVE:
+        return False
+    # A job that waits for its start is no work to be stopped, and would stay for ever.
+    (backend.remove if found.status == "created" else backend.cancel)(job_id)
+    return True
 
 
 def cancel_tile(run_folder: Path, tile: str) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from upscaling.service.access.auth import User
 from upscaling.service.phase import run_folder
+from upscaling.service.runner import start_apart
 from upscaling.service.settings import ServiceSettings, Target
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 from upscaling.util.files import read_json, write_json
-from upscaling.util.process import own_environment, start_of
+from upscaling.util.process import start_of
 from upscaling.util.text import last_words
 
 __all__ = ["dry_run", "publication", "publish", "target_of"]
@@ -74,16 +73,7 @@ def publish(tasks: Tasks, user: User, task: Task, target: Target, *, partial: bo
     _write_config(folder, target)
     (run_folder(folder) / "published.json").unlink(missing_ok=True)
     with (folder / _LOG).open("wb") as log:
-        # A session of its own: it goes on when the service ends.
-        child = subprocess.Popen(
-            [sys.executable, "-m", "upscaling", *_command(partial=partial)],
-            cwd=folder,
-            env={**own_environment(), **_secrets(target)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        child = start_apart(["upscaling", *_command(partial=partial)], folder, _secrets(target), log)
     write_json(folder / _PROCESS, {"pid": child.pid, "began": start_of(child.pid), "target": target.name})
     tasks.store.write_down(user.name, "publish", task.id, target.s3)
     return publication(tasks, task)

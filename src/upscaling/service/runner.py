@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from upscaling.service.phase import Name, Phase, alive, read_phase, run_folder, write_phase
 from upscaling.service.settings import ServiceSettings
@@ -22,7 +23,7 @@ from upscaling.util.files import end_of
 from upscaling.util.process import own_environment, start_of
 from upscaling.util.text import last_words
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "start_apart"]
 
 log = logging.getLogger(__name__)
 
@@ -251,22 +252,28 @@ class Runner:
         if phase.back:  # tiles alone are made; then collection and report take them in
             command = ["upscaling.workflow.ending", str(run_folder(folder).relative_to(folder)), *command]
         with (folder / "snakemake.log").open("ab") as stream:
-            # A session of its own: the run goes on when the service is killed, and is found again after it.
-            child = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                cwd=folder,
-                env={**own_environment(), **secrets},
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
+            child = start_apart(command, folder, secrets, stream)
         self._children[task] = child
         begun = dataclasses.replace(
             phase, name="running", pid=child.pid, began=start_of(child.pid), ended_tiles=done, reason=""
         )
         write_phase(folder, begun)
         log.info("task %s: Snakemake runs as process %s", task, child.pid)
+
+
+def start_apart(
+    module: Sequence[str], folder: Path, secrets: Mapping[str, str], output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start a Python module with its arguments, in a session of its own: it goes on when the service ends."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *module],
+        cwd=folder,
+        env={**own_environment(), **secrets},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
 
 
 def _last_words(folder: Path) -> str:

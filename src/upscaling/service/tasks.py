@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 
 from upscaling.errors import UpscalingError
@@ -97,20 +98,15 @@ class Tasks:
 
     # --- making tasks
 
-    def request(
-        self, user: User, kind: str, body: Mapping[str, Any], *, idempotency: str | None = None
-    ) -> tuple[Task, bool]:
+    def request(self, user: User, kind: str, asked: BaseModel, idempotency: str | None = None) -> Task:
         """Make a task of a request of the Dispatch API, or return the one that it repeats.
-
-        Returns
-        -------
-        The task, and whether it is new.
 
         Raises
         ------
         RefusedError
             With what is wrong; nothing was kept or sent.
         """
+        body = asked.model_dump(mode="json")
         label = str(body["label"])
         platform = self._platform(body["service"], BACKEND_KINDS[label])
         application = str(body["service"]["application"])
@@ -121,7 +117,7 @@ class Tasks:
         fingerprint = digest([kind, {name: body[name] for name in body if name != "title"}])
         found = self._same(user, fingerprint, idempotency)
         if found is not None:
-            return found, False
+            return found
         spec = {
             "kind": BACKEND_KINDS[label],
             "source": self.settings.mirrored(application) if label == "openeo" else application,
@@ -135,7 +131,7 @@ class Tasks:
 
     def from_config(
         self, user: User, config: Mapping[str, Any], *, title: str, start: bool, idempotency: str | None = None
-    ) -> tuple[Task, bool]:
+    ) -> Task:
         """Make a task of a whole configuration, or return the one that it repeats.
 
         Raises
@@ -147,7 +143,7 @@ class Tasks:
         fingerprint = digest(["run", values])
         found = self._same(user, fingerprint, idempotency)
         if found is not None:
-            return found, False
+            return found
         body = {
             "title": title,
             "label": label,
@@ -210,7 +206,7 @@ class Tasks:
         fingerprint: str,
         idempotency: str | None,
         start: bool = True,
-    ) -> tuple[Task, bool]:
+    ) -> Task:
         name = uuid.uuid4().hex[:16]
         folder = self._root / name
         given = {**spec, "run": _run_name(str(body["title"]), name)}
@@ -243,10 +239,10 @@ class Tasks:
             found = self._same(user, fingerprint, idempotency)
             if found is None:
                 raise
-            return found, False
+            return found
         self.store.write_down(user.name, "create", task.id, f"{task.jobs} tiles on {body['service'].get('endpoint')}")
         self.runner.watch(task.id, folder)
-        return task, True
+        return task
 
     def _same(self, user: User, fingerprint: str, idempotency: str | None) -> Task | None:
         since = now() - dt.timedelta(hours=self.settings.attach_hours)

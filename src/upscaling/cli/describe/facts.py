@@ -146,19 +146,12 @@ def _package(source: str) -> dict[str, Any]:
                 raise
             return {"id": Path(source.partition("#")[0]).stem, "package": None, "problem": f"{source}: {error.message}"}
         facts = describe_package(package)
-        asks = sorted(
-            {
-                entry["class"]
-                for process in read_json(package.path)["$graph"]
-                for entry in process.get("requirements", [])
-            }
-        )
     return {
         "id": package.id,
         "title": package.title,
         "description": package.description,
         "sha256": package.sha256,
-        "package": {**facts, "requirements": asks},
+        "package": facts,
         "problem": facts["problem"],
     }
 

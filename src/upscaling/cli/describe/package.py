@@ -38,8 +38,8 @@ def describe_package(
         would be given of STAC items (``a local catalogue`` …), or None where it takes none; ``step``: what it would get
         of a time step, or None; ``why``: why it was chosen for the tile, or None; ``problem``: why nothing
         takes the tile, or None; ``outputs``: name → type; ``tools``: name → its command and resources (cores,
-        MiB); ``images``; ``images_required``: those under requirements; ``javascript``; ``scatters``: steps that run
-        once per element.
+        MiB); ``images``; ``images_required``: those under requirements; ``requirements``: their classes;
+        ``javascript``; ``scatters``: steps that run once per element.
     """
     given = dict(parameters or {})
     document = read_json(algorithm.path)
@@ -83,6 +83,9 @@ def describe_package(
         "images": images(document),
         "images_required": images(document, required=True),
         "javascript": uses_javascript(document),
+        "requirements": sorted(
+            {entry["class"] for process in document["$graph"] for entry in process.get("requirements", [])}
+        ),
         "scatters": sorted(short_name(step["id"]) for step in parts if step.get("scatter")),
     }
 

@@ -54,9 +54,7 @@ async def create_upscale_task(
 ) -> Any:
     """Run an algorithm once for each value of a parameter. A repeated request gives the task that it made before."""
     tasks = tasks_of(request)
-    content = body.model_dump(mode="json")
-    task, _ = await run_in_threadpool(tasks.request, user, "upscaling", content, idempotency=idempotency_key)
-    return task_summary(tasks, task)
+    return task_summary(tasks, await run_in_threadpool(tasks.request, user, "upscaling", body, idempotency_key))
 
 
 @router.get("/upscale_tasks/{task_id}", response_model=None, responses={200: {"model": UpscalingTask}})
@@ -72,9 +70,7 @@ async def create_job(
 ) -> Any:
     """Run an algorithm once."""
     tasks = tasks_of(request)
-    content = body.model_dump(mode="json")
-    task, _ = await run_in_threadpool(tasks.request, user, "unit", content, idempotency=idempotency_key)
-    return job_summary(tasks, task, 0)
+    return job_summary(tasks, await run_in_threadpool(tasks.request, user, "unit", body, idempotency_key), 0)
 
 
 @router.get("/unit_jobs/{job_id}", response_model=ProcessingJob)
@@ -110,7 +106,7 @@ def get_job_results(job_id: int, request: Request, user: CurrentUser) -> Any:
 def create_sync_job(body: BaseJobRequest, request: Request, user: CurrentUser) -> Response:
     """Run an algorithm once, wait for it, and return its file."""
     tasks = tasks_of(request)
-    task, _ = tasks.request(user, "unit", body.model_dump(mode="json"))
+    task = tasks.request(user, "unit", body)
     deadline = time.monotonic() + _SYNC_SECONDS
     while time.monotonic() < deadline:
         phase = tasks.phase(task)

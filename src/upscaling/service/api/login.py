@@ -8,8 +8,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from upscaling.service.access.login import COOKIE, Login
+from upscaling.service.access.login import COOKIE, login_request, token_of
 from upscaling.service.api.deps import tasks_of
+from upscaling.service.settings import Oidc
 from upscaling.service.tasks import RefusedError
 
 __all__ = ["router"]
@@ -26,27 +27,24 @@ class Code(BaseModel):
     redirect_uri: str = Field(min_length=1, max_length=2000)
 
 
-def _login(request: Request) -> Login:
+def _provider(request: Request) -> Oidc:
     oidc = tasks_of(request).settings.oidc
     if tasks_of(request).settings.auth != "oidc" or oidc is None or not oidc.client_id:
         words = "this service has no log-in for its page (settings: oidc.client_id); use its API with a token"
         raise RefusedError(words, code="NOT_FOUND", status=404)
-    found = getattr(request.app.state, "login", None)
-    if found is None:
-        found = request.app.state.login = Login(oidc)
-    return found
+    return oidc
 
 
 @router.get("/login")
 def get_login(request: Request) -> dict[str, Any]:
     """Return where the page sends a user who is to log in, and with which fields."""
-    return _login(request).request()
+    return login_request(_provider(request))
 
 
 @router.post("/login")
 def log_in(body: Code, request: Request) -> Response:
     """Exchange the provider's code for an access token; a cookie has it, too, for what a browser asks by itself."""
-    token, seconds = _login(request).token(body.code, body.verifier, body.redirect_uri)
+    token, seconds = token_of(_provider(request), body.code, body.verifier, body.redirect_uri)
     tasks_of(request).authenticator.user(token)  # or the page would show a refusal of its first question
     answer = JSONResponse({"token": token, "seconds": seconds})
     secure = body.redirect_uri.startswith("https:")

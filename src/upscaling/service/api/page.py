@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from upscaling.monitor import report
 from upscaling.service import publishing
 from upscaling.service.api import compare
-from upscaling.service.api.algorithms import catalogue, uploads
+from upscaling.service.api.algorithms import catalogue
 from upscaling.service.api.deps import CurrentUser, ThisRun, tasks_of
 from upscaling.service.tasks import RefusedError
 
@@ -112,7 +112,7 @@ def describe_algorithm(body: DescribeRequest, request: Request, user: CurrentUse
 async def bring_algorithm(request: Request, user: CurrentUser, name: str) -> dict[str, str]:
     """Keep an algorithm that a user brings as a file (a process of openEO, or a package); return its source."""
     content = await request.body()
-    path = await run_in_threadpool(uploads.keep_algorithm, tasks_of(request), user, name, content)
+    path = await run_in_threadpool(catalogue.keep_algorithm, tasks_of(request), user, name, content)
     return {"source": str(path), "kind": "openeo" if path.suffix.lower() == ".json" else "cwl"}
 
 

@@ -78,7 +78,7 @@ async def make_run(
     """Plan a run of a whole configuration; it starts at once, or when it is confirmed by ``start``."""
     tasks = tasks_of(request)
     title = body.title or str(body.config.get("run") or "run")
-    task, _ = await run_in_threadpool(
+    task = await run_in_threadpool(
         tasks.from_config, user, body.config, title=title, start=body.start, idempotency=idempotency_key
     )
     return await run_in_threadpool(run_facts, tasks, task)

@@ -1,10 +1,12 @@
-"""Algorithms for the page: cards of a catalogue's records, and what one of them asks for."""
+"""Algorithms for the page: cards of a catalogue's records, what one of them asks for, and those that users bring."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,10 @@ from upscaling.service.settings import ServiceSettings
 from upscaling.service.tasks import RefusedError, Tasks
 from upscaling.util.files import read_json
 
-__all__ = ["cards", "description"]
+__all__ = ["cards", "description", "keep_algorithm"]
 
 _MOST_CARDS = 500
+_ENDINGS = {".json", ".cwl", ".yaml", ".yml"}
 
 
 def cards(tasks: Tasks, words: str) -> list[dict[str, Any]]:
@@ -128,3 +131,24 @@ def description(tasks: Tasks, user: User, source: str, kind: str, url: str | Non
         "service": found.service,
         "parameters": [dataclasses.asdict(parameter) for parameter in algorithm.parameters],
     }
+
+
+def keep_algorithm(tasks: Tasks, user: User, name: str, content: bytes) -> Path:
+    """Keep an algorithm that a user brings, and return its path; the same file is kept once.
+
+    Raises
+    ------
+    RefusedError
+        If this service takes none, it is empty, or its name is not that of an algorithm.
+    """
+    if not tasks.settings.takes_uploads:
+        raise RefusedError("this service takes no files of algorithms; name one that it lists", status=403)
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).name)[-80:].lstrip(".") or "algorithm"
+    if Path(clean).suffix.lower() not in _ENDINGS:
+        raise RefusedError(f"{clean}: an algorithm is an openEO process (.json) or a package (.cwl)")
+    if not content.strip():
+        raise RefusedError(f"{clean}: the file is empty")
+    path = tasks.uploads(user) / hashlib.sha256(content).hexdigest()[:16] / clean
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
