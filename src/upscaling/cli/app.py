@@ -12,7 +12,7 @@ import typer
 from upscaling.cli.estimate import add_commands as add_estimate_commands
 from upscaling.cli.init import add_init
 from upscaling.cli.packages import add_commands
-from upscaling.cli.runs import RunFolder, add_run_commands
+from upscaling.cli.runs import ConfigFile, Results, RunFolder, add_run_commands
 from upscaling.cli.serve import serve
 from upscaling.errors import ConfigError, UpscalingError, refused_by_machine
 from upscaling.util.text import redact
@@ -39,15 +39,6 @@ def _load(paths: list[Path]) -> Config:
     for notice in _loaded[-1].notices:
         typer.echo(f"note: {notice}", err=True)
     return _loaded[-1]
-
-
-ConfigFile = Annotated[
-    list[Path],
-    typer.Argument(help="Configuration file (YAML); of several the later ones count.", show_default=False),
-]
-Results = Annotated[
-    Path | None, typer.Option(help="Folder that holds the runs; `pathvars.results`, else results.", show_default=False)
-]
 
 
 # `upscaling --help`: the commands in the order in which they are needed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from upscaling.cli.runs import Results
 from upscaling.errors import UpscalingError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 _Form = Annotated[Path, typer.Argument(help="Requirements (YAML or JSON).", show_default=False)]
-_Results = Annotated[Path | None, typer.Option(help="Folder that holds the runs.", show_default=False)]
 
 
 def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None:
@@ -43,7 +43,7 @@ def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None
         benchmarks: Annotated[list[Path] | None, typer.Option(help="Published benchmarks (Parquet).")] = None,
         offline: Annotated[bool, typer.Option("--offline", help="Ask no platform anything.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-        results: _Results = None,
+        results: Results = None,
         cluster: Annotated[bool, typer.Option("--cluster", help="Pilot jobs of packages as SLURM jobs.")] = False,
     ) -> None:
         """Say what a run costs, when it is done, and whether it is possible; submits nothing without --pilot."""

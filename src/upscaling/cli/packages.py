@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from upscaling.cli.runs import ConfigFile, Results
+
 if TYPE_CHECKING:
     from upscaling.config import Config
 
 __all__ = ["add_commands"]
 
-_ConfigFile = Annotated[list[Path], typer.Argument(help="Configuration files (YAML).", show_default=False)]
-_Results = Annotated[Path | None, typer.Option(help="Folder that holds the runs.", show_default=False)]
 _Inputs = Annotated[Path, typer.Argument(help="What the CWL runner gave the step, as JSON.", show_default=False)]
 
 
@@ -23,9 +23,9 @@ def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None
 
     @app.command()
     def cwl(
-        config: _ConfigFile,
+        config: ConfigFile,
         out: Annotated[Path, typer.Option(help="Folder that it is written into.", show_default=False)],
-        results: _Results = None,
+        results: Results = None,
     ) -> None:
         """Write the whole run as one plain CWL workflow, which any CWL runner can do without Snakemake."""
         from upscaling.cwl_workflow import write_workflow
@@ -38,8 +38,8 @@ def add_commands(app: typer.Typer, load: Callable[[list[Path]], Config]) -> None
 
     @app.command()
     def pull(
-        config: _ConfigFile,
-        results: _Results = None,
+        config: ConfigFile,
+        results: Results = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be pulled; pull nothing.")] = False,
     ) -> None:
         """Pull a package's container images and the items that tiles stage: the nodes then need no network."""

@@ -10,8 +10,15 @@ import typer
 from upscaling.errors import UpscalingError
 from upscaling.util.text import plain_text
 
-__all__ = ["RunFolder", "add_run_commands"]
+__all__ = ["ConfigFile", "Results", "RunFolder", "add_run_commands"]
 
+ConfigFile = Annotated[
+    list[Path],
+    typer.Argument(help="Configuration file (YAML); of several the later ones count.", show_default=False),
+]
+Results = Annotated[
+    Path | None, typer.Option(help="Folder that holds the runs; `pathvars.results`, else results.", show_default=False)
+]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, e.g. results/demo.", show_default=False)]
 
 

@@ -53,7 +53,9 @@ def run_demo(config_file: Path, folder: Path) -> int:
         "OPENEO_AUTH_PASSWORD": password,
     }
     command = snakemake_command([config_file])
-    with _backend(config, data, folder, environment):
+    url, port = _address(config)
+    say(f"2/3  back-end    {url} (log: {folder / 'backend.log'})")
+    with _served(port, data, folder, environment, config.backend.slots):
         say(f"3/3  snakemake   {command_line(command[1:])}")
         status = run_in_front(command, environment)
     if status == 0:
@@ -78,17 +80,15 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-@contextmanager
-def _backend(config: Config, data: Path, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+def _address(config: Config) -> tuple[str, int]:
+    """Return the address on this machine that the configuration names for the back-end, and its port."""
     if config.backend.kind != "openeo" or config.backend.url is None:
         raise ConfigError("the demo needs kind openeo with a url on this machine", key="backend")
     url = config.backend.url
     port = urlsplit(url).port
     if urlsplit(url).hostname != "127.0.0.1" or port is None:
         raise ConfigError(f"the demo starts its own back-end on 127.0.0.1:<port> (found {url})", key="backend.url")
-    say(f"2/3  back-end    {url} (log: {folder / 'backend.log'})")
-    with _served(port, data, folder, environment, config.backend.slots):
-        yield
+    return url, port
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from upscaling.util.files import read_json, write_json
 from upscaling.util.process import start_of
 
-__all__ = ["Phase", "alive", "read_phase", "run_folder", "write_phase"]
+__all__ = ["Phase", "alive", "read_phase", "run_folder", "run_within", "write_phase"]
 
 Name = Literal["draft", "queued", "running", "paused", "canceled", "ended", "stopped"]
 
@@ -90,6 +90,11 @@ def write_phase(folder: Path, phase: Phase) -> Phase:
 def run_folder(folder: Path) -> Path:
     """Return the run folder of a task: the one in its ``results`` that has a plan."""
     return next((folder / "results").glob("*/plan")).parent
+
+
+def run_within(folder: Path) -> str:
+    """Return the run folder of a task as seen from the task's folder, where its commands work."""
+    return str(run_folder(folder).relative_to(folder))
 
 
 def alive(phase: Phase) -> bool:

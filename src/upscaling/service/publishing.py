@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def dry_run(tasks: Tasks, task: Task, target: Target, *, partial: bool) -> list[
     folder = tasks.folder(task)
     _write_config(folder, target)
     command = [*_command(partial=partial), "--dry-run"]
-    done = tasks.runner.tool(folder, task.id, *command, secrets=_secrets(target))
+    done = tasks.runner.tool(folder, task.id, *command, secrets=target.secrets)
     if done is None or done.returncode != 0:
         raise RefusedError(_why(done.stderr if done else ""), code="CONFLICT", status=409)
     return done.stdout.splitlines()[-_MOST_LINES:]
@@ -73,7 +72,7 @@ def publish(tasks: Tasks, user: User, task: Task, target: Target, *, partial: bo
     _write_config(folder, target)
     (run_folder(folder) / "published.json").unlink(missing_ok=True)
     with (folder / _LOG).open("wb") as log:
-        child = start_apart(["upscaling", *_command(partial=partial)], folder, _secrets(target), log)
+        child = start_apart(["upscaling", *_command(partial=partial)], folder, target.secrets, log)
     write_json(folder / _PROCESS, {"pid": child.pid, "began": start_of(child.pid), "target": target.name})
     tasks.store.write_down(user.name, "publish", task.id, target.s3)
     return publication(tasks, task)
@@ -113,10 +112,6 @@ def _write_config(folder: Path, target: Target) -> None:
         if key in values:
             values[key] = f"{values[key].rstrip('/')}/{name}"
     (folder / _CONFIG).write_text(yaml.safe_dump({"publish": values}))
-
-
-def _secrets(target: Target) -> dict[str, str]:
-    return {name: os.environ[source] for name, source in target.environment.items() if source in os.environ}
 
 
 def _why(output: str) -> str:

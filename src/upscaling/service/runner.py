@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from upscaling.service.phase import Name, Phase, alive, read_phase, run_folder, write_phase
+from upscaling.service.phase import Name, Phase, alive, read_phase, run_folder, run_within, write_phase
 from upscaling.service.settings import ServiceSettings
 from upscaling.service.states import FINAL, RunStates
 from upscaling.util.files import end_of
@@ -95,11 +95,6 @@ class Runner:
         states.refresh()
         return states
 
-    def forget(self, folder: Path) -> None:
-        """Drop what is kept in memory of a task."""
-        with self._lock:
-            self._states.pop(folder, None)
-
     def ask(self, task: int, folder: Path, name: Name, *, target: tuple[str, ...] = (), back: str = "") -> Phase:
         """Start (``queued``), pause (``paused``) or cancel (``canceled``) a task; return where it then stands."""
         with self._lock:
@@ -112,7 +107,7 @@ class Runner:
             changed = write_phase(folder, phase.to(name, attempts=0, target=target, back=back))
             self._not_before.pop(task, None)
         if name == "canceled":
-            self.tool(folder, task, "cancel", str(run_folder(folder).relative_to(folder)))
+            self.tool(folder, task, "cancel", run_within(folder))
         self.watch(task, folder)
         return changed
 
@@ -250,7 +245,7 @@ class Runner:
         cluster = self._settings.profile == "slurm"
         command = snakemake_command([Path("config.yaml")], targets=phase.target, cluster=cluster, folder=folder)
         if phase.back:  # tiles alone are made; then collection and report take them in
-            command = ["upscaling.workflow.ending", str(run_folder(folder).relative_to(folder)), *command]
+            command = ["upscaling.workflow.ending", run_within(folder), *command]
         with (folder / "snakemake.log").open("ab") as stream:
             child = start_apart(command, folder, secrets, stream)
         self._children[task] = child

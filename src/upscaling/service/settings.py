@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,20 @@ from upscaling.errors import ConfigError
 __all__ = ["Oidc", "Platform", "Quota", "ServiceSettings", "Target", "lies_below", "load_settings"]
 
 
-class Platform(Block):
+class Account(Block):
+    """What a process logs in with."""
+
+    environment: dict[str, str] = Field({})
+    """Variable of the process -> variable of the service's that holds its value, e.g.
+    `{OPENEO_AUTH_PASSWORD: CDSE_PASSWORD}`. Values never stand here."""
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The variables of the process, as far as the service has them."""
+        return {name: os.environ[source] for name, source in self.environment.items() if source in os.environ}
+
+
+class Platform(Account):
     """A platform that runs may use."""
 
     endpoint: str = Field(min_length=1)
@@ -24,9 +38,6 @@ class Platform(Block):
     """`backend.auth` of the runs on it."""
     slots: int = Field(2, ge=1, le=1000)
     """Jobs at the same time, of one account."""
-    environment: dict[str, str] = Field({})
-    """Variable of a run's process -> variable of the service's that holds its value, e.g.
-    `{OPENEO_AUTH_PASSWORD: CDSE_PASSWORD}`. Values never stand here."""
     exchange: dict[str, str] = Field({})
     """Token exchange for each user (RFC 8693): `token_url`, `audience`, and `client_id_env`, `client_secret_env`, names
     of variables of the service. The token goes to the run as `token_env` (default `OPENEO_AUTH_TOKEN`)."""
@@ -34,7 +45,7 @@ class Platform(Block):
     """Further keys of `backend` for the runs on it, e.g. `{job_options: {executor-memory: 4G}}`."""
 
 
-class Target(Block):
+class Target(Account):
     """A place where users may publish results."""
 
     name: str = Field(min_length=1, max_length=80)
@@ -47,9 +58,6 @@ class Target(Block):
     """Where the prefix can be read by everybody."""
     stac_api: str | None = None
     """STAC API in which collections and items are registered."""
-    environment: dict[str, str] = Field({})
-    """Variable of the publishing process -> variable of the service's that holds its value, e.g.
-    `{AWS_SECRET_ACCESS_KEY: PRODUCTS_SECRET}`. Values never stand here."""
 
 
 class Oidc(Block):

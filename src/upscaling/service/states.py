@@ -63,7 +63,7 @@ def _summed(states: list[TileState], version: int) -> Sums:
     return Sums(version, counts, sum(costs) if costs else None, reasons, latest, rate_of(states))
 
 
-@dataclass
+@dataclass(eq=False)
 class RunStates:
     """What is known of the tiles of one run; safe to use from many threads.
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from upscaling.errors import UpscalingError
 from upscaling.jobs.withdrawn import withdraw
 from upscaling.service.access.auth import Authenticator, AuthError, User
-from upscaling.service.phase import Name, Phase, read_phase, run_folder, write_phase
+from upscaling.service.phase import Name, Phase, read_phase, run_within, write_phase
 from upscaling.service.prepare import begin, plan_config, plan_request
 from upscaling.service.runner import Runner
 from upscaling.service.settings import Platform, ServiceSettings, lies_below
@@ -345,7 +345,7 @@ class Tasks:
             states.refresh(at_most_every=0)
             state = states.states[index]
         if state.state in {"created", "queued", "running"} and state.job_id:
-            self.runner.tool(self.folder(task), task.id, "cancel", _within(self.folder(task)), "--tile", state.tile)
+            self.runner.tool(self.folder(task), task.id, "cancel", run_within(self.folder(task)), "--tile", state.tile)
             self.store.write_down(user.name, "cancel tile", task.id, state.tile)
 
     def status(self, task: Task, states: RunStates, phase: Phase) -> str:
@@ -367,11 +367,6 @@ class Tasks:
         if phase.final and name in {"created", "queued", "running"}:
             return "canceled", phase.reason or "the run was ended before this tile was begun"
         return name, state.error if name in {"failed", "canceled"} else None
-
-
-def _within(folder: Path) -> str:
-    """Return the run folder of a task as seen from the task's folder, where its tools work."""
-    return str(run_folder(folder).relative_to(folder))
 
 
 def _run_name(title: str, task: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +30,16 @@ _GOING_ON: tuple[StateName, ...] = ("not started", "created", "queued", "running
 _ROWS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """Sum, median, 90th percentile and maximum of what ``count`` jobs stated."""
-
-    count: int
-    total: float
-    median: float
-    high: float
-    most: float
-
-
-def _numbers(values: Iterable[float | None]) -> _Numbers | None:
-    """Return the numbers of what is stated, or None if nothing is."""
+def _numbers(values: Iterable[float | None]) -> dict[str, float] | None:
+    """Return sum, median, 90th percentile and maximum of what ``count`` jobs stated; None if nothing is stated."""
     import numpy as np
 
     stated = np.array([value for value in values if value is not None], dtype=float)
     if not len(stated):
         return None
     median, high = np.percentile(stated, [50, 90]).tolist()
-    return _Numbers(len(stated), float(stated.sum()), median, high, float(stated.max()))
+    sums = {"total": float(stated.sum()), "median": median, "high": high, "most": float(stated.max())}
+    return {"count": len(stated), **sums}
 
 
 def colour_of(state: str) -> str:

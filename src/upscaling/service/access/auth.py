@@ -112,7 +112,7 @@ class Authenticator:
         AuthError
             If the provider refuses the exchange.
         """
-        found = {name: os.environ[source] for name, source in platform.environment.items() if source in os.environ}
+        found = platform.secrets
         if not platform.exchange:
             return found
         with self._lock:

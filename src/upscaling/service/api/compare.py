@@ -10,6 +10,7 @@ from typing import Any
 
 from upscaling.service.access.auth import AuthError
 from upscaling.service.api.deps import AskedRun
+from upscaling.service.phase import run_within
 from upscaling.service.settings import Platform
 from upscaling.service.tasks import RefusedError
 from upscaling.util.text import last_words, plain_text
@@ -39,8 +40,8 @@ def requirements_of(run: AskedRun) -> Path:
     RefusedError
         With the reason why there is none.
     """
-    where = str(run.run_folder.relative_to(run.folder))
-    done = _tool(run, "requirements", "report", where, f"--title={plain_text(run.task.title)}")
+    title = plain_text(run.task.title)
+    done = _tool(run, "requirements", "report", run_within(run.folder), f"--title={title}")
     if done.returncode:
         raise RefusedError(last_words(done.stderr) or "there is no page")
     return run.folder / "requirements" / "requirements.html"

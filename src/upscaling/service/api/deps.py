@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +47,7 @@ async def user_of(request: Request, found: Annotated[HTTPAuthorizationCredential
 CurrentUser = Annotated[User, Depends(user_of)]
 
 
-def visible_task(request: Request, user: User, task_id: int, *, kinds: Sequence[str] = ()) -> Task:
+def visible_task(request: Request, user: User, task_id: int) -> Task:
     """Return a task of the user (of anybody for an admin).
 
     Raises
@@ -56,8 +55,7 @@ def visible_task(request: Request, user: User, task_id: int, *, kinds: Sequence[
     RefusedError
         404, also for another user's: nobody learns which numbers there are.
     """
-    task = check_visible(tasks_of(request).store.task(task_id), user, task_id)
-    return check_visible(task if not kinds or task.kind in kinds else None, user, task_id)
+    return check_visible(tasks_of(request).store.task(task_id), user, task_id)
 
 
 def check_visible(task: Task | None, user: User, task_id: int) -> Task:

@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from upscaling.errors import UpscalingError
 from upscaling.service.api.algorithms import describe
-from upscaling.service.api.deps import CurrentUser, tasks_of, visible_job, visible_task
+from upscaling.service.api.deps import CurrentUser, check_visible, tasks_of, visible_job, visible_task
 from upscaling.service.api.forms import (
     BaseJobRequest,
     ErrorResponse,
@@ -60,7 +60,8 @@ async def create_upscale_task(
 @router.get("/upscale_tasks/{task_id}", response_model=None, responses={200: {"model": UpscalingTask}})
 def get_upscale_task(task_id: int, request: Request, user: CurrentUser) -> Response:
     """Return a task with all its jobs; no platform is asked."""
-    task = visible_task(request, user, task_id, kinds=("upscaling",))
+    task = visible_task(request, user, task_id)
+    check_visible(task if task.kind == "upscaling" else None, user, task_id)
     return task_body(tasks_of(request), task, if_none_match=request.headers.get("if-none-match"))
 
 
@@ -108,12 +109,9 @@ def create_sync_job(body: BaseJobRequest, request: Request, user: CurrentUser) -
     tasks = tasks_of(request)
     task = tasks.request(user, "unit", body)
     deadline = time.monotonic() + _SYNC_SECONDS
-    while time.monotonic() < deadline:
-        phase = tasks.phase(task)
-        if phase.final:
-            break
+    while time.monotonic() < deadline and not tasks.phase(task).final:
         time.sleep(0.2)
-    states = tasks.states(task)
+    states, phase = tasks.states(task), tasks.phase(task)
     states.refresh(at_most_every=0)
     status, reason = tasks.job_status(states, phase, 0)
     if status != "finished":

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -32,11 +33,30 @@ __all__ = [
 ]
 
 _FILE_NAME = re.compile(r"[^/\\]+\.[A-Za-z0-9]{2,8}")
-_MOST_KEPT = 64  # bodies of tasks in memory
-_kept: dict[tuple[str, int], tuple[tuple[Any, ...], bytes]] = {}
-_kept_lock = threading.Lock()
-_MOST_RUNS = 1000  # answers about runs in memory; a task is kept with its answer, so that its id is no other's
-_runs: dict[tuple[str, int], tuple[tuple[Any, ...], Task, bytes, str]] = {}
+
+
+class _Answers:
+    """The newest answer about each of the last ``most`` tasks, and its tag; kept until what it says changes."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._kept: dict[tuple[str, int], tuple[tuple[Any, ...], bytes, str]] = {}
+
+    def of(self, tasks: Tasks, task: Task, mark: tuple[Any, ...], make: Callable[[], Any]) -> tuple[bytes, str]:
+        """Return the answer as JSON; what ``mark`` holds is the same as long as the answer is."""
+        key = (str(tasks.settings.folder), task.id)
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != mark:
+            content = orjson.dumps(make())
+            kept = (mark, content, f'"{hashlib.sha256(content).hexdigest()[:20]}"')
+            with self._lock:
+                self._kept[key] = kept
+                while len(self._kept) > self._most:
+                    self._kept.pop(next(iter(self._kept)))
+        return kept[1:]
+
+
+_tasks, _runs = _Answers(64), _Answers(1000)  # a task with all its jobs has megabytes
 
 
 def task_summary(tasks: Tasks, task: Task, states: RunStates | None = None) -> dict[str, Any]:
@@ -80,16 +100,9 @@ def run_facts(tasks: Tasks, task: Task, states: RunStates | None = None) -> dict
 
 def run_body(tasks: Tasks, task: Task, states: RunStates, *, if_none_match: str | None = None) -> Response:
     """Return a run as our own API shows it; made once for each of its states."""
-    phase = tasks.phase(task)
-    mark = (id(states), states.version, phase, id(task))
-    key = (str(tasks.settings.folder), task.id)
-    kept = _runs.get(key)
-    if kept is None or kept[0] != mark:
-        content = orjson.dumps(run_facts(tasks, task, states))
-        kept = _runs[key] = (mark, task, content, f'"{hashlib.sha256(content).hexdigest()[:20]}"')
-        while len(_runs) > _MOST_RUNS:
-            _runs.pop(next(iter(_runs)), None)
-    return _tagged(kept[2], kept[3], if_none_match)
+    mark = (states, states.version, tasks.phase(task), task)
+    content, tag = _runs.of(tasks, task, mark, lambda: run_facts(tasks, task, states))
+    return _tagged(content, tag, if_none_match)
 
 
 def _tagged(content: bytes, tag: str, if_none_match: str | None) -> Response:
@@ -151,23 +164,17 @@ def task_json(tasks: Tasks, task: Task) -> tuple[bytes, str]:
     """Return a task with all its jobs as JSON, and a tag that changes with it; kept until something changes."""
     states, phase = tasks.states(task), tasks.phase(task)
     gone = tasks.store.deleted_jobs(task.id)
-    mark = (id(states), states.version, phase, len(gone))
-    key = (str(tasks.settings.folder), task.id)
-    with _kept_lock:
-        kept = _kept.get(key)
-    if kept is None or kept[0] != mark:
+
+    def whole() -> dict[str, Any]:
         request = tasks.body(task)
         jobs = [
             _job(tasks, task, index, states=states, phase=phase, body=request)
             for index in range(task.jobs)
             if task.first_job + index not in gone
         ]
-        kept = (mark, orjson.dumps({**task_facts(tasks, task), "jobs": jobs}))
-        with _kept_lock:
-            _kept[key] = kept
-            while len(_kept) > _MOST_KEPT:
-                _kept.pop(next(iter(_kept)))
-    return kept[1], f'"{hashlib.sha256(repr(mark).encode()).hexdigest()[:20]}"'
+        return {**task_facts(tasks, task), "jobs": jobs}
+
+    return _tasks.of(tasks, task, (states, states.version, phase, len(gone)), whole)
 
 
 def task_body(tasks: Tasks, task: Task, *, if_none_match: str | None = None) -> Response:
