@@ -80,19 +80,9 @@ class Run:
             if path.is_file():  # a run without an area has none
                 outlines = gpd.read_parquet(path, columns=["tile_id", "geometry"])
         outlines = outlines.set_index("tile_id")
-        rows = pd.DataFrame(
-            {
-                "target": state.tile,
-                "tile": tile,
-                "state": str(state.state),
-                "attempt": state.attempt,
-                "costs": state.costs,
-                "seconds": state.seconds,
-                "error_class": state.error_class,
-                "error": state.error,
-            }
-            for state, tile in zip(read_states(self.folder), _tile_ids(self.folder), strict=True)
-        )
+        rows = pd.DataFrame(read_states(self.folder)).rename(columns={"tile": "target"})
+        rows.insert(1, "tile", _tile_ids(self.folder))
+        rows = rows[["target", "tile", "state", "attempt", "costs", "seconds", "error_class", "error"]]
         return gpd.GeoDataFrame(rows.join(outlines, on="tile"), geometry="geometry", crs=outlines.crs)
 
     def items(self) -> gpd.GeoDataFrame:

@@ -76,15 +76,11 @@ def write_tiles(table: Any, path: Path) -> None:
 
 def plan_in_words(plan: Plan) -> str:
     """Describe the tiles of a plan, with a small map; empty for a run without an area."""
-    import geopandas as gpd
-
     from upscaling.grids.summary import describe_tiles
-    from upscaling.planning.plan import tile_table
 
     if not plan.facts["tiles"]:
         return ""
-    with tile_table(plan.folder) as path:
-        table = gpd.read_parquet(path)
+    table = _tiles(plan)
     table.attrs["dropped_slivers"] = plan.facts["dropped_slivers"]
     return describe_tiles(table)
 
@@ -104,14 +100,18 @@ def progress_in_words(plan: Plan, run_folder: Path) -> str:
 
 def plot_plan(config: Any, plan: Plan, path: Path) -> None:
     """Draw the tiles of a plan over its AOI."""
-    import geopandas as gpd
-
     from upscaling.area.aoi import read_aoi
     from upscaling.grids.picture import plot_tiles
-    from upscaling.planning.plan import tile_table
 
     if config.area is None:
         raise UpscalingError("a run without an area has no tiles to draw")
-    with tile_table(plan.folder) as tiles:
-        table = gpd.read_parquet(tiles)
-    plot_tiles(table, read_aoi(config.area.aoi), path)
+    plot_tiles(_tiles(plan), read_aoi(config.area.aoi), path)
+
+
+def _tiles(plan: Plan) -> Any:
+    import geopandas as gpd
+
+    from upscaling.planning.plan import tile_table
+
+    with tile_table(plan.folder) as path:
+        return gpd.read_parquet(path)

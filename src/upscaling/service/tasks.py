@@ -115,9 +115,6 @@ class Tasks:
         dimension = body.get("dimension")
         self._check_quota(user, len(dimension["values"]) if dimension else 1)
         fingerprint = digest([kind, {name: body[name] for name in body if name != "title"}])
-        found = self._same(user, fingerprint, idempotency)
-        if found is not None:
-            return found
         spec = {
             "kind": BACKEND_KINDS[label],
             "source": self.settings.mirrored(application) if label == "openeo" else application,
@@ -140,16 +137,13 @@ class Tasks:
             With what is wrong; nothing was kept or sent.
         """
         values, label, source = self._checked(user, config)
-        fingerprint = digest(["run", values])
-        found = self._same(user, fingerprint, idempotency)
-        if found is not None:
-            return found
         body = {
             "title": title,
             "label": label,
-            "service": {"endpoint": str((config.get("backend") or {}).get("url") or ""), "application": source},
+            "service": {"endpoint": str(_block(config, "backend").get("url") or ""), "application": source},
             "parameters": values["algorithm"].get("parameters") or {},
         }
+        fingerprint = digest(["run", values])
         return self._make(
             user, "run", body, plan_config, values, fingerprint=fingerprint, idempotency=idempotency, start=start
         )
@@ -159,8 +153,7 @@ class Tasks:
         values = {**config, "run": "run"}
         values.pop("pathvars", None)
         values.pop("publish", None)  # where to is chosen when it is published
-        backend = dict(values.get("backend") or {}) if isinstance(values.get("backend"), Mapping) else {}
-        algorithm = dict(values.get("algorithm") or {}) if isinstance(values.get("algorithm"), Mapping) else {}
+        backend, algorithm = _block(values, "backend"), _block(values, "algorithm")
         source = str(algorithm.get("source") or "")
         if not self.may_read(user, source) and not self.may_read(user, str(algorithm.get("catalogue") or "")):
             raise RefusedError(_NOT_READ.format(_host(source)), key="algorithm.source")
@@ -190,10 +183,13 @@ class Tasks:
         """
         values = self._checked(user, config)[0]
         with tempfile.TemporaryDirectory() as scratch:
-            planned = self._pool.submit(plan_config, scratch, values).result()
+            return self._planned(plan_config, scratch, values)
+
+    def _planned(self, planner: Any, folder: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        planned: dict[str, Any] = self._pool.submit(planner, folder, spec).result()
         if "error" in planned:
             raise RefusedError(planned["error"], key=planned.get("key"))
-        return dict(planned)
+        return planned
 
     def _make(
         self,
@@ -207,20 +203,11 @@ class Tasks:
         idempotency: str | None,
         start: bool = True,
     ) -> Task:
+        found = self._same(user, fingerprint, idempotency)
+        if found is not None:
+            return found
         name = uuid.uuid4().hex[:16]
         folder = self._root / name
-        given = {**spec, "run": _run_name(str(body["title"]), name)}
-        planned = self._pool.submit(planner, str(folder), given).result()
-        if "error" in planned:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise RefusedError(planned["error"], key=planned.get("key"))
-        try:
-            self._check_quota(user, planned["targets"])
-        except RefusedError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        write_json(folder / "request.json", dict(body))
-        write_phase(folder, Phase("queued" if start else "draft"))
         task = Task(
             user=user.name,
             kind=kind,
@@ -228,15 +215,20 @@ class Tasks:
             label=str(body["label"]),
             service=dict(body["service"]),
             run=name,
-            jobs=planned["targets"],
             fingerprint=fingerprint,
             idempotency=idempotency,
         )
         try:
+            planned = self._planned(planner, str(folder), {**spec, "run": _run_name(task.title, name)})
+            task.jobs = planned["targets"]
+            self._check_quota(user, task.jobs)
+            write_json(folder / "request.json", dict(body))
+            write_phase(folder, Phase("queued" if start else "draft"))
             self.store.add(task)
-        except IntegrityError:  # the same key came twice at the same moment
+        except (RefusedError, IntegrityError) as error:
             shutil.rmtree(folder, ignore_errors=True)
-            found = self._same(user, fingerprint, idempotency)
+            if isinstance(error, IntegrityError):  # the same key came twice at the same moment
+                found = self._same(user, fingerprint, idempotency)
             if found is None:
                 raise
             return found
@@ -373,6 +365,12 @@ def _run_name(title: str, task: str) -> str:
     """Return a name for a run that no other has: a collection is published under it."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")[:60].strip("-").lower() or "run"
     return f"{words}-{task[:8]}"
+
+
+def _block(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a block of a configuration that was not checked yet; empty if it is none."""
+    block = config.get(name)
+    return dict(block) if isinstance(block, Mapping) else {}
 
 
 def _address(service: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from upscaling.cli.scaffold import yaml_line
+from upscaling.cli.scaffold import inputs_of, wants_area, wants_time, yaml_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -231,23 +231,18 @@ def _configuration(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"    source: {yaml_line(facts['source'])}"
     if facts["catalogue"]:
         yield f"    catalogue: {yaml_line(facts['catalogue'])}"
-    package = facts.get("package")
-    staged: list[str] = []
-    entries = facts.get("parameters") or []
-    wanted = [(entry["name"], entry["type"]) for entry in entries if entry["filled_by"] == "parameters"]
-    if package:
-        missing = {name: entry for name, entry in package["inputs"].items() if entry["from"] == "missing"}
-        wanted = [(name, entry["type"]) for name, entry in missing.items() if not entry["stage_in"]]
-        staged = [name for name, entry in missing.items() if entry["stage_in"]]
+    package, entries = facts.get("package"), inputs_of(facts)
+    wanted = [entry for entry in entries if entry.filled_by == "parameters"]
+    staged = [entry.name for entry in entries if entry.filled_by == "stage_in"]
     if wanted:
         yield "    parameters:"
-        yield from (f"      {yaml_line(name)}:  # {_limited(kind, 50)}" for name, kind in wanted)
+        yield from (f"      {yaml_line(entry.name)}:  # {_limited(entry.type, 50)}" for entry in wanted)
     if not facts.get("saves_result", True) and len(facts["saved_as"]) == 1:
         yield f"    output_format: {facts['saved_as'][0]}"
-    if package or any(entry["filled_by"] == "tile" for entry in entries):
+    if package or wants_area(facts):
         yield "  area: {aoi: area.geojson, grid: utm-20km}"
     else:
-        name = next((entry["name"] for entry in entries), "…")
+        name = next((entry.name for entry in entries), "…")
         yield f"  for_each: {{parameters: {{{yaml_line(name)}: […]}}}}"
     if staged:
         yield "  stage_in:"
@@ -256,7 +251,7 @@ def _configuration(facts: Mapping[str, Any]) -> Iterator[str]:
             yield "    collections: […]"
             yield "    time: [2024-01-01, 2025-01-01]"
             yield from (f"    input: {yaml_line(name)}" for _ in staged[1:2])
-    if any(entry["filled_by"] == "time step" for entry in entries):
+    if wants_time(facts):
         yield "  time: {start: 2024-01-01, end: 2025-01-01, step: month}"
     if package or facts["kind"] == "ogcapi":
         yield f"  backend: {{kind: {facts['kind']}}}"

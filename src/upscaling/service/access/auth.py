@@ -73,32 +73,11 @@ class Authenticator:
             return LOCAL
         if not token:
             raise AuthError("Not authenticated")
-        claims = self._claims(token, self._oidc, self._keys)
+        claims = self._keys.claims(token)
         user = User(str(claims["sub"]), admin=self._oidc.admin_role in _roles(claims, self._oidc), token=token)
         with self._lock:
             self._tokens[user.name] = token
         return user
-
-    @staticmethod
-    def _claims(token: str, oidc: Oidc, keys: _Keys) -> dict[str, Any]:
-        import jwt
-
-        try:
-            header = jwt.get_unverified_header(token)
-            if header.get("alg") not in oidc.algorithms:
-                raise AuthError(_REFUSED)
-            key = keys.key(str(header.get("kid") or ""))
-            return jwt.decode(
-                token,
-                key,
-                algorithms=list(oidc.algorithms),
-                audience=oidc.audience,
-                issuer=oidc.issuer,
-                leeway=_LEEWAY,
-                options={"require": ["exp", "sub", "iss", "aud"]},
-            )
-        except jwt.PyJWTError:
-            raise AuthError(_REFUSED) from None
 
     def variables(self, user: str, platform: Platform) -> Mapping[str, str] | None:
         """Return what a run's process needs to log in to a platform as ``user``.
@@ -138,12 +117,32 @@ class _Keys:
     """The provider's public keys, asked for again when they may have been changed."""
 
     def __init__(self, oidc: Oidc) -> None:
-        self._issuer = oidc.issuer.rstrip("/")
+        self._oidc = oidc
         self._known: dict[str, Any] = {}
         self._asked = 0.0
         self._lock = threading.Lock()
 
-    def key(self, key_id: str) -> Any:
+    def claims(self, token: str) -> dict[str, Any]:
+        """Return what a token says, if the provider signed it."""
+        import jwt
+
+        try:
+            header = jwt.get_unverified_header(token)
+            if header.get("alg") not in self._oidc.algorithms:
+                raise AuthError(_REFUSED)
+            return jwt.decode(
+                token,
+                self._key(str(header.get("kid") or "")),
+                algorithms=list(self._oidc.algorithms),
+                audience=self._oidc.audience,
+                issuer=self._oidc.issuer,
+                leeway=_LEEWAY,
+                options={"require": ["exp", "sub", "iss", "aud"]},
+            )
+        except jwt.PyJWTError:
+            raise AuthError(_REFUSED) from None
+
+    def _key(self, key_id: str) -> Any:
         with self._lock:
             age = time.monotonic() - self._asked if self._asked else float("inf")
             if age > _KEYS_SECONDS or (key_id not in self._known and age > _RETRY_SECONDS):
@@ -156,7 +155,7 @@ class _Keys:
         import jwt
 
         try:
-            keys = _listed_keys(self._issuer)
+            keys = _listed_keys(self._oidc.issuer)
         except AuthError:
             if self._known:
                 return  # a provider that is down for a while does not end the sessions of those who have valid tokens

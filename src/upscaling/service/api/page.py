@@ -81,18 +81,14 @@ class PublishRequest(BaseModel):
 def me(request: Request, user: CurrentUser) -> dict[str, Any]:
     """Return who asks, and what the page needs to know of the service."""
     settings = tasks_of(request).settings
-    platforms = [{"endpoint": one.endpoint, "kind": one.kind, "slots": one.slots} for one in settings.platforms]
     return {
         "user": user.name,
         "admin": user.admin,
-        "auth": settings.auth,
-        "platforms": platforms,
-        "basemap": settings.basemap,
+        **settings.model_dump(include={"auth", "basemap", "request_mb", "any_source"}),
+        "platforms": [one.model_dump(include={"endpoint", "kind", "slots"}) for one in settings.platforms],
         "tiles": settings.quota.tiles,
         "uploads": settings.takes_uploads,
-        "request_mb": settings.request_mb,
-        "any_source": settings.any_source,
-        "publish": [{"name": one.name, "s3": one.s3, "stac_api": one.stac_api} for one in settings.publish],
+        "publish": [one.model_dump(include={"name", "s3", "stac_api"}) for one in settings.publish],
     }
 
 
