@@ -28,7 +28,7 @@ from upscaling.jobs.receipts import read_receipt
 from upscaling.planning.plan import Plan, load_plan
 from upscaling.util.files import read_json
 
-__all__ = ["STATES", "StateName", "TileState", "count_states", "read_states", "state_of"]
+__all__ = ["STATES", "StateName", "TileState", "count_states", "item_property", "read_states", "state_of"]
 
 StateName = Literal["not started", "created", "queued", "running", "finished", "canceled", "failed"]
 STATES: tuple[StateName, ...] = ("not started", "created", "queued", "running", "finished", "canceled", "failed")
@@ -128,8 +128,7 @@ def state_of(tile: str, key: str, run_folder: Path, *, submitted: bool, begun: b
     receipt = read_receipt(f"{run_folder}/receipts/{tile}.json") if submitted else None
     if not receipt:
         # Receipts can be lost (copied without them); an item of this very work is done all the same.
-        done = item and _key_of_item(f"{run_folder}/tiles/{tile}/item.json") == key
-        if done:
+        if item and item_property(run_folder, tile, "upscaling:key") == key:
             return TileState(tile, "finished", item=True)
         unreadable = "its receipt cannot be read" if submitted else None
         return TileState(tile, "not started", error=unreadable, item=item)
@@ -170,9 +169,10 @@ def _named(written: str, said: dict[str, Any], error: dict[str, str], item: bool
     return _OF_RECEIPT.get(written, "not started"), None
 
 
-def _key_of_item(path: str) -> object:
+def item_property(run_folder: Path, tile: str, name: str) -> Any:
+    """Return a property of a target's item; None if it has none, or cannot be read."""
     try:
-        return read_json(Path(path))["properties"]["upscaling:key"]
+        return read_json(run_folder / "tiles" / tile / "item.json")["properties"][name]
     except (OSError, ValueError, LookupError, TypeError):
         return None
 

@@ -125,13 +125,8 @@ class _Compressed(GZipMiddleware):
 def _error(
     request: Request, status: int, code: str, message: str, details: dict[str, Any] | None = None, **more: Any
 ) -> JSONResponse:
-    content = error_content(_number(request), code, message, details, **more)
+    content = error_content(request.state.correlation, code, message, details, **more)
     return JSONResponse(content, status_code=status)
-
-
-def _number(request: Request) -> str | None:
-    number: str | None = getattr(request.state, "correlation", None)
-    return number
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -165,12 +160,12 @@ def _http(_request: Request, error: Exception) -> Response:
 def _of_the_system(request: Request, error: Exception) -> Response:
     """Say that the disk is full, which an operator can change; anything else is not foreseen."""
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        log.error("request %s: the disk is full", _number(request))
+        log.error("request %s: the disk is full", request.state.correlation)
         words = "the disk of the service is full: nothing was kept or sent; please tell its operator and try again"
         return _error(request, 507, "INSUFFICIENT_STORAGE", words)
     return _unforeseen(request, error)
 
 
 def _unforeseen(request: Request, error: Exception) -> Response:
-    log.exception("request %s failed", _number(request), exc_info=error)
+    log.exception("request %s failed", request.state.correlation, exc_info=error)
     return _error(request, 500, "INTERNAL_SERVER_ERROR", "the service failed; its log has the reason")

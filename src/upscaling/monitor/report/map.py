@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.grids.outlines import own_parts
-from upscaling.monitor.progress import TileState
+from upscaling.monitor.progress import StateName, TileState
 from upscaling.monitor.report.facts import AREA_COLOUR, WITHOUT_DATA, colour_of
 from upscaling.util.files import link_out
 
@@ -27,7 +27,7 @@ _LARGEST = 1200  # pixels of the picture's longer side
 # Opacity of a tile without and with a picture beneath; page.html has the same numbers.
 _FILL: dict[bool, dict[str, float]] = {False: {"not started": 0.0}, True: {"not started": 0.0, "finished": 0.0}}
 # Of several targets at one place the one that asks for attention shows.
-_ATTENTION = ("failed", "canceled", "running", "queued", "created", "not started", "finished")
+_ATTENTION: tuple[StateName, ...] = ("failed", "canceled", "running", "queued", "created", "not started", "finished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +122,15 @@ def worst_states(
     states: Sequence[TileState], tiles: Sequence[int], number: int, empty: Collection[str] = ()
 ) -> list[str]:
     """Return the state to show of each of ``number`` tiles; ``empty`` are the targets that are without data."""
-    rank = {name: position for position, name in enumerate(_ATTENTION)}
-    shown = [len(_ATTENTION)] * number
+    of_tile: dict[int, list[TileState]] = {}
     for state, tile in zip(states, tiles, strict=True):
-        if tile >= 0:
-            shown[tile] = min(shown[tile], rank[state.state])
-    found = [_ATTENTION[position] if position < len(_ATTENTION) else "not started" for position in shown]
-    with_data = {tile for state, tile in zip(states, tiles, strict=True) if state.tile not in empty}
-    return [
-        WITHOUT_DATA if state == "finished" and tile not in with_data else state for tile, state in enumerate(found)
-    ]
+        of_tile.setdefault(tile, []).append(state)
+    return [_shown(of_tile.get(tile, []), empty) for tile in range(number)]
+
+
+def _shown(states: Sequence[TileState], empty: Collection[str]) -> str:
+    worst = min((state.state for state in states), key=_ATTENTION.index, default="not started")
+    return WITHOUT_DATA if worst == "finished" and all(state.tile in empty for state in states) else worst
 
 
 _TILE_STYLE: dict[str, Any] = {

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import UpscalingError
-from upscaling.monitor.progress import STATES, TileState, read_states
+from upscaling.monitor.progress import STATES, TileState, item_property, read_states
 from upscaling.planning.plan import load_plan
-from upscaling.util.files import read_json, written_whole
+from upscaling.util.files import written_whole
 from upscaling.util.text import duration
 
 __all__ = ["write_report"]
@@ -41,7 +41,9 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
 
     plan = load_plan(run_folder)
     states = read_states(run_folder, plan)
-    empty = _without_data(run_folder, states)
+    # of a damaged item quality and gathering say what is wrong with it
+    finished = [state.tile for state in states if state.state == "finished"]
+    empty = {tile for tile in finished if item_property(run_folder, tile, "upscaling:nodata")}
     outlines, mosaics = read_outlines(run_folder), read_mosaics(run_folder)
     tiles = tile_indices(states, outlines.ids)
     script = place = library = ""
@@ -84,20 +86,6 @@ def _page(run_folder: Path, facts: dict[str, Any]) -> str:
         return environment.get_template("page.html").render(facts)
     except (UndefinedError, TypeError) as error:
         raise UpscalingError(f"{run_folder}: plan.json, collection.json or quality.json is damaged ({error})") from None
-
-
-def _without_data(run_folder: Path, states: Sequence[TileState]) -> set[str]:
-    """Return the finished targets of which the item says that there is no data."""
-    found = set()
-    for state in states:
-        if state.state == "finished":
-            try:
-                item = read_json(run_folder / "tiles" / state.tile / "item.json")
-                if item["properties"]["upscaling:nodata"]:
-                    found.add(state.tile)
-            except (OSError, ValueError, LookupError, TypeError):
-                continue  # quality and gathering say what is wrong with it
-    return found
 
 
 def _columns(states: Sequence[TileState], tiles: Sequence[int], empty: Collection[str]) -> dict[str, list[Any]]:

@@ -23,7 +23,7 @@ _MOST_CALLERS = 10_000
 
 
 def error_content(
-    number: str | None, code: str, message: str, details: dict[str, Any] | None = None, **more: Any
+    number: str, code: str, message: str, details: dict[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
     """Return an error in the contract's form; ``detail`` is where its client looks for the faults of a body."""
     return {

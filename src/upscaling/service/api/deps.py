@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from upscaling.service.access.auth import LOCAL, User
-from upscaling.service.access.login import COOKIE
+from upscaling.service.access.provider import COOKIE
 from upscaling.service.phase import Phase, run_folder
 from upscaling.service.states import RunStates
 from upscaling.service.store import Task
@@ -70,6 +69,8 @@ class AskedRun:
 
     Attributes
     ----------
+    folder, run_folder
+        Of the task, in which its commands work; and of the run, below it.
     address
         Of the run in this service, as its user sees it.
     """
@@ -77,18 +78,10 @@ class AskedRun:
     def __init__(self, run: int, request: Request, user: CurrentUser) -> None:
         self.tasks, self.user = tasks_of(request), user
         self.task = visible_task(request, user, run)
+        self.folder = self.tasks.folder(self.task)
+        self.run_folder = run_folder(self.folder)
         public = self.tasks.settings.public_url or str(request.base_url)
         self.address = f"{public.rstrip('/')}/v1/runs/{run}"
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the task, in which its commands work."""
-        return self.tasks.folder(self.task)
-
-    @property
-    def run_folder(self) -> Path:
-        """The folder of the run."""
-        return run_folder(self.folder)
 
     @property
     def states(self) -> RunStates:

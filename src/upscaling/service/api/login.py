@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from upscaling.service.access.login import COOKIE, login_request, token_of
+from upscaling.service.access.provider import COOKIE, login_request, token_of
 from upscaling.service.api.deps import tasks_of
 from upscaling.service.settings import Oidc
 from upscaling.service.tasks import RefusedError
