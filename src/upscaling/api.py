@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from upscaling.config import Config, load_config
 from upscaling.errors import UpscalingError
@@ -70,10 +70,11 @@ class Run:
     def tiles(self) -> gpd.GeoDataFrame:
         """Return one row per target: its tile's outline (EPSG:4326), state, attempt, costs, seconds and error."""
         import geopandas as gpd
+        import orjson
         import pandas as pd
 
         from upscaling.monitor.progress import read_states
-        from upscaling.planning.plan import tile_table
+        from upscaling.planning.plan import load_plan, tile_table
 
         outlines = gpd.GeoDataFrame({"tile_id": []}, geometry=[], crs=4326)
         with tile_table(self.folder / "plan") as path:
@@ -81,7 +82,8 @@ class Run:
                 outlines = gpd.read_parquet(path, columns=["tile_id", "geometry"])
         outlines = outlines.set_index("tile_id")
         rows = pd.DataFrame(read_states(self.folder)).rename(columns={"tile": "target"})
-        rows.insert(1, "tile", _tile_ids(self.folder))
+        with load_plan(self.folder).jobs.open("rb") as lines:  # in the order of the plan
+            rows.insert(1, "tile", [orjson.loads(line)["tile"]["id"] for line in lines])
         rows = rows[["target", "tile", "state", "attempt", "costs", "seconds", "error_class", "error"]]
         return gpd.GeoDataFrame(rows.join(outlines, on="tile"), geometry="geometry", crs=outlines.crs)
 
@@ -251,13 +253,3 @@ def _named(config: Config, error: UpscalingError) -> UpscalingError:
     from upscaling.errors import ConfigError
 
     return config.sources.named(error) if isinstance(error, ConfigError) else error
-
-
-def _tile_ids(run_folder: Path) -> list[Any]:
-    """Return the tile of each target, in the order of the plan."""
-    import orjson
-
-    from upscaling.planning.plan import load_plan
-
-    with load_plan(run_folder).jobs.open("rb") as lines:  # in the order of the plan
-        return [orjson.loads(line)["tile"]["id"] for line in lines]

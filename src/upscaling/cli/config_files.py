@@ -6,7 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -38,14 +38,6 @@ _DEMO: dict[str, Any] = {
         "poll_seconds": [0.2, 10.0],
     },
     "collection": {"title": "NDVI of the demo area", "license": "CC0-1.0"},
-}
-# blocks that the demo does without
-_LEFT_OUT: dict[str, type[BaseModel]] = {
-    "time": Time,
-    "for_each": ForEach,
-    "stage_in": StageIn,
-    "mosaic": Mosaic,
-    "publish": Publish,
 }
 _HEAD = """\
 # yaml-language-server: $schema=../workflow/schemas/config.schema.json
@@ -99,18 +91,22 @@ def _commented() -> str:
             lines += ["  # kind: cwl", *(f"  # {line}" for line in _defaults(CwlBackendConfig))]
             lines += ["", "  # Or a process on an OGC API - Processes server (config/README.md):"]
             lines += ["  # kind: ogcapi", *(f"  # {line}" for line in _defaults(OgcApiBackendConfig))]
-        elif name in _LEFT_OUT:
-            block = _LEFT_OUT[name]
-            lines += [f"# {line}" for line in (f"{name}: # {(block.__doc__ or '').strip()}", *_indented(block))]
         elif name == "run":
             lines += [*_comment(Config, name, ""), f"run: {_DEMO['run']}"]
-        elif name not in _DEMO:  # a plain value
+        elif not (block := _block_of(field.annotation)):  # a plain value
             lines += [*_comment(Config, name, ""), f"# {name}: {_shown(field)}"]
-        else:
-            blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "collection": Collection}
-            block = blocks[name]
+        elif name in _DEMO:
             lines += [f"# {(block.__doc__ or '').strip()}", f"{name}:", *_block(block, _DEMO[name], "  ")]
+        else:  # which the demo does without
+            lines += [f"# {line}" for line in (f"{name}: # {(block.__doc__ or '').strip()}", *_indented(block))]
     return "\n".join(lines) + "\n"
+
+
+def _block_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of a block, out of ``Block | None`` or ``Block | list[Block]``; None for a plain value."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_block_of, get_args(annotation))), None)
 
 
 def _indented(model: type[BaseModel]) -> Iterator[str]:

@@ -120,12 +120,9 @@ def _pilot(config: Config, jobs: int, *, yes: bool, results: Path | None, cluste
         raise UpscalingError(f"nothing was sent: {lines}")
     known = known_of(config, results=results)
     targets = ensure_pilot(known, jobs)
-    done = (
-        [target for target, state in zip(known.work.ids, known.jobs.finished, strict=True) if state]
-        if known.jobs
-        else []
-    )
-    left = [target for target in targets if target not in set(done)]
+    finished = known.jobs.finished if known.jobs else [False] * len(known.work.ids)
+    done = {target for target, state in zip(known.work.ids, finished, strict=True) if state}
+    left = [target for target in targets if target not in done]
     if not left:
         typer.echo(f"all {len(targets)} pilot jobs are done", err=True)
         return

@@ -6,7 +6,7 @@ import os
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +87,8 @@ def inputs_of(facts: Mapping[str, Any]) -> list[Input]:
             )
             for name, entry in facts["package"]["inputs"].items()
         ]  # fmt: skip
-    return [
-        Input(
-            entry["name"], entry["type"], entry["required"], entry["default"], entry["description"], entry["filled_by"]
-        )
-        for entry in facts.get("parameters") or []
-    ]
+    names = [one.name for one in fields(Input)]
+    return [Input(**{name: entry[name] for name in names}) for entry in facts.get("parameters") or []]
 
 
 def wants_area(facts: Mapping[str, Any]) -> bool:
@@ -130,11 +126,10 @@ def write_project(folder: Path, wishes: Wishes, facts: Mapping[str, Any]) -> lis
         Config.parse(parse_values(text, "config.yaml"))
     folder.mkdir(parents=True, exist_ok=True)
     title = " ".join(str(facts.get("title") or facts["id"]).split())
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
-    (folder / "Snakefile").write_text(_SNAKEFILE, encoding="utf-8")
-    (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
     readme = _README.format(name=wishes.name, title=title, source=wishes.source, area=wishes.area or "…")
-    (folder / "README.md").write_text(readme, encoding="utf-8")
+    files = {"config.yaml": text, "Snakefile": _SNAKEFILE, ".gitignore": _IGNORED, "README.md": readme}
+    for name, content in files.items():
+        (folder / name).write_text(content, encoding="utf-8")
     return blanks
 
 

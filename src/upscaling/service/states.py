@@ -174,12 +174,6 @@ class RunStates:
         """Return a tile's place in the plan; None if it is not in it."""
         return self._index.get(f"{tile}.json")
 
-    def job(self, tile: str) -> dict[str, Any]:
-        """Return the planned work of a tile: ``parameters``, ``tile`` and ``time``."""
-        with self.plan.jobs.open("rb") as stream:
-            stream.seek(self.plan.tiles[tile].offset)
-            return dict(orjson.loads(stream.readline()))
-
     def jobs(self) -> Iterator[dict[str, Any]]:
         """Yield the planned work of every tile, in the order of the plan; nothing of it is kept in memory."""
         with self.plan.jobs.open("rb") as stream:

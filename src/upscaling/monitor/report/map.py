@@ -267,7 +267,9 @@ def _in_mercator(path: Path, mosaic: dict[str, Any]) -> tuple[str, tuple[float, 
 
     pixels = np.moveaxis(np.asarray(Image.open(path).convert("RGBA")), 2, 0)
     _, height, width = pixels.shape
-    bounds = _within_mercator(mosaic)
+    bounds = mosaic["bounds"]
+    if mosaic["crs"] == "EPSG:4326":
+        bounds = [bounds[0], max(bounds[1], -_HIGHEST), bounds[2], min(bounds[3], _HIGHEST)]
     transform, columns, rows = calculate_default_transform(mosaic["crs"], MERCATOR, width, height, *bounds)
     scale = min(1.0, _LARGEST / max(columns, rows))
     transform, columns, rows = calculate_default_transform(
@@ -287,10 +289,3 @@ def _in_mercator(path: Path, mosaic: dict[str, Any]) -> tuple[str, tuple[float, 
     Image.fromarray(np.moveaxis(warped, 0, 2)).save(stream, "PNG", optimize=True)
     west, south, east, north = array_bounds(rows, columns, transform)
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}", (west, south, east, north)
-
-
-def _within_mercator(mosaic: dict[str, Any]) -> tuple[float, float, float, float]:
-    west, south, east, north = mosaic["bounds"]
-    if mosaic["crs"] == "EPSG:4326":
-        return west, max(south, -_HIGHEST), east, min(north, _HIGHEST)
-    return west, south, east, north

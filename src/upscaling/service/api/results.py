@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from upscaling.planning.plan import job_of
 from upscaling.service.api.deps import AskedRun
-from upscaling.service.states import NAMES, RunStates
+from upscaling.service.states import RunStates
 from upscaling.service.tasks import RefusedError
 from upscaling.util.files import end_of, link_out, read_json
 from upscaling.util.stac_assets import has_stac_shape
@@ -49,7 +50,7 @@ def tile_facts(run: AskedRun, tile: str) -> dict[str, Any]:
     """Return what is known of one tile."""
     states = run.states
     index = _index(states, tile)
-    state, work = states.states[index], states.job(tile)
+    state, work = states.states[index], job_of(states.plan, states.run_folder, tile)
     status, reason = run.tasks.job_status(states, run.phase, index)
     files = []
     if status == "finished":
@@ -58,7 +59,7 @@ def tile_facts(run: AskedRun, tile: str) -> dict[str, Any]:
     return {
         "tile": tile,
         "job": run.task.first_job + index,
-        "status": NAMES[state.state] if status is None else status,
+        "status": status,
         "reason": reason,
         "error_class": state.error_class,
         "platform_job": state.job_id,
@@ -66,8 +67,8 @@ def tile_facts(run: AskedRun, tile: str) -> dict[str, Any]:
         "costs": state.costs,
         "seconds": state.seconds,
         "updated": state.updated,
-        "time": work.get("time"),
-        "parameters": work.get("parameters"),
+        "time": work.time,
+        "parameters": work.parameters,
         "files": files,
     }
 
