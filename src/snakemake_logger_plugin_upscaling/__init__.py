@@ -196,9 +196,8 @@ class LogHandler(LogHandlerBase):
 
     def _plain(self, record: LogRecord) -> None:
         text = record.getMessage()
-        if not text.strip() or text.startswith(_NOISE) or (text.startswith(_ONCE) and text in self._said):
-            return
-        if _SUBMITTED.match(text):
+        again = text.startswith(_ONCE) and text in self._said
+        if not text.strip() or text.startswith(_NOISE) or again or _SUBMITTED.match(text):
             return
         self._said.add(text)
         self._as_usual(record)

@@ -51,15 +51,14 @@ class Authenticator:
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self._oidc = settings.oidc if settings.auth == "oidc" else None
-        self._keys = _Keys(self._oidc) if self._oidc else None
+        self._provider = _Provider(settings.oidc) if settings.auth == "oidc" and settings.oidc else None
         self._tokens: dict[str, str] = {}
         self._lock = threading.Lock()
 
     @property
     def local(self) -> bool:
         """Whether everybody is the local user."""
-        return self._oidc is None
+        return self._provider is None
 
     def user(self, token: str | None) -> User:
         """Return whose token it is.
@@ -69,12 +68,11 @@ class Authenticator:
         AuthError
             If there is none, or it is expired, of another issuer, for another audience, or not signed by the provider.
         """
-        if self._oidc is None or self._keys is None:
+        if self._provider is None:
             return LOCAL
         if not token:
             raise AuthError("Not authenticated")
-        claims = self._keys.claims(token)
-        user = User(str(claims["sub"]), admin=self._oidc.admin_role in _roles(claims, self._oidc), token=token)
+        user = self._provider.user(token)
         with self._lock:
             self._tokens[user.name] = token
         return user
@@ -113,8 +111,8 @@ def _roles(claims: Mapping[str, Any], oidc: Oidc) -> list[str]:
     return [str(role) for role in found] if isinstance(found, list) else []
 
 
-class _Keys:
-    """The provider's public keys, asked for again when they may have been changed."""
+class _Provider:
+    """Whom a provider vouches for, by its public keys, which are asked for again when they may have been changed."""
 
     def __init__(self, oidc: Oidc) -> None:
         self._oidc = oidc
@@ -122,15 +120,14 @@ class _Keys:
         self._asked = 0.0
         self._lock = threading.Lock()
 
-    def claims(self, token: str) -> dict[str, Any]:
-        """Return what a token says, if the provider signed it."""
+    def user(self, token: str) -> User:
         import jwt
 
         try:
             header = jwt.get_unverified_header(token)
             if header.get("alg") not in self._oidc.algorithms:
                 raise AuthError(_REFUSED)
-            return jwt.decode(
+            claims = jwt.decode(
                 token,
                 self._key(str(header.get("kid") or "")),
                 algorithms=list(self._oidc.algorithms),
@@ -141,6 +138,7 @@ class _Keys:
             )
         except jwt.PyJWTError:
             raise AuthError(_REFUSED) from None
+        return User(str(claims["sub"]), admin=self._oidc.admin_role in _roles(claims, self._oidc), token=token)
 
     def _key(self, key_id: str) -> Any:
         with self._lock:

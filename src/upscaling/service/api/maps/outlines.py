@@ -63,10 +63,9 @@ def of_table(table: Any) -> dict[str, Any]:
     from pyproj import Geod
 
     geod = Geod(ellps="WGS84")
-    geometries = list(table.geometry)
     shown = own_parts(table.geometry.values, table["owner_wkt"].to_numpy(), table["crs"].to_numpy())
     texts = shapely.to_geojson(shown).tolist()
-    areas = [abs(geod.geometry_area_perimeter(geometry)[0]) / 1e6 for geometry in geometries]
+    areas = [abs(geod.geometry_area_perimeter(geometry)[0]) / 1e6 for geometry in table.geometry]
     return {
         "tiles": [str(name) for name in table["tile_id"]],
         "outlines": _simpler([_rings(orjson.loads(text)) for text in texts]),
