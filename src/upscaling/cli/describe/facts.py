@@ -27,7 +27,7 @@ from upscaling.algorithms.records import (
 )
 from upscaling.cli.describe.ogcapi import ogcapi_facts
 from upscaling.cli.describe.process import process_facts
-from upscaling.cli.describe.scenarios import scenario_facts
+from upscaling.cli.describe.scenarios import saved_formats, scenario_facts
 from upscaling.config import Algorithm as AlgorithmConfig
 from upscaling.errors import ConfigError
 from upscaling.util.files import read_json
@@ -166,7 +166,5 @@ def _saved_as(place: str) -> list[str]:
         except (OSError, ValueError):
             continue  # describing a service does not depend on its benchmarks
         for scenario in content if is_scenarios(content) else []:
-            nodes = scenario.get("process_graph", {}).values()
-            saves = (node["arguments"].get("format") for node in nodes if node.get("process_id") == "save_result")
-            formats |= {str(name) for name in saves if name}
+            formats |= set(saved_formats(scenario))
     return sorted(formats)

@@ -11,7 +11,7 @@ from upscaling.algorithms.catalogue import parse, pin_udp, process_text
 from upscaling.binding.openeo import check_arguments
 from upscaling.errors import ConfigError
 
-__all__ = ["scenario_facts"]
+__all__ = ["saved_formats", "scenario_facts"]
 
 
 def scenario_facts(scenarios: Sequence[Mapping[str, Any]], place: str) -> list[dict[str, Any]]:
@@ -35,16 +35,22 @@ def _one(scenario: Mapping[str, Any], place: str) -> dict[str, Any]:
             "problem": "runs through OGC API - Processes; its arguments are not checked",
         }
     facts |= {"platform": scenario.get("backend"), "job_options": scenario.get("job_options", {})}
-    graph = scenario.get("process_graph", {})
-    calls = [node for node in graph.values() if str(node.get("namespace", "")).startswith(("http://", "https://"))]
-    saves = [node["arguments"].get("format") for node in graph.values() if node.get("process_id") == "save_result"]
-    facts["saved_as"] = [name for name in saves if name]
+    nodes = scenario.get("process_graph", {}).values()
+    calls = [node for node in nodes if str(node.get("namespace", "")).startswith(("http://", "https://"))]
+    facts["saved_as"] = saved_formats(scenario)
     if len(calls) != 1:
         problem = f"calls {len(calls)} processes by their address; one is expected"
         return {**facts, "process": None, "namespace": None, "arguments": {}, "problem": problem}
     call = calls[0]
     facts |= {"process": call["process_id"], "namespace": call["namespace"], "arguments": call.get("arguments", {})}
     return {**facts, "problem": _problem(call, place)}
+
+
+def saved_formats(scenario: Mapping[str, Any]) -> list[str]:
+    """Return the file formats in which a scenario saves its results."""
+    nodes = scenario.get("process_graph", {}).values()
+    saves = (node["arguments"].get("format") for node in nodes if node.get("process_id") == "save_result")
+    return [str(name) for name in saves if name]
 
 
 def _problem(call: Mapping[str, Any], place: str) -> str | None:

@@ -18,7 +18,6 @@ from upscaling.util.text import last_words, plain_text
 __all__ = ["estimate_of", "platforms", "requirements_of"]
 
 _AT_ONCE = 2
-_ESTIMATE = ("estimate", "config.yaml", "--json")
 
 
 def estimate_of(run: AskedRun) -> str:
@@ -29,7 +28,7 @@ def estimate_of(run: AskedRun) -> str:
     RefusedError
         With the reason why there is none.
     """
-    return _json(_tool(run, *_ESTIMATE))
+    return _json(_tool(run, "estimate", "config.yaml", "--json"))
 
 
 def requirements_of(run: AskedRun) -> Path:
@@ -106,5 +105,4 @@ def _elsewhere(run: AskedRun, platform: Platform) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "platform.yaml"
         path.write_text(yaml.safe_dump({"backend": backend}))
-        arguments = (*_ESTIMATE[:2], str(path), *_ESTIMATE[2:])
-        return _json(_tool(run, *arguments, platform=platform))
+        return _json(_tool(run, "estimate", "config.yaml", str(path), "--json", platform=platform))

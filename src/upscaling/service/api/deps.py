@@ -15,7 +15,7 @@ from upscaling.service.states import RunStates
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 
-__all__ = ["AskedRun", "CurrentUser", "ThisRun", "check_visible", "tasks_of", "user_of", "visible_job", "visible_task"]
+__all__ = ["AskedRun", "CurrentUser", "ThisRun", "check_visible", "tasks_of", "visible_job", "visible_task"]
 
 _bearer = HTTPBearer(auto_error=False, description="An access token of the provider; none in local mode.")
 

@@ -28,7 +28,7 @@ from upscaling.service.api.forms import (
     UpscalingTaskRequest,
     UpscalingTaskSummary,
 )
-from upscaling.service.api.render import collection_of, job_body, job_summary, status_body, task_body, task_summary
+from upscaling.service.api.render import collection_of, job_body, job_summary, status_json, task_body, task_summary
 from upscaling.service.api.results import item_of
 from upscaling.service.tasks import RefusedError
 
@@ -139,7 +139,8 @@ def get_jobs_status(
     filter: Annotated[list[JobsFilter], Query()] = [JobsFilter.UPSCALING, JobsFilter.PROCESSING],  # noqa: A002, B006
 ) -> Response:
     """Return all tasks and single jobs of the user, without the tiles of tasks."""
-    return status_body(tasks_of(request), user, [str(one) for one in filter])
+    content = status_json(tasks_of(request), user, [str(one) for one in filter])
+    return Response(content, media_type="application/json")
 
 
 @router.post("/params", response_model=list[Parameter])

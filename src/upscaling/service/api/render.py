@@ -25,7 +25,7 @@ __all__ = [
     "job_summary",
     "run_body",
     "run_facts",
-    "status_body",
+    "status_json",
     "task_body",
     "task_facts",
     "task_json",
@@ -195,11 +195,6 @@ def status_json(tasks: Tasks, user: User, wanted: list[str]) -> bytes:
         "processing_jobs": jobs if "processing" in wanted else [],
     }
     return orjson.dumps(content)
-
-
-def status_body(tasks: Tasks, user: User, wanted: list[str]) -> Response:
-    """Return all tasks and single jobs of a user."""
-    return Response(status_json(tasks, user, wanted), media_type="application/json")
 
 
 def collection_of(tasks: Tasks, task: Task, index: int, request: Request) -> dict[str, Any]:

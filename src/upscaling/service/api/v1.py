@@ -32,8 +32,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 router = APIRouter(responses=REFUSALS)
 _STARTED_FROM = {"draft", "paused", "canceled", "stopped"}
-_ASKED: dict[str, Name] = {"start": "queued", "retry": "queued", "pause": "paused", "cancel": "canceled"}
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
+_ASKED: dict[str, Name] = {"start": "queued", "retry": "queued", "pause": "paused", "cancel": "canceled"}
 
 
 class NewRun(BaseModel):
