@@ -14,7 +14,7 @@ from upscaling.cli.init import add_init
 from upscaling.cli.packages import add_commands
 from upscaling.cli.runs import ConfigFile, Results, RunFolder, add_run_commands
 from upscaling.cli.serve import serve
-from upscaling.errors import ConfigError, UpscalingError, refused_by_machine
+from upscaling.errors import ConfigError, PlatformError, UpscalingError, refused_by_machine
 from upscaling.util.text import redact
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def main() -> None:
     """Run the command line; whatever the package refuses ends in one line and exit status 1."""
     try:
         app()
-    except UpscalingError as error:
+    except (PlatformError, UpscalingError) as error:
         named = _loaded[-1].sources.named(error) if _loaded and isinstance(error, ConfigError) else error
         sys.stderr.write(f"error: {redact(str(named))}\n")
         raise SystemExit(1) from None

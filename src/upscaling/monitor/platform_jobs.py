@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from upscaling.errors import ErrorClass, PlatformError, UpscalingError
+from upscaling.errors import ErrorClass, UpscalingError
 from upscaling.jobs.receipts import open_receipt, read_receipts
 from upscaling.jobs.withdrawn import withdraw
 from upscaling.monitor.earlier import OPEN, earlier_jobs
@@ -18,14 +17,6 @@ from upscaling.util.locks import leave_run, take_run
 __all__ = ["cancel_run", "cancel_tile", "discard_results", "orphans", "remove_jobs"]
 
 _ACTIVE = {"created", "queued", "running"}
-
-
-@contextmanager
-def _said_in_one_line() -> Iterator[None]:
-    try:
-        yield
-    except PlatformError as error:
-        raise UpscalingError(str(error)) from None
 
 
 def _backend(run_folder: Path) -> Any:
@@ -48,24 +39,25 @@ def cancel_run(run_folder: Path) -> Iterator[str]:
     Raises
     ------
     UpscalingError
-        If Snakemake still works on the run: it would submit the tiles again. Or if the platform is out of reach.
+        If Snakemake still works on the run: it would submit the tiles again.
+    PlatformError
+        If the platform is out of reach.
     """
     take_run(run_folder)
     backend, plan = _backend(run_folder), load_plan(run_folder)
-    with _said_in_one_line():
-        for state in read_states(run_folder, plan):
-            if state.job_id is None or state.state in {"finished", "failed", "canceled"}:
-                continue
-            if not _ended(backend, state.job_id):
-                continue
-            # Only now: a process that outlived Snakemake holds the receipt until it sees that its job has ended.
-            with open_receipt(job_of(plan, run_folder, state.tile)) as receipt:
-                message = f"job {state.job_id} was canceled on the platform by `upscaling cancel`"
-                receipt.advance("failed", error={"class": ErrorClass.CANCELED, "message": message})
-            yield state.tile
-        for job in earlier_jobs(run_folder, plan):
-            if job.state in OPEN and _ended(backend, job.job_id):
-                yield f"{job.tile} (job {job.job_id} of earlier parameters)"
+    for state in read_states(run_folder, plan):
+        if state.job_id is None or state.state in {"finished", "failed", "canceled"}:
+            continue
+        if not _ended(backend, state.job_id):
+            continue
+        # Only now: a process that outlived Snakemake holds the receipt until it sees that its job has ended.
+        with open_receipt(job_of(plan, run_folder, state.tile)) as receipt:
+            message = f"job {state.job_id} was canceled on the platform by `upscaling cancel`"
+            receipt.advance("failed", error={"class": ErrorClass.CANCELED, "message": message})
+        yield state.tile
+    for job in earlier_jobs(run_folder, plan):
+        if job.state in OPEN and _ended(backend, job.job_id):
+            yield f"{job.tile} (job {job.job_id} of earlier parameters)"
 
 
 def _ended(backend: Any, job_id: str) -> bool:
@@ -92,11 +84,10 @@ def cancel_tile(run_folder: Path, tile: str) -> str:
     if state.job_id is None:
         withdraw(run_folder, tile)
         return "taken out before it was begun"
-    with _said_in_one_line():
-        found = backend.state(state.job_id)
-        if found is None or found.status not in _ACTIVE:
-            return "has no job that runs"
-        backend.cancel(state.job_id)
+    found = backend.state(state.job_id)
+    if found is None or found.status not in _ACTIVE:
+        return "has no job that runs"
+    backend.cancel(state.job_id)
     return "canceled"
 
 
@@ -145,20 +136,18 @@ def orphans(run_folder: Path) -> list[dict[str, Any]]:
                 *(str(past.get("job_id")) for past in own if past.get("state") not in OPEN),
             }
     backend = _backend(run_folder)
-    with _said_in_one_line():
-        found: dict[str, dict[str, Any]] = {str(job["id"]): job for job in backend.jobs_of_run(plan.facts["run"])}
-        for job in earlier_jobs(run_folder, plan):  # not every platform lists them as this run's
-            if job.job_id not in found and job.job_id not in kept:
-                state = backend.state(job.job_id)
-                if state is not None:
-                    found[job.job_id] = {"id": job.job_id, "status": state.status, "title": job.tile, **state.facts}
+    found: dict[str, dict[str, Any]] = {str(job["id"]): job for job in backend.jobs_of_run(plan.facts["run"])}
+    for job in earlier_jobs(run_folder, plan):  # not every platform lists them as this run's
+        if job.job_id not in found and job.job_id not in kept:
+            state = backend.state(job.job_id)
+            if state is not None:
+                found[job.job_id] = {"id": job.job_id, "status": state.status, "title": job.tile, **state.facts}
     return [job for job_id, job in found.items() if job_id not in kept]
 
 
 def remove_jobs(run_folder: Path, job_ids: list[str]) -> Iterator[str]:
     """Delete jobs and their results from the platform; yield each id when it is gone."""
     backend = _backend(run_folder)
-    with _said_in_one_line():
-        for job_id in job_ids:
-            backend.remove(job_id)
-            yield job_id
+    for job_id in job_ids:
+        backend.remove(job_id)
+        yield job_id

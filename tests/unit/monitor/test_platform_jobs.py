@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.planned import planned_run, tiles_of
-from upscaling.errors import UpscalingError
+from upscaling.cli.app import main
+from upscaling.errors import ErrorClass, PlatformError, UpscalingError
 from upscaling.jobs.platform import JobState
 from upscaling.monitor import platform_jobs
 from upscaling.monitor.platform_jobs import cancel_run, orphans
@@ -74,6 +76,19 @@ def test_orphans_are_those_of_nobody_of_earlier_parameters_and_of_tiles_that_are
     (folder / "receipts" / "broken.json").touch()
     with pytest.raises(UpscalingError, match=r"broken\.json cannot be read"):
         orphans(folder)
+
+
+def test_what_a_platform_refuses_is_one_line(
+    run: tuple[Path, FakeBackend], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_self: FakeBackend, _run: str) -> None:
+        raise PlatformError("the platform is out of reach", error_class=ErrorClass.TRANSIENT)
+
+    monkeypatch.setattr(FakeBackend, "jobs_of_run", refused)
+    monkeypatch.setattr(sys, "argv", ["upscaling", "clean", "--remote", str(run[0])])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == "error: the platform is out of reach\n"
 
 
 def test_cancel_ends_jobs_of_earlier_parameters_too(run: tuple[Path, FakeBackend]) -> None:
