@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from upscaling.errors import UpscalingError
 from upscaling.util.files import read_json, write_json
 from upscaling.util.process import start_of
 
@@ -89,7 +90,9 @@ def write_phase(folder: Path, phase: Phase) -> Phase:
 @functools.lru_cache(maxsize=4096)
 def run_folder(folder: Path) -> Path:
     """Return the run folder of a task: the one in its ``results`` that has a plan."""
-    return next((folder / "results").glob("*/plan")).parent
+    for plan in (folder / "results").glob("*/plan"):
+        return plan.parent
+    raise UpscalingError("the folder of this run is gone")
 
 
 def run_within(folder: Path) -> str:
@@ -106,5 +109,5 @@ def alive(phase: Phase) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # it is there, and another user's
     return True

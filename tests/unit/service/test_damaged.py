@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def test_a_damaged_raster(client: TestClient, run_folder: Path) -> None:
     write_json(run_folder / "tiles" / tile / "item.json", {"assets": {"a": asset}})
     (run_folder / "tiles" / tile / "a.tif").write_text("x")
     refused(client, f"preview/{tile}", "a.tif cannot be read")
+
+
+def test_a_run_whose_folder_is_gone(client: TestClient, run_folder: Path) -> None:
+    shutil.rmtree(run_folder.parent)
+    for path in ("config", "tiles", "items"):
+        refused(client, path, "the folder of this run is gone")
 
 
 def test_the_command_line_names_a_damaged_table_of_tiles(run_folder: Path) -> None:
