@@ -70,7 +70,6 @@ def write_tiles(table: Any, path: Path) -> None:
         if suffix == ".parquet":
             plain.to_parquet(temporary)
         else:
-            temporary.unlink()  # GDAL makes files, it does not fill them
             plain.to_file(temporary, driver=_DRIVERS[suffix], layer="tiles")
 
 
