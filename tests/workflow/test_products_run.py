@@ -11,7 +11,7 @@ import rasterio
 from tests.pixels import scene_ndvi, window
 from tests.servers import EmbeddedBackend
 from tests.workflow.conftest import Run
-from upscaling.results.products import read_mosaics
+from upscaling.results.shapes import read_mosaics
 
 
 def jobs(run: Run) -> set[str]:

@@ -267,10 +267,12 @@ def report(run: RunFolder) -> None:
     """Write the report of a run as it stands now."""
     from upscaling.estimate.outlook import outlook_of
     from upscaling.monitor.report import write_report
-    from upscaling.results.products import damaged_mosaics
+    from upscaling.results.shapes import read_mosaics
 
     page = write_report(run, outlook_of(run))
-    for problem in damaged_mosaics(run):
+    damaged: list[str] = []
+    read_mosaics(run, damaged.append)
+    for problem in damaged:
         typer.echo(f"problem: {problem}", err=True)
     typer.echo(page)
 

@@ -6,10 +6,18 @@ and one entry per layer; an entry with the address of each tile would be too muc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import numpy as np
+import rasterio
+
+from upscaling.area.outline import union_bbox
+from upscaling.errors import UpscalingError
+from upscaling.results.product_assets import cogs_of
 
 __all__ = ["explorer_config"]
 
@@ -32,7 +40,8 @@ def explorer_config(
     layers = [layer for mosaic in mosaics for layer in _layers(collection, mosaic)]
     if not layers:
         return None
-    west, south, east, north = _around([mosaic["bbox"] for mosaic in layers])
+    west, south, east, north = union_bbox([mosaic["bbox"] for mosaic in layers])
+    east += 360 if east < west else 0  # over the antimeridian
     title = str(collection.get("title") or collection["id"])
     return {
         "version": "1.0.0",
@@ -55,18 +64,10 @@ def explorer_config(
 def _layers(collection: Mapping[str, Any], mosaic: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield a layer for each COG of a mosaic, with the bands that it holds."""
     described = (collection.get("item_assets") or {}).get(mosaic["asset"]) or {}
-    bands = described.get("bands") or [{}]
-    if mosaic["cog"]:
-        yield {**mosaic, "described": described, "band": bands[0], "name": ""}
-    for number, file in enumerate(mosaic["band_cogs"]):
-        band = bands[number] if number < len(bands) else {}
-        yield {
-            **mosaic,
-            "cog": file,
-            "described": described,
-            "band": band,
-            "name": band.get("name") or f"b{number + 1}",
-        }
+    for number, (file, bands) in enumerate(cogs_of(mosaic, described.get("bands") or []), 1):
+        band = bands[0] if bands else {}
+        name = "" if mosaic["cog"] else band.get("name") or f"b{number}"
+        yield {**mosaic, "cog": file, "described": described, "band": band, "name": name}
 
 
 def _source(
@@ -125,14 +126,14 @@ def _name(title: str, mosaic: Mapping[str, Any]) -> str:
 
 def _range(path: Path) -> tuple[float, float, int, str]:
     """Return what the first band's values lie between, from an overview, the number of bands, and the CRS."""
-    import numpy as np
-    import rasterio
-
-    with rasterio.open(path) as dataset:
-        scale = min(1.0, _SAMPLE / max(dataset.width, dataset.height))
-        shape = (max(1, round(dataset.height * scale)), max(1, round(dataset.width * scale)))
-        values = dataset.read(1, out_shape=shape, masked=True).compressed()
-        bands, crs = int(dataset.count), str(dataset.crs.to_string())
+    try:
+        with rasterio.open(path) as dataset:
+            scale = min(1.0, _SAMPLE / max(dataset.width, dataset.height))
+            shape = (max(1, round(dataset.height * scale)), max(1, round(dataset.width * scale)))
+            values = dataset.read(1, out_shape=shape, masked=True).compressed()
+            bands, crs = int(dataset.count), str(dataset.crs.to_string())
+    except OSError as error:  # as rasterio's are
+        raise UpscalingError(f"{path}: cannot be read: {error}; delete {path.parent} and run again") from None
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0, bands, crs
@@ -140,13 +141,6 @@ def _range(path: Path) -> tuple[float, float, int, str]:
     return low, high, bands, crs
 
 
-def _around(boxes: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
-    west, south, east, north = zip(*boxes, strict=True)
-    return min(west), min(south), max(east), max(north)
-
-
 def _zoom(degrees: float) -> int:
     """Return the web map's zoom level at which so many degrees fill a screen of about 1,000 pixels."""
-    import math
-
     return max(1, min(18, int(math.log2(1000 / 256 * 360 / max(degrees, 1e-3)))))

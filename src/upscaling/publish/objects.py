@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import orjson
+
 from upscaling.errors import UpscalingError
+from upscaling.results.assets import MEDIA_TYPES
+from upscaling.results.cog import COG_MEDIA_TYPE
+from upscaling.results.shapes import read_stac
+from upscaling.results.table import item_rows, write_rows
 from upscaling.util.files import SHA256_MULTIHASH, link_out, sha256_file, size_of
-from upscaling.util.stac_assets import has_stac_shape
 
 __all__ = ["Product", "Published"]
 
-_GEOJSON = "application/geo+json"
-_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_GEOJSON = MEDIA_TYPES[".geojson"]
 _TYPES = {
-    ".tif": _COG,
-    ".gpkg": "application/geopackage+sqlite3",
-    ".parquet": "application/vnd.apache.parquet",
-    ".nc": "application/netcdf",
-    ".geojson": _GEOJSON,
-    ".fgb": "application/flatgeobuf",
+    **MEDIA_TYPES,
+    ".tif": COG_MEDIA_TYPE,
     ".cwl": "application/cwl+yaml",
     ".vrt": "application/x-gdal-vrt+xml",
 }
@@ -76,7 +76,7 @@ class Product:
 
     def keys(self) -> dict[str, str]:
         """Return the id of every item, and the key of the work that made it."""
-        items = (self._read(path) for path in self._item_paths())
+        items = (_read(path) for path in self._item_paths())
         return {str(item.get("id")): str(item.get("properties", {}).get("upscaling:key")) for item in items}
 
     def assets(self) -> Iterator[Published]:
@@ -99,15 +99,13 @@ class Product:
 
     def document(self, path: Path, content: Any) -> Published:
         """Return a JSON document as an object at a file's place."""
-        import orjson
-
         text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         media_type = _GEOJSON if path.name == "item.json" else "application/json"
         return Published(self._key(path), text, media_type, len(text), sha256(text).hexdigest())
 
     def public(self, path: Path) -> dict[str, Any]:
         """Return an item or a collection with absolute hrefs, and the link ``self``."""
-        content = self._read(path)
+        content = _read(path)
         own = self._url(path)
         for entry in (*content.get("links", ()), *content.get("assets", {}).values()):
             if not _absolute(entry["href"]):
@@ -119,15 +117,13 @@ class Product:
 
     def tables(self, scratch: Path) -> Iterator[tuple[Path, Published]]:
         """Yield, for each collection with a table of items, the collection and that table with absolute hrefs."""
-        from upscaling.results.table import item_rows, write_rows
-
         for collection in self.collections():
-            table = _table(self._read(collection))
+            table = _table(_read(collection))
             if table is None:
                 continue
             place = self._inside(collection, table["href"])
             path = scratch / f"{len(list(scratch.iterdir()))}.parquet"
-            items = (self.public(item) for item in self._items_below(collection))
+            items = (self.public(item) for item in self._item_paths(collection))
             write_rows(map(item_rows, _batches(items)), path)
             if path.is_file():
                 media_type = str(table.get("type") or _TYPES[".parquet"])
@@ -144,23 +140,20 @@ class Product:
     def _below(self, collection: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
         if collection in above:
             raise UpscalingError(f"{collection} is a child of itself")
-        for link in self._read(collection).get("links", ()):
+        for link in _read(collection).get("links", ()):
             if link["rel"] == "child":
                 yield from self._below(self._inside(collection, link["href"]), (*above, collection))
         yield collection
 
-    def _item_paths(self) -> Iterator[Path]:
-        return self._items_below(self.folder / "collection.json")
-
-    def _items_below(self, collection: Path) -> Iterator[Path]:
-        for path in self._below(collection):
-            for link in self._read(path).get("links", ()):
+    def _item_paths(self, collection: Path | None = None) -> Iterator[Path]:
+        for path in self._below(collection or self.folder / "collection.json"):
+            for link in _read(path).get("links", ()):
                 if link["rel"] == "item":
                     yield self._inside(path, link["href"])
 
     def _files_of(self, document: Path) -> Iterator[Published]:
         """Yield the files that a document points to: its assets, and by links what is no STAC document."""
-        content = self._read(document)
+        content = _read(document)
         for asset in content.get("assets", {}).values():
             if not _absolute(asset["href"]) and asset is not _table(content):
                 yield from self._files_at(self._inside(document, asset["href"]), asset)
@@ -214,22 +207,17 @@ class Product:
             raise UpscalingError(f"{document} points to {href}, outside the run's folder")
         return path
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        import orjson
-
-        try:
-            content = orjson.loads(path.read_bytes())
-        except (OSError, orjson.JSONDecodeError) as error:
-            raise UpscalingError(f"{path} cannot be read: {error}") from None
-        if not has_stac_shape(content) or not isinstance(content.get("type"), str):
-            raise UpscalingError(f"{path} is no STAC document: type, links or assets are not as they must be")
-        document: dict[str, Any] = content
-        return document
-
 
 def _batches(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     while batch := list(islice(items, _BATCH)):
         yield batch
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_stac(path)
+    if not isinstance(content.get("type"), str):
+        raise UpscalingError(f"{path} is no STAC document: it has no type")
+    return content
 
 
 def _absolute(href: str) -> bool:

@@ -13,8 +13,11 @@ from upscaling.errors import ConfigError, UpscalingError
 from upscaling.planning.plan import load_plan
 from upscaling.publish.explorer import explorer_config
 from upscaling.publish.objects import Product, Published
+from upscaling.publish.stac_api import StacApi
 from upscaling.publish.store import Sent, Store
-from upscaling.util.files import read_json, write_json
+from upscaling.results.shapes import read_mosaics
+from upscaling.results.validate import validate_collection
+from upscaling.util.files import write_json
 
 if TYPE_CHECKING:
     from upscaling.config import Config
@@ -62,9 +65,14 @@ def publish(
         raise ConfigError("is missing: it says where to", key="publish")
     base = settings.public_url or settings.s3
     product = Product(run_folder, base)
-    notices = [*_missing(product, run_folder, partial=partial), *_check(config, run_folder)]
-    for line in notices:
+    notices: list[str] = []
+
+    def notice(line: str) -> None:
+        notices.append(line)
         say(f"notice: {line}")
+
+    for line in (*_missing(product, run_folder, partial=partial), *_check(config, run_folder)):
+        notice(line)
     store, total = Store(settings), Sent()
 
     def step(name: str, objects: Any) -> None:
@@ -73,11 +81,9 @@ def publish(
             f"{name}: {sent.objects} {'to send' if dry_run else 'sent'} ({sent.bytes / 1e6:.1f} MB),"
             f" {sent.same} there already"
         )
-        total.objects, total.bytes, total.same = (
-            total.objects + sent.objects,
-            total.bytes + sent.bytes,
-            total.same + sent.same,
-        )
+        total.objects += sent.objects
+        total.bytes += sent.bytes
+        total.same += sent.same
 
     step("files", product.assets())
     step("items", product.item_objects())
@@ -87,13 +93,19 @@ def publish(
             tables[collection] = table
             step("table", [table])
             Path(str(table.content)).unlink()
-    step("explorer", _explorer(product, run_folder, notices))
+    step("explorer", _explorer(product, run_folder, notice))
     for path in product.collections():
         document = product.collection(path, tables.get(path))
         step("collection", [product.document(path, document)])
     registered = None
     if settings.stac_api and not dry_run:
-        registered = _register(config, product, tables)
+        root = product.folder / "collection.json"
+        registered = StacApi(settings.stac_api).register(
+            product.collection(root, tables.get(root)),
+            product.items(),
+            read=settings.auth_read,
+            write=settings.auth_write,
+        )
         say(f"registered: {registered} items in {settings.stac_api}")
     elif settings.stac_api:
         say(f"would be registered in {settings.stac_api}")
@@ -116,25 +128,17 @@ def _missing(product: Product, run_folder: Path, *, partial: bool) -> list[str]:
 
     What is in it, and was planned otherwise since, is refused.
     """
-    path = run_folder / "collection.json"
-    try:
-        collection = read_json(path)
-        collected = int(collection["upscaling:tiles"]["collected"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UpscalingError(f"{path} cannot be read ({error!r}); delete it and run again") from None
     plan = load_plan(run_folder).tiles
     planned = len(plan)
     keys = product.keys()
-    if stale := sum(plan[tile].key != key for tile, key in keys.items() if tile in plan) + len(
-        keys.keys() - plan.keys()
-    ):
+    if stale := sum(tile not in plan or plan[tile].key != key for tile, key in keys.items()):
         raise UpscalingError(
             f"{stale} of {len(keys)} items of the collection are not what is planned now (another algorithm, area"
             " or parameters): run the plan first"
         )
-    if collected >= planned:
+    if len(keys) >= planned:
         return []
-    words = f"{planned - collected} of {planned} tiles of the run are missing from the collection"
+    words = f"{planned - len(keys)} of {planned} tiles of the run are missing from the collection"
     if not partial:
         raise UpscalingError(f"{words}: finish the run, or publish what there is with `upscaling publish --partial`")
     return [words]
@@ -142,8 +146,6 @@ def _missing(product: Product, run_folder: Path, *, partial: bool) -> list[str]:
 
 def _check(config: Config, run_folder: Path) -> list[str]:
     """Check the collection once more, as the PRR would; its faults are ours to say where it is meant for the PRR."""
-    from upscaling.results.validate import validate_collection
-
     prr = config.collection.prr is not None
     problems = validate_collection(run_folder / "collection.json", prr=prr)
     if problems and prr:
@@ -152,27 +154,14 @@ def _check(config: Config, run_folder: Path) -> list[str]:
     return problems
 
 
-def _explorer(product: Product, run_folder: Path, notices: list[str]) -> list[Published]:
-    from upscaling.results.products import read_mosaics
-
+def _explorer(product: Product, run_folder: Path, notice: Callable[[str], None]) -> list[Published]:
     root = product.public(product.folder / "collection.json")
-    content = explorer_config(root, read_mosaics(run_folder), run_folder, product.base)
+    content = explorer_config(root, read_mosaics(run_folder, notice), run_folder, product.base)
     if content is None:
-        notices.append("no explorer-config.json: the Geospatial Explorer needs a COG of the mosaic (mosaic.cog: true)")
+        notice("no explorer-config.json: the Geospatial Explorer needs a COG of the mosaic (mosaic.cog: true)")
         return []
     if not product.base.startswith("https://"):
-        notices.append("the Geospatial Explorer reads https only: set publish.public_url")
+        notice("the Geospatial Explorer reads https only: set publish.public_url")
     path = run_folder / "explorer-config.json"
     write_json(path, content)
     return [product.document(product.folder / path.name, content)]
-
-
-def _register(config: Config, product: Product, tables: dict[Path, Published]) -> int:
-    from upscaling.publish.stac_api import StacApi
-
-    settings = config.publish
-    assert settings is not None and settings.stac_api is not None  # noqa: S101 -- asked by the caller
-    root = product.folder / "collection.json"
-    api = StacApi(settings.stac_api)
-    collection = product.collection(root, tables.get(root))
-    return api.register(collection, product.items(), read=settings.auth_read, write=settings.auth_write)

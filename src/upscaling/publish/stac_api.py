@@ -14,6 +14,8 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
+import orjson
+
 from upscaling.errors import ErrorClass, PlatformError, UpscalingError
 from upscaling.http.address import THIS_MACHINE, shown
 from upscaling.http.transport import BearerToken, Transport
@@ -135,8 +137,6 @@ class StacApi:
             raise UpscalingError(f"publish.stac_api: {method} {error}{hint}{later}") from None
 
     def _once(self, method: str, url: str, document: Any, fine: tuple[int, ...]) -> tuple[int, Any]:
-        import orjson
-
         options: dict[str, Any] = {}
         if document is not None:
             options = {"data": orjson.dumps(document), "headers": {"Content-Type": "application/json"}}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sent", "Store"]
 
-_AT_ONCE = 16
+_AT_ONCE, _BATCH = 16, 320
 _CHECKSUM = "sha256"  # user metadata of every object
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -67,62 +69,47 @@ class Store:
 
     def send(self, objects: Iterable[Published], *, dry_run: bool = False) -> Sent:
         """Send what is not there with the same content; in no particular order."""
-        return asyncio.run(self._send(objects, dry_run))
-
-    async def _send(self, objects: Iterable[Published], dry_run: bool) -> Sent:
-        sent, waiting = Sent(), set[asyncio.Task[None]]()
         if self._there is None:
-            self._there = await self._list()
-        try:
-            for published in objects:
-                if len(waiting) >= _AT_ONCE:
-                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        task.result()
-                waiting.add(asyncio.create_task(self._one(published, sent, dry_run)))
-            for task in waiting:
-                await task
-        finally:
-            for task in waiting:
-                task.cancel()
+            self._there = self._list()
+        sent, there, waiting = Sent(), self._there, iter(objects)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            while batch := list(islice(waiting, _BATCH)):
+                news = pool.map(lambda published: self._is_new(published, there, dry_run=dry_run), batch)
+                for published, new in zip(batch, news, strict=True):
+                    sent.objects += new
+                    sent.bytes += published.size if new else 0
+                    sent.same += not new
         return sent
 
-    async def _one(self, published: Published, sent: Sent, dry_run: bool) -> None:
-        import obstore
+    def _is_new(self, published: Published, there: dict[str, int], *, dry_run: bool) -> bool:
+        """Send an object that is not there with this content; return whether that was, or would be, done."""
+        with _in_its_words(f"{self._name}/{published.key}"):
+            new = not self._same(published, there)
+            if new and not dry_run:
+                attributes = {"Content-Type": published.media_type, _CHECKSUM: published.sha256}
+                self._store.put(published.key, published.content, attributes=attributes)
+        return new
 
-        if await self._same(published):
-            sent.same += 1
-            return
-        if not dry_run:
-            attributes = {"Content-Type": published.media_type, _CHECKSUM: published.sha256}
-            try:
-                await obstore.put_async(self._store, published.key, published.content, attributes=attributes)
-            except (obstore.exceptions.BaseError, OSError) as error:
-                raise UpscalingError(f"{self._name}/{published.key}: {store_words(error)}") from None
-        sent.objects += 1
-        sent.bytes += published.size
+    def _list(self) -> dict[str, int]:
+        with _in_its_words(self._name):
+            pages = self._store.list(chunk_size=1000)
+            return {str(entry["path"]): int(entry["size"]) for page in pages for entry in page}
 
-    async def _list(self) -> dict[str, int]:
-        import obstore
-
-        found: dict[str, int] = {}
-        try:
-            async for page in obstore.list(self._store, chunk_size=1000):
-                found |= {str(entry["path"]): int(entry["size"]) for entry in page}
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise UpscalingError(f"{self._name}: {store_words(error)}") from None
-        return found
-
-    async def _same(self, published: Published) -> bool:
+    def _same(self, published: Published, there: dict[str, int]) -> bool:
         """Whether the object is there with this content: a look at its metadata, if its size is the same."""
-        import obstore
-
-        assert self._there is not None  # noqa: S101 -- listed before
-        if not published.size or self._there.get(published.key) != published.size:
+        if not published.size or there.get(published.key) != published.size:
             return False
-        try:
-            answer = await obstore.get_async(self._store, published.key, options={"range": (0, 1)})
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise UpscalingError(f"{self._name}/{published.key}: {store_words(error)}") from None
+        answer = self._store.get(published.key, options={"range": (0, 1)})
         attributes: dict[str, Any] = dict(answer.attributes)
         return attributes.get(_CHECKSUM) == published.sha256 and attributes.get("Content-Type") == published.media_type
+
+
+@contextmanager
+def _in_its_words(place: str) -> Iterator[None]:
+    """Raise what a store refuses as one line."""
+    import obstore
+
+    try:
+        yield
+    except (obstore.exceptions.BaseError, OSError) as error:
+        raise UpscalingError(f"{place}: {store_words(error)}") from None

@@ -7,12 +7,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+from rasterio.enums import MaskFlags
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 
 from upscaling.util.files import written_whole
 
 __all__ = [
     "WIDE",
+    "as_vrt",
     "bands_of",
     "class_colours",
     "class_legend",
@@ -24,6 +32,7 @@ __all__ = [
 ]
 
 WIDE = ("int64", "uint64")
+_STAC_TYPES = {"complex_int16": "cint16", "complex64": "cfloat32", "complex128": "cfloat64"}  # rasterio -> STAC
 
 
 def say_of_bands(raster: Path, bands: Sequence[Mapping[str, Any]]) -> None:
@@ -36,8 +45,6 @@ def say_of_bands(raster: Path, bands: Sequence[Mapping[str, Any]]) -> None:
     bands
         STAC band objects in the raster's order. Nothing is written if they are not as many as its bands.
     """
-    import rasterio
-
     with rasterio.open(raster) as dataset:
         count, wide = dataset.count, dataset.dtypes[0] in WIDE
         nodata = exact_nodata(dataset) if wide else None
@@ -91,7 +98,7 @@ def bands_of(dataset: Any) -> tuple[dict[str, Any], ...]:
     for index in range(dataset.count):
         band: dict[str, Any] = {
             "name": dataset.descriptions[index] or "",
-            "data_type": _stac_type(dataset.dtypes[index]),
+            "data_type": _STAC_TYPES.get(dataset.dtypes[index], dataset.dtypes[index]),
         }
         if nodata is not None:
             band["nodata"] = stac_number(nodata, dataset.dtypes[index])
@@ -110,12 +117,9 @@ def exact_nodata(dataset: Any) -> float | int | None:
 
     rasterio reads that of 64-bit integers as a floating-point number, or not at all.
     """
-    import numpy as np
-    from rasterio.enums import MaskFlags
-
     dtype = dataset.dtypes[0]
     if dtype in WIDE and any(MaskFlags.nodata in flags for flags in dataset.mask_flag_enums):
-        text = _nodata_text(dataset)
+        text = as_vrt(dataset).findtext("VRTRasterBand/NoDataValue")
         return int(text) if text and re.fullmatch(r"-?\d+", text) else None
     nodata: float | None = dataset.nodata
     if nodata is None or dtype.startswith(("float", "complex")):
@@ -124,21 +128,15 @@ def exact_nodata(dataset: Any) -> float | int | None:
     return nodata if whole and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max else None
 
 
-def _nodata_text(dataset: Any) -> str | None:
-    from xml.etree import ElementTree
-
-    from rasterio.io import MemoryFile
-    from rasterio.shutil import copy
-
+def as_vrt(raster: Any) -> ElementTree.Element:
+    """Return a raster (open, or its path) as GDAL describes it in a VRT."""
     with MemoryFile(ext=".vrt") as memory:
-        copy(dataset, memory.name, driver="VRT")
-        return ElementTree.fromstring(memory.read()).findtext("VRTRasterBand/NoDataValue")  # noqa: S314 -- GDAL wrote it
+        copy(raster, memory.name, driver="VRT")
+        return ElementTree.fromstring(memory.read())  # noqa: S314 -- GDAL wrote it
 
 
 def has_mask(dataset: Any) -> bool:
     """Whether a mask of its own says which pixels of a raster are valid."""
-    from rasterio.enums import MaskFlags
-
     return all(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums)
 
 
@@ -153,10 +151,6 @@ def copy_facts(src: Any, dst: Any) -> None:
             dst.set_band_unit(band, src.units[band - 1])
         if src.colorinterp[band - 1].name == "palette":
             dst.write_colormap(band, src.colormap(band))
-
-
-def _stac_type(dtype: str) -> str:
-    return {"complex_int16": "cint16", "complex64": "cfloat32", "complex128": "cfloat64"}.get(dtype, dtype)
 
 
 def stac_number(value: float, dtype: str) -> float | int | str:

@@ -9,12 +9,18 @@ import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.parsers import expat
 from xml.sax.saxutils import escape, unescape
+
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import FetchedAsset
 from upscaling.results.bands import has_mask
-from upscaling.results.multifile import Group
+from upscaling.results.multifile import SOURCE, Group
 from upscaling.util.files import written_whole
 
 __all__ = ["fold", "foldable", "laid_out", "pack", "pack_folder"]
@@ -78,7 +84,7 @@ def _with_near_sources(asset: FetchedAsset, group: Group) -> str:
         return f'<{match[1]} relativeToVRT="1">{escape(name)}</{match[1]}>'
 
     text = asset.path.read_text(encoding="utf-8", errors="replace")
-    return re.sub(r"<(Source(?:Filename|Dataset))\b[^>]*>([^<]+)</\1>", near, text)
+    return SOURCE.sub(near, text)
 
 
 def pack(place: Path, target: Path) -> None:
@@ -116,9 +122,6 @@ def fold(main: Path, beside: list[Path]) -> Path:
     TileFailedError
         ``bad-output``: it cannot be read, or its mask cannot: masked pixels would become valid.
     """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     for path in beside:
         if path.name.lower().endswith(".aux.xml"):
             _keep_plain_metadata(path)
@@ -145,9 +148,6 @@ def fold(main: Path, beside: list[Path]) -> Path:
 
 
 def _crs_beside(beside: list[Path]) -> Any:
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
     for path in beside:
         if path.suffix.lower() == ".prj" and path.stat().st_size < 1 << 16:
             try:
@@ -159,24 +159,27 @@ def _crs_beside(beside: list[Path]) -> Any:
 
 def _keep_plain_metadata(path: Path) -> None:
     """Rewrite auxiliary metadata with what is known to be harmless."""
-    from xml.etree import ElementTree as Xml
-
     text = path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= _LARGEST_PAM else ""
+
+    def refuse(*_: object) -> None:
+        raise _bad(f"{path.name} defines entities, and is not read")
+
+    reader = expat.ParserCreate()
+    reader.StartDoctypeDeclHandler = refuse
     try:
-        if "<!" in re.sub(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>", "", text, flags=re.DOTALL):
-            raise _bad(f"{path.name} defines entities, and is not read")
-        root = Xml.fromstring(text)  # noqa: S314 -- it defines no entities
-    except Xml.ParseError:
+        reader.Parse(text, True)
+        root = ElementTree.fromstring(text)  # noqa: S314 -- it defines no entities
+    except (expat.ExpatError, ElementTree.ParseError):
         raise _bad(f"{path.name} is no XML") from None
     path.unlink()  # it may be a link to the file that came
     if root.tag != "PAMDataset":
         return
-    kept = Xml.Element("PAMDataset")
+    kept = ElementTree.Element("PAMDataset")
     kept.extend(entry for entry in root if entry.tag in _PAM_OF_DATASET)
     for band in root.findall("PAMRasterBand"):
-        copy = Xml.SubElement(kept, "PAMRasterBand", {"band": str(band.get("band", "1"))})
+        copy = ElementTree.SubElement(kept, "PAMRasterBand", {"band": str(band.get("band", "1"))})
         copy.extend(entry for entry in band if entry.tag in _PAM_OF_BAND)
-    path.write_bytes(Xml.tostring(kept))
+    path.write_bytes(ElementTree.tostring(kept))
 
 
 def _bad(message: str) -> TileFailedError:

@@ -20,7 +20,7 @@ from upscaling.util.files import digest, written_whole
 __all__ = ["ItemCache", "runs"]
 
 # Of the entries' content; a change makes all of them unknown.
-FORMAT = 2
+FORMAT = 3
 # A run ends after one id in so many, and at this length at the latest.
 MEAN, LONGEST = 512, 4096
 

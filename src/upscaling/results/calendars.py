@@ -17,24 +17,10 @@ _START = re.compile(
     r"(?:[T ]+(?P<hour>\d{1,2}):(?P<minute>\d{1,2})(?::(?P<second>\d{1,2})(?:\.\d*)?)?)?"
     r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{1,2}:?\d{0,2})?$"
 )
-_SECONDS = {
-    "day": 86_400.0,
-    "d": 86_400.0,
-    "hour": 3_600.0,
-    "hr": 3_600.0,
-    "h": 3_600.0,
-    "minute": 60.0,
-    "min": 60.0,
-} | {
-    "second": 1.0,
-    "sec": 1.0,
-    "s": 1.0,
-    "millisecond": 1e-3,
-    "msec": 1e-3,
-    "ms": 1e-3,
-    "microsecond": 1e-6,
-    "week": 604_800.0,
-}
+_SECONDS = {"week": 604_800.0, "day": 86_400.0, "hour": 3_600.0, "minute": 60.0, "second": 1.0}
+_SECONDS |= {"millisecond": 1e-3, "microsecond": 1e-6}
+_SHORT = {"d": "day", "hr": "hour", "h": "hour", "min": "minute", "sec": "second", "s": "second"}
+_SHORT |= {"msec": "millisecond", "ms": "millisecond"}
 _GREGORIAN = {"", "standard", "gregorian", "proleptic_gregorian"}
 _MONTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _LEAP = (31, 29, *_MONTHS[2:])
@@ -64,7 +50,8 @@ def time_axis(values: Sequence[float], units: str, calendar: str) -> dict[str, A
     match = _UNITS.match(units.strip())
     start = _START.match(match["start"].strip()) if match else None
     unit = match["unit"].lower() if match else ""
-    step = _SECONDS.get(unit) or _SECONDS.get(unit.removesuffix("s"))
+    names = (unit, unit.removesuffix("s"))
+    step = next((_SECONDS[_SHORT.get(name, name)] for name in names if _SHORT.get(name, name) in _SECONDS), None)
     name = calendar.strip().lower()
     if start is None or step is None or not values or not all(map(math.isfinite, values)):
         return None

@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from upscaling.area.outline import union_bbox
 from upscaling.errors import UpscalingError
 from upscaling.results.cache import ItemCache, runs
 from upscaling.results.gathered import Gathered
 from upscaling.results.item import EXTENSIONS, collection_id
 from upscaling.results.item_reader import ItemReader
-from upscaling.results.outputs_table import write_outputs
+from upscaling.results.outputs_table import file_asset, write_outputs
 from upscaling.results.profile import collection_problems
-from upscaling.util.files import SHA256_MULTIHASH, sha256_file, written_whole
+from upscaling.results.table import TableError, write_rows
+from upscaling.util.files import written_whole
 
 if TYPE_CHECKING:
     from upscaling.config.collection import AssetDescription, Expect
@@ -204,8 +207,6 @@ def build_collection(
     metadata: CollectionMetadata, gathered: Gathered, *, planned: int, missing: Mapping[str, str], problems: list[str]
 ) -> dict[str, Any]:
     """Return all of a collection but its id, assets and links."""
-    import orjson
-
     item_assets = {key: _as_written(next(iter(ways.values())).asset) for key, ways in sorted(gathered.assets.items())}
     extra = dict(metadata.extra)
     extensions = {EXTENSIONS[name] for name in ("file", "processing", "projection")}
@@ -267,8 +268,6 @@ def _write_table(
 
     That it cannot be written is no reason to end without a collection, unless it is ``needed``.
     """
-    from upscaling.results.table import TableError, write_rows
-
     complete = False
 
     def counted() -> Iterator[bytes]:
@@ -292,15 +291,9 @@ def _table_asset(parquet: Path, missing: str) -> dict[str, Any]:
         with suppress(OSError):  # one of before
             parquet.unlink(missing_ok=True)
         return {}
-    asset = {
-        "href": f"./{parquet.name}",
-        "type": PARQUET_MEDIA_TYPE,
-        "title": "All items as STAC GeoParquet",
-        "roles": ["stac-items"],
-        "file:size": parquet.stat().st_size,
-        "file:checksum": f"{SHA256_MULTIHASH}{sha256_file(parquet)}",
+    return {
+        "items": file_asset(parquet, parquet.parent, PARQUET_MEDIA_TYPE, "All items as STAC GeoParquet", ["stac-items"])
     }
-    return {"items": asset}
 
 
 def about_links(metadata: CollectionMetadata, gathered: Gathered) -> list[dict[str, Any]]:
@@ -313,8 +306,6 @@ def write_collection(
     home: Path, collection: dict[str, Any], gathered: Gathered, missing: dict[str, str], problems: list[str]
 ) -> CollectSummary:
     """Write ``collection.json`` into ``home`` and say what was gathered."""
-    import orjson
-
     problems = [*collection_problems(collection, pictured=False), *problems]
     path = home / "collection.json"
     with written_whole(path) as temporary:

@@ -9,10 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyproj
+from pyproj.exceptions import CRSError
+
 from upscaling.model import Bounds
 from upscaling.results.calendars import number_axis, time_axis
-from upscaling.results.projection import proj_code
+from upscaling.results.projection import crs_name, proj_code
 from upscaling.util.extras import require
+from upscaling.util.text import plain_text
 
 __all__ = ["describe_netcdf", "describe_zarr", "is_zarr"]
 
@@ -51,8 +56,7 @@ def describe_zarr(path: Path) -> tuple[dict[str, Any], dict[str, Any], Bounds | 
             with xr.open_zarr(path, chunks=None) as cube:
                 return _described(cube)
         except Exception as error:  # codecs and readers each raise errors of their own
-            words = " ".join(str(error).split())[:200]
-            raise ValueError(f"cannot be read to the end: {type(error).__name__}: {words}") from error
+            raise _unreadable(error) from error
 
 
 def describe_netcdf(path: Path) -> dict[str, Any] | None:
@@ -72,14 +76,17 @@ def describe_netcdf(path: Path) -> dict[str, Any] | None:
             opened = xr.open_dataset(path, chunks=None, decode_times=False)
         except (ValueError, ImportError):  # no engine for it
             return None
-        except Exception as error:
-            raise ValueError(f"cannot be read to the end: {type(error).__name__}: {str(error)[:200]}") from error
+        except Exception as error:  # readers each raise errors of their own
+            raise _unreadable(error) from error
         try:
             with opened as cube:
                 return _described(cube)[1]
-        except Exception as error:  # readers each raise errors of their own
-            words = " ".join(str(error).split())[:200]
-            raise ValueError(f"cannot be read to the end: {type(error).__name__}: {words}") from error
+        except Exception as error:
+            raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> ValueError:
+    return ValueError(f"cannot be read to the end: {type(error).__name__}: {plain_text(error)}")
 
 
 def _described(cube: Any) -> tuple[dict[str, Any], dict[str, Any], Bounds | None, str]:
@@ -97,7 +104,7 @@ def _described(cube: Any) -> tuple[dict[str, Any], dict[str, Any], Bounds | None
     if system is None or not {"x", "y"} <= axes.keys():
         return {}, content, None, ""
     (west, east), (south, north) = axes["x"]["extent"], axes["y"]["extent"]
-    crs = f"EPSG:{system.to_epsg()}" if system.to_epsg() else system.to_wkt()
+    crs = crs_name(system)
     fields = {**proj_code(crs), "proj:bbox": [west, south, east, north]}
     names = {entry.get("axis"): name for name, entry in dimensions.items()}
     fields["proj:shape"] = [cube.sizes[names["y"]], cube.sizes[names["x"]]]
@@ -120,9 +127,6 @@ def _is_mapping(variable: Any) -> bool:
 
 def _system(cube: Any) -> Any:
     """Return the CRS that the store states (CF grid mapping); None if it states none that is known."""
-    import pyproj
-    from pyproj.exceptions import CRSError
-
     for variable in cube.variables.values():
         if _is_mapping(variable):
             try:
@@ -155,16 +159,12 @@ def _numbers(encoding: Mapping[str, Any], *names: str) -> Iterator[float]:
 
 
 def _times(values: Any, attrs: Mapping[str, Any]) -> dict[str, Any] | None:
-    import numpy as np
-
     if not np.issubdtype(values.dtype, np.number) or not isinstance(attrs.get("units"), str):
         return None
     return time_axis([float(value) for value in values.tolist()], attrs["units"], str(attrs.get("calendar", "")))
 
 
 def _dimension(name: str, size: int, cube: Any, system: Any) -> dict[str, Any]:
-    import numpy as np
-
     values: Any = cube.variables[name].to_numpy() if name in cube.variables else np.arange(size)
     attrs = cube.variables[name].attrs if name in cube.variables else {}
     times = _times(values, attrs)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from upscaling.results.item import EXTENSIONS, collection_href, collection_id
 
 if TYPE_CHECKING:
@@ -28,73 +30,59 @@ def describe(item: dict[str, Any], *, run: str, part: str = "", assets: Mapping[
     assets
         Asset key → what the configuration says of it.
     """
-    changed = _put(item, "collection", collection_id(run, part))
+    before = orjson.dumps(item)
+    item["collection"] = collection_id(run, part)
     for link in item["links"]:
         if link["rel"] in HOME_RELS:
-            changed |= _put(link, "href", collection_href(part))
+            link["href"] = collection_href(part)
     for key, said in assets.items():
-        changed |= _rename(item, key, said)
+        _rename(item, key, said)
         if key in item["assets"]:
-            changed |= _describe_asset(item["assets"][key], said)
+            _describe_asset(item["assets"][key], said)
     for key in item["assets"].keys() - assets.keys():
         for band in item["assets"][key].get("bands", []):
-            changed |= band.pop("classification:classes", None) is not None
-    return changed | _declare(item)
+            band.pop("classification:classes", None)
+    _declare(item)
+    return orjson.dumps(item) != before
 
 
-def _put(target: dict[str, Any], key: str, value: Any) -> bool:
-    if target.get(key) == value and key in target:
-        return False
-    target[key] = value
-    return True
-
-
-def _rename(item: dict[str, Any], key: str, said: AssetDescription) -> bool:
+def _rename(item: dict[str, Any], key: str, said: AssetDescription) -> None:
     """Give the asset whose file fits the pattern its key; two that fit are left alone, and told while gathering."""
     assets = item["assets"]
     if key in assets or not said.match:
-        return False
+        return
     own = re.compile(rf"^\./{re.escape(item['id'])}_")
     fitting = [
         name
         for name, asset in assets.items()
         if fnmatchcase(name, said.match) or fnmatchcase(own.sub("", _file_of(asset["href"])), said.match)
     ]
-    if len(fitting) != 1:
-        return False
-    renamed = {key if name == fitting[0] else name: asset for name, asset in assets.items()}
-    item["assets"] = dict(sorted(renamed.items()))
-    return True
+    if len(fitting) == 1:
+        renamed = {key if name == fitting[0] else name: asset for name, asset in assets.items()}
+        item["assets"] = dict(sorted(renamed.items()))
 
 
 def _file_of(href: str) -> str:
     return href.rpartition("/")[2] if "://" in href else href
 
 
-def _describe_asset(asset: dict[str, Any], said: AssetDescription) -> bool:
-    changed = False
-    for name in ("title", "description", "roles"):
-        value = getattr(said, name)
-        if value is not None:
-            changed |= _put(asset, name, value)
+def _describe_asset(asset: dict[str, Any], said: AssetDescription) -> None:
+    _put(asset, {"title": said.title, "description": said.description, "roles": said.roles})
     for band, words in zip(asset.get("bands", []), said.bands, strict=False):
-        changed |= _describe_band(band, words)
-    return changed
+        _describe_band(band, words)
 
 
-def _describe_band(band: dict[str, Any], said: Band) -> bool:
-    changed = False
-    fields: dict[str, str | float | None] = {"name": said.name, "description": said.description, "unit": said.unit}
-    fields |= {"raster:scale": said.scale, "raster:offset": said.offset}
-    for name, value in fields.items():
-        if value is not None:
-            changed |= _put(band, name, value)
+def _describe_band(band: dict[str, Any], said: Band) -> None:
+    _put(band, {"name": said.name, "description": said.description, "unit": said.unit})
+    _put(band, {"raster:scale": said.scale, "raster:offset": said.offset})
     if said.classes:
-        changed |= _put(band, "classification:classes", [_class(entry) for entry in said.classes])
-    elif "classification:classes" in band:
-        del band["classification:classes"]
-        changed = True
-    return changed
+        band["classification:classes"] = [_class(entry) for entry in said.classes]
+    else:
+        band.pop("classification:classes", None)
+
+
+def _put(target: dict[str, Any], fields: Mapping[str, Any]) -> None:
+    target |= {name: value for name, value in fields.items() if value is not None}
 
 
 def _class(entry: ClassValue) -> dict[str, Any]:
@@ -106,14 +94,11 @@ def _class(entry: ClassValue) -> dict[str, Any]:
     return described | ({"nodata": True} if entry.nodata else {})
 
 
-def _declare(item: dict[str, Any]) -> bool:
+def _declare(item: dict[str, Any]) -> None:
     """Declare the classification extension where there are classes, and only there."""
     classes = any(
         "classification:classes" in band for asset in item["assets"].values() for band in asset.get("bands", [])
     )
-    declared = EXTENSIONS["classification"] in item["stac_extensions"]
-    if classes == declared:
-        return False
-    others = set(item["stac_extensions"]) - {EXTENSIONS["classification"]}
-    item["stac_extensions"] = sorted(others | ({EXTENSIONS["classification"]} if classes else set()))
-    return True
+    uri = EXTENSIONS["classification"]
+    if classes != (uri in item["stac_extensions"]):
+        item["stac_extensions"] = sorted({uri} ^ set(item["stac_extensions"]))

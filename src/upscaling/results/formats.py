@@ -20,10 +20,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyproj
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds
 from upscaling.results.calendars import number_axis, time_axis
-from upscaling.results.projection import proj_code
+from upscaling.results.projection import crs_name, proj_code
 
 __all__ = ["FileFacts", "read_file"]
 
@@ -85,9 +89,6 @@ def _bad(path: Path, what: object) -> TileFailedError:
 
 def _cube(path: Path) -> FileFacts:
     """Describe a netCDF or HDF5 file: its variables are GDAL's subdatasets, their other dimensions its bands."""
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     dimensions: dict[str, dict[str, Any]] = {}
     variables: dict[str, dict[str, Any]] = {}
     asset: dict[str, Any] = {}
@@ -114,9 +115,10 @@ def _cube(path: Path) -> FileFacts:
                         continue
                     place = place or (Bounds(*dataset.bounds), "")
                     if dataset.crs is not None and not place[1]:
-                        crs = f"EPSG:{dataset.crs.to_epsg()}" if dataset.crs.to_epsg() else dataset.crs.to_wkt()
+                        crs = crs_name(dataset.crs)
                         place = (Bounds(*dataset.bounds), crs)
-                        asset = asset or _projection(dataset, crs)
+                        shape = [dataset.height, dataset.width]
+                        asset = asset or {**proj_code(crs), "proj:bbox": list(dataset.bounds), "proj:shape": shape}
         except (RasterioError, UnicodeDecodeError) as error:
             raise _bad(path, f"cannot be read to the end: {error}") from error
     if not variables:
@@ -154,10 +156,6 @@ def _zarr(path: Path) -> FileFacts:
 def _read_through(dataset: Any) -> None:
     for _, window in dataset.block_windows(1):
         dataset.read(window=window)
-
-
-def _projection(dataset: Any, crs: str) -> dict[str, Any]:
-    return {**proj_code(crs), "proj:bbox": list(dataset.bounds), "proj:shape": [dataset.height, dataset.width]}
 
 
 def _variable(dataset: Any, source: Any, dimensions: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
@@ -239,7 +237,6 @@ def _table(
 def _parquet(path: Path) -> FileFacts:
     import pyarrow as pa
     import pyarrow.parquet as pq
-    import pyproj
 
     try:
         with pq.ParquetFile(path) as file:
@@ -259,8 +256,6 @@ def _parquet(path: Path) -> FileFacts:
 
 def _geo(geo: dict[str, Any], names: list[str]) -> tuple[str, list[float] | None, str]:
     """Return GeoParquet's primary column, its box without heights, and its CRS, which may be unknown (empty)."""
-    import pyproj
-
     primary = geo["primary_column"]
     facts = geo["columns"][primary]
     if primary not in names:
@@ -277,7 +272,7 @@ def _geo(geo: dict[str, Any], names: list[str]) -> tuple[str, list[float] | None
     # OGC:CRS84, GeoParquet's default, is EPSG:4326 with longitude first, as all bounds here are.
     if system.to_authority() == ("OGC", "CRS84"):
         return primary, box, "EPSG:4326"
-    return primary, box, f"EPSG:{system.to_epsg()}" if system.to_epsg() else system.to_wkt()
+    return primary, box, crs_name(system)
 
 
 def _json(path: Path) -> FileFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from upscaling.jobs.receipts import read_receipt
 from upscaling.planning.plan import Plan, load_plan
 from upscaling.results.collection import CollectionMetadata, CollectSummary, NothingDoneError, collect
 from upscaling.results.item import EXTENSIONS, public_url
+from upscaling.results.subcollections import collect_parts
 
 __all__ = ["by_reason", "failure_reasons", "gather"]
 
@@ -41,29 +43,25 @@ def gather(
     UpscalingError
         A tile is missing or stale (unless ``partial``), there is none at all, or the plan has no such part.
     """
-    from upscaling.results.subcollections import collect_parts
-
     plan = load_plan(run_folder)
     settings = config if isinstance(config, Config) else Config.parse(config)
     metadata = _metadata(settings, plan)
     reasons = failure_reasons(plan, run_folder) if partial else {}
     keys = {tile: row.key for tile, row in plan.tiles.items()}
+    said: dict[str, Any] = {"metadata": metadata, "partial": partial, "reasons": reasons}
+    collected = functools.partial(collect, run_folder, keys=keys, **said)
     if part is not None:
         if part not in plan.parts:
             raise UpscalingError(f"the plan in {plan.folder} has no part {part!r}")
-        tiles = plan.parts[part]
-        return collect(
-            run_folder, tiles=tiles, keys=keys, metadata=metadata, partial=partial, reasons=reasons, part=part
-        )
+        return collected(tiles=plan.parts[part], part=part)
     if not plan.parts:
-        tiles = list(plan.tiles)
-        return collect(run_folder, tiles=tiles, keys=keys, metadata=metadata, partial=partial, reasons=reasons)
+        return collected(tiles=list(plan.tiles))
     for name, tiles in plan.parts.items() if not parts_done else ():
         try:
-            collect(run_folder, tiles=tiles, keys=keys, metadata=metadata, partial=partial, reasons=reasons, part=name)
+            collected(tiles=tiles, part=name)
         except NothingDoneError:  # one of an earlier plan would be taken for this one's
             (run_folder / "parts" / name / "collection.json").unlink(missing_ok=True)
-    return collect_parts(run_folder, parts=plan.parts, metadata=metadata, partial=partial, reasons=reasons)
+    return collect_parts(run_folder, parts=plan.parts, **said)
 
 
 def failure_reasons(plan: Plan, run_folder: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from upscaling.results.profile import item_problems
 if TYPE_CHECKING:
     from upscaling.config.collection import Expect
 
-__all__ = ["OF_THE_ALGORITHM", "Gathered", "Way"]
+__all__ = ["OF_THE_ALGORITHM", "Gathered", "Way", "sorted_json"]
 
 # Links of the items that are also the collection's.
 OF_THE_ALGORITHM = {"processing-expression", "about"}
@@ -22,7 +22,11 @@ SUMMARISED = ("nodata", "proj:code", "processing:level")
 SHOWN = 4
 # Facts of one tile; all else of an asset must be the same in every tile.
 OF_ONE_TILE = ("file:", "proj:", "cube:", "table:row_count")
-SORTED = orjson.OPT_SORT_KEYS
+
+
+def sorted_json(value: Any) -> str:
+    """Return JSON that is the same for equal values."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 @dataclass(slots=True)
@@ -57,8 +61,8 @@ class Gathered:
     end: str = ""
     processed: str = ""
     values: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in SUMMARISED})
-    software: set[bytes] = field(default_factory=set)
-    assets: dict[str, dict[bytes, Way]] = field(default_factory=dict)
+    software: set[str] = field(default_factory=set)
+    assets: dict[str, dict[str, Way]] = field(default_factory=dict)
     links: list[dict[str, Any]] = field(default_factory=list)
     faults: dict[str, list[Any]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -81,16 +85,12 @@ class Gathered:
         for name, seen in self.values.items():
             if properties.get(name) is not None:
                 seen.add(properties[name])
-        self.software.add(orjson.dumps(properties.get("processing:software", {}), option=SORTED))
+        self.software.add(sorted_json(properties.get("processing:software", {})))
         for key, asset in item["assets"].items():
             template = {name: asset[name] for name in asset if name != "href" and not name.startswith(OF_ONE_TILE)}
             if "bands" in template and "nodata" in properties:  # which they inherit
                 template["bands"] = [{"nodata": properties["nodata"], **band} for band in template["bands"]]
-            ways, text = self.assets.setdefault(key, {}), orjson.dumps(template, option=SORTED)
-            if text in ways:
-                ways[text].count += 1
-            else:
-                ways[text] = Way(tile, template)
+            self._add_way(key, sorted_json(template), Way(tile, template))
         row = output_row(item)
         if row is not None:
             self.outputs.append(row)
@@ -100,12 +100,17 @@ class Gathered:
         if expect and expect.valid is not None and valid is not None and valid < expect.valid:
             self._fault(f"collection.expect.valid: less than {expect.valid:.0%} of the pixels are valid", tile)
 
+    def _add_way(self, key: str, text: str, way: Way) -> None:
+        known = self.assets.setdefault(key, {}).setdefault(text, way)
+        if known is not way:
+            known.count += way.count
+
     def _fault(self, fault: str, tile: str, count: int = 1) -> None:
         entry = self.faults.setdefault(fault, [0, tile])
         entry[0] += count
 
     def merge(self, other: Gathered) -> None:
-        """Take in the facts about further items."""
+        """Take in the facts about further items, which are used up."""
         if not self.items:
             self.links = other.links
         self.items += other.items
@@ -117,12 +122,8 @@ class Gathered:
             self.values[name] |= values
         self.software |= other.software
         for key, ways in other.assets.items():
-            known = self.assets.setdefault(key, {})
             for text, way in ways.items():
-                if text in known:
-                    known[text].count += way.count
-                else:
-                    known[text] = Way(way.tile, way.asset, way.count)
+                self._add_way(key, text, way)
         for fault, (count, tile) in other.faults.items():
             self._fault(fault, tile, count)
         self.missing |= other.missing
@@ -147,36 +148,16 @@ class Gathered:
 
     def dumps(self) -> bytes:
         """Return everything as JSON."""
-        return orjson.dumps(
-            {
-                "items": self.items,
-                "nodata": self.nodata,
-                "boxes": self.boxes,
-                "start": self.start,
-                "end": self.end,
-                "processed": self.processed,
-                "values": {name: sorted(seen) for name, seen in self.values.items()},
-                "software": [text.decode() for text in sorted(self.software)],
-                "assets": {
-                    key: [[way.tile, way.asset, way.count] for way in ways.values()]
-                    for key, ways in self.assets.items()
-                },
-                "links": self.links,
-                "faults": self.faults,
-                "missing": self.missing,
-                "outputs": self.outputs,
-            }
-        )
+        return orjson.dumps(self, default=sorted)  # the sets
 
     @classmethod
     def loads(cls, text: bytes) -> Gathered:
         """Return what `dumps` wrote."""
         facts = orjson.loads(text)
         facts["values"] = {name: set(seen) for name, seen in facts["values"].items()}
-        facts["software"] = {version.encode() for version in facts["software"]}
+        facts["software"] = set(facts["software"])
         facts["assets"] = {
-            key: {orjson.dumps(asset, option=SORTED): Way(tile, asset, count) for tile, asset, count in ways}
-            for key, ways in facts["assets"].items()
+            key: {name: Way(**way) for name, way in ways.items()} for key, ways in facts["assets"].items()
         }
         return cls(**facts)
 

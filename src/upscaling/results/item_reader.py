@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from upscaling.errors import UpscalingError
 from upscaling.results.describe import describe
 from upscaling.results.gathered import Gathered
-from upscaling.results.item import collection_href, rfc3339
+from upscaling.results.item import collection_href
+from upscaling.results.shapes import Item, fault_of
 from upscaling.results.table import item_rows
 from upscaling.util.files import rewrite
 
@@ -20,15 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ItemReader"]
 
-_ODD = (
-    KeyError,
-    TypeError,
-    AttributeError,
-    ValueError,
-    IndexError,
-)  # raised by items of others
-_TIMES = {"datetime", "start_datetime", "end_datetime", "created", "processing:datetime"}
-_NUMBERS = {"bbox": (4,), "proj:bbox": (4, 6), "proj:transform": (6, 9), "proj:shape": (2,)}  # and how many
+# Raised by items of others.
+_ODD = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 
 
 class _DamagedItemError(Exception):
@@ -92,9 +87,11 @@ class ItemReader:
                         "its item was made with another algorithm, area or parameters than the plan's"
                     )
                     continue
-                _see_its_shape(item)
+                if fault := fault_of(item, Item):
+                    raise ValueError(fault)
                 if describe(item, run=self.run, part=self.part, assets=self.assets):
-                    _put_back(self.run_folder, tile, item)
+                    text = orjson.dumps(item, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+                    rewrite(self.run_folder / "tiles" / tile / "item.json", text)
                     changed = True
                 seen = _seen_from(item, self.part)
                 gathered.add(seen, expect=self.expect)
@@ -130,17 +127,8 @@ class ItemReader:
         return True
 
 
-def _put_back(run_folder: Path, tile: str, item: dict[str, Any]) -> None:
-    import orjson
-
-    text = orjson.dumps(item, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    rewrite(run_folder / "tiles" / tile / "item.json", text)
-
-
 def _read_item(run_folder: Path, tile: str) -> dict[str, Any] | None:
     """Return the item of a tile, None if it has none; raise OSError or ValueError if it cannot be read."""
-    import orjson
-
     path = Path(f"{run_folder}/tiles/{tile}/item.json")
     try:
         item = orjson.loads(path.read_bytes())
@@ -149,26 +137,6 @@ def _read_item(run_folder: Path, tile: str) -> dict[str, Any] | None:
     if not isinstance(item, dict) or item.get("id") != tile:
         raise ValueError(f"it is not the item of tile {tile}")
     return item
-
-
-def _see_its_shape(item: dict[str, Any]) -> None:
-    """Raise if an item says what no table or mosaic can take: times that are none, boxes and grids without numbers."""
-    properties = item["properties"]
-    for name in _TIMES & properties.keys():
-        if properties[name] is not None:  # `datetime` is null where there is a start and an end
-            rfc3339(properties[name])
-    holders = (item, properties, *item["assets"].values())
-    for holder, (name, lengths) in itertools.product(holders, _NUMBERS.items()):
-        numbers = holder.get(name)
-        if numbers is None and (name != "bbox" or name not in holder):
-            continue
-        if not isinstance(numbers, list) or len(numbers) not in lengths or not all(map(_sane, numbers)):
-            raise ValueError(f"{name} is not {lengths[0]} numbers")
-
-
-def _sane(number: Any) -> bool:
-    """Tell whether a value is a number that a place, a size or a pixel can have."""
-    return type(number) in (int, float) and abs(number) < 1e12
 
 
 def _seen_from(item: dict[str, Any], part: str) -> dict[str, Any]:

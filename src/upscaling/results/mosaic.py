@@ -7,6 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pyproj
+import shapely
+
+from upscaling.area.lonlat import transformer
 from upscaling.errors import UpscalingError
 from upscaling.model import Bounds
 from upscaling.results.bands import say_of_bands
@@ -66,8 +73,6 @@ def mosaic_parts(
     UpscalingError
         ``target`` has another ending, or the tiles have different numbers of bands.
     """
-    import pyproj
-
     if not target.name.endswith(".gti.gpkg"):
         raise UpscalingError(f"a mosaic must be named *.gti.gpkg (found {target.name}), or GDAL does not open it")
     parts, kind = list(parts), tile_kind(parts)
@@ -121,10 +126,6 @@ def _write_index(
     target: Path, parts: Sequence[Part], crs: str, pixel: tuple[float, float], facts: dict[str, str]
 ) -> None:
     """Write the GeoPackage: a row for each tile."""
-    import geopandas as gpd
-    import pyogrio
-    import shapely
-
     # GDAL before 3.11.4 drops tiles where a window's edge lies on a tile's edge, so none does. A reprojected tile
     # is laid on the mosaic's pixels and may reach over its outline.
     margins = [(-EDGE if part.crs == crs else 2.0) * min(pixel) for part in parts]
@@ -147,8 +148,6 @@ def _write_index(
 
 def _finest(parts: Sequence[Part], crs: str) -> tuple[float, float]:
     """Return width and height of the finest pixels in units of another CRS, roughly."""
-    import pyproj
-
     wanted = pyproj.CRS.from_user_input(crs)
     systems = {name: pyproj.CRS.from_user_input(name) for name in {part.crs for part in parts}}
     factors = {
@@ -162,8 +161,6 @@ def _finest(parts: Sequence[Part], crs: str) -> tuple[float, float]:
 
 def _has_gaps(outlines: list[Any], bounds: Bounds) -> bool:
     """Whether tiles on one lattice leave a part of their common bounds without a tile."""
-    import shapely
-
     whole = (bounds.east - bounds.west) * (bounds.north - bounds.south)
     if sum(shapely.area(outlines)) < whole * (1 - 1e-9):
         return True
@@ -171,17 +168,10 @@ def _has_gaps(outlines: list[Any], bounds: Bounds) -> bool:
 
 
 def _on_top_of_each_other(outlines: list[Any]) -> bool:
-    import shapely
-
     return bool(shapely.area(shapely.union_all(outlines)) < sum(shapely.area(outlines)) * (1 - 1e-9))
 
 
 def _outline(part: Part, crs: str) -> Any:
-    import numpy as np
-    import shapely
-
-    from upscaling.area.lonlat import transformer
-
     box = shapely.box(*part.bounds)
     if part.crs == crs:
         return box
@@ -194,9 +184,6 @@ def _outline(part: Part, crs: str) -> Any:
 
 def _extent(outlines: list[Any], pixel: tuple[float, float], *, anchored: bool) -> Bounds:
     """Return the bounds of all; on whole pixels from zero where the tiles have no common lattice."""
-    import numpy as np
-    import shapely
-
     west, south, east, north = shapely.total_bounds(outlines).tolist()
     if anchored:
         return Bounds(west, south, east, north)

@@ -6,6 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pyproj
+import rasterio
+import shapely
+from rasterio.windows import Window
+
 from upscaling.results.parts import Part, why_unread
 
 __all__ = ["MosaicDifference", "compare_mosaics"]
@@ -40,8 +46,6 @@ def compare_mosaics(
     unread
         Item → why its raster cannot be read: it is left out, as are those that are found here and added.
     """
-    import rasterio
-
     unread = {} if unread is None else unread
     for step, paths in sorted(mosaics.items()):
         own = [part for part in parts if part.step == step and not part.elsewhere]
@@ -67,9 +71,6 @@ def compare_mosaics(
 
 def _alone(parts: Sequence[Part]) -> list[bool]:
     """Tell for each tile whether no other tile of its CRS lies on it."""
-    import numpy as np
-    import shapely
-
     if not parts:
         return []
     boxes = shapely.box(*np.array([part.bounds for part in parts]).T)
@@ -84,8 +85,6 @@ def _alone(parts: Sequence[Part]) -> list[bool]:
 
 def _difference(part: Part, mosaic: Any) -> float | None:
     """Return the share of a tile's valid pixels that a mosaic shows otherwise; None if they cannot be compared."""
-    import rasterio
-
     with rasterio.open(part.path) as tile:
         if tile.crs != mosaic.crs:
             return _difference_at_points(tile, mosaic)
@@ -98,9 +97,6 @@ def _difference(part: Part, mosaic: Any) -> float | None:
 
 
 def _difference_of_pixels(tile: Any, mosaic: Any, column: int, row: int) -> float:
-    import numpy as np
-    from rasterio.windows import Window
-
     rows = max(1, min(tile.height, PIXELS // tile.width))
     window = Window(0, 0, tile.width, rows)
     there = mosaic.read(1, window=Window(column, row, tile.width, rows), masked=True)
@@ -112,9 +108,6 @@ def _difference_of_pixels(tile: Any, mosaic: Any, column: int, row: int) -> floa
 
 def _difference_at_points(tile: Any, mosaic: Any) -> float:
     """Return the share of points in a tile that a mosaic shows as no data."""
-    import numpy as np
-    import pyproj
-
     rows, columns = ((np.linspace(0.1, 0.9, POINTS) * size).astype(int) for size in (tile.height, tile.width))
     row, column = (grid.ravel() for grid in np.meshgrid(rows, columns))
     whole = (tile.read_masks(1) > 0) & ~_not_a_number(tile.read(1))
@@ -132,6 +125,4 @@ def _difference_at_points(tile: Any, mosaic: Any) -> float:
 
 
 def _not_a_number(values: Any) -> Any:
-    import numpy as np
-
     return np.isnan(values) if np.issubdtype(values.dtype, np.inexact) else np.zeros(values.shape, bool)

@@ -9,8 +9,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-from upscaling.results.bands import WIDE, copy_facts, has_mask
+import numpy as np
+import rasterio
+from rasterio import Affine
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.shutil import copy
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform
+from rasterio.windows import Window
+
+from upscaling.results.bands import WIDE, as_vrt, copy_facts, has_mask
 from upscaling.results.cog import BLOCK, cog_options
 from upscaling.util.files import written_whole
 
@@ -45,9 +55,6 @@ def write_mosaic_cog(
     resampling
         A name that GDAL knows, for that reprojection.
     """
-    import rasterio
-    from rasterio.shutil import copy
-
     with written_whole(target) as temporary, ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True))
         source = stack.enter_context(rasterio.open(_band_view(mosaic, band) if band else mosaic))
@@ -65,14 +72,7 @@ def write_mosaic_cog(
 
 def _band_view(mosaic: Path, band: int) -> str:
     """Return a VRT, as text, that shows one band of a mosaic with all that is said of it."""
-    from xml.etree import ElementTree
-
-    from rasterio.io import MemoryFile
-    from rasterio.shutil import copy
-
-    with MemoryFile(ext=".vrt") as memory:
-        copy(mosaic.resolve(), memory.name, driver="VRT")
-        view = ElementTree.fromstring(memory.read())  # noqa: S314 -- GDAL wrote it
+    view = as_vrt(mosaic.resolve())
     for shown in view.findall("VRTRasterBand"):
         if shown.get("band") == str(band):
             shown.set("band", "1")
@@ -87,12 +87,6 @@ def _warped(dataset: Any, crs: str | None, resolution: float | None, resampling:
 
     That is a band of opacity: without a nodata value or such a band, what lies outside would be a valid 0.
     """
-    import numpy as np
-    from rasterio import Affine
-    from rasterio.enums import ColorInterp, Resampling
-    from rasterio.vrt import WarpedVRT
-    from rasterio.warp import calculate_default_transform
-
     given = {"resolution": resolution} if resolution else {}
     system = crs or dataset.crs
     wide, width, height = calculate_default_transform(
@@ -112,8 +106,6 @@ def _warped(dataset: Any, crs: str | None, resolution: float | None, resampling:
 
 def _can_stage(view: Any, folder: Path) -> bool:
     """Whether the disk has room for the pixels of a view as they are, and rasterio writes its nodata value as it is."""
-    import numpy as np
-
     try:
         size = np.dtype(view.dtypes[0]).itemsize
     except TypeError:  # numpy has no complex integers
@@ -137,9 +129,6 @@ def _staged(view: Any, source: Any, path: Path, *, opacity: bool) -> Iterator[An
     opacity
         The view's last band is not one of the source's; it becomes the file's mask.
     """
-    import numpy as np
-    import rasterio
-
     masked = not opacity and has_mask(view)
     profile = {name: getattr(view, name) for name in ("width", "height", "crs", "transform", "nodata")}
     profile |= {"driver": "GTiff", "count": source.count, "dtype": view.dtypes[0], "bigtiff": "YES", "sparse_ok": True}
@@ -162,9 +151,6 @@ def _staged(view: Any, source: Any, path: Path, *, opacity: bool) -> Iterator[An
 
 def _windows(view: Any) -> Iterator[Any]:
     """Yield windows of whole blocks: large, as a tile's blocks are read anew for each, but bounded in memory."""
-    import numpy as np
-    from rasterio.windows import Window
-
     pixel = view.count * np.dtype(view.dtypes[0]).itemsize
     side = max(BLOCK, math.isqrt(WINDOW // pixel) // BLOCK * BLOCK)
     for row in range(0, view.height, side):

@@ -8,17 +8,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from xml.etree import ElementTree
 
+import numpy as np
+import rasterio
+import shapely
+from rasterio import Affine
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.features import geometry_mask
+from rasterio.shutil import copy
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from upscaling.area.lonlat import transformer
 from upscaling.errors import UpscalingError
 from upscaling.model import Bounds
-from upscaling.results.bands import WIDE, copy_facts, exact_nodata
+from upscaling.results.bands import WIDE, as_vrt, copy_facts, exact_nodata
+from upscaling.results.cog import BLOCK, GDAL_OPTIONS
 from upscaling.results.nearest import pixels_under
 from upscaling.results.parts import Part
 from upscaling.util.files import written_whole
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["Lattice", "TileKind", "exact_part", "own_part", "relative_path", "row_windows", "tile_kind", "warped_part"]
 
@@ -91,10 +101,6 @@ def tile_kind(parts: Sequence[Part]) -> TileKind:
     UpscalingError
         The tiles have different numbers of bands.
     """
-    import numpy as np
-    import rasterio
-    from rasterio.enums import ColorInterp
-
     with rasterio.open(parts[0].path) as dataset:
         count, dtypes, nodata = dataset.count, set(dataset.dtypes), exact_nodata(dataset)
         alpha = ColorInterp.alpha in dataset.colorinterp
@@ -118,8 +124,6 @@ def tile_kind(parts: Sequence[Part]) -> TileKind:
 
 def _is_written_whole(nodata: float, dtype: str) -> bool:
     """Return whether GDAL's 15 digits of a nodata value are that value to this type."""
-    import numpy as np
-
     if dtype not in ("float32", "float64"):
         return True
     with np.errstate(over="ignore"):
@@ -154,16 +158,11 @@ def own_part(part: Part, owner: str, folder: Path) -> Part:
     owner
         WKT in the tile's CRS. A pixel belongs to it when its centre does.
     """
-    import numpy as np
-    import rasterio
-    import shapely
-    from rasterio.features import geometry_mask
-
     shape = shapely.from_wkt(owner)
     path = folder / f"{part.item}.tif"
     with rasterio.open(part.path) as source, _raster(path, source, **_without_nodata(source)) as target:
         for window, values, valid in _rows(source):
-            owned = geometry_mask([shape], valid.shape, _moved(source.transform, window), invert=True)
+            owned = geometry_mask([shape], valid.shape, source.window_transform(window), invert=True)
             _write(target, window, values, np.logical_and(valid, owned), owned)
     return replace(part, path=path)
 
@@ -184,8 +183,6 @@ def exact_part(part: Part, lattice: Lattice, folder: Path, *, masked: bool) -> P
     masked
         Write it with a mask in its place, as another tile may lie below.
     """
-    import rasterio
-
     if part.crs != lattice.crs:
         return _on_lattice(part, lattice, folder / f"{part.item}_there{part.rank}.tif")
     with rasterio.open(part.path) as dataset:
@@ -204,14 +201,7 @@ def exact_part(part: Part, lattice: Lattice, folder: Path, *, masked: bool) -> P
 
 def _plain_view(path: Path, folder: Path) -> str:
     """Return a VRT, as text, of a raster without its nodata value."""
-    from xml.etree import ElementTree
-
-    from rasterio.io import MemoryFile
-    from rasterio.shutil import copy
-
-    with MemoryFile(ext=".vrt") as memory:
-        copy(path.resolve() if path.exists() else path, memory.name, driver="VRT")
-        view = ElementTree.fromstring(memory.read())  # noqa: S314 -- GDAL wrote it
+    view = as_vrt(path.resolve() if path.exists() else path)
     for band in view.findall("VRTRasterBand"):
         for old in band.findall("NoDataValue"):
             band.remove(old)
@@ -230,11 +220,6 @@ def warped_part(part: Part, lattice: Lattice, folder: Path, resampling: str) -> 
 
     GDAL's tile index would reproject a pixel that is valid in one of its bands as valid in all of them.
     """
-    import rasterio
-    from rasterio.enums import Resampling
-    from rasterio.shutil import copy
-    from rasterio.vrt import WarpedVRT
-
     grid = _grid_on(part, lattice)
     path = folder / f"{part.item}_there{part.rank}.vrt"
     options = {"resampling": Resampling[resampling], "UNIFIED_SRC_NODATA": "NO", **grid}
@@ -245,10 +230,6 @@ def warped_part(part: Part, lattice: Lattice, folder: Path, resampling: str) -> 
 
 def _grid_on(part: Part, lattice: Lattice) -> dict[str, Any]:
     """Return the pixels of a mosaic that a tile covers, as a raster's CRS, transform, width and height."""
-    from rasterio import Affine
-
-    from upscaling.area.lonlat import transformer
-
     to_mosaic = transformer(part.crs, lattice.crs)
     (across, down), box = lattice.pixel, to_mosaic.transform_bounds(*part.bounds, densify_pts=21)
     left, right = math.floor((box[0] - lattice.west) / across) - 1, math.ceil((box[2] - lattice.west) / across) + 1
@@ -261,21 +242,16 @@ def _moved_to(part: Part, path: Path, grid: Mapping[str, Any]) -> Part:
     west, north = grid["transform"].c, grid["transform"].f
     across, down = grid["transform"].a, -grid["transform"].e
     bounds = Bounds(west, north - grid["height"] * down, west + grid["width"] * across, north)
-    return replace(part, path=path, crs=grid["crs"], bounds=bounds, resolution=across, resolution_y=down)
+    return replace(part, path=path, crs=grid["crs"], bounds=bounds, pixel=(across, down))
 
 
 def _on_lattice(part: Part, lattice: Lattice, path: Path) -> Part:
     """Write a tile on a mosaic's pixels, each with the value of the tile's pixel under its centre."""
-    import numpy as np
-    import rasterio
-
-    from upscaling.area.lonlat import transformer
-
     to_tile = transformer(lattice.crs, part.crs)
     grid = _grid_on(part, lattice)
     corner, width = grid["transform"], grid["width"]
     with rasterio.open(part.path) as source, _raster(path, source, nodata=None, **grid) as target:
-        values, valid, inverse = source.read(), _valid(source, None), ~source.transform
+        values, valid, inverse = source.read(), source.dataset_mask() > 0, ~source.transform
 
         def places(columns: Any, rows: Any) -> tuple[Any, Any]:
             x, y = corner.c + (columns + 0.5) * corner.a, corner.f + (rows + 0.5) * corner.e
@@ -291,35 +267,20 @@ def _on_lattice(part: Part, lattice: Lattice, path: Path) -> Part:
     return _moved_to(part, path, grid)
 
 
-def _moved(transform: Any, window: Any) -> Any:
-    return type(transform)(transform.a, 0, transform.c, 0, transform.e, transform.f + window.row_off * transform.e)
-
-
 def row_windows(width: int, height: int) -> Iterator[Any]:
     """Yield windows of whole rows from top to bottom."""
-    from rasterio.windows import Window
-
     for start in range(0, height, ROWS):
         yield Window(0, start, width, min(ROWS, height - start))
 
 
 def _rows(source: Any) -> Iterator[tuple[Any, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
     for window in row_windows(source.width, source.height):
-        yield window, source.read(window=window), _valid(source, window)
-
-
-def _valid(source: Any, window: Any) -> np.ndarray[Any, Any]:
-    valid: np.ndarray[Any, Any] = source.dataset_mask(window=window) > 0
-    return valid
+        yield window, source.read(window=window), source.dataset_mask(window=window) > 0
 
 
 @contextmanager
 def _raster(path: Path, source: Any, **changes: Any) -> Iterator[Any]:
     """Open a new GeoTIFF for a tile's pixels, with what the tile says of its bands."""
-    import rasterio
-
-    from upscaling.results.cog import BLOCK, GDAL_OPTIONS
-
     profile = {
         "driver": "GTiff",
         **{name: getattr(source, name) for name in ("width", "height", "count", "crs", "transform", "nodata")},
@@ -342,9 +303,6 @@ def _raster(path: Path, source: Any, **changes: Any) -> Iterator[Any]:
 
 def _write(target: Any, window: Any, values: Any, valid: Any, keep: Any) -> None:
     """Write rows: what is not to be kept becomes no data, in the way in which the raster says so."""
-    import numpy as np
-    from rasterio.enums import ColorInterp
-
     if target.nodata is not None:
         target.write(np.where(keep, values, np.array(target.nodata).astype(values.dtype)), window=window)
     elif ColorInterp.alpha in target.colorinterp:

@@ -7,18 +7,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.sax.saxutils import unescape
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import FetchedAsset
 from upscaling.util.file_families import end_of_chain, families
 from upscaling.util.text import plain_text
 
-__all__ = ["Group", "files_together", "is_georeference"]
+__all__ = ["SOURCE", "Group", "files_together", "is_georeference"]
 
 # Folders that are one product.
 _PRODUCT_FOLDERS = (".gdb", ".safe", ".sen3", ".parquet", ".grid", ".eopf")
 _LARGEST_INDEX = 16 << 20  # bytes of a VRT or of the XML file of a DIMAP product
-_SOURCE = re.compile(r"<Source(?:Filename|Dataset)\b[^>]*>([^<]+)</Source(?:Filename|Dataset)>")
+SOURCE = re.compile(r"<(Source(?:Filename|Dataset))\b[^<>]*>([^<]+)</\1>")  # of a VRT: element, what it names
 _REFERENCE = re.compile(r"""\bhref\s*=\s*["']([^"']+)["']""")
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 _WORLD_FILE = re.compile(r"\.(wld|[a-z]{1,4}w|msk|prj)$", re.IGNORECASE)
@@ -140,7 +141,7 @@ def _read_by(asset: FetchedAsset, known: dict[str, FetchedAsset]) -> list[str]:
         return []
     text = asset.path.read_text(encoding="utf-8", errors="replace")
     if ending == ".vrt" or "<VRTDataset" in text[:1000]:
-        return [_source(asset, name, known) for name in dict.fromkeys(_SOURCE.findall(text))]
+        return [_source(asset, name, known) for name in dict.fromkeys(name for _, name in SOURCE.findall(text))]
     if "<Dimap_Document" not in text[:5000]:
         return []
     here = posixpath.dirname(asset.origin)
@@ -150,8 +151,6 @@ def _read_by(asset: FetchedAsset, known: dict[str, FetchedAsset]) -> list[str]:
 
 def _source(asset: FetchedAsset, written: str, known: dict[str, FetchedAsset]) -> str:
     """Return the file that a VRT reads: by its path, or by its name where the VRT was written elsewhere."""
-    from xml.sax.saxutils import unescape
-
     plain = unescape(written.strip())
     path = posixpath.normpath(posixpath.join(posixpath.dirname(asset.origin), plain))
     if path in known and path != asset.origin:

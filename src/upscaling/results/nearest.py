@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    Floats = np.ndarray[Any, np.dtype[np.float64]]
-    Places = Callable[[Floats, Floats], tuple[Floats, Floats]]
+import numpy as np
 
 __all__ = ["pixels_under"]
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Places = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 # Every so many pixels a place is computed; between them it is interpolated.
 STEP = 32
@@ -33,8 +32,6 @@ def pixels_under(places: Places, columns: Floats, rows: Floats) -> tuple[Any, An
     columns, rows
         Of the centres, rising by one; shapes (width,) and (height,).
     """
-    import numpy as np
-
     across, down = (np.append(axis[:-1:STEP], axis[-1]) for axis in (columns, rows))
     known = places(*np.meshgrid(across, down))
     error = _error(places, known, across, down)
@@ -51,15 +48,11 @@ def pixels_under(places: Places, columns: Floats, rows: Floats) -> tuple[Any, An
 
 
 def _whole(values: Floats) -> Any:
-    import numpy as np
-
     return np.floor(values, out=values).astype(np.int64)
 
 
 def _error(places: Places, known: tuple[Floats, Floats], across: Floats, down: Floats) -> float:
     """Return what interpolation may be off, in pixels: twice the sum of what it is halfway along both axes."""
-    import numpy as np
-
     halfway = [(ends[1:] + ends[:-1]) / 2 for ends in (across, down)]
     sides = places(*np.meshgrid(halfway[0], down)), places(*np.meshgrid(across, halfway[1]))
     with np.errstate(invalid="ignore"):
@@ -72,8 +65,6 @@ def _error(places: Places, known: tuple[Floats, Floats], across: Floats, down: F
 
 def _between(values: Floats, across: Floats, down: Floats, columns: Floats, rows: Floats) -> Floats:
     """Interpolate linearly along the columns, then along the rows."""
-    import numpy as np
-
     left = np.minimum(((columns - across[0]) // STEP).astype(int), max(len(across) - 2, 0))
     upper = np.minimum(((rows - down[0]) // STEP).astype(int), max(len(down) - 2, 0))
     widths, heights = np.diff(across, append=np.inf), np.diff(down, append=np.inf)

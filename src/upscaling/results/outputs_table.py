@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from upscaling.util.files import SHA256_MULTIHASH, sha256_file, written_whole
 
-__all__ = ["FILE_NAME", "output_row", "read_rows", "write_outputs"]
+__all__ = ["FILE_NAME", "file_asset", "output_row", "read_rows", "write_outputs"]
 
 FILE_NAME = "outputs.csv"
 _OF_THE_TILE = ("tile", "start_datetime", "end_datetime")
@@ -31,8 +33,6 @@ def output_row(item: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    import orjson
-
     for name, inner in value.items():
         column = f"{path}.{name}" if path else str(name)
         if isinstance(inner, Mapping) and inner:
@@ -63,12 +63,16 @@ def write_outputs(rows: Iterable[Mapping[str, str]], home: Path) -> dict[str, An
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(ordered)
-    asset = {
-        "href": f"./{path.name}",
-        "type": "text/csv",
-        "title": "Values of all tiles",
-        "roles": ["data"],
+    return {"outputs": file_asset(path, home, "text/csv", "Values of all tiles", ["data"])}
+
+
+def file_asset(path: Path, home: Path, media_type: str, title: str, roles: list[str]) -> dict[str, Any]:
+    """Return the STAC asset that a file below the folder of a collection is."""
+    return {
+        "href": f"./{path.relative_to(home).as_posix()}",
+        "type": media_type,
+        "title": title,
+        "roles": roles,
         "file:size": path.stat().st_size,
         "file:checksum": f"{SHA256_MULTIHASH}{sha256_file(path)}",
     }
-    return {"outputs": asset}

@@ -6,14 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+import rasterio
+
 from upscaling.errors import UpscalingError
 from upscaling.results.cog import COG_MEDIA_TYPE
 from upscaling.results.item import EXTENSIONS
+from upscaling.results.outputs_table import file_asset
 from upscaling.results.projection import metres_per_unit, proj_code
-from upscaling.util.files import SHA256_MULTIHASH, rewrite, sha256_file
+from upscaling.util.files import rewrite
 from upscaling.util.locks import exclusive
 
-__all__ = ["mosaic_assets", "put_assets", "quality_assets"]
+__all__ = ["cogs_of", "mosaic_assets", "put_assets", "quality_assets"]
+
+GEOPACKAGE = "application/geopackage+sqlite3"
 
 
 def put_assets(run_folder: Path, below: str, assets: Mapping[str, Mapping[str, Any]]) -> None:
@@ -33,8 +39,6 @@ def put_assets(run_folder: Path, below: str, assets: Mapping[str, Mapping[str, A
 
 
 def _put(path: Path, below: str, assets: Mapping[str, Mapping[str, Any]]) -> None:
-    import orjson
-
     try:
         before = path.read_bytes()
         collection = orjson.loads(before)
@@ -58,35 +62,31 @@ def mosaic_assets(run_folder: Path, mosaics: Sequence[Mapping[str, Any]]) -> dic
     Parameters
     ----------
     mosaics
-        As `upscaling.results.products.read_mosaics` gives them.
+        As `upscaling.results.shapes.read_mosaics` gives them.
     """
-    import orjson
-
     described = orjson.loads((run_folder / "collection.json").read_bytes()).get("item_assets") or {}
     assets: dict[str, dict[str, Any]] = {}
     for number, mosaic in enumerate(mosaics):
         name = Path(mosaic["index"]).name.removesuffix(".gti.gpkg")
         of = " ".join(filter(None, (str(mosaic["asset"]), str(mosaic["step"]))))
         bands = (described.get(mosaic["asset"]) or {}).get("bands") or []
-        for file, shown in _cogs(mosaic, bands):
+        for file, shown in cogs_of(mosaic, bands):
             path = run_folder / "mosaic" / file
             only = f", {shown[0].get('name')}" if len(shown) < len(bands) else ""
             assets[f"mosaic-{path.stem}"] = {
-                **_file(path, COG_MEDIA_TYPE, f"Mosaic of {of}{only}", ["data"]),
+                **file_asset(path, run_folder, COG_MEDIA_TYPE, f"Mosaic of {of}{only}", ["data"]),
                 **_grid(path),
                 **({"bands": shown} if shown else {}),
             }
         index = run_folder / "mosaic" / mosaic["index"]
         assets[f"index-{name}"] = {
-            **_file(
-                index, "application/geopackage+sqlite3", f"All tiles of {of}, as GDAL raster tile index", ["index"]
-            ),
+            **file_asset(index, run_folder, GEOPACKAGE, f"All tiles of {of}, as GDAL raster tile index", ["index"]),
             **_place(mosaic),
         }
         picture = run_folder / "mosaic" / mosaic["quicklook"]
         roles = ["thumbnail", "overview"] if number == 0 else ["overview"]
         assets["thumbnail" if number == 0 else f"quicklook-{name}"] = {
-            **_file(picture, "image/png", f"Picture of {of}", roles),
+            **file_asset(picture, run_folder, "image/png", f"Picture of {of}", roles),
             **_place(mosaic),
         }
     return assets
@@ -95,11 +95,11 @@ def mosaic_assets(run_folder: Path, mosaics: Sequence[Mapping[str, Any]]) -> dic
 def quality_assets(run_folder: Path) -> dict[str, dict[str, Any]]:
     """Return the asset that the verdict on the whole is."""
     path = run_folder / "quality.json"
-    said = _file(path, "application/json", "Missing tiles, gaps, overlaps, seams", ["metadata"])
-    return {"quality": {**said, "href": f"./{path.name}"}}
+    title = "Missing tiles, gaps, overlaps, seams"
+    return {"quality": file_asset(path, run_folder, "application/json", title, ["metadata"])}
 
 
-def _cogs(mosaic: Mapping[str, Any], bands: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def cogs_of(mosaic: Mapping[str, Any], bands: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield each COG's file name with its bands."""
     if mosaic["cog"]:
         yield mosaic["cog"], bands
@@ -107,24 +107,11 @@ def _cogs(mosaic: Mapping[str, Any], bands: list[dict[str, Any]]) -> Iterator[tu
         yield file, bands[number : number + 1]
 
 
-def _file(path: Path, media_type: str, title: str, roles: list[str]) -> dict[str, Any]:
-    return {
-        "href": f"./{path.parent.name}/{path.name}",
-        "type": media_type,
-        "title": title,
-        "roles": roles,
-        "file:size": path.stat().st_size,
-        "file:checksum": f"{SHA256_MULTIHASH}{sha256_file(path)}",
-    }
-
-
 def _place(mosaic: Mapping[str, Any]) -> dict[str, Any]:
     return {**proj_code(mosaic["crs"]), "proj:bbox": list(mosaic["bounds"])}
 
 
 def _grid(path: Path) -> dict[str, Any]:
-    import rasterio
-
     with rasterio.open(path) as dataset:
         crs = dataset.crs.to_string()
         return {

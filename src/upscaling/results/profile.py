@@ -47,12 +47,9 @@ def is_raster(asset: Stac) -> bool:
 def item_problems(item: Stac) -> Iterator[str]:
     """Yield a line, beginning with its requirement, for each recommendation that an item does not follow."""
     properties, assets = item.get("properties", {}), item.get("assets", {})
-    if not VERSION.fullmatch(str(item.get("stac_version"))):
-        yield "STAC-REC-01: stac_version is older than 1.1"
-    if not PRR_ID.fullmatch(str(item.get("id"))):
-        yield "STAC-REC-02: id has other characters than letters, digits, '.', '_' and '-'"
+    yield from _core(item)
     yield from _times(properties)
-    if not assets and (properties.get("upscaling:nodata") or properties.get("upscaling:outputs")):
+    if _needs_no_asset(item):
         return
     if not any("data" in asset.get("roles", ()) for asset in assets.values()):
         yield "STAC-REC-04: no asset has the role data"
@@ -81,10 +78,7 @@ def collection_problems(collection: Stac, *, prr: bool = False, pictured: bool =
     pictured
         False where its mosaics are not made yet, and so no thumbnail.
     """
-    if not VERSION.fullmatch(str(collection.get("stac_version"))):
-        yield "STAC-REC-01: stac_version is older than 1.1"
-    if not PRR_ID.fullmatch(str(collection.get("id"))):
-        yield "STAC-REC-02: id has other characters than letters, digits, '.', '_' and '-'"
+    yield from _core(collection)
     lacking = [name for name in ("title", "description", "license", "extent") if not collection.get(name)]
     if lacking:
         yield f"STAC-REC-02: no {', '.join(lacking)}"
@@ -99,15 +93,25 @@ def collection_problems(collection: Stac, *, prr: bool = False, pictured: bool =
 
 def homogeneity_problems(item: Stac, keys: Iterable[str]) -> Iterator[str]:
     """Yield a line for each asset that an item with data has and the collection's ``item_assets`` has not, or v.v."""
-    assets = item.get("assets", {})
-    properties = item.get("properties", {})
-    if not assets and (properties.get("upscaling:nodata") or properties.get("upscaling:outputs")):
+    if _needs_no_asset(item):
         return
-    keys = set(keys)
-    for key in sorted(keys - set(assets)):
+    assets, keys = set(item.get("assets", ())), set(keys)
+    for key in sorted(keys - assets):
         yield f"STAC-REC-03: asset {key} of the collection's item_assets is not there"
-    for key in sorted(set(assets) - keys):
+    for key in sorted(assets - keys):
         yield f"STAC-REC-03: asset {key} is not in the collection's item_assets"
+
+
+def _core(stac: Stac) -> Iterator[str]:
+    if not VERSION.fullmatch(str(stac.get("stac_version"))):
+        yield "STAC-REC-01: stac_version is older than 1.1"
+    if not PRR_ID.fullmatch(str(stac.get("id"))):
+        yield "STAC-REC-02: id has other characters than letters, digits, '.', '_' and '-'"
+
+
+def _needs_no_asset(item: Stac) -> bool:
+    properties = item.get("properties", {})
+    return not item.get("assets") and bool(properties.get("upscaling:nodata") or properties.get("upscaling:outputs"))
 
 
 def _times(properties: Stac) -> Iterator[str]:

@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import rasterio
+import shapely
+from rasterio.errors import WindowError
 
 from upscaling.results.mosaic_check import MosaicDifference, compare_mosaics
 from upscaling.results.parts import Part, Rasters, read_rasters, why_unread
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["Pair", "Quality", "Seam", "check_whole"]
 
@@ -87,7 +90,10 @@ class Quality:
             yield f"{len(self.missing)} planned tiles are missing: {_some(self.missing)}"
         if self.unread:
             names, why = [name for name, _ in self.unread], self.unread[0][1]
-            yield f"asset {self.asset} of {len(names)} tiles was left out, as it cannot be read: {_some(names)} ({why})"
+            yield (
+                f"asset {self.asset} of {len(names)} tiles was left out, as it cannot be read: {_some(names)} ({why}); "
+                "delete the folders of these tiles and run again"
+            )
         if self.duplicates:
             yield f"{len(self.duplicates)} pairs of tiles lie in the same place: {_some(self.duplicates)}"
         for name, pairs in (("gaps", self.gaps), ("overlaps", self.overlaps)):
@@ -142,44 +148,34 @@ def check_whole(
     """
     rasters = read_rasters(collection) if isinstance(collection, Path) else collection
     parts = rasters.parts.get(asset, [])
-    duplicates: list[tuple[str, str]] = []
-    gaps: list[Pair] = []
-    overlaps: list[Pair] = []
-    edges: list[tuple[Part, Part]] = []
+    found: dict[str, list[Any]] = {"duplicates": [], "gaps": [], "overlaps": [], "edges": []}
     groups: dict[tuple[str, str], list[Part]] = {}
     for part in parts:
         groups.setdefault((part.crs, part.step), []).append(part)
     for group in sorted(groups):
-        _compare(groups[group], duplicates, gaps, overlaps, edges)
+        for kind, pair in _neighbours(groups[group]):
+            found[kind].append(pair)
+    with_data = [line for name, line in zip(rasters.names, rasters.outlines, strict=True) if name not in rasters.empty]
     unread: dict[str, str] = {}
-    seam = _seam(edges, seam_pairs, unread) if seam_pairs else None
+    seam = _seam(found["edges"], seam_pairs, unread) if seam_pairs else None
     differences = tuple(compare_mosaics(parts, mosaics or {}, unread))
     return Quality(
         asset=asset,
         tiles=len(parts),
         missing=tuple(sorted(set(planned) - set(rasters.names))),
-        duplicates=tuple(duplicates),
-        gaps=tuple(gaps),
-        overlaps=tuple(overlaps),
+        duplicates=tuple(found["duplicates"]),
+        gaps=tuple(found["gaps"]),
+        overlaps=tuple(found["overlaps"]),
         coverage=None if aoi is None else _coverage(aoi, rasters.outlines),
-        data_coverage=None if aoi is None else _coverage(aoi, _with_data(rasters)),
+        data_coverage=None if aoi is None else _coverage(aoi, with_data),
         seam=seam,
         mosaic_differences=differences,
         unread=tuple(sorted(unread.items())),
     )
 
 
-def _compare(
-    parts: list[Part],
-    duplicates: list[tuple[str, str]],
-    gaps: list[Pair],
-    overlaps: list[Pair],
-    edges: list[tuple[Part, Part]],
-) -> None:
-    """Look at every two tiles of one CRS that are near each other."""
-    import numpy as np
-    import shapely
-
+def _neighbours(parts: list[Part]) -> Iterator[tuple[str, Any]]:
+    """Yield every two tiles of one CRS that are near each other, and what they are to each other."""
     parts = sorted(parts, key=lambda part: part.item)
     boxes = shapely.box(*np.array([part.bounds for part in parts]).T)
     width = min(part.bounds.east - part.bounds.west for part in parts)
@@ -192,15 +188,15 @@ def _compare(
     for one, other, distance, area in zip(first[order], second[order], distances[order], areas[order], strict=True):
         a, b = parts[one], parts[other]
         if a.bounds == b.bounds:
-            duplicates.append((a.item, b.item))
+            yield "duplicates", (a.item, b.item)
         elif area > (SAME_EDGE * width) * width:
-            overlaps.append(Pair(a.item, b.item, float(area)))
+            yield "overlaps", Pair(a.item, b.item, float(area))
         elif not _face(a, b):
             continue
         elif distance > SAME_EDGE * width:
-            gaps.append(Pair(a.item, b.item, float(distance)))
+            yield "gaps", Pair(a.item, b.item, float(distance))
         elif a.pixel == b.pixel:
-            edges.append((a, b))
+            yield "edges", (a, b)
 
 
 def _face(a: Part, b: Part) -> bool:
@@ -210,15 +206,7 @@ def _face(a: Part, b: Part) -> bool:
     return max(across, along) > min(a.pixel)
 
 
-def _with_data(rasters: Rasters) -> list[dict[str, Any] | None]:
-    """Return the outlines of the items that have any file."""
-    return [outline for name, outline in zip(rasters.names, rasters.outlines, strict=True) if name not in rasters.empty]
-
-
 def _coverage(aoi: Any, footprints: list[dict[str, Any] | None]) -> float:
-    import orjson
-    import shapely
-
     outlines = shapely.from_geojson([orjson.dumps(outline).decode() for outline in footprints if outline])
     union = shapely.union_all(shapely.make_valid(outlines))
     return float(shapely.intersection(aoi, union).area / aoi.area)
@@ -226,8 +214,6 @@ def _coverage(aoi: Any, footprints: list[dict[str, Any] | None]) -> float:
 
 def _seam(edges: list[tuple[Part, Part]], limit: int, unread: dict[str, str]) -> Seam | None:
     """Compare the edges of some pairs; tiles that cannot be read are left out, and go into ``unread`` with why."""
-    from rasterio.errors import WindowError
-
     step = max(1, -(-len(edges) // limit))
     across_all = inside_all = 0.0
     used, worst = 0, Pair("", "", 0.0)
@@ -261,12 +247,10 @@ def _ratio(across: float, inside: float) -> float:
 
 def _jumps(a: Part, b: Part) -> tuple[float | None, float | None]:
     """Return the mean jump across the edge of two tiles, and one pixel inside of it on both sides."""
-    import numpy as np
-
-    if abs(a.bounds.east - b.bounds.west) < a.resolution / 2 or abs(b.bounds.east - a.bounds.west) < a.resolution / 2:
+    if abs(a.bounds.east - b.bounds.west) < a.pixel[0] / 2 or abs(b.bounds.east - a.bounds.west) < a.pixel[0] / 2:
         left, right = (a, b) if a.bounds.west < b.bounds.west else (b, a)
         south, north = max(a.bounds.south, b.bounds.south), min(a.bounds.north, b.bounds.north)
-        edge, two = left.bounds.east, 2 * a.resolution
+        edge, two = left.bounds.east, 2 * a.pixel[0]
         one = _read(left, (edge - two, south, edge, north))
         other = _read(right, (edge, south, edge + two, north))
         lines = [one[:, 0], one[:, 1], other[:, 0], other[:, 1]]
@@ -286,8 +270,6 @@ def _jumps(a: Part, b: Part) -> tuple[float | None, float | None]:
 
 def _read(part: Part, bounds: tuple[float, float, float, float]) -> np.ndarray[Any, Any]:
     """Read the first band in a window, NaN where there is no data."""
-    import rasterio
-
     with rasterio.open(part.path) as dataset:
         window = dataset.window(*bounds).round_offsets().round_lengths()
         values = dataset.read(1, window=window, masked=True).astype("float64")

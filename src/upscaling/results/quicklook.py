@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 from upscaling.util.files import written_whole
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["RAMP", "write_quicklook"]
 
@@ -32,11 +34,6 @@ def write_quicklook(
     size
         Pixels of the longer side, at most.
     """
-    import numpy as np
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-    from rasterio.io import MemoryFile
-
     with rasterio.open(raster) as dataset:
         width, height = float(dataset.width), float(dataset.height)
         if dataset.crs and dataset.crs.is_geographic:
@@ -72,8 +69,6 @@ def write_quicklook(
 
 def _range(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> tuple[float, float]:
     """Return the 2nd and the 98th percentile."""
-    import numpy as np
-
     if not valid.any():
         return 0.0, 0.0
     low, high = np.percentile(values[valid], [2, 98]).tolist()
@@ -84,14 +79,10 @@ def _stretched(
     values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any], low: float, high: float
 ) -> np.ndarray[Any, Any]:
     """Scale a range to 0…1."""
-    import numpy as np
-
     stretched: np.ndarray[Any, Any] = np.clip((np.where(valid, values, low) - low) / ((high - low) or 1.0), 0, 1)
     return stretched
 
 
 def _coloured(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    import numpy as np
-
     places = np.linspace(0, 1, len(RAMP))
     return np.array([np.interp(values, places, [colour[channel] for colour in RAMP]) for channel in range(3)])

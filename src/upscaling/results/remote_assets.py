@@ -7,6 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import pyproj
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds, FetchedAsset, Tile
@@ -89,16 +92,12 @@ def stated_place(fetched: FetchedAsset) -> tuple[Bounds, str] | None:
 
 def gdal_path(href: str) -> Path:
     """Return the path by which GDAL opens a file that lies elsewhere, without the ``//`` that a path cannot have."""
-    from urllib.parse import quote
-
     scheme, _, rest = href.partition("://")
     virtual = {"s3": "vsis3", "gs": "vsigs", "az": "vsiaz", "abfs": "vsiadls", "abfss": "vsiadls"}.get(scheme)
     return Path(f"/{virtual}/{rest}") if virtual else Path(f"/vsicurl?url={quote(href, safe='')}")
 
 
 def _compared(name: str, crs: str, bounds: Bounds, pixel: tuple[float, float], tile: Tile) -> list[str]:
-    import pyproj
-
     wanted = tile.bounds
     if crs != tile.crs and not pyproj.CRS(crs).equals(pyproj.CRS(tile.crs), ignore_axis_order=True):
         raise _bad(f"{name} is in {crs}, tile {tile.id} in {tile.crs}")
@@ -121,8 +120,6 @@ def _bad(message: str) -> TileFailedError:
 
 
 def _crs(stated: Mapping[str, Any]) -> str | None:
-    import pyproj
-
     code, epsg, wkt = (stated.get(name) for name in ("proj:code", "proj:epsg", "proj:wkt2"))
     if isinstance(epsg, int) and not isinstance(epsg, bool):
         code = f"EPSG:{epsg}"
@@ -141,15 +138,9 @@ def _numbers(value: Any, count: int) -> list[float] | None:
 
 
 def _bands(fetched: FetchedAsset) -> tuple[dict[str, Any], ...]:
-    """Return names, data types and nodata values, in STAC 1.1's words or those of its raster extension before."""
-    listed = fetched.stated.get("raster:bands")
-    older = [band if isinstance(band, Mapping) else {} for band in listed] if isinstance(listed, list) else []
-    count = max(len(older), len(fetched.bands))
-    newer = [*fetched.bands, *({} for _ in range(count - len(fetched.bands)))]
-    older += [{}] * (count - len(older))
+    """Return names, data types and nodata values, as far as they are any."""
     bands = []
-    for old, new in zip(older, newer, strict=True):
-        facts = {**old, **new}
+    for facts in fetched.bands:
         band: dict[str, Any] = {"name": str(facts.get("name") or "")}
         if facts.get("data_type") in _TYPES:
             band["data_type"] = facts["data_type"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from upscaling.errors import UpscalingError
 from upscaling.results.collection import (
@@ -16,7 +18,7 @@ from upscaling.results.collection import (
     cannot_collect,
     write_collection,
 )
-from upscaling.results.gathered import OF_THE_ALGORITHM, Gathered, Way
+from upscaling.results.gathered import OF_THE_ALGORITHM, Gathered, Way, sorted_json
 from upscaling.results.outputs_table import FILE_NAME, read_rows, write_outputs
 
 __all__ = ["collect_parts"]
@@ -45,19 +47,18 @@ def collect_parts(
         A part's collection is missing or lacks tiles (unless ``partial``), cannot be read, or there is none at all.
     """
     gathered, children = Gathered(), []
-    missing: dict[str, str] = {}
     problems: list[str] = []
     for part, tiles in sorted(parts.items()):
         child = _read_part(run_folder, part)
         if child is None:
-            missing |= {tile: (reasons or {}).get(tile) or "not done" for tile in tiles}
+            gathered.missing |= {tile: (reasons or {}).get(tile) or "not done" for tile in tiles}
             continue
-        gathered.merge(child.gathered)
-        missing |= child.missing
-        problems += [f"part {part}: {problem}" for problem in child.problems]
+        title, gathered_there, problems_there = child
+        gathered.merge(gathered_there)
+        problems += [f"part {part}: {problem}" for problem in problems_there]
         href = f"./parts/{part}/collection.json"
-        children.append({"rel": "child", "href": href, "type": "application/json", "title": child.title})
-    planned = sum(map(len, parts.values()))
+        children.append({"rel": "child", "href": href, "type": "application/json", "title": title})
+    planned, missing = sum(map(len, parts.values())), gathered.missing
     if missing and not partial:
         raise UpscalingError(cannot_collect(missing, planned))
     if not children:
@@ -75,19 +76,8 @@ def collect_parts(
     return write_collection(run_folder, collection, gathered, missing, problems)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What the collection of a part says."""
-
-    title: str
-    gathered: Gathered
-    missing: dict[str, str]
-    problems: list[str]
-
-
-def _read_part(run_folder: Path, part: str) -> _Part | None:
-    import orjson
-
+def _read_part(run_folder: Path, part: str) -> tuple[str, Gathered, list[str]] | None:
+    """Return the title of a part's collection, what it says of its items, and its problems; None if there is none."""
     path = run_folder / "parts" / part / "collection.json"
     up = "../../"
     try:
@@ -102,22 +92,21 @@ def _read_part(run_folder: Path, part: str) -> _Part | None:
             start=child["extent"]["temporal"]["interval"][0][0],
             end=child["extent"]["temporal"]["interval"][0][1],
             processed=child["upscaling:tiles"]["processed"],
-            software={orjson.dumps(entry, option=orjson.OPT_SORT_KEYS) for entry in summaries["processing:software"]},
+            software={sorted_json(entry) for entry in summaries["processing:software"]},
             # Seen from the run's folder, two floors down.
-            links=[{**link, "href": _from_above(link["href"])} for link in links if link["rel"] in OF_THE_ALGORITHM],
+            links=[
+                {**link, "href": re.sub(r"^\.\./\.\./", "./", link["href"])}
+                for link in links
+                if link["rel"] in OF_THE_ALGORITHM
+            ],
         )
         for name in gathered.values:
             gathered.values[name] = set(summaries.get(name, ()))
         for key, asset in child["item_assets"].items():
-            text = orjson.dumps(asset, option=orjson.OPT_SORT_KEYS)
-            gathered.assets[key] = {text: Way(items[0], asset, len(items) - nodata)}
-        missing = {entry["tile"]: entry["reason"] for entry in child["upscaling:missing"]}
-        return _Part(child["title"], gathered, missing, child.get("upscaling:problems", []))
+            gathered.assets[key] = {sorted_json(asset): Way(items[0], asset, len(items) - nodata)}
+        gathered.missing = {entry["tile"]: entry["reason"] for entry in child["upscaling:missing"]}
+        return child["title"], gathered, child.get("upscaling:problems", [])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UpscalingError(f"{path} cannot be read: {error!r}; delete it and run again") from error
-
-
-def _from_above(href: str) -> str:
-    return f"./{href[6:]}" if href.startswith("../../") else href

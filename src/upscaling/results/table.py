@@ -7,13 +7,15 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import shapely
 
 from upscaling.errors import UpscalingError
 from upscaling.util.upstream import Patch
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = ["GEOPARQUET", "TableError", "item_rows", "write_rows"]
 
@@ -49,19 +51,14 @@ def item_rows(items: list[dict[str, Any]]) -> bytes:
     Raises
     ------
     UpscalingError
-        A field has values that no one column can hold (text in one item, a number in another).
+        A field has values that no one column can hold (text in one item, a number in another), or a geometry is none.
     """
-    import pyarrow as pa
-    import shapely
-
     if not items:
         return b""
     try:
         batch = _batch(items)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise UpscalingError(f"a field of the items has values of different types: {error}") from error
-    except shapely.errors.ShapelyError as error:
-        raise UpscalingError(f"the geometry of an item is none: {error}") from error
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -79,7 +76,6 @@ def write_rows(batches: Iterable[bytes], path: Path) -> None:
     TableError
         A field has values that no one column can hold; all batches were read.
     """
-    import pyarrow as pa
     from stac_geoparquet.arrow import to_parquet
 
     schemas: list[pa.Schema] = []
@@ -107,15 +103,12 @@ def _batch(items: list[dict[str, Any]]) -> pa.RecordBatch:
 
     stac-geoparquet's own conversion copies every item and makes a shapely object of each geometry: five times slower.
     """
-    import numpy as np
-    import orjson
-    import pyarrow as pa
-    import shapely
-
     outlines = [orjson.dumps(item["geometry"]).decode() if item["geometry"] else None for item in items]
-    shapes = shapely.from_geojson(outlines)
-    if (np.abs(shapely.bounds(shapes)) > 360).any():
-        raise UpscalingError("the geometry of an item is not on Earth")
+    shapes = shapely.from_geojson(outlines, on_invalid="ignore")
+    far: Any = (np.abs(shapely.bounds(shapes)) > 360).any(axis=1)
+    for item, outline, shape, is_far in zip(items, outlines, shapes, far, strict=True):
+        if is_far or (outline and shape is None):
+            raise UpscalingError(f"the geometry of item {item['id']} is {'not on Earth' if is_far else 'none'}")
     for item, wkb in zip(items, shapely.to_wkb(shapes, flavor="iso"), strict=True):
         item["geometry"] = wkb
         item.setdefault("bbox", NO_PLACE)
@@ -130,7 +123,6 @@ def _batch(items: list[dict[str, Any]]) -> pa.RecordBatch:
 
 def _without_empty(schema: pa.Schema) -> pa.Schema:
     """Leave out structs without fields (``assets`` if no item has any), which Parquet cannot hold."""
-    import pyarrow as pa
 
     def clean(kind: pa.DataType) -> pa.DataType | None:
         if not pa.types.is_struct(kind):
@@ -148,8 +140,6 @@ def _without_empty(schema: pa.Schema) -> pa.Schema:
 
 def _final(batches: Iterator[bytes], schema: pa.Schema) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """Return the batches as stac-geoparquet has them, all with the same columns, and their schema."""
-    import pyarrow as pa
-
     GEOPARQUET.insist()
     from stac_geoparquet.arrow._batch import StacJsonBatch
 

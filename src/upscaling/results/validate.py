@@ -5,17 +5,21 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from upscaling.errors import ConfigError
+import orjson
+from jsonschema import Draft7Validator
+from jsonschema.exceptions import best_match
+from pystac.validation.local_validator import get_local_schema_cache
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
+
+from upscaling.errors import ConfigError, UpscalingError
 from upscaling.results.cubes import is_zarr
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.profile import collection_problems, homogeneity_problems, item_problems
+from upscaling.results.shapes import Document, read_stac
 from upscaling.util.files import link_out, matches_checksum, size_of
-from upscaling.util.stac_assets import has_stac_shape
-
-if TYPE_CHECKING:
-    from jsonschema import Draft7Validator
 
 __all__ = ["Validator", "validate_collection"]
 
@@ -39,10 +43,6 @@ class Validator:
     """
 
     def __init__(self, schemas: Path | None = None) -> None:
-        from pystac.validation.local_validator import get_local_schema_cache
-        from referencing import Registry
-        from referencing.jsonschema import DRAFT7
-
         self.schemas: dict[str, Any] = dict(get_local_schema_cache())
         self.with_extensions = schemas is not None
         if schemas is not None:
@@ -67,9 +67,6 @@ class Validator:
                 yield f"stac_extensions: no schema of {uri} at hand, so it was not checked"
 
     def _against(self, uri: str, stac: Mapping[str, Any]) -> Iterator[str]:
-        from jsonschema import Draft7Validator
-        from jsonschema.exceptions import best_match
-
         if uri not in self.validators:
             self.validators[uri] = Draft7Validator(
                 self.schemas[uri], registry=self.registry, format_checker=Draft7Validator.FORMAT_CHECKER
@@ -81,8 +78,6 @@ class Validator:
 
 
 def _read_schemas(folder: Path) -> dict[str, Any]:
-    import orjson
-
     found = {}
     for path in sorted(folder.glob("*.json")):
         try:
@@ -122,9 +117,10 @@ def validate_collection(
 def _problems(
     validator: Validator, path: Path, name: str, root: Path, *, prr: bool, content: bool, above: tuple[Path, ...] = ()
 ) -> Iterator[str]:
-    collection, unreadable = _read(path, root)
-    if collection is None:
-        yield from unreadable
+    try:
+        collection = read_stac(path, root=root)
+    except UpscalingError as error:
+        yield str(error)
         return
     if path.resolve() in above:
         yield f"{name}: is a child of itself"
@@ -142,9 +138,10 @@ def _problems(
             yield from _problems(validator, file, below, root, prr=False, content=content, above=before)
         if link.get("rel") != "item":
             continue
-        item, unreadable = _read(file, root)
-        if item is None:
-            yield from unreadable
+        try:
+            item = read_stac(file, Document, root=root)
+        except UpscalingError as error:
+            yield str(error)
             continue
         for problem in (*validator.problems(item), *item_problems(item)):
             yield f"{below}: {problem}"
@@ -156,22 +153,6 @@ def _problems(
         if item.get("id") in seen:
             yield f"{below}: a second item with id {item.get('id')!r}"
         seen.add(str(item.get("id")))
-
-
-def _read(path: Path, root: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    import orjson
-
-    if (outside := link_out(path, root)) is not None:
-        return None, [f"{path}: is a link to {outside}, outside the run's folder"]
-    try:
-        value = orjson.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        return None, [f"{path}: cannot be read: {error}"]
-    if not isinstance(value, dict):
-        return None, [f"{path}: is not a JSON object"]
-    if not has_stac_shape(value):
-        return None, [f"{path}: links, assets or properties are not as in a STAC document"]
-    return value, []
 
 
 def _asset_problems(name: str, file: Path, stac: Mapping[str, Any], root: Path, *, content: bool) -> Iterator[str]:

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import shapely
+from shapely.geometry import box, shape
+
 from upscaling.config.stage_in import Search
 from upscaling.errors import ConfigError
 from upscaling.stage_in.sources import Box, Said, Span, conditions, is_local, joined
 from upscaling.stage_in.web import FetchError, is_remote
 from upscaling.util.files import digest
-from upscaling.util.stac_assets import is_inline
+from upscaling.util.stac_assets import is_inline, links_of
 
 __all__ = [
     "SOURCE",
@@ -150,11 +153,10 @@ def pinned_document(said: Said, search: Search) -> dict[str, Any]:
     if missing:
         raise FetchError(f"item {item.get('id')} has no asset {missing[0]}; it has {', '.join(given or {}) or 'none'}")
     kept = ("type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "properties", "collection")
-    links = item.get("links")
     collection = [
-        {**link, "href": joined(said.base, str(link.get("href")))}
-        for link in (links if isinstance(links, list) else [])
-        if isinstance(link, Mapping) and link.get("rel") == "collection" and is_remote(said.base)
+        {**link, "href": joined(said.base, link["href"])}
+        for link in links_of(item, "collection")
+        if is_remote(said.base)
     ]
     own = {SOURCE: said.href} if said.href and is_remote(said.href) else {}
     return {**{name: item[name] for name in kept if name in item}, "assets": assets, "links": collection[:1], **own}
@@ -209,9 +211,6 @@ def _edges(item: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
 
 
 def _shape(item: Mapping[str, Any]) -> Any:
-    import shapely
-    from shapely.geometry import box, shape
-
     try:
         if item.get("geometry"):
             outline = shapely.make_valid(shape(item["geometry"]))
@@ -244,8 +243,6 @@ class Choice:
     """
 
     def __init__(self, items: Sequence[Pinned], *, limit: int | None, descending: bool) -> None:
-        import shapely
-
         self.items = sorted(items, key=lambda item: (item.id, item.collection))
         ranked = [item for item in self.items if item.rank is not None]
         # numbers among texts: a catalogue's properties are what anybody wrote

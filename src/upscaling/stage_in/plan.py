@@ -14,6 +14,12 @@ from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import orjson
+from shapely.geometry import shape
+
+from upscaling.area.aoi import read_aoi
+from upscaling.binding.cwl import space_choice
 from upscaling.config.stage_in import Search, StageIn
 from upscaling.errors import ConfigError
 from upscaling.model import Algorithm, Parameter, Row, Step, Tile
@@ -30,8 +36,9 @@ from upscaling.stage_in.choose import (
     within,
 )
 from upscaling.stage_in.inputs import Form, form_of, input_of, unreachable, written
-from upscaling.stage_in.sources import Box, Span, found
+from upscaling.stage_in.sources import Box, Span, found, say_left_out
 from upscaling.stage_in.web import TOKEN, FetchError, is_remote, shown, token_names
+from upscaling.util.files import written_whole
 from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
@@ -41,7 +48,6 @@ __all__ = ["Staging", "item_rows", "item_store"]
 
 Say = Callable[[str], None]
 _MOST = 1_000_000
-_NAMED = 20  # items that are named when they are left out
 # What reading an item raises that is not as STAC has it.
 _ODD = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 _CELL = 5.0  # degrees: what one search covers at the most, along each axis
@@ -57,8 +63,6 @@ class Store:
 
     def add(self, digest: str, document: Mapping[str, Any]) -> None:
         """Write an item down."""
-        import orjson
-
         if digest not in self.offsets:
             self.offsets[digest] = self._stream.tell()
             self._stream.write(orjson.dumps(document) + b"\n")
@@ -67,8 +71,6 @@ class Store:
 @contextmanager
 def item_store(folder: Path) -> Iterator[Store]:
     """Yield the store of a plan's items; nothing is left of it if it stays empty."""
-    from upscaling.util.files import written_whole
-
     names = folder / "items.ndjson", folder / "items.csv"
     with written_whole(names[0]) as temporary, temporary.open("wb") as stream:
         store = Store(stream)
@@ -109,10 +111,7 @@ def _searched(
             yield pinned, document
     except FetchError as error:
         raise ConfigError(str(error), key=f"{key}.assets") from None
-    for line in odd[:_NAMED]:
-        say(f"plan: left out: {line}")
-    if len(odd) > _NAMED:
-        say(f"plan: left out: {len(odd) - _NAMED} more items")
+    say_left_out(odd, say)
 
 
 class Staging:
@@ -209,8 +208,6 @@ class _Block:
 
     def at(self, tile: Tile, step: Step | None) -> tuple[Any, int]:
         """Return the value of the input for a tile and step, and the number of items."""
-        from shapely.geometry import shape
-
         if tile.id not in self._shapes:
             self._shapes = {tile.id: shape(tile.geometry or {})}  # the steps of a tile follow each other
         span = span_of((step.start, step.end), "time") if step else self._always
@@ -223,15 +220,11 @@ def _of_tile(algorithm: Algorithm) -> set[str]:
     """Return the inputs that a tile would fill."""
     if algorithm.kind != "cwl":
         return set()
-    from upscaling.binding.cwl import space_choice
-
     return {parameter.name for parameter in algorithm.parameters if space_choice(parameter)}
 
 
 def _boxes(table: Any) -> list[Box]:
     """Return boxes around neighbouring tiles: one search for each, instead of one per tile."""
-    import numpy as np
-
     edges = table[["west", "south", "east", "north"]].to_numpy(dtype=float)
     crossing = edges[:, 0] > edges[:, 2]
     eastern, western = edges[crossing].copy(), edges[crossing].copy()
@@ -257,8 +250,6 @@ def item_rows(
     ConfigError
         If it finds nothing, a parameter does not exist, or an item lacks what a parameter is to get.
     """
-    from upscaling.area.aoi import read_aoi
-
     each = config.for_each
     assert each is not None and each.search is not None  # noqa: S101 -- the caller saw that there is one
     search, key = each.search, "for_each.search"

@@ -14,10 +14,12 @@ from upscaling.config.stage_in import Search
 from upscaling.errors import ConfigError
 from upscaling.http.session import new_session
 from upscaling.stage_in.web import TOKEN, FetchError, Web, is_remote, shown
+from upscaling.util.stac_assets import links_of
+from upscaling.util.stac_walk import HrefError, StacWalk, join, local_target, parse_json
 from upscaling.util.text import plain_text
 from upscaling.util.upstream import Patch
 
-__all__ = ["CLIENT", "Box", "Said", "Span", "conditions", "found", "is_local", "joined"]
+__all__ = ["CLIENT", "Box", "Said", "Span", "conditions", "found", "is_local", "joined", "say_left_out"]
 
 Box = tuple[float, float, float, float]
 Span = tuple[str, str]
@@ -130,8 +132,6 @@ def _of_any_kind(search: Search, boxes: Any, spans: Any, *, key: str, say: Say, 
 
 
 def _parsed(text: bytes, place: str) -> dict[str, Any]:
-    from upscaling.util.stac_walk import parse_json
-
     content = parse_json(text)
     if not isinstance(content, dict):
         raise FetchError(f"{shown(place)} is no STAC: not a JSON object")
@@ -237,18 +237,15 @@ def _in_pages(pages: Iterator[dict[str, Any]], place: str, say: Say) -> Iterator
             yield Said(item, own or "", own, of_api=True)
         if items and len(seen) == before:
             raise FetchError(f"{shown(place)} gives the same page again and again")
-    _say_left_out(odd, say)
+    say_left_out(odd, say)
 
 
 def _own_link(item: Mapping[str, Any]) -> str | None:
-    links = item.get("links")
-    for link in links if isinstance(links, list) else []:
-        if isinstance(link, dict) and link.get("rel") == "self" and isinstance(link.get("href"), str):
-            try:
-                return str(link["href"]) if is_remote(link["href"]) else None
-            except ValueError:  # no address
-                return None
-    return None
+    link = next(links_of(item, "self"), None)
+    try:
+        return str(link["href"]) if link and is_remote(link["href"]) else None
+    except ValueError:  # no address
+        return None
 
 
 def conditions(search: Search) -> list[tuple[str, str, Any]]:
@@ -272,7 +269,6 @@ def _cql2(wanted: Sequence[tuple[str, str, Any]]) -> dict[str, Any]:
 
 def _in_documents(web: Web, start: str, say: Say, root: dict[str, Any] | None = None) -> Iterator[Said]:
     """Walk through a catalogue, each document once; what in it is no STAC is left out, and named."""
-    from upscaling.util.stac_walk import StacWalk
 
     def refuse(message: str) -> None:
         if not walk.seen - {start}:
@@ -289,10 +285,11 @@ def _in_documents(web: Web, start: str, say: Say, root: dict[str, Any] | None = 
     for document in walk.documents(start, root):
         if document.kind == "Item":
             yield Said(dict(document.content), document.base, document.href or _own_link(document.content))
-    _say_left_out(walk.left_out, say)
+    say_left_out(walk.left_out, say)
 
 
-def _say_left_out(lines: Sequence[str], say: Say) -> None:
+def say_left_out(lines: Sequence[str], say: Say) -> None:
+    """Say a line for each of the first things that are left out, and how many more there are."""
     for line in lines[:_NAMED]:
         say(f"plan: left out: {line}")
     if len(lines) > _NAMED:
@@ -323,8 +320,6 @@ def joined(place: str, href: str) -> str:
     FetchError
         It leads from the web to this machine.
     """
-    from upscaling.util.stac_walk import HrefError, join, local_target
-
     if is_remote(place):
         try:
             return join(place, href)

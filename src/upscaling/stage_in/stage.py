@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+import orjson
+
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.stage_in.choose import SOURCE
 from upscaling.stage_in.inputs import ITEMS
@@ -104,8 +106,6 @@ class Stage:
         TileFailedError
             If the plan lost them.
         """
-        import orjson
-
         try:
             lines = (self.plan / "items.csv").read_text().splitlines()
             offsets = dict(line.split(",") for line in lines)
@@ -236,25 +236,24 @@ def stage_of(job: TileJob) -> Stage:
 
 def stage_in(plan: Path) -> Stage:
     """Return the stage of the run whose plan lies in a folder."""
-    try:
-        config = read_json(plan / "config.json")
-    except (OSError, ValueError):
-        config = {}
+    config = _kept(plan / "config.json")
+    staged = [str(name) for name in _kept(plan / "plan.json").get("staged", [])]  # inputs, one for each block
     given = config.get("stage_in") or []
     blocks = given if isinstance(given, list) else [given]
     tokens = token_names([str(block.get("catalogue", "")) for block in blocks])
     stages = [_stage(plan, block, token) for block, token in zip(blocks, tokens, strict=True)]
     search = (config.get("for_each") or {}).get("search")
     own = _stage(plan, search, TOKEN) if search else stages[0] if stages else _stage(plan, {}, TOKEN)
-    return replace(own, others=dict(zip(_staged(plan), stages, strict=False)))
+    return replace(own, others=dict(zip(staged, stages, strict=False)))
 
 
-def _staged(plan: Path) -> list[str]:
-    """Return the inputs that the blocks of ``stage_in`` fill."""
+def _kept(path: Path) -> dict[str, Any]:
+    """Return what was kept with the plan; nothing where it cannot be read."""
     try:
-        return [str(name) for name in read_json(plan / "plan.json").get("staged", [])]
+        content: dict[str, Any] = read_json(path)
     except (OSError, ValueError):
-        return []
+        return {}
+    return content
 
 
 def _stage(plan: Path, block: Mapping[str, Any], token: str) -> Stage:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from upscaling.errors import ErrorClass, PlatformError, UpscalingError
 from upscaling.http.address import is_remote, origin, shown
@@ -74,17 +75,8 @@ class Web:
             with self._transport.open("GET", url, headers={"Accept": "application/json, */*"}) as reply:
                 return reply.content(_LARGEST_DOCUMENT)
 
-    def file(
-        self,
-        url: str,
-        target: Path,
-        *,
-        largest: int,
-        size: int | None = None,
-        checksum: str = "",
-        media_type: str = "",
-    ) -> None:
-        """Bring a file to ``target``, see ``upscaling.http.download``.
+    def file(self, url: str, target: Path, **declared: Any) -> None:
+        """Bring a file to ``target``, see ``upscaling.http.download`` also for what may be ``declared`` of it.
 
         Raises
         ------
@@ -92,16 +84,7 @@ class Web:
             If it does not arrive, or is not what is declared of it.
         """
         with _failing():
-            download(
-                self._transport,
-                url,
-                target,
-                largest=largest,
-                size=size,
-                checksum=checksum,
-                media_type=media_type,
-                buckets=_BUCKETS,
-            )
+            download(self._transport, url, target, buckets=_BUCKETS, **declared)
 
 
 @contextmanager

@@ -75,19 +75,10 @@ def _main_of(name: str, known: Mapping[str, str]) -> str | None:
     for ending in _APPENDED:
         if name.endswith(ending) and name.removesuffix(ending) in known:
             return name.removesuffix(ending)
-    for main_ending, endings in _FAMILIES.items():
+    rasters = ((ending, (*_WITH_RASTER, f".{ending[1]}{ending[-1]}w", f"{ending}w")) for ending in _RASTERS)
+    for main_ending, endings in (*_FAMILIES.items(), *rasters):
         for ending in endings:
             main = f"{name.removesuffix(ending)}{main_ending}"
             if name.endswith(ending) and main in known and main != name:
                 return main
-    for main_ending in _RASTERS:
-        for ending in (*_WITH_RASTER, *_world_files(main_ending)):
-            main = f"{name.removesuffix(ending)}{main_ending}"
-            if name.endswith(ending) and main in known and main != name:
-                return main
     return None
-
-
-def _world_files(ending: str) -> tuple[str, str]:
-    letters = ending.removeprefix(".")
-    return f".{letters[0]}{letters[-1]}w", f".{letters}w"

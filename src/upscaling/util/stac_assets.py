@@ -16,9 +16,9 @@ __all__ = [
     "StacAsset",
     "described",
     "file_name",
-    "has_stac_shape",
     "is_inline",
     "is_inline_picture",
+    "links_of",
     "not_repeated",
     "select",
     "stac_bands",
@@ -37,17 +37,12 @@ _SIGNATURE = re.compile(
 _SIGNED_SEGMENT = re.compile(r"[0-9a-f]{32,128}")
 
 
-def has_stac_shape(content: Any) -> bool:
-    """Return whether links, assets and properties are of the kinds that every reader relies on, as far as there are."""
-    if not isinstance(content, dict) or not isinstance(content.get("properties", {}), dict):
-        return False
-    links, assets = content.get("links", []), content.get("assets", {})
-    if not isinstance(links, list) or not isinstance(assets, dict):
-        return False
-    pointing = (*links, *assets.values())
-    return all(isinstance(entry, dict) and isinstance(entry.get("href"), str) for entry in pointing) and all(
-        isinstance(link.get("rel"), str) for link in links
-    )
+def links_of(content: Any, rel: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the links of a document that have a relation and an address; what is no link is passed over."""
+    links = content.get("links") if isinstance(content, Mapping) else None
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and link.get("rel") == rel and isinstance(link.get("href"), str):
+            yield link
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from upscaling.util.stac_assets import StacAsset, is_inline_picture, not_repeated
+import orjson
+
+from upscaling.util.stac_assets import StacAsset, is_inline_picture, links_of, not_repeated
 from upscaling.util.text import plain_text
 
 __all__ = ["HrefError", "StacDocument", "StacWalk", "join", "kind_of", "local_target", "parse_json", "places_of"]
@@ -90,8 +92,6 @@ def parse_json(text: bytes) -> Any:
     Halves of characters become question marks, and NaN, which no JSON has but many programs write, null. It may also
     begin with a byte order mark, or be UTF-16. Items in a list, or one a line, are an item collection.
     """
-    import orjson
-
     try:
         content = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -106,8 +106,6 @@ def parse_json(text: bytes) -> Any:
 
 def _leniently(text: bytes) -> Any:
     import json
-
-    import orjson
 
     try:
         plain = text.decode(json.detect_encoding(text), "replace")
@@ -169,10 +167,9 @@ def places_of(href: str, documents: Mapping[str, Any]) -> Iterator[Path]:
     if not href.startswith("/") and "://" not in href:
         return
     for path, content in documents.items():
-        links = content.get("links") if isinstance(content, Mapping) else None
-        for link in links if isinstance(links, list) else ():
-            own = link.get("href") if isinstance(link, Mapping) and link.get("rel") == "self" else None
-            folder = f"{own.rpartition('/')[0]}/" if isinstance(own, str) and ("/" in own.lstrip("./")) else ""
+        for link in links_of(content, "self"):
+            own = link["href"]
+            folder = f"{own.rpartition('/')[0]}/" if "/" in own.lstrip("./") else ""
             if len(folder) > 1 and href.startswith(folder):
                 yield from local_target(Path(path), href.removeprefix(folder))
 
@@ -292,7 +289,7 @@ class StacWalk:
         own: dict[str, StacAsset] = {}
         of_collections: dict[str, StacAsset] = {}
         for document in documents:
-            self.derived_from += _sources(document.content)
+            self.derived_from += [link["href"] for link in links_of(document.content, "derived_from")]
             listing = own if document.kind == "Item" else of_collections
             for address, asset in self._listed(document):
                 listing.setdefault(address, asset)
@@ -327,13 +324,6 @@ class StacWalk:
             holder = str(content.get("id") or "")[:_LONGEST_ID]
             place = {"bbox": content["bbox"]} if document.kind == "Item" and "bbox" in content else {}
             yield address, StacAsset(str(key), href, document.base, asset, properties, holder, place)
-
-
-def _sources(content: Mapping[str, Any]) -> Iterator[str]:
-    links = content.get("links")
-    for link in links if isinstance(links, list) else ():
-        if isinstance(link, Mapping) and link.get("rel") == "derived_from" and isinstance(link.get("href"), str):
-            yield link["href"]
 
 
 @dataclass(frozen=True, slots=True)

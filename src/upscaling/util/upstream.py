@@ -44,7 +44,7 @@ class Patch:
 
     def applies(self) -> bool:
         """Return whether the installed version is a tested one and has all names; if not, warn once."""
-        unfit = self._unfit()
+        unfit = self._untested() or self._absent()
         if unfit:
             _warn_once(f"{unfit}; it is left as it is: {self.without}")
         return not unfit
@@ -57,27 +57,25 @@ class Patch:
         UpscalingError
             A name is gone, or takes other parameters.
         """
-        if absent := _absent(self.names):
-            raise UpscalingError(f"{self._unfit_for(absent)}: {self.without}; pip install '{self._pinned}'")
-        if not _is_tested(self.distribution, self.tested):
-            _warn_once(f"{self._untested}; its internals look the same, and it is used")
+        if absent := self._absent():
+            raise UpscalingError(f"{absent}: {self.without}; pip install '{self.distribution}{self.tested}'")
+        if untested := self._untested():
+            _warn_once(f"{untested}; its internals look the same, and it is used")
 
-    def _unfit(self) -> str | None:
-        if not _is_tested(self.distribution, self.tested):
-            return self._untested
-        absent = _absent(self.names)
-        return self._unfit_for(absent) if absent else None
-
-    @property
     def _untested(self) -> str:
+        """Say that the installed version is none of those that were tested; nothing if it is."""
+        if _is_tested(self.distribution, self.tested):
+            return ""
         return f"{self.distribution} {_version(self.distribution)} was not tested with eo-upscaling ({self.tested} was)"
 
-    def _unfit_for(self, absent: str) -> str:
-        return f"{self.distribution} {_version(self.distribution)} has no {absent} that eo-upscaling knows"
-
-    @property
-    def _pinned(self) -> str:
-        return f"{self.distribution}{self.tested}"
+    def _absent(self) -> str:
+        """Say which is the first name that is not there, or takes other parameters; nothing if all are well."""
+        absent = _absent(self.names)
+        return (
+            f"{self.distribution} {_version(self.distribution)} has no {absent} that eo-upscaling knows"
+            if absent
+            else ""
+        )
 
 
 @cache

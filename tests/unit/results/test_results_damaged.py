@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from upscaling.errors import UpscalingError
+from upscaling.publish.explorer import explorer_config
 from upscaling.publish.objects import Product
-from upscaling.results.products import damaged_mosaics, read_mosaics
+from upscaling.results.shapes import read_mosaics
 from upscaling.results.validate import validate_collection
 from upscaling.util.files import write_json
 
@@ -58,17 +59,73 @@ def test_a_collection_of_another_shape_is_one_line(tmp_path: Path, changed: dict
     assert any("not as in a STAC document" in line or "child of itself" in line for line in validate_collection(path))
 
 
+ITEM: dict[str, Any] = {
+    **{"type": "Feature", "stac_version": "1.1.0", "id": "a", "geometry": None, "links": [], "assets": {}},
+    "properties": {"datetime": "2022-06-01T00:00:00Z"},
+}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"geometry": {"type": "Polygon", "coordinates": None}},
+        {"geometry": "a text"},
+        {"geometry": {"type": "Point", "coordinates": [1e300, 1]}},
+        {"properties": None},
+        {"properties": {"datetime": 5}},
+        {"properties": {"created": "5"}},
+        {"properties": {"processing:expression": "a text"}},
+        {"assets": None},
+        {"bbox": None},
+        {"bbox": [1]},
+    ],
+)
+def test_an_item_that_no_table_can_hold_is_one_line_when_it_is_published(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    table = {"href": "./items.parquet", "roles": ["stac-items"]}
+    path = collection(tmp_path, links=[{"rel": "item", "href": "./a/item.json"}], assets={"items": table})
+    write_json(path.parent / "a" / "item.json", ITEM)
+    (tmp_path / "scratch").mkdir()
+    assert len(list(Product(path.parent, "s3://b").tables(tmp_path / "scratch"))) == 1
+    write_json(path.parent / "a" / "item.json", ITEM | changed)
+    with pytest.raises(UpscalingError, match=r"a/item\.json|geometry of item a"):
+        list(Product(path.parent, "s3://b").tables(tmp_path / "scratch"))
+
+
+WHOLE: dict[str, Any] = {
+    **{"asset": "data", "step": "", "index": "data.gti.gpkg", "quicklook": "data.png", "cog": None, "tiles": 1},
+    **{"crs": "EPSG:32632", "bounds": [0, 0, 1, 1], "bbox": [0, 0, 1, 1], "band_cogs": [], "notices": []},
+}
+
+
+def mosaics(folder: Path, content: str) -> tuple[list[dict[str, Any]], list[str]]:
+    (folder / "mosaic").mkdir()
+    (folder / "mosaic" / "mosaics.json").write_text(content)
+    told: list[str] = []
+    return read_mosaics(folder, told.append), told
+
+
 @pytest.mark.parametrize("name", ["asset", "tiles", "bounds", "band_cogs", "cog"])
-def test_of_mosaics_json_what_is_damaged_does_not_count(tmp_path: Path, name: str) -> None:
-    whole = {
-        **{"asset": "data", "step": "", "index": "data.gti.gpkg", "quicklook": "data.png", "cog": None, "tiles": 1},
-        **{"crs": "EPSG:32632", "bounds": [0, 0, 1, 1], "bbox": [0, 0, 1, 1], "band_cogs": [], "notices": []},
-    }
-    damaged = {key: value for key, value in whole.items() if key != name}
+def test_of_mosaics_json_what_is_damaged_does_not_count_and_is_told(tmp_path: Path, name: str) -> None:
+    damaged = {key: value for key, value in WHOLE.items() if key != name}
+    found, told = mosaics(tmp_path, json.dumps([None, damaged, WHOLE]))
+    assert found == [WHOLE]
+    assert [line.partition(" in ")[0] for line in told] == ["entry 1 of 3", "entry 2 of 3"]
+    assert f"mosaics.json is damaged ({name}: Field required): delete" in told[1]
+
+
+@pytest.mark.parametrize("content", ["{}", "[", '[{"asset": "\\ud800"}]'])
+def test_mosaics_json_that_is_none_is_told(tmp_path: Path, content: str) -> None:
+    found, (told,) = mosaics(tmp_path, content)
+    assert found == [] and "mosaics.json is damaged (" in told and "run again" in told
+
+
+def test_a_mosaic_whose_file_is_damaged_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mosaic").mkdir()
-    (tmp_path / "mosaic" / "mosaics.json").write_text(json.dumps([None, damaged, whole]))
-    assert read_mosaics(tmp_path) == [whole]
-    assert [line.partition(" in ")[0] for line in damaged_mosaics(tmp_path)] == ["entry 1 of 3", "entry 2 of 3"]
+    (tmp_path / "mosaic" / "data.tif").write_bytes(b"II*\0")
+    with pytest.raises(UpscalingError, match=r"data\.tif: cannot be read: .*run again"):
+        explorer_config({"id": "run"}, [WHOLE | {"cog": "data.tif"}], tmp_path, "s3://b")
 
 
 def test_links_out_of_the_folder_are_problems_and_are_not_read(tmp_path: Path) -> None:

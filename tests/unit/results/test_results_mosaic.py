@@ -176,7 +176,9 @@ def test_the_lowest_64_bit_integer_is_no_data_in_the_cog_too(tmp_path: Path) -> 
     view = tmp_path / "view.vrt"
     view.write_text(as_vrt(plain).replace("<ColorInterp", f"<NoDataValue>{lowest}</NoDataValue><ColorInterp"))
     copy(view, tmp_path / "tile.tif", driver="GTiff")
-    part = Part("t", "t", tmp_path / "tile.tif", "EPSG:32632", Bounds(0, 0, 20, 20), 10, bands=(("int64", lowest),))
+    part = Part(
+        "t", "t", tmp_path / "tile.tif", "EPSG:32632", Bounds(0, 0, 20, 20), (10, 10), bands=(("int64", lowest),)
+    )
     cog = write_mosaic_cog(mosaic_parts([part], tmp_path / "data.gti.gpkg"), tmp_path / "whole.tif")
     assert f"<NoDataValue>{lowest}</NoDataValue>" in as_vrt(cog)
     with rasterio.open(cog) as dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from rasterio.shutil import copy
 from tests.unit.results.results_helpers import TEMPORAL, TILES, outcome_of, write_raster
 from upscaling.errors import TileFailedError
 from upscaling.model import FetchedAsset, Tile, TileJob
+from upscaling.results.bundle import _keep_plain_metadata
 from upscaling.results.item import build_item
+from upscaling.results.multifile import files_together
 from upscaling.util.file_families import families
 
 JobOf = Callable[[Tile], TileJob]
@@ -243,3 +246,22 @@ def test_families_of_names() -> None:
     assert families(["x.msk", "y.prj", "z.xml", "a-wal"]) == {}
     names = ["a.gpkg", "a.gpkg-wal", "a.gpkg-shm", "b.csv", "b.csvt", "c.grib2", "c.grib2.idx", "d.sid", "d.sdw"]
     assert set(families([*names, "e.tif", "e.vat.dbf"]).values()) == {"a.gpkg", "b.csv", "c.grib2", "d.sid", "e.tif"}
+
+
+def test_long_texts_beside_a_raster_are_read_in_one_go(tmp_path: Path) -> None:
+    """Each took minutes: what begins and never ends was searched for from every place."""
+    began = time.perf_counter()
+    metadata = tmp_path / "a.tif.aux.xml"
+    metadata.write_text("<PAMDataset>" + "<!--" * 500_000)
+    with pytest.raises(TileFailedError, match=r"a\.tif\.aux\.xml is no XML"):
+        _keep_plain_metadata(metadata)
+    metadata.write_text('<!DOCTYPE a [<!ENTITY b "c">]><PAMDataset>&b;</PAMDataset>')
+    with pytest.raises(TileFailedError, match="defines entities"):
+        _keep_plain_metadata(metadata)
+    metadata.write_text("<PAMDataset><!-- <!ENTITY --><SRS><![CDATA[<!a]]></SRS></PAMDataset>")
+    _keep_plain_metadata(metadata)
+    assert metadata.read_text() == "<PAMDataset><SRS>&lt;!a</SRS></PAMDataset>"
+    index = tmp_path / "a.vrt"
+    index.write_text("<VRTDataset>" + "<SourceFilename " * 100_000)
+    assert files_together([FetchedAsset(index, "a.vrt", origin="a.vrt")])[0].parts == ()
+    assert time.perf_counter() - began < 10

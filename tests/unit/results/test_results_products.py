@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from rio_cogeo.cogeo import cog_validate
 from tests.unit.results.results_helpers import RUN, TEMPORAL, TILES, cut, ndvi, outcome_of, write_raster
 from upscaling.config import Config
 from upscaling.config.collection import AssetDescription
+from upscaling.errors import UpscalingError
 from upscaling.model import FetchedAsset, Tile, TileJob
 from upscaling.publish.explorer import explorer_config
 from upscaling.results.collection import CollectionMetadata, collect
 from upscaling.results.item import build_item
 from upscaling.results.product_assets import put_assets, quality_assets
-from upscaling.results.products import make_mosaics
+from upscaling.results.products import check_quality, make_mosaics
 from upscaling.results.validate import validate_collection
 from upscaling.util.files import write_json
 
@@ -200,7 +202,38 @@ def test_a_mosaic_that_cannot_be_made_leaves_the_others_and_is_told(run: Path) -
     assert not left.exists(), "a killed run's staged file stays for ever"
     (failure,) = json.loads((run / "mosaic" / "failures.json").read_text())
     assert failure["asset"] == "bands" and damaged.name in failure["reason"] and "\n" not in failure["reason"]
+    assert failure["reason"].startswith(f"1 file cannot be read: {damaged.name} (")
+    assert failure["reason"].endswith("; delete the folders of their tiles and run again")
     assert "index-forest" in assets(run) and "index-bands" not in assets(run)
+
+
+def test_damaged_items_and_a_damaged_table_are_told(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = run / "collection.json"
+    (run / "items.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UpscalingError, match=r"items\.parquet: cannot be read: .*; delete .*collection\.json and run"):
+        make_mosaics(config(), run)
+    (run / "items.parquet").unlink()
+    item = run / "tiles" / TILES[0].id / "item.json"
+    item.write_text(item.read_text().replace("href", "hre"))
+    made = make_mosaics(config(), run)
+    assert [entry["tiles"] for entry in made] == [11, 11]
+    assert f"left out: {item}: is not as in a STAC document: links.0.href: Field required" in caplog.text
+    path.write_text("{}[")
+    with pytest.raises(UpscalingError, match=r"collection\.json: cannot be read"):
+        make_mosaics(config(), run)
+
+
+def test_a_mosaic_that_cannot_be_read_is_told_and_its_tiles_are_still_checked(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_mosaics(config(), run)
+    (run / "mosaic" / "forest.gti.gpkg").write_bytes(b"no GeoPackage")
+    monkeypatch.setattr("upscaling.results.products.load_plan", lambda _: SimpleNamespace(tiles=KEYS))
+    found = check_quality(config(), run)
+    assert found["assets"]["forest"]["tiles"] == len(TILES)
+    (told,) = (line for line in found["problems"] if "forest" in line)
+    assert told.startswith("the mosaics of asset forest were not compared with its tiles: ")
+    assert told.endswith(f"; delete {run / 'mosaic'} and run again")
 
 
 def test_the_collection_is_written_only_if_something_changed_and_never_looks_newer(run: Path) -> None:

@@ -27,7 +27,7 @@ def tile(
     path = write_raster(folder / f"{name}.tif", values, 0, 0, crs=crs, transform=transform, **profile)
     bounds = Bounds(west, north - values.shape[1] * down, west + values.shape[2] * across, north)
     bands = tuple((str(values.dtype), profile.get("nodata")) for _ in values)
-    return Part(name, name, path, crs, bounds, across, resolution_y=down, bands=bands)
+    return Part(name, name, path, crs, bounds, (across, down), bands=bands)
 
 
 def ones(rows: int = 4, columns: int = 4, dtype: str = "uint8", value: int = 1) -> np.ndarray:

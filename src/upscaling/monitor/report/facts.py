@@ -11,8 +11,8 @@ from typing import Any
 from upscaling.monitor.progress import STATES, StateName, TileState, count_states
 from upscaling.monitor.status import failures_of
 from upscaling.planning.plan import Plan
+from upscaling.results.shapes import fault_of
 from upscaling.util.files import link_out, read_json
-from upscaling.util.stac_assets import has_stac_shape
 
 __all__ = [
     "AREA_COLOUR",
@@ -90,7 +90,7 @@ def _stated(value: dict[str, Any]) -> dict[str, Any]:
 
 def _collection(run_folder: Path) -> dict[str, Any] | None:
     content = _read(run_folder / "collection.json")
-    if content is None or not has_stac_shape(content):
+    if content is None or fault_of(content):
         return None
     named = {name: content.get(name) for name in ("id", "title", "license", "extent")}
     return {

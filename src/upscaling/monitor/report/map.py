@@ -193,7 +193,7 @@ def draw_map(
     Parameters
     ----------
     mosaics
-        As `upscaling.results.products.read_mosaics` gives them; their pictures are on the map.
+        As `upscaling.results.shapes.read_mosaics` gives them; their pictures are on the map.
     picture
         Show the first of them, and so no colour on finished tiles; the page's switch does the same.
     area

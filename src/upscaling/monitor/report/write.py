@@ -36,15 +36,16 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
 
     from upscaling.monitor.report.facts import LOOK, WITHOUT_DATA, page_facts
     from upscaling.monitor.report.map import draw_map, read_area, read_outlines, tile_indices, worst_states
-    from upscaling.results.products import damaged_mosaics, read_mosaics
     from upscaling.results.quicklook import RAMP
+    from upscaling.results.shapes import read_mosaics
 
     plan = load_plan(run_folder)
     states = read_states(run_folder, plan)
     # of a damaged item quality and gathering say what is wrong with it
     finished = [state.tile for state in states if state.state == "finished"]
     empty = {tile for tile in finished if item_property(run_folder, tile, "upscaling:nodata")}
-    outlines, mosaics = read_outlines(run_folder), read_mosaics(run_folder)
+    damaged: list[str] = []
+    outlines, mosaics = read_outlines(run_folder), read_mosaics(run_folder, damaged.append)
     tiles = tile_indices(states, outlines.ids)
     script = place = library = ""
     picture, area = False, []
@@ -60,7 +61,7 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
         "look": LOOK,
         "outlook": outlook,
         "mosaics": mosaics,
-        "damaged": damaged_mosaics(run_folder),
+        "damaged": damaged,
         "pictures": mosaics[:_PICTURES] if outlines.ids else [],
         "ramp": ", ".join(f"rgb{colour}" for colour in RAMP),
         "picture": picture,

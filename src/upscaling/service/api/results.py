@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.planning.plan import job_of
+from upscaling.results.shapes import fault_of
 from upscaling.service.api.deps import AskedRun
 from upscaling.service.states import RunStates
 from upscaling.service.tasks import RefusedError
 from upscaling.util.files import end_of, link_out, read_json
-from upscaling.util.stac_assets import has_stac_shape
 
 __all__ = [
     "collection",
@@ -134,10 +134,8 @@ def _document(path: Path, absent: str) -> dict[str, Any]:
         raise RefusedError(absent, code="NOT_READY", status=409) from None
     except (OSError, ValueError):
         content = None
-    box = content.get("bbox") or [0] * 4 if has_stac_shape(content) else None
-    if not isinstance(box, list) or len(box) not in {4, 6} or not all(isinstance(edge, int | float) for edge in box):
-        words = f"{path.parent.name}/{path.name} is damaged: it is no STAC document"
-        raise RefusedError(words, code="CONFLICT", status=409)
+    if fault := fault_of(content):
+        raise RefusedError(f"{path.parent.name}/{path.name} is damaged: {fault}", code="CONFLICT", status=409)
     return {"links": [], "assets": {}, "properties": {}, **content}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.errors import UpscalingError
-from upscaling.results.products import damaged_mosaics, read_mosaics
+from upscaling.results.shapes import read_mosaics
 from upscaling.service.api.deps import AskedRun
 from upscaling.service.api.results import file_of, item_of
 from upscaling.service.tasks import RefusedError
@@ -69,8 +69,8 @@ def _chosen(run: AskedRun, asset: str) -> Path:
 
 def _listed(run: AskedRun) -> list[dict[str, Any]]:
     """Return what ``mosaics.json`` lists; nothing before it is there."""
-    folder = run.run_folder
-    listed, damaged = read_mosaics(folder), damaged_mosaics(folder)
+    damaged: list[str] = []
+    listed = read_mosaics(run.run_folder, damaged.append)
     if damaged and not listed:
         raise UpscalingError(damaged[0])
     return listed
