@@ -270,10 +270,7 @@ def report(run: RunFolder) -> None:
     from upscaling.results.shapes import read_mosaics
 
     page = write_report(run, outlook_of(run))
-    damaged: list[str] = []
-    read_mosaics(run, damaged.append)
-    for problem in damaged:
-        typer.echo(f"problem: {problem}", err=True)
+    read_mosaics(run, lambda problem: typer.echo(f"problem: {problem}", err=True))
     typer.echo(page)
 
 
