@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import orjson
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from upscaling.errors import ErrorClass, PlatformError, UpscalingError
 from upscaling.http.address import THIS_MACHINE, shown
@@ -117,8 +118,6 @@ class StacApi:
 
     def _send(self, method: str, url: str, document: Any = None, *, fine: tuple[int, ...] = ()) -> tuple[int, Any]:
         """Send a request, again while the server is out of reach; return status and content of the answer."""
-        from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
-
         backoff = wait_random_exponential(multiplier=0.3, max=30)
 
         def wait(state: RetryCallState) -> float:

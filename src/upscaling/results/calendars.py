@@ -64,12 +64,10 @@ def time_axis(values: Sequence[float], units: str, calendar: str) -> dict[str, A
             return None
     except (ValueError, OverflowError, IndexError):
         return None
-    if name in _GREGORIAN:
-        return {"type": "temporal", "extent": [min(texts), max(texts)], "values": texts[:_LONGEST]}
-    described = {"description": f"calendar {name}", "values": texts[:_LONGEST]}
-    if _CALENDARS[name] is _MONTHS:  # each of its days is in the Gregorian one
-        return {"type": "temporal", "extent": [min(texts), max(texts)], **described}
-    return {"type": "other", **described}
+    described = {} if name in _GREGORIAN else {"description": f"calendar {name}"}
+    if name in _GREGORIAN or _CALENDARS[name] is _MONTHS:  # each of its days is in the Gregorian one
+        return {"type": "temporal", "extent": [min(texts), max(texts)], **described, "values": texts[:_LONGEST]}
+    return {"type": "other", **described, "values": texts[:_LONGEST]}
 
 
 def _seconds(start: re.Match[str]) -> int:

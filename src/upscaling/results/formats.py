@@ -27,6 +27,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds
 from upscaling.results.calendars import number_axis, time_axis
+from upscaling.results.cubes import describe_netcdf, describe_zarr
 from upscaling.results.projection import crs_name, proj_code
 
 __all__ = ["FileFacts", "read_file"]
@@ -129,8 +130,6 @@ def _cube(path: Path) -> FileFacts:
 
 def _without_raster(path: Path) -> FileFacts:
     """Describe a netCDF file in which GDAL sees no raster: of one dimension, a time series say."""
-    from upscaling.results.cubes import describe_netcdf
-
     with path.open("rb") as stream:
         if not stream.read(8).startswith((b"CDF", b"\x89HDF")):
             raise _bad(path, "is neither netCDF nor HDF5")
@@ -144,8 +143,6 @@ def _without_raster(path: Path) -> FileFacts:
 
 
 def _zarr(path: Path) -> FileFacts:
-    from upscaling.results.cubes import describe_zarr
-
     try:
         asset, content, bounds, crs = describe_zarr(path)
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,7 +212,7 @@ def _edges(item: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
 
 
 def _shape(item: Mapping[str, Any]) -> Any:
-    try:
+    with suppress(ValueError, TypeError, AttributeError, LookupError, shapely.errors.ShapelyError):
         if item.get("geometry"):
             outline = shapely.make_valid(shape(item["geometry"]))
             west, _, east, _ = outline.bounds
@@ -226,8 +227,6 @@ def _shape(item: Mapping[str, Any]) -> Any:
             if west <= east:
                 return box(west, south, east, north)
             return shapely.union_all([box(west, south, 180, north), box(-180, south, east, north)])
-    except (ValueError, TypeError, AttributeError, LookupError, shapely.errors.ShapelyError):
-        pass
     return None
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import orjson
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.stage_in.choose import SOURCE
@@ -83,14 +84,14 @@ class Stage:
         if not wanted:
             return dict(parameters)
         documents = self.documents(wanted)
-        made: dict[str, Any] = {}
         try:
-            for name, value in parameters.items():
-                made[name] = self.of(name)._filled(value, documents, into / _safe(name, "input"))
+            return {
+                name: self.of(name)._filled(value, documents, into / _safe(name, "input"))
+                for name, value in parameters.items()
+            }
         except FetchError as error:
             error_class = ErrorClass.TRANSIENT if error.passing else ErrorClass.PERMANENT
             raise TileFailedError(f"stage-in: {error}", error_class=error_class) from None
-        return made
 
     def sources(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the addresses of the items that parameters ask to be staged, as far as they have some."""
@@ -304,8 +305,6 @@ def _safe(name: str, otherwise: str) -> str:
 
 def _again_and_again(act: Callable[[], None]) -> None:
     """Try again while a fault may pass."""
-    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
-
     backoff = wait_exponential(multiplier=_PAUSE)
 
     def wait(state: RetryCallState) -> float:

@@ -6,6 +6,7 @@ Callers say how a document is read and how a link becomes an address; nothing is
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -105,8 +106,6 @@ def parse_json(text: bytes) -> Any:
 
 
 def _leniently(text: bytes) -> Any:
-    import json
-
     try:
         plain = text.decode(json.detect_encoding(text), "replace")
         content = json.loads(plain, parse_constant=lambda _name: None)
