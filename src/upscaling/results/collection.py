@@ -13,6 +13,7 @@ import orjson
 
 from upscaling.area.outline import union_bbox
 from upscaling.errors import UpscalingError
+from upscaling.results.assets import MEDIA_TYPES
 from upscaling.results.cache import ItemCache, runs
 from upscaling.results.gathered import Gathered
 from upscaling.results.item import EXTENSIONS, collection_id
@@ -35,7 +36,6 @@ __all__ = [
     "write_collection",
 ]
 
-PARQUET_MEDIA_TYPE = "application/vnd.apache.parquet"
 SHOWN = 5
 # Problems that a collection lists; a log has them all.
 KEPT_PROBLEMS = 100
@@ -292,7 +292,9 @@ def _table_asset(parquet: Path, missing: str) -> dict[str, Any]:
             parquet.unlink(missing_ok=True)
         return {}
     return {
-        "items": file_asset(parquet, parquet.parent, PARQUET_MEDIA_TYPE, "All items as STAC GeoParquet", ["stac-items"])
+        "items": file_asset(
+            parquet, parquet.parent, MEDIA_TYPES[".parquet"], "All items as STAC GeoParquet", ["stac-items"]
+        )
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,8 @@ def describe_zarr(path: Path) -> tuple[dict[str, Any], dict[str, Any], Bounds | 
     if any(part.is_symlink() for part in path.rglob("*")):
         raise ValueError("has a symbolic link in it")
     require("zarr", "cubes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is odd in a product is not for our log
-        try:
-            with xr.open_zarr(path, chunks=None) as cube:
-                return _described(cube)
-        except Exception as error:  # codecs and readers each raise errors of their own
-            raise _unreadable(error) from error
+    with _read_to_the_end(), xr.open_zarr(path, chunks=None) as cube:
+        return _described(cube)
 
 
 def describe_netcdf(path: Path) -> dict[str, Any] | None:
@@ -69,24 +64,26 @@ def describe_netcdf(path: Path) -> dict[str, Any] | None:
     """
     import xarray as xr
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _read_to_the_end():
         try:
             # Times are left as numbers: the calendar of a model needs none of our clocks.
             opened = xr.open_dataset(path, chunks=None, decode_times=False)
         except (ValueError, ImportError):  # no engine for it
             return None
-        except Exception as error:  # readers each raise errors of their own
-            raise _unreadable(error) from error
+        with opened as cube:
+            return _described(cube)[1]
+
+
+@contextmanager
+def _read_to_the_end() -> Iterator[None]:
+    """Raise whatever goes wrong as a ValueError: codecs and readers each have errors of their own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is odd in a product is not for our log
         try:
-            with opened as cube:
-                return _described(cube)[1]
+            yield
         except Exception as error:
-            raise _unreadable(error) from error
-
-
-def _unreadable(error: Exception) -> ValueError:
-    return ValueError(f"cannot be read to the end: {type(error).__name__}: {plain_text(error)}")
+            words = f"{type(error).__name__}: {plain_text(error)}"
+            raise ValueError(f"cannot be read to the end: {words}") from error
 
 
 def _described(cube: Any) -> tuple[dict[str, Any], dict[str, Any], Bounds | None, str]:

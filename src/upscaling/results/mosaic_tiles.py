@@ -162,7 +162,7 @@ def own_part(part: Part, owner: str, folder: Path) -> Part:
     path = folder / f"{part.item}.tif"
     with rasterio.open(part.path) as source, _raster(path, source, **_without_nodata(source)) as target:
         for window, values, valid in _rows(source):
-            owned = geometry_mask([shape], valid.shape, source.window_transform(window), invert=True)
+            owned = geometry_mask([shape], valid.shape, _moved(source.transform, window), invert=True)
             _write(target, window, values, np.logical_and(valid, owned), owned)
     return replace(part, path=path)
 
@@ -265,6 +265,10 @@ def _on_lattice(part: Part, lattice: Lattice, path: Path) -> Part:
             row, column = np.where(inside, row, 0), np.where(inside, column, 0)
             _write(target, window, values[:, row, column], inside & valid[row, column], inside)
     return _moved_to(part, path, grid)
+
+
+def _moved(transform: Affine, window: Any) -> Affine:
+    return Affine(transform.a, 0, transform.c, 0, transform.e, transform.f + window.row_off * transform.e)
 
 
 def row_windows(width: int, height: int) -> Iterator[Any]:

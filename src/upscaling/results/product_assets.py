@@ -10,6 +10,7 @@ import orjson
 import rasterio
 
 from upscaling.errors import UpscalingError
+from upscaling.results.assets import MEDIA_TYPES
 from upscaling.results.cog import COG_MEDIA_TYPE
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.outputs_table import file_asset
@@ -18,8 +19,6 @@ from upscaling.util.files import rewrite
 from upscaling.util.locks import exclusive
 
 __all__ = ["cogs_of", "mosaic_assets", "put_assets", "quality_assets"]
-
-GEOPACKAGE = "application/geopackage+sqlite3"
 
 
 def put_assets(run_folder: Path, below: str, assets: Mapping[str, Mapping[str, Any]]) -> None:
@@ -80,7 +79,9 @@ def mosaic_assets(run_folder: Path, mosaics: Sequence[Mapping[str, Any]]) -> dic
             }
         index = run_folder / "mosaic" / mosaic["index"]
         assets[f"index-{name}"] = {
-            **file_asset(index, run_folder, GEOPACKAGE, f"All tiles of {of}, as GDAL raster tile index", ["index"]),
+            **file_asset(
+                index, run_folder, MEDIA_TYPES[".gpkg"], f"All tiles of {of}, as GDAL raster tile index", ["index"]
+            ),
             **_place(mosaic),
         }
         picture = run_folder / "mosaic" / mosaic["quicklook"]

@@ -156,7 +156,7 @@ def test_the_staged_file_goes_when_the_disk_is_full_all_the_same(
         seen.extend(path.name for path in tmp_path.glob(".whole*"))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rasterio.shutil.copy", full)
+    monkeypatch.setattr("upscaling.results.mosaic_cog.copy", full)
     with pytest.raises(OSError, match="No space left"):
         write_mosaic_cog(mosaic, tmp_path / "whole.tif")
     assert any(name.endswith(".staged.tif") for name in seen)
