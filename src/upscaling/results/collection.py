@@ -13,7 +13,6 @@ import orjson
 
 from upscaling.area.outline import union_bbox
 from upscaling.errors import UpscalingError
-from upscaling.results.assets import MEDIA_TYPES
 from upscaling.results.cache import ItemCache, runs
 from upscaling.results.gathered import Gathered
 from upscaling.results.item import EXTENSIONS, collection_id
@@ -291,11 +290,7 @@ def _table_asset(parquet: Path, missing: str) -> dict[str, Any]:
         with suppress(OSError):  # one of before
             parquet.unlink(missing_ok=True)
         return {}
-    return {
-        "items": file_asset(
-            parquet, parquet.parent, MEDIA_TYPES[".parquet"], "All items as STAC GeoParquet", ["stac-items"]
-        )
-    }
+    return {"items": file_asset(parquet, parquet.parent, "All items as STAC GeoParquet", ["stac-items"])}
 
 
 def about_links(metadata: CollectionMetadata, gathered: Gathered) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from upscaling.results.assets import MEDIA_TYPES
+from upscaling.results.cog import COG_MEDIA_TYPE
 from upscaling.util.files import SHA256_MULTIHASH, sha256_file, written_whole
 
 __all__ = ["FILE_NAME", "file_asset", "output_row", "read_rows", "write_outputs"]
@@ -63,14 +65,14 @@ def write_outputs(rows: Iterable[Mapping[str, str]], home: Path) -> dict[str, An
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(ordered)
-    return {"outputs": file_asset(path, home, "text/csv", "Values of all tiles", ["data"])}
+    return {"outputs": file_asset(path, home, "Values of all tiles", ["data"])}
 
 
-def file_asset(path: Path, home: Path, media_type: str, title: str, roles: list[str]) -> dict[str, Any]:
+def file_asset(path: Path, home: Path, title: str, roles: list[str]) -> dict[str, Any]:
     """Return the STAC asset that a file below the folder of a collection is."""
     return {
         "href": f"./{path.relative_to(home).as_posix()}",
-        "type": media_type,
+        "type": MEDIA_TYPES.get(path.suffix, COG_MEDIA_TYPE),
         "title": title,
         "roles": roles,
         "file:size": path.stat().st_size,

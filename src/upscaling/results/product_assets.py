@@ -10,8 +10,6 @@ import orjson
 import rasterio
 
 from upscaling.errors import UpscalingError
-from upscaling.results.assets import MEDIA_TYPES
-from upscaling.results.cog import COG_MEDIA_TYPE
 from upscaling.results.item import EXTENSIONS
 from upscaling.results.outputs_table import file_asset
 from upscaling.results.projection import metres_per_unit, proj_code
@@ -73,21 +71,19 @@ def mosaic_assets(run_folder: Path, mosaics: Sequence[Mapping[str, Any]]) -> dic
             path = run_folder / "mosaic" / file
             only = f", {shown[0].get('name')}" if len(shown) < len(bands) else ""
             assets[f"mosaic-{path.stem}"] = {
-                **file_asset(path, run_folder, COG_MEDIA_TYPE, f"Mosaic of {of}{only}", ["data"]),
+                **file_asset(path, run_folder, f"Mosaic of {of}{only}", ["data"]),
                 **_grid(path),
                 **({"bands": shown} if shown else {}),
             }
         index = run_folder / "mosaic" / mosaic["index"]
         assets[f"index-{name}"] = {
-            **file_asset(
-                index, run_folder, MEDIA_TYPES[".gpkg"], f"All tiles of {of}, as GDAL raster tile index", ["index"]
-            ),
+            **file_asset(index, run_folder, f"All tiles of {of}, as GDAL raster tile index", ["index"]),
             **_place(mosaic),
         }
         picture = run_folder / "mosaic" / mosaic["quicklook"]
         roles = ["thumbnail", "overview"] if number == 0 else ["overview"]
         assets["thumbnail" if number == 0 else f"quicklook-{name}"] = {
-            **file_asset(picture, run_folder, "image/png", f"Picture of {of}", roles),
+            **file_asset(picture, run_folder, f"Picture of {of}", roles),
             **_place(mosaic),
         }
     return assets
@@ -96,8 +92,7 @@ def mosaic_assets(run_folder: Path, mosaics: Sequence[Mapping[str, Any]]) -> dic
 def quality_assets(run_folder: Path) -> dict[str, dict[str, Any]]:
     """Return the asset that the verdict on the whole is."""
     path = run_folder / "quality.json"
-    title = "Missing tiles, gaps, overlaps, seams"
-    return {"quality": file_asset(path, run_folder, "application/json", title, ["metadata"])}
+    return {"quality": file_asset(path, run_folder, "Missing tiles, gaps, overlaps, seams", ["metadata"])}
 
 
 def cogs_of(mosaic: Mapping[str, Any], bands: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
