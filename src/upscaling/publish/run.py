@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from upscaling.util.files import write_json
 
 if TYPE_CHECKING:
     from upscaling.config import Config
+    from upscaling.config.products import Publish
 
 __all__ = ["publish"]
 
@@ -63,8 +63,7 @@ def publish(
     settings = config.publish
     if settings is None:
         raise ConfigError("is missing: it says where to", key="publish")
-    base = settings.public_url or settings.s3
-    product = Product(run_folder, base)
+    product = Product(run_folder, settings.public_url or settings.s3)
     notices: list[str] = []
 
     def notice(line: str) -> None:
@@ -73,7 +72,7 @@ def publish(
 
     for line in (*_missing(product, run_folder, partial=partial), *_check(config, run_folder)):
         notice(line)
-    store, total = Store(settings), Sent()
+    store, every = Store(settings), list[Sent]()
 
     def step(name: str, objects: Any) -> None:
         sent = store.send(objects, dry_run=dry_run)
@@ -81,9 +80,7 @@ def publish(
             f"{name}: {sent.objects} {'to send' if dry_run else 'sent'} ({sent.bytes / 1e6:.1f} MB),"
             f" {sent.same} there already"
         )
-        total.objects += sent.objects
-        total.bytes += sent.bytes
-        total.same += sent.same
+        every.append(sent)
 
     step("files", product.assets())
     step("items", product.item_objects())
@@ -99,21 +96,15 @@ def publish(
         step("collection", [product.document(path, document)])
     registered = None
     if settings.stac_api and not dry_run:
-        root = product.folder / "collection.json"
-        registered = StacApi(settings.stac_api).register(
-            product.collection(root, tables.get(root)),
-            product.items(),
-            read=settings.auth_read,
-            write=settings.auth_write,
-        )
+        registered = _register(settings, settings.stac_api, product, tables)
         say(f"registered: {registered} items in {settings.stac_api}")
     elif settings.stac_api:
         say(f"would be registered in {settings.stac_api}")
     content = {
         "published": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "collection": f"{base}/collection.json",
+        "collection": f"{product.base}/collection.json",
         "s3": settings.s3,
-        **dataclasses.asdict(total),
+        **{name: sum(getattr(sent, name) for sent in every) for name in ("objects", "bytes", "same")},
         "stac_api": settings.stac_api,
         "registered": registered,
         "notices": notices,
@@ -165,3 +156,9 @@ def _explorer(product: Product, run_folder: Path, notice: Callable[[str], None])
     path = run_folder / "explorer-config.json"
     write_json(path, content)
     return [product.document(product.folder / path.name, content)]
+
+
+def _register(settings: Publish, api: str, product: Product, tables: dict[Path, Published]) -> int:
+    root = product.folder / "collection.json"
+    collection = product.collection(root, tables.get(root))
+    return StacApi(api).register(collection, product.items(), read=settings.auth_read, write=settings.auth_write)
