@@ -18,6 +18,8 @@ __all__ = [
     "Prr",
     "Render",
     "ServerUrl",
+    "WebUrl",
+    "types_in",
 ]
 
 ESA_THEMES = Literal["atmosphere", "cryosphere", "land", "magnetosphere-ionosphere", "oceans", "solid-earth"]
@@ -43,9 +45,9 @@ def _ordered(value: list[float]) -> list[float]:
     return value
 
 
-def _types(annotation: object) -> set[object]:
+def types_in(annotation: object) -> set[object]:
     """Return the types in an annotation, at any depth."""
-    return {annotation}.union(*(_types(inner) for inner in get_args(annotation)))
+    return {annotation}.union(*(types_in(inner) for inner in get_args(annotation)))
 
 
 def _as_text(value: object) -> object:
@@ -69,7 +71,7 @@ class Block(BaseModel):
         """Return the values with true and false as text where a number is meant: pydantic takes them for 1 and 0."""
         if not isinstance(values, Mapping):
             return values
-        types = {key: _types(field.annotation) for key, field in cls.model_fields.items()}
+        types = {key: types_in(field.annotation) for key, field in cls.model_fields.items()}
         numbers = {key for key, of in types.items() if of & {int, float} and not of & {bool, str, Any}}
         return {key: _as_text(value) if key in numbers else value for key, value in values.items()}
 

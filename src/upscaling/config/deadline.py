@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from typing import Annotated
 
-__all__ = ["seconds_left"]
+from pydantic import AfterValidator
+
+__all__ = ["Deadline", "seconds_left"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(minutes?|min|hours?|h|days?|d|weeks?|w)?")
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -41,3 +44,11 @@ def seconds_left(text: str, now: dt.datetime | None = None) -> float:
         moment += dt.timedelta(days=1)
     moment = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
     return (moment - now).total_seconds()
+
+
+def _readable(text: str) -> str:
+    seconds_left(text)
+    return text
+
+
+Deadline = Annotated[str, AfterValidator(_readable)]

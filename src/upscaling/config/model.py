@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from upscaling.config.collection import (
-    AssetDescription,
-    Band,
-    Block,
-    ClassValue,
-    Collection,
-    Expect,
-    PollSeconds,
-    Prr,
-    Render,
-    ServerUrl,
-)
-from upscaling.config.cwl import CwlBackendConfig, Site
-from upscaling.config.deadline import seconds_left
+from upscaling.config.collection import Block, Collection, PollSeconds, ServerUrl, types_in
+from upscaling.config.cwl import CwlBackendConfig
+from upscaling.config.deadline import Deadline
 from upscaling.config.ogcapi import OgcApiBackendConfig
 from upscaling.config.openeo import ExportWorkspace
 from upscaling.config.products import Mosaic, Publish
@@ -224,7 +213,7 @@ class Config(Block):
     stage_in: StageInBlocks | None = None
     """Items of a STAC catalogue as input of each tile; a list of such blocks where several inputs take items."""
     backend: Annotated[OpenEOBackendConfig | CwlBackendConfig | OgcApiBackendConfig, Field(discriminator="kind")]
-    deadline: str = "3 days"
+    deadline: Deadline = "3 days"
     """When the run should be done: `3 days`, `36 hours`, or a date (`2026-12-24`). `upscaling estimate` says how likely
     that is; nothing is stopped. Changing it re-runs nothing."""
     budget: float | None = Field(None, gt=0)
@@ -263,12 +252,6 @@ class Config(Block):
             place = re.sub(r"<(\w+)>", lambda found: self.pathvars.get(found[1], found[0]), place)
         return Path(place) / self.run
 
-    @field_validator("deadline")
-    @classmethod
-    def _moment(cls, value: str) -> str:
-        seconds_left(value)
-        return value
-
     @model_validator(mode="after")
     def _somewhere(self) -> Config:
         if self.area is None and self.for_each is None:
@@ -304,7 +287,7 @@ class Config(Block):
             renamed, notices = with_new_names(plain(values))
             config = cls.model_validate(renamed)
         except ValidationError as error:
-            raise sources.named(ConfigError(_explain(error), key=_key(error))) from None
+            raise sources.named(first_fault(error, cls)) from None
         except ConfigError as error:
             raise sources.named(error) from None
         config._sources, config._notices = sources, notices
@@ -323,16 +306,17 @@ def _location(error: ValidationError) -> list[str]:
     ]
 
 
-def _key(error: ValidationError) -> str:
-    return ".".join(_location(error)) or "(top level)"
+def first_fault(error: ValidationError, model: type[Block], *, file: object = None) -> ConfigError:
+    """Return the first fault that pydantic found in the values of a model, with its key and what would be right."""
+    return ConfigError(_explain(error, model), key=".".join(_location(error)) or "(top level)", file=file)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: type[Block]) -> str:
     import difflib
 
     first = error.errors()[0]
     if first["type"] == "extra_forbidden":
-        known = list(_keys_beside(first["loc"]))
+        known = _keys_beside(first["loc"], model)
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key; {hint}"
@@ -350,24 +334,20 @@ def _explain(error: ValidationError) -> str:
     return f"{message} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
 
 
-def _keys_beside(location: tuple[int | str, ...]) -> Iterator[str]:
-    blocks: dict[str, type[BaseModel]] = {"algorithm": Algorithm, "area": Area, "time": Time, "for_each": ForEach}
-    blocks |= {
-        "openeo": OpenEOBackendConfig,
-        "cwl": CwlBackendConfig,
-        "ogcapi": OgcApiBackendConfig,
-        "collection": Collection,
-        "mosaic": Mosaic,
-        "publish": Publish,
-        "export_workspace": ExportWorkspace,
-        "site": Site,
-        "stage_in": StageIn,
-        "search": ItemSearch,
-    }
-    blocks |= {"assets": AssetDescription, "bands": Band, "renders": Render}
-    blocks |= {"classes": ClassValue, "expect": Expect, "prr": Prr}
-    block = next((blocks[str(part)] for part in reversed(location[:-1]) if str(part) in blocks), Config)
-    yield from block.model_fields
+def _keys_beside(location: tuple[int | str, ...], model: type[Block]) -> list[str]:
+    """Return the keys of the block that a location leads into, from the block of ``model``."""
+    blocks: list[type[Block]] = [model]
+    for part in map(str, location[:-1]):
+        fields = [block.model_fields[part] for block in blocks if part in block.model_fields]
+        inner = [kind for field in fields for kind in types_in(field.annotation)]
+        below = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, Block)]
+        tagged = [block for block in blocks if part in _kinds(block)]
+        blocks = below or tagged or blocks
+    return list(blocks[0].model_fields)
+
+
+def _kinds(block: type[Block]) -> tuple[Any, ...]:
+    return get_args(block.model_fields["kind"].annotation) if "kind" in block.model_fields else ()
 
 
 def load_config(*paths: Path) -> Config:

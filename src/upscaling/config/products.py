@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from upscaling.config.collection import Block
+from upscaling.config.collection import Block, WebUrl
 
 __all__ = ["Mosaic", "Publish"]
 
-WebUrl = Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
 Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from upscaling.algorithms.catalogue import is_package, parse, read_source
+from upscaling.algorithms.records import is_record, ogc_process, runs_on_ogcapi
+from upscaling.config import Algorithm, Config
 from upscaling.config.collection import Block
-from upscaling.config.deadline import seconds_left
+from upscaling.config.deadline import Deadline
 from upscaling.config.described import descriptions
+from upscaling.config.model import first_fault
+from upscaling.config.values import read_values
 from upscaling.errors import ConfigError
-
-if TYPE_CHECKING:
-    from upscaling.config import Config
 
 __all__ = ["Requirements", "form", "load_requirements", "to_config"]
 
@@ -104,7 +107,7 @@ class Requirements(Block):
     """Jobs at the same time that the account may run."""
     quality: list[str] = Field([])
     """What is wanted of the results, a line each: completeness, seams, accuracy, validation."""
-    deadline: str = "3 days"
+    deadline: Deadline = "3 days"
     """`3 days`, `36 hours`, or a date."""
     budget: float | None = Field(None, gt=0)
     """The most that it may cost."""
@@ -113,12 +116,6 @@ class Requirements(Block):
     output: Output = Output()
     notes: str = ""
     """Anything else."""
-
-    @field_validator("deadline")
-    @classmethod
-    def _moment(cls, value: str) -> str:
-        seconds_left(value)
-        return value
 
     @property
     def run(self) -> str:
@@ -134,16 +131,11 @@ def load_requirements(path: Path) -> Requirements:
     ConfigError
         One line with file and key, if it cannot be read or does not fit.
     """
-    from upscaling.config.values import read_values
-
     values = read_values(path)
     try:
         return Requirements.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if not isinstance(part, str) or "[" not in part)
-        message = {"missing": "is missing", "extra_forbidden": "unknown key"}.get(first["type"], first["msg"])
-        raise ConfigError(message.removeprefix("Value error, "), file=path, key=key) from None
+        raise first_fault(error, Requirements, file=path) from None
 
 
 def to_config(wanted: Requirements, *, file: Path | None = None) -> Config:
@@ -156,8 +148,6 @@ def to_config(wanted: Requirements, *, file: Path | None = None) -> Config:
     ConfigError
         If the algorithm cannot be read, or no platform is named anywhere.
     """
-    from upscaling.config import Config
-
     return Config.parse(config_values(wanted), file=file)
 
 
@@ -188,23 +178,19 @@ def config_values(wanted: Requirements) -> dict[str, Any]:
 
 
 def _backend(wanted: Requirements) -> dict[str, Any]:
-    from upscaling.algorithms.catalogue import is_package, parse, read_source
-    from upscaling.algorithms.records import is_record, ogc_process, runs_on_ogcapi
-    from upscaling.config import Algorithm
-
     source = wanted.algorithm
     if is_package(source.source):
         return {"kind": "cwl", "slots": wanted.slots}
-    address = None if wanted.platform == ADVISE else wanted.platform
+    named = {} if wanted.platform == ADVISE else {"url": wanted.platform}
     if ogc_process(source.source):
-        return {"kind": "ogcapi", "slots": wanted.slots, **({"url": address} if address else {})}
+        return {"kind": "ogcapi", "slots": wanted.slots, **named}
     text, place = read_source(Algorithm(source=source.source, catalogue=source.catalogue))
     content = parse(text, place)
-    if address is None and not is_record(content):
+    if not named and not is_record(content):
         raise ConfigError("name a platform: the algorithm is in no catalogue that names one", key="platform")
     if is_record(content) and runs_on_ogcapi(content):
-        return {"kind": "ogcapi", "slots": wanted.slots, **({"url": address} if address else {})}
-    backend: dict[str, Any] = {"kind": "openeo", "slots": wanted.slots, **({"url": address} if address else {})}
+        return {"kind": "ogcapi", "slots": wanted.slots, **named}
+    backend: dict[str, Any] = {"kind": "openeo", "slots": wanted.slots, **named}
     if wanted.output.place == "platform":
         if not wanted.output.workspace:
             raise ConfigError("is required where the results stay on the platform", key="output.workspace")
@@ -219,8 +205,6 @@ def form() -> str:
 
 
 def _lines(block: type[BaseModel], indent: str) -> list[str]:
-    import json
-
     lines = []
     for name, field in block.model_fields.items():
         inner = _inner(field.annotation)
@@ -238,8 +222,6 @@ def _lines(block: type[BaseModel], indent: str) -> list[str]:
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:
-    from typing import get_args
-
     for kind in (annotation, *get_args(annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind
