@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from upscaling.algorithms.records import is_record, link_of, ogc_process
+from upscaling.algorithms.catalogue import parse, read_source
+from upscaling.algorithms.records import catalogue_root, is_record, link_of, ogc_process
+from upscaling.config import Config
 from upscaling.errors import UpscalingError
-from upscaling.estimate.model import Answer, Interval
+from upscaling.estimate.model import Answer, Estimate, Interval
+from upscaling.estimate.run import estimate_run
+from upscaling.estimate.show import amount, duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from upscaling.config import Config
-    from upscaling.estimate.model import Estimate
 
 __all__ = ["PlatformRow", "compare_platforms", "offered_by", "render_platforms", "row_of"]
 
@@ -59,13 +61,10 @@ def compare_platforms(
         tried.setdefault(address, (record, source))
     for address in named:
         tried.setdefault(address, ("", ""))
-    rows = []
+    seen: dict[tuple[str, str], PlatformRow] = {}
     for address, (record, source) in tried.items():
         row = _row(config, address, source, results=results, benchmarks=benchmarks)
-        rows.append(row.model_copy(update={"record": record}))
-    seen: dict[tuple[str, str], PlatformRow] = {}
-    for row in rows:
-        seen.setdefault((row.kind, row.platform), row)
+        seen.setdefault((row.kind, row.platform), row.model_copy(update={"record": record}))
     return list(seen.values())
 
 
@@ -74,9 +73,6 @@ def offered_by(config: Config) -> Iterator[tuple[str, str, str]]:
 
     A record does if it has the algorithm's id, or links to the same definition.
     """
-    from upscaling.algorithms.catalogue import parse, read_source
-    from upscaling.algorithms.records import catalogue_root
-
     try:
         text, place = read_source(config.algorithm)
         content: Any = parse(text, place)
@@ -103,8 +99,6 @@ def _definition(record: dict[str, Any]) -> str:
 
 
 def _row(config: Config, address: str, source: str, *, results: Path | None, benchmarks: Sequence[Path]) -> PlatformRow:
-    from upscaling.estimate.run import estimate_run
-
     try:
         settings = _elsewhere(config, address, source) if address or source else config
         found = estimate_run(settings, results=results, benchmarks=benchmarks)
@@ -134,8 +128,6 @@ def row_of(found: Estimate, kind: str) -> PlatformRow:
 
 def _elsewhere(config: Config, address: str, source: str) -> Config:
     """Return the same run on another platform."""
-    from upscaling.config import Config as Model
-
     values = config.model_dump(mode="json", exclude_defaults=False)
     process = ogc_process(address)
     if source:
@@ -149,7 +141,7 @@ def _elsewhere(config: Config, address: str, source: str) -> Config:
         values["backend"]["url"] = address
     else:
         values["backend"] = {"kind": "openeo", "url": address, "slots": config.backend.slots}
-    return Model.parse(values)
+    return Config.parse(values)
 
 
 def render_platforms(rows: Sequence[PlatformRow]) -> RenderableType:
@@ -157,8 +149,6 @@ def render_platforms(rows: Sequence[PlatformRow]) -> RenderableType:
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
-
-    from upscaling.estimate.show import amount, duration
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("platform", "possible", "cost", "time", "slots", "results"):

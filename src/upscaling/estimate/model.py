@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["Advice", "Answer", "Basis", "Check", "Cluster", "Estimate", "Interval", "Outlook", "Verdict"]
+__all__ += ["no", "unknown", "yes"]
 
 Answer = Literal["yes", "no", "unknown"]
 Basis = Literal["rough", "pilot", "finished jobs"]
@@ -48,6 +49,21 @@ class Check(_Model):
     """One line: what was found, and what would be right."""
     key: str = ""
     """Configuration key to change, dotted."""
+
+
+def yes(name: str, text: str, key: str = "") -> Check:
+    """Return a check with this answer."""
+    return Check(name=name, answer="yes", text=text, key=key)
+
+
+def no(name: str, text: str, key: str = "") -> Check:
+    """Return a check with this answer."""
+    return Check(name=name, answer="no", text=text, key=key)
+
+
+def unknown(name: str, text: str, key: str = "") -> Check:
+    """Return a check with this answer."""
+    return Check(name=name, answer="unknown", text=text, key=key)
 
 
 class Advice(_Model):

@@ -6,6 +6,9 @@ import time
 from pathlib import Path
 
 from upscaling.errors import UpscalingError
+from upscaling.estimate.evidence.history import HISTORY, add_run
+from upscaling.estimate.run import estimate_of, known_of
+from upscaling.estimate.show import outlook_lines
 
 __all__ = ["outlook_of", "remember"]
 
@@ -15,9 +18,6 @@ def outlook_of(run_folder: Path) -> list[str]:
 
     Reads the run's folder alone, and nothing of what only a person can fix stops it.
     """
-    from upscaling.estimate.run import estimate_of, known_of
-    from upscaling.estimate.show import outlook_lines
-
     try:
         estimate = estimate_of(known_of(run_folder, sizes=False))
     except (UpscalingError, OSError):
@@ -33,9 +33,6 @@ def remember(run_folder: Path) -> None:
     UpscalingError
         If the run has no plan, or the history cannot be written.
     """
-    from upscaling.estimate.evidence.history import HISTORY, add_run
-    from upscaling.estimate.run import known_of
-
     known = known_of(run_folder)
     if known.plan is not None and known.jobs is not None:
         ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -7,19 +7,24 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from upscaling.area.aoi import read_aoi
+from upscaling.config import Config
 from upscaling.config.deadline import seconds_left
 from upscaling.errors import UpscalingError
 from upscaling.estimate.checks.common import UNASKED
+from upscaling.estimate.compare import PlatformRow, compare_platforms
+from upscaling.estimate.model import Estimate
+from upscaling.estimate.requirements import ADVISE, Requirements, to_config
+from upscaling.estimate.run import estimate_run
+from upscaling.estimate.show import amount, duration, facts_of
+from upscaling.grids.picture import plot_tiles
+from upscaling.planning.make import tile_table
+from upscaling.planning.plan import kept_config
 from upscaling.util.files import written_whole
 from upscaling.util.text import plain_text
-
-if TYPE_CHECKING:
-    from upscaling.config import Config
-    from upscaling.estimate.compare import PlatformRow
-    from upscaling.estimate.model import Estimate
-    from upscaling.estimate.requirements import Requirements
 
 __all__ = ["write_page", "write_run_page"]
 
@@ -57,10 +62,6 @@ def write_page(
     UpscalingError
         If the area, the algorithm or the platform cannot be used.
     """
-    from upscaling.estimate.compare import compare_platforms
-    from upscaling.estimate.requirements import ADVISE, to_config
-    from upscaling.estimate.run import estimate_run
-
     config = to_config(wanted, file=file)
     estimate = estimate_run(config, benchmarks=benchmarks, ask=ask)
     platforms: list[PlatformRow] = []
@@ -78,9 +79,6 @@ def write_run_page(run_folder: Path, folder: Path, *, title: str = "", ask: bool
     UpscalingError
         If the folder is not that of a run, or its run has no area.
     """
-    from upscaling.estimate.run import estimate_run
-    from upscaling.planning.plan import kept_config
-
     config, estimate = kept_config(run_folder), estimate_run(run_folder, ask=ask)
     questions = [*_unknown(estimate), "contact: who asks, and who is to be asked?", _STORAGE, _QUALITY]
     questions += ["budget: none is given"] if config.budget is None else []
@@ -95,18 +93,13 @@ def _write(page: _Page, config: Config, folder: Path) -> tuple[Path, Path]:
     picture = folder / "tiles.png"
     _draw(config, picture)
     html, markdown = folder / f"{_NAME}.html", folder / f"{_NAME}.md"
-    with written_whole(html) as temporary:
-        temporary.write_text(_html(page, picture), encoding="utf-8")
-    with written_whole(markdown) as temporary:
-        temporary.write_text(_markdown(page), encoding="utf-8")
+    for path, text in ((html, _html(page, picture)), (markdown, _markdown(page))):
+        with written_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return html, markdown
 
 
 def _draw(config: Config, path: Path) -> None:
-    from upscaling.area.aoi import read_aoi
-    from upscaling.grids.picture import plot_tiles
-    from upscaling.planning.make import tile_table
-
     if config.area is None:
         raise UpscalingError("requirements need an area")
     plot_tiles(tile_table(config.area)[1], read_aoi(config.area.aoi), path, explained=False)
@@ -200,37 +193,19 @@ def _verdict(estimate: Estimate) -> str:
     return estimate.verdict or "rough: no verdict without a pilot"
 
 
-def _numbers(estimate: Estimate) -> list[tuple[str, str]]:
-    from upscaling.estimate.show import facts_of
-
-    return facts_of(estimate)
-
-
 def _html(page: _Page, picture: Path) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     loader = PackageLoader("upscaling.estimate", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     image = base64.b64encode(picture.read_bytes()).decode()
-    return environment.get_template("requirements.html").render(**_shown(page), image=image)
-
-
-def _shown(page: _Page) -> dict[str, Any]:
-    from upscaling.estimate.show import amount, duration
-
-    return {
-        "title": page.title,
-        "facts": page.facts,
-        "numbers": _numbers(page.estimate),
-        "verdict": _verdict(page.estimate),
-        "reasons": page.estimate.verdict_reasons,
-        "estimate": page.estimate,
-        "platforms": page.platforms,
-        "risks": page.risks,
-        "questions": page.questions,
-        "amount": amount,
-        "duration": duration,
-    }
+    return environment.get_template("requirements.html").render(
+        vars(page),
+        numbers=facts_of(page.estimate),
+        verdict=_verdict(page.estimate),
+        reasons=page.estimate.verdict_reasons,
+        image=image,
+        amount=amount,
+        duration=duration,
+    )
 
 
 def _markdown(page: _Page) -> str:
@@ -238,7 +213,7 @@ def _markdown(page: _Page) -> str:
     parts = [f"# {_plain(page.title)}", f"Feasibility: **{_verdict(estimate)}**. Made {estimate.made}."]
     parts += [_list(estimate.verdict_reasons)] if estimate.verdict_reasons else []
     parts += ["![tiles](tiles.png)", "## Requirements", _table(("", ""), page.facts)]
-    parts += ["## Numbers", _table(("", ""), _numbers(estimate)), _list(estimate.rests_on)]
+    parts += ["## Numbers", _table(("", ""), facts_of(estimate)), _list(estimate.rests_on)]
     checks = [(check.name, check.answer, check.text) for check in estimate.checks]
     parts += ["## Is it possible?", _table(("question", "answer", "found"), checks)]
     if page.platforms:
@@ -249,8 +224,6 @@ def _markdown(page: _Page) -> str:
 
 
 def _cost(row: PlatformRow) -> str:
-    from upscaling.estimate.show import amount
-
     return "unknown" if row.cost is None else f"{amount(row.cost.p50)} {row.currency}"
 
 

@@ -6,22 +6,37 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from upscaling.config import Config
 from upscaling.config.deadline import seconds_left
+from upscaling.config.identity import identity_of
 from upscaling.errors import UpscalingError
+from upscaling.estimate.advice import advice_of
+from upscaling.estimate.evidence.history import (
+    HISTORY,
+    Past,
+    past_of,
+    platform_name,
+    read_benchmarks,
+    read_history,
+    run_id,
+    scenario_names,
+)
+from upscaling.estimate.evidence.measure import Jobs, read_jobs
+from upscaling.estimate.evidence.units import StatedCost, record_cost
+from upscaling.estimate.evidence.work import Work, work_of_config, work_of_plan
+from upscaling.estimate.methods.cluster import cluster_of, rough_cluster
+from upscaling.estimate.methods.measured import LEAST, MeasuredRun, measured_run
+from upscaling.estimate.methods.rough import Rough, rough_estimate
 from upscaling.estimate.model import Estimate, Interval, Outlook, Verdict
-from upscaling.util.files import digest
-
-if TYPE_CHECKING:
-    from upscaling.config import Config
-    from upscaling.estimate.evidence.history import Past
-    from upscaling.estimate.evidence.measure import Jobs
-    from upscaling.estimate.evidence.units import StatedCost
-    from upscaling.estimate.evidence.work import Work
-    from upscaling.estimate.methods.measured import MeasuredRun
-    from upscaling.estimate.methods.rough import Rough
-    from upscaling.planning.plan import Plan
+from upscaling.estimate.pilot import pilot_targets
+from upscaling.estimate.statistics import quantiles
+from upscaling.planning.ensure import ensure_plan
+from upscaling.planning.plan import Plan, kept_config, load_plan, plan_key
+from upscaling.util.files import digest, read_json
 
 __all__ = ["Known", "estimate_run", "known_of"]
 
@@ -84,8 +99,7 @@ def estimate_run(
     UpscalingError
         If the configuration, the area or the algorithm cannot be used, or the folder is not that of a run.
     """
-    from upscaling.estimate.advice import advice_of
-    from upscaling.estimate.checks import checks_of
+    from upscaling.estimate.checks import checks_of  # status and report do without
 
     known = known_of(run, results=results, benchmarks=benchmarks)
     estimate = estimate_of(known)
@@ -108,13 +122,6 @@ def known_of(
     UpscalingError
         As ``estimate_run``.
     """
-    from upscaling.config.identity import identity_of
-    from upscaling.estimate.evidence.history import platform_name, read_benchmarks, run_id, scenario_names
-    from upscaling.estimate.evidence.measure import read_jobs
-    from upscaling.estimate.evidence.units import record_cost
-    from upscaling.estimate.evidence.work import work_of_config, work_of_plan
-    from upscaling.planning.plan import kept_config, load_plan
-
     if isinstance(run, Path):
         config, run_folder = kept_config(run), run
         plan: Plan | None = load_plan(run)
@@ -144,10 +151,6 @@ def known_of(
 
 def _plan_of(config: Config, run_folder: Path) -> Plan | None:
     """Return the run's plan if it is this configuration's; made where only a plan can tell the number of jobs."""
-    from upscaling.planning.ensure import ensure_plan
-    from upscaling.planning.plan import load_plan, plan_key
-    from upscaling.util.files import read_json
-
     if config.stage_in or (config.for_each and config.for_each.search):
         return ensure_plan(config, run_folder)
     try:
@@ -160,8 +163,6 @@ def _plan_of(config: Config, run_folder: Path) -> Plan | None:
 
 def _past(work: Work, platform: str, results: Path, *, without: str) -> tuple[list[Past], list[str]]:
     """Return earlier jobs from the history of finished runs, and from the runs beside this one."""
-    from upscaling.estimate.evidence.history import HISTORY, past_of, read_history
-
     history = results / HISTORY
     found = past_of(read_history(history), algorithm=work.algorithm.id, platform=platform, without=without)
     return found, [str(history)] if found else []
@@ -169,8 +170,6 @@ def _past(work: Work, platform: str, results: Path, *, without: str) -> tuple[li
 
 def estimate_of(known: Known) -> Estimate:
     """Return the numbers of an estimate, without checks and advice."""
-    from upscaling.estimate.methods.rough import rough_estimate
-
     config, work, jobs = known.config, known.work, known.jobs
     rough = rough_estimate(
         work, known.stated, known.past, sources=known.sources, slots=config.backend.slots,
@@ -201,8 +200,6 @@ def estimate_of(known: Known) -> Estimate:
 
 
 def _from_rough(known: Known, rough: Rough) -> dict[str, Any]:
-    from upscaling.estimate.methods.cluster import rough_cluster
-
     cost = rough.cost
     cluster, price = rough_cluster(known.config, known.work, rough.job_seconds)
     if cluster is not None and price is not None:
@@ -222,11 +219,6 @@ def _from_rough(known: Known, rough: Rough) -> dict[str, Any]:
 
 
 def _from_jobs(known: Known, jobs: Jobs, done: int) -> dict[str, Any]:
-    from upscaling.estimate.methods.cluster import cluster_of
-    from upscaling.estimate.methods.measured import LEAST, measured_run
-    from upscaling.estimate.pilot import pilot_targets
-    from upscaling.estimate.statistics import quantiles
-
     config, work = known.config, known.work
     pilots = pilot_targets(known.run_folder)
     run = measured_run(work, jobs, slots=config.backend.slots, pilots=pilots, seed=known.seed)
@@ -261,8 +253,6 @@ def _from_jobs(known: Known, jobs: Jobs, done: int) -> dict[str, Any]:
 
 
 def _rates(work: Work, cost: Interval | None, job_seconds: float | None) -> dict[str, Any]:
-    import numpy as np
-
     mean = float(np.mean(work.area_km2[~work.empty])) if len(work) else 0.0
     per_area = None if job_seconds is None or not mean else job_seconds * _KM2 / mean
     return {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from upscaling.estimate.model import Estimate, Interval, Outlook
 from upscaling.util.text import duration
@@ -43,36 +44,23 @@ def facts_of(estimate: Estimate) -> list[tuple[str, str]]:
         ("cost", cost),
         ("time", "unknown" if e.seconds is None else f"{_range(e.seconds, duration)} from now, on {e.slots} slots"),
     ]
-    if e.cost_per_km2 is not None:
-        found.append(("cost per km²", f"{_range(e.cost_per_km2, amount)} {of}"))
-    if e.seconds_per_10000_km2 is not None:
-        found.append(("100 x 100 km", f"{duration(e.seconds_per_10000_km2)} of job time"))
-    if e.minimum_charge is not None:
-        found.append(("cheapest job", f"{e.minimum_charge:g} {of}"))
-    if e.failure_rate is not None:
-        found.append(("failures", f"{_range(e.failure_rate, '{:.1%}'.format)} of the attempts"))
-    if e.memory_gb is not None:
-        found.append(("memory", f"{e.memory_gb:.3g} GB, the most of a job"))
-    if e.result_gb is not None:
-        found.append(("result", f"{_range(e.result_gb, amount)} GB"))
-    return found + _cluster(e)
+    cluster = e.cluster
+    measured: list[tuple[str, Any, Callable[[Any], str]]] = [
+        ("cost per km²", e.cost_per_km2, lambda cost: f"{_range(cost, amount)} {of}"),
+        ("100 x 100 km", e.seconds_per_10000_km2, lambda seconds: f"{duration(seconds)} of job time"),
+        ("cheapest job", e.minimum_charge, lambda charge: f"{charge:g} {of}"),
+        ("failures", e.failure_rate, lambda rate: f"{_range(rate, '{:.1%}'.format)} of the attempts"),
+        ("memory", e.memory_gb, lambda most: f"{most:.3g} GB, the most of a job"),
+        ("result", e.result_gb, lambda size: f"{_range(size, amount)} GB"),
+        ("CPU hours", cluster and cluster.cpu_hours, lambda hours: _range(hours, amount)),
+        ("node hours", cluster and cluster.node_hours, lambda hours: _range(hours, amount)),
+        ("queue", cluster and cluster.queue_seconds, lambda wait: f"{duration(wait)} median wait"),
+    ]
+    return found + [(name, in_words(value)) for name, value, in_words in measured if value is not None]
 
 
-def _cluster(estimate: Estimate) -> list[tuple[str, str]]:
-    cluster = estimate.cluster
-    if cluster is None:
-        return []
-    found = [("CPU hours", _range(cluster.cpu_hours, amount))]
-    if cluster.node_hours is not None:
-        found.append(("node hours", _range(cluster.node_hours, amount)))
-    if cluster.queue_seconds is not None:
-        found.append(("queue", f"{duration(cluster.queue_seconds)} median wait"))
-    return found
-
-
-def _range(interval: Interval, written: object) -> str:
-    to_text = written if callable(written) else str
-    return f"{to_text(interval.p50)} (p10 {to_text(interval.p10)}, p90 {to_text(interval.p90)})"
+def _range(interval: Interval, in_words: Callable[[float], str]) -> str:
+    return f"{in_words(interval.p50)} (p10 {in_words(interval.p10)}, p90 {in_words(interval.p90)})"
 
 
 def outlook_lines(estimate: Estimate) -> list[str]:

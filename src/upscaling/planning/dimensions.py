@@ -230,35 +230,32 @@ def _table(each: ForEach, parameters: Mapping[str, Parameter]) -> list[Row]:
     columns, records = _read(path)
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
-        raise ConfigError(f"has the column {twice[0]!r} more than once", key="for_each.table", file=path)
+        raise _refused(path, f"has the column {twice[0]!r} more than once")
     if each.id is not None and each.id not in columns:
         raise ConfigError(f"{path} has no column {each.id!r}; it has {', '.join(columns)}", key="for_each.id")
     used = [name for name in columns if name != each.id and name not in each.ignore]
     unknown = [name for name in used if name not in parameters]
     if unknown:
-        raise ConfigError(
-            f"column {unknown[0]!r} is no parameter of the algorithm; rename it or list it in for_each.ignore",
-            key="for_each.table",
-            file=path,
-        )
+        column = f"column {unknown[0]!r} is no parameter of the algorithm"
+        raise _refused(path, f"{column}; rename it or list it in for_each.ignore")
     rows: list[Row] = []
     for number, record in enumerate(records, 2):
         values = {name: _typed(record[name], parameters[name], path, number) for name in used}
         if len(rows) >= _MOST:
-            raise ConfigError(f"has more than {_MOST} rows", key="for_each.table", file=path)
+            raise _refused(path, f"has more than {_MOST} rows")
         label = str(record[each.id]) if each.id else "_".join(_plain(value) for value in values.values())
         if each.id and not _LABEL.fullmatch(label):
-            raise ConfigError(
-                f"line {number}: id {label!r} must be made of letters, digits, _ and -", key="for_each.id", file=path
-            )
+            raise _refused(path, f"line {number}: id {label!r} must be made of letters, digits, _ and -", "id")
         if each.id and len(label) > _LONGEST:
-            raise ConfigError(
-                f"line {number}: id {label[:20]!r}… is longer than {_LONGEST} characters", key="for_each.id", file=path
-            )
+            raise _refused(path, f"line {number}: id {label[:20]!r}… is longer than {_LONGEST} characters", "id")
         rows.append(Row(label, values))
     if not rows:
-        raise ConfigError("has no rows", key="for_each.table", file=path)
+        raise _refused(path, "has no rows")
     return rows
+
+
+def _refused(path: Path, why: str, key: str = "table") -> ConfigError:
+    return ConfigError(why, key=f"for_each.{key}", file=path)
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
@@ -274,7 +271,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         raise ConfigError(f"no such file: {path}", key="for_each.table") from None
     except (OSError, ValueError, csv.Error, MemoryError) as error:
         what = " ".join(str(error).split())[:200]
-        raise ConfigError(f"cannot be read as a table: {what}", key="for_each.table", file=path) from None
+        raise _refused(path, f"cannot be read as a table: {what}") from None
 
 
 def _read_csv(lines: Any, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
@@ -284,34 +281,26 @@ def _read_csv(lines: Any, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         if not cells:
             continue
         if len(cells) != len(columns):
-            raise ConfigError(
-                f"line {lines.line_num}: has {len(cells)} cells, and its header {len(columns)}",
-                key="for_each.table",
-                file=path,
-            )
+            raise _refused(path, f"line {lines.line_num}: has {len(cells)} cells, and its header {len(columns)}")
         records.append(dict(zip(columns, cells, strict=True)))
     return columns, records
 
 
 def _typed(value: Any, parameter: Parameter, path: Path, line: int) -> Any:
     """Give a CSV cell the type that the parameter's schema asks for; Parquet values have theirs."""
-    key = "for_each.table"
     if not isinstance(value, str):
         try:
             return json_value(value)
         except ValueError as error:
-            raise ConfigError(f"row {line - 1}: {parameter.name} {error}", key=key, file=path) from None
+            raise _refused(path, f"row {line - 1}: {parameter.name} {error}") from None
     types = _types(parameter.schema)
     if "string" in types or not types:
         return value
     try:
         return json_value(json.loads(value))
     except (ValueError, RecursionError):
-        raise ConfigError(
-            f"line {line}: {value!r} is no {' or '.join(sorted(types))} for {parameter.name}",
-            key="for_each.table",
-            file=path,
-        ) from None
+        kinds = " or ".join(sorted(types))
+        raise _refused(path, f"line {line}: {value!r} is no {kinds} for {parameter.name}") from None
 
 
 def _types(schema: Any) -> set[str]:

@@ -12,11 +12,23 @@ import time
 from collections.abc import Callable, Iterator
 from math import floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pyproj import CRS
+from shapely.geometry import mapping, shape
+
+from upscaling import __version__
+from upscaling.algorithms.catalogue import Pinned, pin_algorithm
+from upscaling.algorithms.ogc_process import pin_process
+from upscaling.area.aoi import read_aoi
+from upscaling.area.outline import footprint
 from upscaling.binding import binder_of
+from upscaling.binding.base import Binder
 from upscaling.binding.secret_values import check_secrets
+from upscaling.config import Area, Config
+from upscaling.config.identity import identity_of
 from upscaling.errors import ConfigError
+from upscaling.grids import get_grid
 from upscaling.model import Algorithm, Bounds, Coordinates, Row, Step, Tile
 from upscaling.planning.dimensions import each_row, time_steps
 from upscaling.planning.local_files import LocalFiles
@@ -27,11 +39,6 @@ from upscaling.stage_in.choose import span_of
 from upscaling.stage_in.plan import Staging, item_rows, item_store
 from upscaling.util.files import digest, keep_private, write_json, written_whole
 from upscaling.util.text import counted
-
-if TYPE_CHECKING:
-    from upscaling.algorithms.catalogue import Pinned
-    from upscaling.binding.base import Binder
-    from upscaling.config import Area, Config
 
 __all__ = ["make_plan", "pin_for", "tile_table"]
 
@@ -55,7 +62,7 @@ def make_plan(
     ConfigError
         For anything in the configuration, the algorithm or the area that would go wrong later.
     """
-    folder, tell = scratch_folder(), say or _nobody
+    folder, tell = scratch_folder(), say or (lambda _line: None)
     try:
         notices = _fill(config, folder, tell)
     except BaseException:
@@ -73,9 +80,6 @@ def make_plan(
 
 def _fill(config: Config, folder: Path, tell: Callable[[str], None]) -> list[str]:
     """Write the files of a plan into an empty folder, and return what its user should know."""
-    from upscaling import __version__
-    from upscaling.config.identity import identity_of
-
     pinned = pin_for(config, folder)
     backend = identity_of(config.backend, service=pinned.service)
     known = {parameter.name: parameter for parameter in pinned.algorithm.parameters}
@@ -179,9 +183,6 @@ def pin_for(config: Config, folder: Path) -> Pinned:
     ConfigError
         If it cannot be found, read or run.
     """
-    from upscaling.algorithms.catalogue import Pinned, pin_algorithm
-    from upscaling.algorithms.ogc_process import pin_process
-
     if config.backend.kind != "ogcapi":
         return pin_algorithm(config.algorithm, folder)
     algorithm, service = pin_process(config, folder)
@@ -205,10 +206,6 @@ class _Target:
     at: Coordinates
     time: tuple[str, str] | None
     nodata: bool
-
-
-def _nobody(_line: str) -> None:
-    """Tell nobody."""
 
 
 def _targets(
@@ -250,8 +247,6 @@ def _unique(name: str, parts: list[str], names: set[str]) -> str:
 
 @functools.lru_cache(maxsize=1)  # the rows of a tile follow each other
 def _outline(geometry: str) -> Any:
-    from shapely.geometry import shape
-
     return shape(json.loads(geometry))
 
 
@@ -314,9 +309,6 @@ def tile_table(area: Area) -> tuple[Any, Any]:
     ConfigError
         If the area cannot be read, or holds no tile.
     """
-    from upscaling.area.aoi import read_aoi
-    from upscaling.grids import get_grid
-
     options = {"path": area.grid_file, "id_column": area.grid_id}
     given = {name: value for name, value in options.items() if value is not None}
     if given and area.grid != "file":
@@ -352,8 +344,6 @@ def _binder(config: Config, algorithm: Algorithm, each: list[str]) -> Binder:
 
 
 def _tiles(table: Any) -> Iterator[Tile]:
-    from shapely.geometry import mapping
-
     if table is None:
         yield Tile(id="", crs="", bounds=Bounds(0, 0, 0, 0))
         return
@@ -371,9 +361,6 @@ def _with_halo(tile: Tile, metres: float) -> Tile:
     """Return the tile as it is sent to be processed: larger on every side; what comes back is cut to the tile."""
     if not metres:
         return tile
-    from pyproj import CRS
-
-    from upscaling.area.outline import footprint
 
     if CRS.from_user_input(tile.crs).axis_info[0].unit_name != "metre":
         raise ConfigError(f"needs a grid in metres; {tile.crs} is not", key="area.buffer")

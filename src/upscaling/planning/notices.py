@@ -7,7 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import pyproj
+
 from upscaling.algorithms.graph import nodes_of, references, unread
+from upscaling.area.vector import crs_name
 from upscaling.model import Algorithm
 from upscaling.util.files import read_json
 
@@ -83,9 +86,6 @@ def _value(argument: Any, values: Mapping[str, Any]) -> Any:
 def _crs_name(crs: Any) -> str | None:
     if crs is None or isinstance(crs, bool) or not isinstance(crs, int | str):
         return None
-    import pyproj
-
-    from upscaling.area.vector import crs_name
 
     try:
         return crs_name(pyproj.CRS.from_user_input(crs))

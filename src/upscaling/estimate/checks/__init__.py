@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from upscaling.errors import UpscalingError
 from upscaling.estimate.checks import common, cwl, ogcapi, openeo
-from upscaling.estimate.model import Check
+from upscaling.estimate.model import Check, no
 
 if TYPE_CHECKING:
     from upscaling.estimate.model import Estimate
@@ -31,5 +31,5 @@ def checks_of(known: Known, estimate: Estimate, *, ask: bool = True) -> list[Che
     except UpscalingError as error:
         key = getattr(error, "key", None) or ""
         message = getattr(error, "message", None) or str(error)
-        found = [Check(name="platform", answer="no", text=message, key=key)]
+        found = [no("platform", message, key)]
     return [*found, *common.checks(known, estimate)]

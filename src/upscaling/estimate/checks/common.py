@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from upscaling.config.deadline import seconds_left
-from upscaling.estimate.model import Answer, Check
+from upscaling.estimate.model import Answer, Check, no, unknown, yes
 from upscaling.estimate.show import duration
 
 if TYPE_CHECKING:
@@ -50,29 +50,28 @@ def unasked(*names: str) -> list[Check]:
 def _deadline(known: Known) -> Check:
     left = seconds_left(known.config.deadline)
     if left <= 0:
-        text = f"{known.config.deadline} has passed; give one that lies ahead"
-        return Check(name="deadline", answer="no", text=text, key="deadline")
-    return Check(name="deadline", answer="yes", text=f"{duration(left)} are left", key="deadline")
+        return no("deadline", f"{known.config.deadline} has passed; give one that lies ahead", "deadline")
+    return yes("deadline", f"{duration(left)} are left", "deadline")
 
 
 def _budget(known: Known, estimate: Estimate) -> Check:
     limit = known.config.budget or getattr(known.config.backend, "run_budget", None)
     key = "budget" if known.config.budget else "backend.run_budget"
     if limit is None:
-        return Check(name="budget", answer="yes", text="no budget is set", key="budget")
+        return yes("budget", "no budget is set", "budget")
     left, charge = estimate.jobs - estimate.finished, _charge(known, estimate)
     if charge is not None and estimate.spent + left * charge > limit:
         text = (
             f"{left:,} jobs at the minimum charge of {charge:g} and {estimate.spent:g} spent"
             f" exceed the budget of {limit:g} {estimate.currency}"
         )
-        return Check(name="budget", answer="no", text=text, key=key)
+        return no("budget", text, key)
     if charge is None and estimate.cost is not None and estimate.cost.p05 > limit:
         text = f"the run costs at least {estimate.cost.p05:,.4g} {estimate.currency}, over the budget of {limit:g}"
-        return Check(name="budget", answer="no", text=text, key=key)
+        return no("budget", text, key)
     if charge is None:
-        return Check(name="budget", answer="unknown", text="the minimum charge of a job is not known", key=key)
-    return Check(name="budget", answer="yes", text=f"{limit:g} is above the minimum charge of all jobs", key=key)
+        return unknown("budget", "the minimum charge of a job is not known", key)
+    return yes("budget", f"{limit:g} is above the minimum charge of all jobs", key)
 
 
 def _charge(known: Known, estimate: Estimate) -> float | None:
@@ -86,13 +85,13 @@ def _charge(known: Known, estimate: Estimate) -> float | None:
 def _inputs(known: Known) -> Check:
     work = known.work
     if not work.counted:
-        return Check(name="inputs", answer="unknown", text="no catalogue is known that tells which jobs have data")
+        return unknown("inputs", "no catalogue is known that tells which jobs have data")
     empty, number = int(work.empty.sum()), len(work.empty)
     if empty == number:
-        return Check(name="inputs", answer="no", text="no job has any item of the catalogue", key="stage_in")
+        return no("inputs", "no job has any item of the catalogue", "stage_in")
     least, most = int(work.observations[~work.empty].min()), int(work.observations.max())
     without = f"; {empty:,} have none and are not sent" if empty else ""
-    return Check(name="inputs", answer="yes", text=f"{least} to {most} items a job{without}", key="stage_in")
+    return yes("inputs", f"{least} to {most} items a job{without}", "stage_in")
 
 
 def _token(known: Known, estimate: Estimate) -> Check:
@@ -100,16 +99,16 @@ def _token(known: Known, estimate: Estimate) -> Check:
     method = getattr(backend, "auth", "none")
     key = "backend.auth"
     if method in {"none", "basic"}:
-        return Check(name="token", answer="yes", text=f"log-in `{method}` does not run out", key=key)
+        return yes("token", f"log-in `{method}` does not run out", key)
     if method != "bearer":
-        return Check(name="token", answer="yes", text=f"log-in `{method}` renews its token by itself", key=key)
+        return yes("token", f"log-in `{method}` renews its token by itself", key)
     variable = _TOKENS[backend.kind]
     ends = _expiry(os.environ.get(variable, ""))
     if ends is None:
-        return Check(name="token", answer="unknown", text=f"{variable} does not tell when it runs out", key=key)
+        return unknown("token", f"{variable} does not tell when it runs out", key)
     left = ends - time.time()
     if left <= 0:
-        return Check(name="token", answer="no", text=f"{variable} ran out {-left / 60:.0f} minutes ago", key=key)
+        return no("token", f"{variable} ran out {-left / 60:.0f} minutes ago", key)
     lives = f"{variable} is good for {left / 3600:.1f} hours"
     return _lasting(lives, left, estimate)
 
@@ -118,11 +117,11 @@ def _lasting(lives: str, left: float, estimate: Estimate) -> Check:
     """Hold the rest of a token's life, in seconds, against the time that the run takes."""
     key = "backend.auth"
     if estimate.seconds is None:
-        return Check(name="token", answer="unknown", text=f"{lives}; how long the run takes is not known", key=key)
+        return unknown("token", f"{lives}; how long the run takes is not known", key)
     if estimate.seconds.p90 > left:
         takes = f"the run may take {estimate.seconds.p90 / 3600:.1f}: use a log-in that renews itself (oidc)"
-        return Check(name="token", answer="no", text=f"{lives}, {takes}", key=key)
-    return Check(name="token", answer="yes", text=lives, key=key)
+        return no("token", f"{lives}, {takes}", key)
+    return yes("token", lives, key)
 
 
 def _expiry(token: str) -> float | None:
@@ -139,7 +138,7 @@ def _expiry(token: str) -> float | None:
 
 def _disk(known: Known, estimate: Estimate) -> Check:
     if getattr(known.config.backend, "export_workspace", None) is not None:
-        return Check(name="disk", answer="yes", text="results stay on the platform")
+        return yes("disk", "results stay on the platform")
     place = known.run_folder.resolve()
     while not place.exists():
         place = place.parent
@@ -169,11 +168,11 @@ def _bytes_done(known: Known) -> float:
 def _results(known: Known) -> Check:
     publish = known.config.publish
     if publish is None:
-        return Check(name="results", answer="yes", text="results come to this machine; nothing is published")
+        return yes("results", "results come to this machine; nothing is published")
     if not any(name.endswith("ACCESS_KEY_ID") and value for name, value in os.environ.items()):
         text = f"publishing to {publish.s3} needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        return Check(name="results", answer="no", text=text, key="publish.s3")
-    return Check(name="results", answer="yes", text=f"published to {publish.s3}", key="publish.s3")
+        return no("results", text, "publish.s3")
+    return yes("results", f"published to {publish.s3}", "publish.s3")
 
 
 def _licence(known: Known) -> Check:
@@ -184,10 +183,8 @@ def _licence(known: Known) -> Check:
     where = f"; terms: {terms}" if terms else ""
     if licence.lower() in _OPEN:
         words = f"licence `{licence}`" if licence else "no licence is stated"
-        return Check(
-            name="licence", answer="unknown", text=f"{words}{where}; ask the provider whether upscaling is covered"
-        )
-    return Check(name="licence", answer="yes", text=f"{licence}{where}")
+        return unknown("licence", f"{words}{where}; ask the provider whether upscaling is covered")
+    return yes("licence", f"{licence}{where}")
 
 
 def _size(gigabytes: float) -> str:

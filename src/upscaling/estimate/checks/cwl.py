@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from upscaling.backends.cwl.containers import engine_of
 from upscaling.errors import ConfigError
-from upscaling.estimate.model import Check
+from upscaling.estimate.model import Check, no, unknown, yes
 from upscaling.util.process import own_program
 
 if TYPE_CHECKING:
@@ -31,31 +31,29 @@ def checks(known: Known, estimate: Estimate, *, ask: bool) -> list[Check]:
 def _engine(config: CwlBackendConfig) -> Check:
     program = _PROGRAMS[config.engine]
     if own_program(program) is None:
-        return Check(name="platform", answer="no", text=f"{program} is not installed", key="backend.engine")
+        return no("platform", f"{program} is not installed", "backend.engine")
     if config.container != "none" and engine_of(config.container) is None:
-        return Check(name="platform", answer="no", text=f"{config.container} is not installed", key="backend.container")
-    return Check(name="platform", answer="yes", text=f"{program} is installed")
+        return no("platform", f"{config.container} is not installed", "backend.container")
+    return yes("platform", f"{program} is installed")
 
 
 def _memory(config: CwlBackendConfig, estimate: Estimate) -> Check:
     if estimate.memory_gb is not None and estimate.memory_gb * 1024 > config.memory_mb:
         text = f"a job used {estimate.memory_gb * 1024:,.0f} MB, and gets {config.memory_mb:,}"
-        return Check(name="memory", answer="no", text=text, key="backend.memory_mb")
+        return no("memory", text, "backend.memory_mb")
     if config.batch_system == "single_machine" and not shutil.which("sbatch"):
         has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
         if config.memory_mb > has:
-            text = f"a job gets {config.memory_mb:,} MB, this machine has {has:,.0f}"
-            return Check(name="memory", answer="no", text=text, key="backend.memory_mb")
-    return Check(name="memory", answer="yes", text=f"{config.memory_mb:,} MB a job", key="backend.memory_mb")
+            return no("memory", f"a job gets {config.memory_mb:,} MB, this machine has {has:,.0f}", "backend.memory_mb")
+    return yes("memory", f"{config.memory_mb:,} MB a job", "backend.memory_mb")
 
 
 def _slots(config: CwlBackendConfig) -> Check:
     cores = os.cpu_count() or 1
     if config.batch_system == "single_machine" and not shutil.which("sbatch") and config.slots * config.cores > cores:
         text = f"{config.slots} jobs of {config.cores} cores at the same time; this machine has {cores}"
-        return Check(name="slots", answer="no", text=text, key="backend.slots")
-    text = f"{config.slots} jobs at the same time"
-    return Check(name="slots", answer="yes", text=text, key="backend.slots")
+        return no("slots", text, "backend.slots")
+    return yes("slots", f"{config.slots} jobs at the same time", "backend.slots")
 
 
 def _batch_system(config: CwlBackendConfig, *, ask: bool) -> Check:
@@ -67,13 +65,12 @@ def _batch_system(config: CwlBackendConfig, *, ask: bool) -> Check:
         text = "sbatch is not installed" if slurm else "no SLURM on this machine"
         return Check(name="batch system", answer="no" if slurm else "yes", text=text, key="backend.batch_system")
     if not ask:
-        return Check(name="batch system", answer="unknown", text="SLURM was not asked")
+        return unknown("batch system", "SLURM was not asked")
     asked = [f"--mem={config.memory_mb}", f"--cpus-per-task={config.cores}", f"--time={config.site.runtime_min}"]
     try:
         check_site([*config.site.sbatch_options(), *asked])
     except ConfigError as error:
         if config.batch_system == "single_machine":  # only `upscaling run --cluster` asks SLURM for anything
-            text = f"a run with --cluster is not possible: {error.message}"
-            return Check(name="batch system", answer="unknown", text=text, key="backend.site")
-        return Check(name="batch system", answer="no", text=error.message, key="backend.site")
-    return Check(name="batch system", answer="yes", text="SLURM would take such jobs")
+            return unknown("batch system", f"a run with --cluster is not possible: {error.message}", "backend.site")
+        return no("batch system", error.message, "backend.site")
+    return yes("batch system", "SLURM would take such jobs")

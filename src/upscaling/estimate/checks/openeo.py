@@ -12,7 +12,7 @@ import numpy as np
 from upscaling.algorithms.graph import nodes_of
 from upscaling.errors import ConfigError, PlatformError
 from upscaling.estimate.checks.common import unasked
-from upscaling.estimate.model import Answer, Check
+from upscaling.estimate.model import Answer, Check, no, unknown, yes
 from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def platform_facts(session: Session, config: OpenEOBackendConfig) -> dict[str, A
 
 def _platform(url: str, facts: Mapping[str, Any]) -> Check:
     if not _offers(facts, "/jobs", "POST"):
-        return Check(name="platform", answer="no", text=f"{url} offers no batch jobs", key="backend.url")
-    return Check(name="platform", answer="yes", text=f"{url} lets us in", key="backend.url")
+        return no("platform", f"{url} offers no batch jobs", "backend.url")
+    return yes("platform", f"{url} lets us in", "backend.url")
 
 
 def _offers(facts: Mapping[str, Any], path: str, method: str) -> bool:
@@ -98,11 +98,11 @@ def _estimates(known: Known, session: Session, facts: Mapping[str, Any], currenc
     job = next((state.job_id for state in states if state.job_id), None)
     if job is None:
         text = "the platform estimates jobs; it is asked once the run has one"
-        return [Check(name="own estimate", answer="unknown", text=text)]
+        return [unknown("own estimate", text)]
     try:
         said = session.get(f"/jobs/{job}/estimate")
     except PlatformError as error:
-        return [Check(name="own estimate", answer="unknown", text=plain_text(error))]
+        return [unknown("own estimate", plain_text(error))]
     words = [f"{said['costs']:g} {currency}"] if isinstance(said.get("costs"), int | float) else []
     words += [plain_text(said["duration"])] if said.get("duration") else []
     answer: Answer = "yes" if words else "unknown"
@@ -122,12 +122,11 @@ def _processes(known: Known, session: Session) -> Check:
     there = {str(entry.get("id")) for entry in listed or () if isinstance(entry, dict)}
     lacking = sorted(used - there)
     if lacking:
-        text = f"the platform has no process {', '.join(lacking)}"
-        return Check(name="processes", answer="no", text=text, key="algorithm.source")
+        return no("processes", f"the platform has no process {', '.join(lacking)}", "algorithm.source")
     if elsewhere:
         text = f"it has all {len(used)} standard ones; not asked for {', '.join(elsewhere)}"
-        return Check(name="processes", answer="unknown", text=plain_text(text), key="algorithm.source")
-    return Check(name="processes", answer="yes", text=f"it has all {len(used)} that the algorithm calls")
+        return unknown("processes", plain_text(text), "algorithm.source")
+    return yes("processes", f"it has all {len(used)} that the algorithm calls")
 
 
 def _collections(work: Work, session: Session) -> Check:
@@ -135,31 +134,28 @@ def _collections(work: Work, session: Session) -> Check:
 
     names = loaded_collections(work.definition.get("process_graph") or {})
     if not names:
-        return Check(name="collections", answer="unknown", text="the algorithm names none that could be looked up")
-    partial, unknown = [], []
+        return unknown("collections", "the algorithm names none that could be looked up")
+    partial, untold = [], []
     for name in names:
         try:
             found = session.get(f"/collections/{name}")
         except PlatformError as error:
             if error.code != "CollectionNotFound" and error.status != 404:
                 raise
-            text = f"the platform has no collection {name}"
-            return Check(name="collections", answer="no", text=text, key="algorithm.source")
+            return no("collections", f"the platform has no collection {name}", "algorithm.source")
         outside, words = _outside(work, found)
         if outside == 1.0:
-            text = f"the area lies outside {name}, which covers {words}"
-            return Check(name="collections", answer="no", text=text, key="area.aoi")
+            return no("collections", f"the area lies outside {name}, which covers {words}", "area.aoi")
         partial += [f"{outside:.0%} of the tiles lie outside {name}"] if outside else []
         missed = _missed(work.period, found)
         asked, covered = _periods(work.period, found)
         if missed == "all":
-            text = f"the period {asked} lies outside {name}, which covers {covered}"
-            return Check(name="collections", answer="no", text=text, key="time")
+            return no("collections", f"the period {asked} lies outside {name}, which covers {covered}", "time")
         partial += [f"{name} covers {covered}, not all of {asked}"] if missed == "some" else []
-        unknown += [f"the period of {name} or of the run is not known"] if missed == "unknown" else []
-    if partial or unknown:
-        return Check(name="collections", answer="unknown", text="; ".join([*partial, *unknown]), key="area.aoi")
-    return Check(name="collections", answer="yes", text=f"{', '.join(names)}: area and period are covered")
+        untold += [f"the period of {name} or of the run is not known"] if missed == "unknown" else []
+    if partial or untold:
+        return Check(name="collections", answer="unknown", text="; ".join([*partial, *untold]), key="area.aoi")
+    return yes("collections", f"{', '.join(names)}: area and period are covered")
 
 
 def _outside(work: Work, collection: Mapping[str, Any]) -> tuple[float, str]:
@@ -234,14 +230,13 @@ def _periods(period: Any, collection: Mapping[str, Any]) -> tuple[str, str]:
 def _slots(config: OpenEOBackendConfig, facts: Mapping[str, Any]) -> Check:
     limits = [int(value) for name, value in _numbers(facts) if _SLOTS.fullmatch(name.lower()) and value >= 1]
     if not limits:
-        text = f"the platform advertises no limit; {config.slots} are configured"
-        return Check(name="slots", answer="unknown", text=text, key="backend.slots")
+        return unknown("slots", f"the platform advertises no limit; {config.slots} are configured", "backend.slots")
     limit = min(limits)
     if config.slots > limit:
         text = f"{config.slots} jobs at the same time are configured, the platform allows {limit}"
-        return Check(name="slots", answer="no", text=text, key="backend.slots")
+        return no("slots", text, "backend.slots")
     more = f"; {limit} would be allowed" if limit > config.slots else ""
-    return Check(name="slots", answer="yes", text=f"{config.slots} jobs at the same time{more}", key="backend.slots")
+    return yes("slots", f"{config.slots} jobs at the same time{more}", "backend.slots")
 
 
 def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
@@ -262,21 +257,20 @@ def _credits(facts: Mapping[str, Any], estimate: Estimate) -> Check:
     me = facts.get("me") or {}
     left = me.get("budget")
     if left is None and "budget" in me:
-        return Check(name="credits", answer="yes", text="the account has no limit")
+        return yes("credits", "the account has no limit")
     if not isinstance(left, int | float) or isinstance(left, bool):
-        return Check(name="credits", answer="unknown", text="the platform does not tell what the account has left")
+        return unknown("credits", "the platform does not tell what the account has left")
     has, cost = f"{left:,.6g} {estimate.currency} left", estimate.cost
     bounds = [] if estimate.minimum_charge is None else [estimate.minimum_charge * (estimate.jobs - estimate.finished)]
     bounds += [] if cost is None else [max(cost.p10 - estimate.spent, 0.0)]
     if bounds and (max(bounds) > left or left <= 0):
-        text = f"{has}, the run takes at least {max(bounds):,.6g}"
-        return Check(name="credits", answer="no", text=text, key="budget")
+        return no("credits", f"{has}, the run takes at least {max(bounds):,.6g}", "budget")
     if cost is None:
-        return Check(name="credits", answer="unknown", text=f"{has}; what the run costs is not known")
+        return unknown("credits", f"{has}; what the run costs is not known")
     most = max(cost.p90 - estimate.spent, 0.0)
     if most > left:
-        return Check(name="credits", answer="unknown", text=f"{has}, the run may take {most:,.6g}", key="budget")
-    return Check(name="credits", answer="yes", text=has)
+        return unknown("credits", f"{has}, the run may take {most:,.6g}", "budget")
+    return yes("credits", has)
 
 
 def _job_size(config: OpenEOBackendConfig, facts: Mapping[str, Any], work: Work, estimate: Estimate) -> Check:
@@ -284,16 +278,14 @@ def _job_size(config: OpenEOBackendConfig, facts: Mapping[str, Any], work: Work,
     largest = float(work.area_km2.max()) if len(work.area_km2) else 0.0
     if limits and largest > min(limits):
         text = f"a job of {largest:,.4g} km² is larger than the platform allows ({min(limits):,.4g} km²)"
-        return Check(name="job size", answer="no", text=text, key="area.grid")
+        return no("job size", text, "area.grid")
     mean = estimate.cost.p50 / estimate.jobs if estimate.cost is not None and estimate.jobs else None
     if config.job_budget is not None and mean is not None and mean > config.job_budget:
         text = f"a job is expected to cost {mean:.4g}, over its budget of {config.job_budget:g}"
-        return Check(name="job size", answer="no", text=text, key="backend.job_budget")
+        return no("job size", text, "backend.job_budget")
     if limits:
-        text = f"{largest:,.4g} km² of at most {min(limits):,.4g} km²"
-        return Check(name="job size", answer="yes", text=text, key="area.grid")
-    text = f"jobs of up to {largest:,.4g} km²; the platform advertises no limit"
-    return Check(name="job size", answer="unknown", text=text, key="area.grid")
+        return yes("job size", f"{largest:,.4g} km² of at most {min(limits):,.4g} km²", "area.grid")
+    return unknown("job size", f"jobs of up to {largest:,.4g} km²; the platform advertises no limit", "area.grid")
 
 
 def _format(known: Known, session: Session) -> Check:
@@ -313,10 +305,8 @@ def _format(known: Known, session: Session) -> Check:
     lacking = sorted(name for name in named if name.lower() not in names)
     if lacking:
         text = f"the platform does not write {', '.join(lacking)}; it offers {', '.join(sorted(offered or ()))}"
-        return Check(name="format", answer="no", text=plain_text(text, 400), key="algorithm.output_format")
-    return Check(
-        name="format", answer="yes", text=f"{', '.join(sorted(named)) or 'as the algorithm is told'} is offered"
-    )
+        return no("format", plain_text(text, 400), "algorithm.output_format")
+    return yes("format", f"{', '.join(sorted(named)) or 'as the algorithm is told'} is offered")
 
 
 def _workspace(config: OpenEOBackendConfig, session: Session) -> Check:
@@ -324,9 +314,9 @@ def _workspace(config: OpenEOBackendConfig, session: Session) -> Check:
     there = any(isinstance(entry, dict) and entry.get("id") == "export_workspace" for entry in listed or ())
     key = "backend.export_workspace"
     if config.export_workspace is not None and not there:
-        return Check(name="workspace", answer="no", text="results cannot stay on the platform", key=key)
+        return no("workspace", "results cannot stay on the platform", key)
     could = "results could stay in a workspace there" if there else "results cannot stay there; they are downloaded"
-    return Check(name="workspace", answer="yes", text=could, key=key)
+    return yes("workspace", could, key)
 
 
 def _terms(facts: Mapping[str, Any]) -> Check:
@@ -335,5 +325,5 @@ def _terms(facts: Mapping[str, Any]) -> Check:
         str(link.get("href")) for link in links if isinstance(link, dict) and link.get("rel") == "terms-of-service"
     ]
     if not hrefs:
-        return Check(name="terms", answer="unknown", text="the platform links to no terms of service")
-    return Check(name="terms", answer="yes", text=plain_text(hrefs[0]))
+        return unknown("terms", "the platform links to no terms of service")
+    return yes("terms", plain_text(hrefs[0]))

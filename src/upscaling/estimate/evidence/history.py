@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from upscaling.algorithms.catalogue import read_source
+from upscaling.algorithms.records import is_scenarios
 from upscaling.errors import UpscalingError
-from upscaling.util.files import digest
+from upscaling.util.files import digest, written_whole
 from upscaling.util.locks import exclusive
 from upscaling.util.text import plain_text
 
@@ -87,10 +90,6 @@ def add_run(path: Path, plan: Plan, work: Work, jobs: Jobs, *, ended: str) -> No
     UpscalingError
         If the file cannot be written.
     """
-    import numpy as np
-
-    from upscaling.util.files import written_whole
-
     done = np.flatnonzero(jobs.finished & ~np.isnan(jobs.cost + jobs.seconds)) if len(jobs.finished) else np.array([])
     done = done if len(done) else np.flatnonzero(jobs.finished)
     if not len(done):
@@ -217,9 +216,6 @@ def run_id(plan: Plan) -> str:
 
 def scenario_names(config: AlgorithmConfig, algorithm: Algorithm) -> set[str]:
     """Return the ids of the benchmark scenarios of an algorithm: its own, and those beside a local definition."""
-    from upscaling.algorithms.catalogue import read_source
-    from upscaling.algorithms.records import is_scenarios
-
     names = {algorithm.id, *([str(algorithm.record["id"])] if algorithm.record and algorithm.record.get("id") else [])}
     try:
         place = Path(config.source)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscaling.estimate.statistics import Floats
+from upscaling.jobs.costs import stated_number
 from upscaling.jobs.receipts import read_receipt
 from upscaling.monitor.progress import read_states
 from upscaling.util.files import read_json
@@ -66,7 +67,8 @@ def read_jobs(run_folder: Path, plan: Plan, *, sizes: bool = True) -> Jobs:
     """
     states = read_states(run_folder, plan)
     number = len(states)
-    columns = {name: np.full(number, np.nan) for name in ("cost", "seconds", "memory", "bytes", "begun", "ended")}
+    names = ("cost", "seconds", "memory_gb", "result_bytes", "begun", "ended")
+    columns = {name: np.full(number, np.nan) for name in names}
     finished = np.zeros(number, dtype=bool)
     failed = np.zeros(number, dtype=np.int64)
     spent, failed_costs, slurm_jobs = 0.0, list[float](), list[str]()
@@ -75,7 +77,7 @@ def read_jobs(run_folder: Path, plan: Plan, *, sizes: bool = True) -> Jobs:
             finished[place] = state.state == "finished"  # without data, or its receipt is gone
             continue
         receipt = read_receipt(f"{run_folder}/receipts/{state.tile}.json") or {}
-        past = [_number(entry.get("costs")) for entry in receipt.get("history") or () if entry.get("error")]
+        past = [stated_number(entry.get("costs")) for entry in receipt.get("history") or () if entry.get("error")]
         failed[place] = len(past) + (state.state in {"failed", "canceled"})
         failed_costs += [cost for cost in past if cost is not None]
         spent += state.spent or 0.0
@@ -87,38 +89,32 @@ def read_jobs(run_folder: Path, plan: Plan, *, sizes: bool = True) -> Jobs:
         facts = receipt.get("facts") or {}
         columns["cost"][place] = _or_nan(state.costs)
         columns["seconds"][place] = _or_nan(state.seconds)
-        columns["memory"][place] = _memory_gb(facts)
+        columns["memory_gb"][place] = _memory_gb(facts)
         slurm_jobs += [str(facts["slurm_job"])] if facts.get("slurm_job") else []
         columns["begun"][place], columns["ended"][place] = _moment(facts.get("created")), _moment(state.updated)
         if sizes:
-            columns["bytes"][place] = _size(f"{run_folder}/tiles/{state.tile}/item.json")
+            columns["result_bytes"][place] = _size(f"{run_folder}/tiles/{state.tile}/item.json")
     return Jobs(
         finished=finished,
         failed=failed,
         spent=spent,
-        cost=columns["cost"],
-        seconds=columns["seconds"],
         failed_cost=float(np.mean(failed_costs)) if failed_costs else float("nan"),
-        memory_gb=columns["memory"],
         slurm_jobs=tuple(slurm_jobs),
-        result_bytes=columns["bytes"],
-        begun=columns["begun"],
-        ended=columns["ended"],
+        **columns,
     )
 
 
 def _usage(facts: dict[str, Any], name: str) -> float | None:
     usage = facts.get("usage")
     entry = usage.get(name) if isinstance(usage, dict) else None
-    return _number(entry.get("value") if isinstance(entry, dict) else entry)
+    return stated_number(entry.get("value") if isinstance(entry, dict) else entry)
 
 
 def _memory_gb(facts: dict[str, Any]) -> float:
     gb = _usage(facts, "max_executor_memory")
     if gb is not None:
         return gb
-    most = _number(facts.get("memory_mb"))
-    return float("nan") if most is None else most / 1024
+    return _or_nan(stated_number(facts.get("memory_mb"))) / 1024
 
 
 def _size(path: str) -> float:
@@ -134,11 +130,6 @@ def _moment(text: Any) -> float:
         return dt.datetime.fromisoformat(str(text)).timestamp()
     except ValueError:
         return float("nan")
-
-
-def _number(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
-    return float(value) if good else None
 
 
 def _or_nan(value: float | None) -> float:

@@ -262,15 +262,12 @@ def _work(config: Config, table: Any, jobs: _Dimensions, algorithm: Algorithm, s
     assumed = np.maximum(days / REVISIT_DAYS * overlap, 1.0)
     items = jobs.items
     return Work(
-        ids=jobs.ids,
         area_km2=size[jobs.tile],
         inside_km2=inside[jobs.tile],
         observations=assumed if items is None else np.where(items >= 0, items, assumed),
         counted=items is not None,
         months=months,
-        tiles=jobs.tiles,
-        steps=jobs.steps,
-        rows=jobs.rows,
+        **{name: getattr(jobs, name) for name in ("ids", "tiles", "steps", "rows")},
         empty=np.zeros(len(jobs.tile), dtype=bool) if items is None else items == 0,
         boxes=boxes,
         period=_period(config) or stated,

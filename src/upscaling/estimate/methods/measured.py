@@ -40,8 +40,6 @@ class MeasuredRun:
         Draws of the sum of all jobs' durations, failed attempts included.
     job_seconds
         Median seconds of a job.
-    overhead
-        Seconds per job beyond its duration: queue, polling, download.
     """
 
     cost: Floats | None
@@ -50,7 +48,6 @@ class MeasuredRun:
     job_total: Floats | None
     failure_rate: Interval
     job_seconds: float | None
-    overhead: float
     floor: float | None
     memory_gb: float | None
     rests_on: list[str]
@@ -85,13 +82,11 @@ def measured_run(work: Work, jobs: Jobs, *, slots: int, pilots: Collection[str],
         again = failure_draws(failed, finished, rng, share=min(share, 2.0))
         cost = jobs.spent + total_draws(costs, rank[left], rng) * again
     durations = sample(jobs.seconds)
-    seconds, overhead = None, 0.0
+    seconds, total, overhead = None, None, 0.0
     if durations is not None:
         overhead = _overhead(jobs, slots)
         held = dataclasses.replace(durations, value=durations.value + overhead)
         seconds = makespan_draws(held, rank[left], slots, rng, failed=failed)
-    total = None
-    if durations is not None:
         again = failure_draws(failed, finished, rng)
         total = durations.value.sum() + total_draws(durations, rank[left], rng) * again
     known = np.isfinite(jobs.memory_gb)
@@ -103,7 +98,6 @@ def measured_run(work: Work, jobs: Jobs, *, slots: int, pilots: Collection[str],
         job_total=total,
         failure_rate=Interval.of(quantiles(rate)),
         job_seconds=None if durations is None else float(np.median(durations.value)),
-        overhead=overhead,
         floor=None if costs is None else float(costs.value.min()),
         memory_gb=float(jobs.memory_gb[known].max()) if known.any() else None,
         rests_on=_words(work, jobs, chosen, overhead, durations),

@@ -6,7 +6,15 @@ import heapq
 
 import numpy as np
 
-from upscaling.estimate.statistics import Floats, Measured, class_edges, class_means, failure_draws, total_draws
+from upscaling.estimate.statistics import (
+    Floats,
+    Measured,
+    class_edges,
+    class_means,
+    class_of,
+    failure_draws,
+    total_draws,
+)
 
 __all__ = ["makespan_draws", "makespan_of", "overhead_of"]
 
@@ -65,8 +73,7 @@ def makespan_draws(
     work = total_draws(measured, remaining, rng, draws=draws, drift=_DRIFT)
     work *= failure_draws(failed, len(measured), rng, draws=draws)
     edges = class_edges(measured)
-    place = np.clip(np.searchsorted(edges, remaining, side="right") - 1, 0, len(edges) - 2)
-    expected = class_means(measured, edges)[place]
+    expected = class_means(measured, edges)[class_of(remaining, edges)]
     mean = max(float(expected.mean()), 1e-9)
     relative = measured.value.std(ddof=1) / max(measured.value.mean(), 1e-9) if len(measured) > 1 else 0.5
     sigma = np.sqrt(np.log1p(max(float(relative), _LEAST_CV) ** 2))
