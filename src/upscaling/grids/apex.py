@@ -11,8 +11,9 @@ import numpy as np
 import shapely
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import to_lonlat
+from upscaling.area.lonlat import shapes_to_lonlat
 from upscaling.grids.base import BaseGrid, Selection
+from upscaling.grids.clip import common
 from upscaling.grids.family import Family
 from upscaling.grids.lattice import Lattice, cover, floors
 from upscaling.grids.owners import owned
@@ -50,12 +51,7 @@ class ApexGrid(BaseGrid):
         found = owned(cells, zone, floors(polygons), side * side, min_overlap=min_overlap)
         bounds = Lattice(side, side, x0, y0).bounds(found.i, found.j)
         boxes = np.asarray(shapely.box(*bounds.T), dtype=object)
-        tree = shapely.STRtree(polygons)
-        tile, part = tree.query(boxes, predicate="intersects")
-        pieces = shapely.intersection(boxes[tile], polygons[part])
-        clipped = np.array([shapely.union_all(pieces[tile == k]) for k in range(len(boxes))], dtype=object)
-        lonlat = [to_lonlat(shapely.get_parts([piece]), _MERCATOR, side) for piece in clipped]
-        outline = np.array([shapely.union_all(parts) for parts in lonlat], dtype=object)
+        outline = shapes_to_lonlat(common(boxes, polygons), _MERCATOR, side)
         boxed = shapely.bounds(outline)
         whole = shapely.area(outline) >= shapely.area(shapely.box(*boxed.T)) * (1 - 1e-9)
         corner = np.round(bounds[:, :2]).astype(np.int64).tolist()

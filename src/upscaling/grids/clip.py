@@ -14,7 +14,7 @@ from upscaling.area.lonlat import lonlat_bounds, polygons_of, shapes_to_lonlat
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["clip_tiles", "snapped"]
+__all__ = ["clip_tiles", "common", "snapped"]
 
 
 def snapped(bounds: NDArray[np.float64], step: float) -> NDArray[np.float64]:
@@ -41,7 +41,7 @@ def clip_tiles(frame: gpd.GeoDataFrame, aoi: AOI, resolution: float = 10.0) -> g
         cells = np.asarray(shapely.box(*bounds.T), dtype=object)
         owned = within["owner_wkt"].to_numpy() != ""
         cells[owned] = shapely.from_wkt(within["owner_wkt"].to_numpy()[owned])
-        parts = _common(cells, aoi.polygons_in(str(crs)))
+        parts = common(cells, aoi.polygons_in(str(crs)))
         box = snapped(shapely.bounds(parts), 0.0 if geographic else resolution)
         box = np.column_stack([np.maximum(box[:, :2], bounds[:, :2]), np.minimum(box[:, 2:], bounds[:, 2:])])
         whole = shapely.area(parts) >= shapely.area(shapely.box(*box.T)) * (1 - 1e-12)
@@ -54,7 +54,7 @@ def clip_tiles(frame: gpd.GeoDataFrame, aoi: AOI, resolution: float = 10.0) -> g
     return frame
 
 
-def _common(cells: NDArray[Any], polygons: NDArray[Any]) -> NDArray[Any]:
+def common(cells: NDArray[Any], polygons: NDArray[Any]) -> NDArray[Any]:
     """Return what each cell shares with all polygons together."""
     cell, polygon = shapely.STRtree(polygons).query(cells, predicate="intersects")[:2]
     pieces = shapely.intersection(cells[cell], polygons[polygon])

@@ -19,14 +19,13 @@ def own_parts(shapes: Any, owners: Any, systems: Any) -> Any:
     """
     import numpy as np
     import shapely
-    from pyproj import Transformer
+
+    from upscaling.area.lonlat import transformer
 
     shapes = np.array(shapes, dtype=object)
     shared = np.array([bool(owner) for owner in owners], dtype=bool)
     for crs in set(systems[shared]):
         some = shared & (systems == crs)
-        to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
         parts = shapely.segmentize(shapely.from_wkt(owners[some]), _STEP)
-        points = np.column_stack(to_degrees.transform(*shapely.get_coordinates(parts).T))
-        shapes[some] = shapely.set_coordinates(parts, points)
+        shapes[some] = shapely.transform(parts, transformer(crs, "EPSG:4326").transform, interleaved=False)
     return shapes

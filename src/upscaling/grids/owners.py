@@ -27,8 +27,8 @@ class OwnedCells:
         Which lattice the cell is of (zero where there is but one).
     fraction
         Share of the cell within the AOI.
-    overlap, owned
-        Area of the AOI within what the cell owns, and of what it owns.
+    overlap
+        Area of the AOI within what the cell owns.
     owner
         The part of the cell that it owns; None where that is all of it.
     dropped, dropped_area
@@ -40,7 +40,6 @@ class OwnedCells:
     j: Ints
     fraction: Floats
     overlap: Floats
-    owned: Floats
     owner: NDArray[Any]
     dropped: int
     dropped_area: float
@@ -145,9 +144,8 @@ def owned(
 
     touched = np.flatnonzero(overlap > 0)
     if not len(touched):
-        none = np.empty(0, dtype=np.int64)
-        void = np.empty(0)
-        return OwnedCells(none, none, none, void, void, void, np.empty(0, dtype=object), 0, 0.0)
+        none, void = np.empty(0, dtype=np.int64), np.empty(0)
+        return OwnedCells(none, none, none, void, void, np.empty(0, dtype=object), 0, 0.0)
     place = row_zone[touched] if rank is None else rank[row_zone[touched]]
     order = touched[np.lexsort((cells.j[touched], cells.i[touched], place))]
     step = (np.diff(row_zone[order]) != 0) | (np.diff(key[order]) != 0)
@@ -166,7 +164,6 @@ def owned(
         cells.j[head],
         within[kept] / cell_area,
         area[kept],
-        owned_area[head],
         owner[head],
         int((~kept).sum()),
         lost,
