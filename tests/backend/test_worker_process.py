@@ -29,7 +29,7 @@ from upscaling.workflow.worker_process import WorkerProcess
 process = WorkerProcess(Path(sys.argv[1]), answered=lambda answer: None, ended=lambda status: None)
 for tile in sys.argv[2:]:
     process.begin(tile, None)
-print(process.pid, flush=True)
+print(process._process.pid, flush=True)
 time.sleep(600)
 """
 # What one tile brings in that was not imported before the threads.
@@ -147,7 +147,7 @@ def test_fifty_tiles_at_once_are_run_by_one_process(platform: EmbeddedBackend, h
     run_folder = planned_run(tmp_path, platform.url, columns=10, rows=5, slots=50, poll_seconds=[0.2, 5])
     ends, processes = hand_over(run_folder)
     wait_for_jobs(platform, 1)
-    os.kill(processes[0].pid, signal.SIGINT)  # Ctrl-C is Snakemake's business
+    os.kill(processes[0]._process.pid, signal.SIGINT)  # Ctrl-C is Snakemake's business
     assert set(ends.wait().values()) == {None}
     assert len(processes) == 1
     check_done(run_folder, platform, 50)
@@ -159,7 +159,7 @@ def test_killed_with_tiles_in_hand_it_is_started_again_and_attaches(
     run_folder = planned_run(tmp_path, platform.url, columns=5, rows=4, slots=20, poll_seconds=[0.2, 5])
     ends, processes = hand_over(run_folder)
     wait_for_jobs(platform, 12)
-    os.kill(processes[0].pid, signal.SIGKILL)
+    os.kill(processes[0]._process.pid, signal.SIGKILL)
     assert set(ends.wait().values()) == {None}
     assert len(processes) == 2
     assert "started again" in ends.lines[0]

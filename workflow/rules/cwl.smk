@@ -1,5 +1,6 @@
 # One run of the application package per tile, through Toil: on this machine, in a SLURM job of its own or with others
 # (profile `slurm`, `backend.chunk`), or led from here while Toil submits every step (`backend.batch_system`).
+import shlex
 from functools import partial
 
 from upscaling.workflow.patches import slurm_executor
@@ -15,7 +16,7 @@ SITE = {
     "slurm_account": CONFIG.backend.site.account,
     "slurm_partition": CONFIG.backend.site.partition,
     "qos": CONFIG.backend.site.qos,
-    "slurm_extra": hooks.shell_words(CONFIG.backend.site.extra),
+    "slurm_extra": shlex.join(CONFIG.backend.site.extra),
 }
 
 

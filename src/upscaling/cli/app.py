@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -111,7 +112,7 @@ def run(
     More configuration files, targets and any options of Snakemake may follow, e.g. `upscaling run my.yaml -n`.
     """
     from upscaling.util.process import run_in_front
-    from upscaling.workflow.launch import command_line, snakemake_command, what_to_open
+    from upscaling.workflow.launch import snakemake_command, what_to_open
 
     words = [str(config), *context.args]
     first = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
@@ -120,7 +121,7 @@ def run(
     targets = [word for word in before if Path(word) not in files]
     settings = _load(files or [config])
     command = snakemake_command(files, options, targets=targets, cluster=cluster)
-    typer.echo(command_line(command))
+    typer.echo(shlex.join(command))
     status = run_in_front(command)
     if status == 0 and (settings.folder() / "report.html").is_file() and not {"-n", "--dry-run"} & set(options):
         typer.echo("\n" + "\n".join(what_to_open(settings.folder())))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from upscaling.backends.cwl.outputs import outcome_of
+from upscaling.config import Config
+from upscaling.cwl_workflow.write import AREA, PLAN, TILE
 from upscaling.errors import UpscalingError
+from upscaling.execution.tile import describe_outcome
+from upscaling.model import Outcome
+from upscaling.planning.plan import job_of, kept_config, load_plan
+from upscaling.results.gather import gather
+from upscaling.results.products import check_quality, make_mosaics
 from upscaling.util.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from upscaling.config import Config
 
 __all__ = ["gather_tiles", "make_item"]
 
@@ -33,11 +38,6 @@ def make_item(inputs: Path) -> Path:
     UpscalingError
         One line: an output is not what it should be, or the plan has no such tile.
     """
-    from upscaling.backends.cwl.outputs import outcome_of
-    from upscaling.cwl_workflow.write import PLAN, TILE
-    from upscaling.execution.tile import describe_outcome
-    from upscaling.planning.plan import job_of, kept_config, load_plan
-
     given = _read(inputs)
     run_folder = Path("run").absolute()
     _lay_out(_path(given.pop(PLAN)), run_folder)
@@ -68,13 +68,6 @@ def gather_tiles(inputs: Path) -> Path:
     UpscalingError
         If a tile is missing, or was made with another plan.
     """
-    from upscaling.cwl_workflow.write import AREA, PLAN
-    from upscaling.execution.tile import describe_outcome
-    from upscaling.model import Outcome
-    from upscaling.planning.plan import job_of, kept_config, load_plan
-    from upscaling.results.gather import gather
-    from upscaling.results.products import check_quality, make_mosaics
-
     given = _read(inputs)
     plan_folder = _path(given[PLAN])
     run_folder = Path(read_json(plan_folder / "plan.json")["run"]).absolute()

@@ -8,18 +8,19 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from upscaling import __version__
+from upscaling.algorithms.cwl.pin import processes
 from upscaling.algorithms.cwl.types import plain_type, short_name
+from upscaling.backends.cwl.containers import image_environment
+from upscaling.config import Config, CwlBackendConfig
 from upscaling.errors import UpscalingError
+from upscaling.model import Algorithm
 from upscaling.planning.ensure import ensure_plan
 from upscaling.planning.plan import Plan, keep_config
+from upscaling.stage_in.stage import stage_in
 from upscaling.util.files import read_json, write_json, written_whole
-
-if TYPE_CHECKING:
-    from upscaling.config import Config
-    from upscaling.config.cwl import CwlBackendConfig
-    from upscaling.model import Algorithm
 
 __all__ = ["AREA", "PLAN", "TILE", "write_workflow"]
 
@@ -41,8 +42,6 @@ def write_workflow(config: Config, run_folder: Path, out: Path, *, say: Any = No
     UpscalingError
         If ``out`` holds something else, or the plan is not of an application package.
     """
-    from upscaling.algorithms.cwl.pin import processes
-
     if config.backend.kind != "cwl":
         raise UpscalingError("only an application package can be written as CWL: backend.kind must be cwl")
     if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
@@ -84,8 +83,6 @@ def _inputs(plan: Plan, stage: Path) -> tuple[list[str], dict[str, Any], dict[st
 
     Items that are to be staged are brought below ``stage``.
     """
-    from upscaling.stage_in.stage import stage_in
-
     with (plan.folder / "jobs.ndjson").open(encoding="utf-8") as stream:
         jobs = [job for job in map(json.loads, stream) if not job.get("nodata")]
     bring = stage_in(plan.folder).inputs
@@ -186,8 +183,6 @@ def _one_tile(algorithm: Algorithm, taken: Types, inputs: Sequence[str], outputs
 
 def _tool(name: str, label: str, inputs: Types, outputs: Types) -> dict[str, Any]:
     """Return a call of this very program; it is given all its inputs in a file, as there may be thousands of tiles."""
-    from upscaling import __version__
-
     return {
         "class": "CommandLineTool",
         "id": name,
@@ -204,8 +199,6 @@ def _tool(name: str, label: str, inputs: Types, outputs: Types) -> dict[str, Any
 
 
 def _named_types(package: Mapping[str, Any]) -> dict[str, Any]:
-    from upscaling.algorithms.cwl.pin import processes
-
     holders = (entry for process in processes(package) for entry in process.get("requirements", []))
     schemas = (entry["types"] for entry in holders if entry.get("class") == "SchemaDefRequirement")
     return {kind["name"]: kind for kinds in schemas for kind in kinds if "name" in kind}
@@ -264,8 +257,6 @@ def _commands(config: Config, out: Path) -> list[str]:
 
 def _surroundings(backend: CwlBackendConfig) -> str:
     """Return, for a shell, what lets a runner find the images of the site's cache."""
-    from upscaling.backends.cwl.containers import image_environment
-
     found = image_environment(backend.container, backend.site.container_cache, "")
     shims = found.pop("PATH").rstrip(os.pathsep)
     said = [f"{name}={shlex.quote(value)}" for name, value in found.items() if value]

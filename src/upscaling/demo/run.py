@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from upscaling.util.extras import require_local
 from upscaling.util.process import own_environment, run_in_front
 from upscaling.util.project import project_path
 from upscaling.util.text import last_words
-from upscaling.workflow.launch import command_line, snakemake_command, what_to_open
+from upscaling.workflow.launch import snakemake_command, what_to_open
 
 __all__ = ["embedded_backend", "run_demo"]
 
@@ -56,7 +57,7 @@ def run_demo(config_file: Path, folder: Path) -> int:
     url, port = _address(config)
     say(f"2/3  back-end    {url} (log: {folder / 'backend.log'})")
     with _served(port, data, folder, environment, config.backend.slots):
-        say(f"3/3  snakemake   {command_line(command[1:])}")
+        say(f"3/3  snakemake   {shlex.join(command[1:])}")
         status = run_in_front(command, environment)
     if status == 0:
         say("\n" + "\n".join(what_to_open(config.folder())))

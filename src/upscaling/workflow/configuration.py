@@ -15,6 +15,7 @@ from typing import Any
 
 from upscaling.config import Config
 from upscaling.config.values import Keys, Sources, labels_of, merge, parse_value, plain, read_values
+from upscaling.errors import ConfigError
 from upscaling.util.upstream import Patch
 
 __all__ = ["HANDS_ON", "hand_on", "hand_on_replacement", "merged_config"]
@@ -101,8 +102,6 @@ def _typed(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_key_named(key: str, text: str) -> dict[str, Any]:
-    from upscaling.errors import ConfigError
-
     try:
         return {key: parse_value(text, _OPTIONS)}
     except ConfigError as error:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +20,7 @@ from upscaling.util.files import digest
 from upscaling.util.locks import run_lock
 from upscaling.util.process import give_back_memory
 from upscaling.util.text import redact
+from upscaling.workflow.configuration import hand_on, hand_on_replacement, merged_config
 from upscaling.workflow.executor import SNAKEMAKE, extend_executors
 from upscaling.workflow.runs import runs_of
 
@@ -32,7 +32,6 @@ __all__ = [
     "protect",
     "read_config",
     "said_of_collection",
-    "shell_words",
     "slot_of",
     "slots",
     "tiles_of_part",
@@ -56,8 +55,6 @@ def _stop(error: UpscalingError, config: Config | None = None) -> NoReturn:
 
 def read_config(config: Any, workflow: Any) -> Config:
     """Return the checked configuration; what is wrong with it ends the run with one line that names file and key."""
-    from upscaling.workflow.configuration import hand_on_replacement, merged_config
-
     hand_on_replacement()
     try:
         read = merged_config(config, workflow)
@@ -94,8 +91,6 @@ def plan(config: Config, run_folder: str, workflow: Any) -> tuple[Config, Plan]:
 
     In a job elsewhere both are those that the run was started with, whatever became of the user's file since.
     """
-    from upscaling.workflow.configuration import hand_on
-
     folder = Path(run_folder)
     try:
         if not workflow.is_main_process:
@@ -144,11 +139,6 @@ def _look_after(run_folder: Path, plan: Plan, config: Config) -> None:
         if damaged:
             names = f"{', '.join(damaged[:3])}{' …' if len(damaged) > 3 else ''}"
             _say(f"note: files of {len(damaged)} finished tiles are missing or damaged, and are fetched again: {names}")
-
-
-def shell_words(options: Sequence[str]) -> str:
-    """Return options as one line of shell, as Snakemake's executors want them."""
-    return shlex.join(options)
 
 
 def tiles_of_part(plan: Plan, part: str) -> list[str]:

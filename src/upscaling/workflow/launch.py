@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from upscaling.util.project import project_path
 
-__all__ = ["command_line", "snakemake_command", "what_to_open"]
+__all__ = ["snakemake_command", "what_to_open"]
 
 
 def snakemake_command(
@@ -43,11 +42,6 @@ def snakemake_command(
         command += ["--profile", _near(project_path("workflow", "profiles", "slurm" if cluster else "local"), folder)]
     command += ["--configfile", *map(str, configs), *options]
     return [*command, "--", *targets] if targets else command
-
-
-def command_line(command: Sequence[str]) -> str:
-    """Return a command as it can be copied into a shell."""
-    return shlex.join(command)
 
 
 def _near(path: Path, folder: Path | None) -> str:

@@ -8,8 +8,15 @@ from contextlib import chdir
 from pathlib import Path
 
 from upscaling.errors import UpscalingError
+from upscaling.jobs.withdrawn import put_back
+from upscaling.monitor.platform_jobs import discard_results
+from upscaling.monitor.progress import read_states
+from upscaling.monitor.status import failed_tiles
+from upscaling.planning.ensure import ensure_plan
+from upscaling.planning.plan import kept_config
 from upscaling.util.locks import holder_of
 from upscaling.util.process import run_in_front
+from upscaling.workflow.ending import end_incomplete
 from upscaling.workflow.started import command_like
 
 __all__ = ["retry_failed"]
@@ -34,11 +41,6 @@ def retry_failed(
     UpscalingError
         Snakemake works on the run, it is not known how to start it, or tiles that are done would run again.
     """
-    from upscaling.jobs.withdrawn import put_back
-    from upscaling.monitor.platform_jobs import discard_results
-    from upscaling.monitor.progress import read_states
-    from upscaling.monitor.status import failed_tiles
-
     tiles = failed_tiles(run_folder, only)
     if not tiles:
         _say("no tile failed" + (f" for the reason {only}" if only else ""))
@@ -61,8 +63,6 @@ def retry_failed(
     command.append("--")
     status = run_in_front([*command, *targets, *([] if others else whole)], folder=folder)
     if status == 0 and others:
-        from upscaling.workflow.ending import end_incomplete
-
         end_incomplete(run_folder)
         _say(f"{others} other tiles are not done; mosaic and report follow with all tiles:")
         _say(f"  cd {shlex.quote(str(Path(folder).resolve()))} && {shlex.join([*command, *whole])}")
@@ -71,10 +71,6 @@ def retry_failed(
 
 def _refuse_others(run_folder: Path, folder: Path) -> None:
     """Raise UpscalingError if tiles that are done would run, and be paid, again: their work is another one now."""
-    from upscaling.monitor.progress import read_states
-    from upscaling.planning.ensure import ensure_plan
-    from upscaling.planning.plan import kept_config
-
     done = {state.tile for state in read_states(run_folder) if state.state == "finished"}
     run_folder = run_folder.resolve()
     with chdir(folder):  # where the run was started: paths in its configuration begin there

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError
 from upscaling.monitor.refresher import Refresher
@@ -15,20 +15,9 @@ from upscaling.workflow.tile_queue import HandedTile, TileQueue, executor_job
 
 if TYPE_CHECKING:
     from upscaling.config import Config
+    from upscaling.workflow.runs import Runs
 
 __all__ = ["Run"]
-
-
-class _Snakemake(Protocol):
-    """What a run asks of the Snakemake that works on it."""
-
-    workflow: Any
-
-    def say(self, line: str) -> None: ...
-
-    def refused(self, line: str) -> None: ...
-
-    def stopped(self) -> None: ...
 
 
 class Run:
@@ -44,7 +33,7 @@ class Run:
         Whom to tell.
     """
 
-    def __init__(self, config: Config, name: str, snakemake: _Snakemake) -> None:
+    def __init__(self, config: Config, name: str, snakemake: Runs) -> None:
         self.config, self.name, self.folder = config, name, Path(name)
         self.queue = TileQueue(self.folder, self)
         self.failed = False

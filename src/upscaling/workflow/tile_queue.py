@@ -7,11 +7,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from upscaling.workflow.worker_process import WorkerProcess
 
-__all__ = ["HandedTile", "TileQueue", "TileReports", "executor_job"]
+if TYPE_CHECKING:
+    from upscaling.workflow.run import Run
+
+__all__ = ["HandedTile", "TileQueue", "executor_job"]
 
 _STARTS = 2  # of the process: it is started once more when it is lost
 
@@ -25,25 +28,6 @@ class HandedTile:
     job: Any
 
 
-class TileReports(Protocol):
-    """Who is told what became of tiles; called from other threads than Snakemake's own."""
-
-    def tile_begins(self, tile: HandedTile) -> None:
-        """Tell that a tile is handed to the process."""
-
-    def tile_ended(self, tile: HandedTile, error: str | None) -> None:
-        """Tell how it ended."""
-
-    def refused(self, message: str, key: str | None) -> None:
-        """Tell that the run cannot begin; nothing was submitted."""
-
-    def stopped(self) -> None:
-        """Tell that no tile is in hand any more, and none will be begun."""
-
-    def say(self, line: str) -> None:
-        """Show a line on the terminal."""
-
-
 class TileQueue:
     """Tiles wait here for a slot, and are in hand until their process says how they ended.
 
@@ -52,12 +36,12 @@ class TileQueue:
     run_folder
         The run.
     reports
-        Who is told.
+        Who is told what became of tiles, from other threads than Snakemake's own.
     start
         How the process is started; for tests.
     """
 
-    def __init__(self, run_folder: Path, reports: TileReports, start: Callable[..., Any] = WorkerProcess) -> None:
+    def __init__(self, run_folder: Path, reports: Run, start: Callable[..., Any] = WorkerProcess) -> None:
         self._folder, self._reports, self._start = run_folder, reports, start
         self._lock = threading.RLock()
         self._waiting: deque[HandedTile] = deque()

@@ -51,11 +51,6 @@ class WorkerProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    @property
-    def pid(self) -> int:
-        """Return its process id."""
-        return self._process.pid
-
     def begin(self, tile: str, key: str | None) -> None:
         """Order a tile; if the process is gone, ``ended`` is called."""
         assert self._process.stdin is not None  # noqa: S101 -- PIPE
