@@ -71,10 +71,10 @@ def test_the_catalogue_tells_the_kind_of_platform(shared_data: Path, tmp_path: P
     ("changes", "told"),
     [
         ({"contact": {"name": "A."}}, "contact.email: is missing"),
-        ({"contact": {"name": "A.", "email": "nobody"}}, "contact.email: String should match pattern"),
+        ({"contact": {"name": "A.", "email": "nobody"}}, "contact.email: string should match pattern"),
         ({"deadline": "soon"}, "deadline: must be a duration"),
         ({"output": {"place": "/tmp"}}, "output.place: must be download, platform or s3://bucket/prefix"),
-        ({"colour": "red"}, "colour: unknown key"),
+        ({"colour": "red"}, "colour: unknown key; known keys: title, purpose, contact"),
         ({"platform": "advise"}, "platform: name a platform"),
         ({"output": {"place": "platform"}}, "output.workspace: is required"),
         ({"grid": "utm-x"}, None),  # told by the plan
