@@ -175,4 +175,10 @@ def _overlaps(geometry: NDArray[Any], ids: NDArray[Any], path: Path) -> list[str
             "what both cover is processed twice"]  # fmt: skip
 
 
-FAMILIES = (Family(10, "file", r"file", "file", FileGrid),)
+def _make(path: str | Path | None = None, id_column: str | None = None, base: Path = Path()) -> FileGrid:
+    if path is None:
+        raise ConfigError("grid 'file' needs the path of a file of tiles", key=_KEY)
+    return FileGrid(path, id_column, base)
+
+
+FAMILIES = (Family(10, "file", r"file", "file", _make),)

@@ -132,4 +132,4 @@ def _make(resolution: str) -> H3Grid:
     return H3Grid(int(resolution))
 
 
-FAMILIES = (Family(7, "h3-<res>", r"h3-(\d+)", "h3-5", _make),)
+FAMILIES = (Family(7, "h3-<res>", r"h3-(\d{1,9})", "h3-5", _make),)

@@ -96,4 +96,4 @@ def _make(size: str) -> MajorTomGrid:
     return MajorTomGrid(int(size))
 
 
-FAMILIES = (Family(8, "majortom-<N>km", r"majortom-(\d+)km", "majortom-10km", _make),)
+FAMILIES = (Family(8, "majortom-<N>km", r"majortom-(\d{1,9})km", "majortom-10km", _make),)

@@ -72,4 +72,4 @@ def _quadkey(x: int, y: int, zoom: int) -> str:
     return "".join(str((x >> bit & 1) + 2 * (y >> bit & 1)) for bit in range(zoom - 1, -1, -1)) or "0"
 
 
-FAMILIES = (Family(5, "tms-<TMS>-<zoom>", r"tms-(\w+)-(\d+)", "tms-WebMercatorQuad-12", TmsGrid),)
+FAMILIES = (Family(5, "tms-<TMS>-<zoom>", r"tms-(\w+)-(\d{1,9})", "tms-WebMercatorQuad-12", TmsGrid),)

@@ -81,8 +81,11 @@ def test_bad_files_and_names(tiles: gpd.GeoDataFrame, tmp_path: Path) -> None:
     for name, words in (("none.gpkg", "no such file"), ("points.gpkg", "not a valid polygon")):
         with pytest.raises(ConfigError, match=words):
             get_grid("file", path=tmp_path / name).tiles(read_aoi(AOI))
-    with pytest.raises(ConfigError, match="missing a required argument: 'path'"):
+    with pytest.raises(ConfigError, match="needs the path"):
         get_grid("file")
+    for name in ("h3-", "majortom-", "tms-WebMercatorQuad-"):
+        with pytest.raises(ConfigError, match="there is no grid"):  # Python refuses to read so many digits
+            get_grid(f"{name}{'9' * 5000}{'km' if name == 'majortom-' else ''}")
     with pytest.raises(ConfigError, match="there is no grid 'filet'; did you mean file"):
         get_grid("filet")
     assert [family.pattern for family in list_grids()][:1] == ["utm-<N>km"]
