@@ -61,6 +61,7 @@ _FOR_ALL = (
     "tenacity",
     "upscaling.results.item",
 )
+_NOT_NEEDED = ("boto3",)  # 20 MB; rasterio imports it for object storage, and the rasters of tiles are on this disk
 _BETWEEN = 1 / 100  # s between two tiles' beginnings: hundreds of slots do not all reach the platform in one moment
 _MOST_AHEAD = 50
 _CHECKS = 4 + (os.cpu_count() or 1)  # threads that check results: more would not be faster
@@ -191,7 +192,7 @@ class Worker:
 
 def import_libraries(kind: str) -> None:
     """Import what tiles on this kind of backend need, before there are threads."""
-    import_early(*_LIBRARIES.get(kind, ()), *_FOR_ALL, f"upscaling.backends.{kind}.backend")
+    import_early(*_LIBRARIES.get(kind, ()), *_FOR_ALL, f"upscaling.backends.{kind}.backend", without=_NOT_NEEDED)
 
 
 def serve(run_folder: Path, orders: IO[str], answers: IO[str]) -> None:
