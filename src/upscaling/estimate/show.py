@@ -83,9 +83,8 @@ def _limits(estimate: Estimate) -> list[tuple[str, Outlook]]:
 
 def _in_words(name: str, outlook: Outlook, estimate: Estimate) -> str:
     limit = duration(outlook.limit) if name == "deadline" else f"{amount(outlook.limit)} {estimate.currency}"
-    word = (
-        "" if estimate.verdict_reasons else f"{outlook.verdict}, "
-    )  # of a run that a check refuses: the numbers alone
+    # Of a run that a check refuses: the numbers alone.
+    word = "" if estimate.verdict_reasons else f"{outlook.verdict}, "
     return f"{word}kept with a probability of {outlook.probability:.0%} ({limit})"
 
 

@@ -291,15 +291,13 @@ def _job_size(config: OpenEOBackendConfig, facts: Mapping[str, Any], work: Work,
 def _format(known: Known, session: Session) -> Check:
     from upscaling.algorithms.udp import saves_result
 
-    wanted = known.config.algorithm.output_format
-    if saves_result(known.work.definition.get("process_graph") or {}):
-        saves = [
-            node for node in nodes_of(known.work.definition["process_graph"]) if node["process_id"] == "save_result"
-        ]
+    graph = known.work.definition.get("process_graph") or {}
+    if saves_result(graph):
+        saves = [node for node in nodes_of(graph) if node["process_id"] == "save_result"]
         named = {str(node.get("arguments", {}).get("format")) for node in saves}
         named = {name for name in named if not name.startswith("{")}
     else:
-        named = {wanted}
+        named = {known.config.algorithm.output_format}
     offered = session.get("/file_formats").get("output")
     names = {str(name).lower() for name in offered} if isinstance(offered, dict) else set()
     lacking = sorted(name for name in named if name.lower() not in names)

@@ -29,9 +29,8 @@ def rough_cluster(config: Config, work: Work, job_seconds: float | None) -> tupl
     if backend.kind != "cwl" or job_seconds is None:
         return None, None
     hours = job_seconds * backend.cores * len(work) / 3600
-    return _cluster(config, Interval.of([hours / 2, hours / 2, hours, hours * 2, hours * 2]), None, None), (
-        backend.site.core_hour_price
-    )
+    bounds = Interval.of([hours / 2, hours / 2, hours, hours * 2, hours * 2])
+    return _cluster(config, bounds, None, None), backend.site.core_hour_price
 
 
 def cluster_of(config: Config, jobs: Jobs, run: MeasuredRun) -> tuple[Cluster | None, float | None]:
