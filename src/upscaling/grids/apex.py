@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from upscaling.area.aoi import AOI
-from upscaling.area.lonlat import shapes_to_lonlat
+from upscaling.area.lonlat import to_lonlat
 from upscaling.grids.base import BaseGrid, Selection
 from upscaling.grids.clip import common
 from upscaling.grids.family import Family
@@ -51,7 +51,9 @@ class ApexGrid(BaseGrid):
         found = owned(cells, zone, floors(polygons), side * side, min_overlap=min_overlap)
         bounds = Lattice(side, side, x0, y0).bounds(found.i, found.j)
         boxes = np.asarray(shapely.box(*bounds.T), dtype=object)
-        outline = shapes_to_lonlat(common(boxes, polygons), _MERCATOR, side)
+        # Vertices in the order that keys of runs of earlier versions have: a tile that is paid stays the same work.
+        lonlat = [to_lonlat(shapely.get_parts([piece]), _MERCATOR, side) for piece in common(boxes, polygons)]
+        outline = np.array([shapely.union_all(parts) for parts in lonlat], dtype=object)
         boxed = shapely.bounds(outline)
         whole = shapely.area(outline) >= shapely.area(shapely.box(*boxed.T)) * (1 - 1e-9)
         corner = np.round(bounds[:, :2]).astype(np.int64).tolist()

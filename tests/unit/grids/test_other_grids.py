@@ -210,6 +210,13 @@ def test_apex_is_identical_to_the_dispatch_api() -> None:
     assert len(get_grid("apex-20x20km").tiles(read_aoi([179, -18, -179, -17]))) < 200  # theirs: 11,958
 
 
+def test_apex_keeps_the_order_of_an_outlines_vertices_as_keys_of_paid_tiles_have_it() -> None:
+    west, east = "((5 50, 5.6 50.1, 5.5 50.5, 5 50.4, 5 50))", "((5.65 50.1, 5.9 50.1, 5.9 50.5, 5.65 50.5, 5.65 50.1))"
+    frame = get_grid("apex-20x20km").tiles(read_aoi(f"MULTIPOLYGON ({west}, {east})"))
+    first = {tuple(np.round(shapely.get_coordinates(outline)[0], 5).tolist()) for outline in frame.geometry}
+    assert {(5.59762, 50.10952), (5.5674, 50.23042), (5.54048, 50.3381)} <= first
+
+
 def test_against_the_libraries_themselves() -> None:
     """Equi7 and tile matrices from equi7grid and morecantile for the same places."""
     import morecantile
