@@ -20,11 +20,13 @@ SITE = {
 }
 
 
+@hooks.signed
 def memory_of(wildcards, attempt):
     """Return what a tile gets: more after each time that it ran out of it."""
     return needs(CONFIG.backend, RUN, [wildcards.tile], attempt).memory_mb
 
 
+@hooks.signed
 def minutes_of(wildcards, attempt):
     """Return the time limit of a tile's job, likewise."""
     return needs(CONFIG.backend, RUN, [wildcards.tile], attempt).runtime_min
@@ -40,6 +42,7 @@ def minutes_of_chunk(tiles, wildcards, attempt):
     return needs(CONFIG.backend, RUN, tiles, attempt).runtime_min
 
 
+@hooks.signed
 def attempt_of(wildcards, attempt):
     """Tell the tile's own process: it ends at once where another try is of no use."""
     return attempt

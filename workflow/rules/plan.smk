@@ -18,6 +18,7 @@ for resource, slots in hooks.slots(CONFIG, workflow.resource_settings.cores).ite
     workflow.global_resources.setdefault(resource, slots)
 
 
+@hooks.signed
 def key_of(wildcards):
     """Return the key of a tile's work: Snakemake runs a tile again when it changes, and only then."""
     return PLAN.tiles[wildcards.tile].key

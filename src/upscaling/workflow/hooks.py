@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from upscaling.config import Config
 from upscaling.errors import ConfigError, UpscalingError, in_a_line, refused_by_machine
@@ -32,6 +32,7 @@ __all__ = [
     "protect",
     "read_config",
     "said_of_collection",
+    "signed",
     "slot_of",
     "slots",
     "tiles_of_part",
@@ -39,6 +40,7 @@ __all__ = [
 
 
 _SPARE_THREADS = 5
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _say(line: str) -> None:
@@ -188,11 +190,25 @@ def slot_of(workflow: Any) -> Callable[[Any], int]:
     Snakemake then hands over every tile that is ready, and the process knows its slots itself.
     """
 
+    @signed
     def taken(wildcards: Any) -> int:
         del wildcards
         return 0 if runs_of(workflow).takes_tiles() else 1
 
     return taken
+
+
+def signed(function: _F) -> _F:
+    """Return a function of a rule, with what it takes noted on it.
+
+    For each job Snakemake would have Python look at the function's signature again: a twentieth of a dry run.
+    """
+    from inspect import signature
+
+    from snakemake.common import overwrite_function_params
+
+    overwrite_function_params(function, signature(function).parameters)
+    return function
 
 
 @contextmanager
