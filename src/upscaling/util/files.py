@@ -133,7 +133,7 @@ def read_json(path: Path) -> Any:
 def link_out(path: Path, folder: Path) -> Path | None:
     """Return where a path of a folder leads by symbolic links, if that is outside of the folder.
 
-    What is handed on (published, served, put into a report) or checked for that takes nothing from there.
+    Nothing from there is published, served or put into a report.
     """
     try:
         real = path.resolve()

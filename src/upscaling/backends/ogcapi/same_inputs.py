@@ -55,7 +55,7 @@ def same_inputs(sent: Mapping[str, Any], told: Any, defaults: Mapping[str, Any] 
         return Match.UNKNOWN
     try:
         return all_of(_compare_all(sent, known, defaults or {}))
-    except RecursionError:  # nested as no input of ours is
+    except RecursionError:  # nested deeper than any request of this package
         return Match.UNKNOWN
 
 
