@@ -22,10 +22,10 @@ import yaml
 from upscaling.algorithms.cwl import pin_package
 from upscaling.backends.cwl.attempts import Needs
 from upscaling.backends.cwl.backend import CwlBackend
-from upscaling.binding.cwl import bind_package
+from upscaling.binding.cwl import CwlBinder
 from upscaling.config.cwl import CwlBackendConfig
 from upscaling.errors import UpscalingError
-from upscaling.model import Bounds, Tile, TileJob
+from upscaling.model import Bounds, Coordinates, Tile, TileJob
 
 UNSUPPORTED = 33
 
@@ -64,7 +64,8 @@ def main() -> int:
         algorithm = pin_package(options.tool, folder / "plan")
         # CWL ignores what is no input; a configuration refuses it, on purpose, as a misspelled name.
         known = {parameter.name for parameter in algorithm.parameters}
-        parameters = bind_package(algorithm, None, {name: value for name, value in order.items() if name in known})
+        given = {name: value for name, value in order.items() if name in known}
+        parameters = CwlBinder(algorithm, given, {}, space=False).arguments(Coordinates(None))
         backend = CwlBackend(
             CwlBackendConfig(kind="cwl", engine=options.engine, container=options.container, memory_mb=1000)
         )
