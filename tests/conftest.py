@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,14 @@ def missing(what: str) -> None:
     if os.environ.get("REQUIRE_ALL") == "1":
         pytest.fail(f"{what} is missing, and REQUIRE_ALL=1 allows no skip")
     pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(autouse=True)
+def same_depth() -> Iterator[None]:
+    """Take back how deep Python may recurse: a library of the embedded back-end changes it for all that follows."""
+    limit = sys.getrecursionlimit()
+    yield
+    sys.setrecursionlimit(limit)
 
 
 @pytest.fixture(scope="session")

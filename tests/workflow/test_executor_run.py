@@ -243,10 +243,14 @@ def many_tiles(slow_platform: EmbeddedBackend, scene_run: Callable[..., Run]) ->
     return run
 
 
+def _has_job(receipt: Path) -> bool:
+    return json.loads(receipt.read_text()).get("job_id") is not None
+
+
 def once_running(run: Run, leader: subprocess.Popen[bytes], wanted: int) -> list[psutil.Process]:
     """Wait for jobs on the platform; return the processes below the run's first one."""
     deadline = time.monotonic() + 120
-    while len(list(run.results.glob("receipts/[!.]*.json"))) < wanted and leader.poll() is None:
+    while sum(_has_job(path) for path in run.results.glob("receipts/[!.]*.json")) < wanted and leader.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     return psutil.Process(leader.pid).children(recursive=True)

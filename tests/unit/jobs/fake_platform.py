@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from upscaling.errors import ErrorClass, PlatformError
-from upscaling.jobs import remote_job as remote
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import open_receipt
 from upscaling.jobs.remote_job import run_remote
@@ -103,7 +103,7 @@ class FakeFaultyPlatform:
         """There is always a place."""
 
     def await_news(self, job_id: str, status: str, seconds: float) -> JobState | None:
-        remote.time.sleep(seconds)
+        time.sleep(seconds)
 
 
 def run(job: TileJob, platform: FakeFaultyPlatform, patience: Patience = PATIENCE) -> Outcome:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.jobs.conftest import InThisThread
 from tests.unit.jobs.fake_platform import PATIENCE, FakeFaultyPlatform, receipt_of, run
 from upscaling.errors import ErrorClass, PlatformError, TileFailedError
-from upscaling.jobs import remote_job as remote
 from upscaling.jobs.platform import JobState
 from upscaling.jobs.receipts import Receipt, open_receipt
 from upscaling.jobs.withdrawn import put_back, withdraw
@@ -292,9 +292,9 @@ def test_of_two_that_start_the_same_work_one_uses_the_others_job(job: TileJob) -
     assert receipt_of(job)["adopted"] is True
 
 
-def test_a_day_that_the_platform_asks_to_wait_is_not_waited(job: TileJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_that_the_platform_asks_to_wait_is_not_waited(job: TileJob, in_this_thread: InThisThread) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(remote.time, "sleep", slept.append)
+    in_this_thread("sleep", slept.append)
     day = PlatformError("429", error_class=ErrorClass.TRANSIENT, retry_after=86_400)
     platform = FakeFaultyPlatform()
     for action in ("find", "create", "start", "state", "fetch"):

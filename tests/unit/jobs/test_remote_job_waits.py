@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.unit.jobs import fake_platform
+from tests.unit.jobs.conftest import InThisThread
 from tests.unit.jobs.fake_platform import FakeFaultyPlatform, receipt_of
 from upscaling.errors import ErrorClass, PlatformError, TileFailedError
-from upscaling.jobs import remote_job as remote
 from upscaling.jobs.platform import JobState, Patience
 from upscaling.jobs.receipts import open_receipt
 from upscaling.model import FetchedAsset, Outcome, TileJob
@@ -39,10 +39,10 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch, in_this_thread: InThisThread) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(remote.time, "sleep", clock.sleep)
-    monkeypatch.setattr(remote.time, "monotonic", lambda: clock.now)
+    in_this_thread("sleep", clock.sleep)
+    in_this_thread("monotonic", lambda: clock.now)
     monkeypatch.setattr("random.uniform", lambda *_: 1.0)
     return clock
 

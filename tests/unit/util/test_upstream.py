@@ -42,15 +42,13 @@ ALL = patches()
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    """Forget what was found before, and what imports changed: one of them sets Python's limit of recursion."""
+    """Forget what was found before."""
     caches = [found for found in vars(upstream).values() if hasattr(found, "cache_clear")]
-    limit = sys.getrecursionlimit()
     for cached in caches:
         cached.cache_clear()
     yield
     for cached in caches:
         cached.cache_clear()
-    sys.setrecursionlimit(limit)
 
 
 @pytest.fixture
