@@ -164,6 +164,22 @@ def test_news_come_from_one_list_and_an_earlier_status_is_none() -> None:
     assert ended == [("b", "finished")]
 
 
+def test_lists_follow_each_other_closely_while_jobs_end_and_no_more_often_than_they_take_little_time() -> None:
+    rhythm, young, old = jobs._Rhythm(10.0), [10.0, 12.0], [600.0, 500.0]
+    assert (rhythm.pause(young), rhythm.pause(old)) == (5.0, 100.0)
+    rhythm.listed(0.0, ended=True)
+    pauses = []
+    for _ in range(6):
+        pauses.append(rhythm.pause(old))
+        rhythm.listed(0.0, ended=False)
+    assert pauses == [2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+    for _ in range(3):
+        rhythm.listed(7.0, ended=True)
+    assert rhythm.pause(young) == 21.0
+    rhythm.refused = 50.0
+    assert rhythm.pause(young) == 150.0
+
+
 def test_without_a_list_everybody_asks_for_himself() -> None:
     def ask(wanted: frozenset[str]) -> dict[str, str]:
         raise PlatformError("503", error_class=ErrorClass.TRANSIENT)

@@ -182,7 +182,8 @@ class OpenEOBackendConfig(Block):
     timeout_hours: float = Field(24.0, gt=0, le=87_600)
     """Give up waiting for a job after this time; the job itself is left alone and found again by the next run."""
     poll_seconds: PollSeconds = Field([1.0, 60.0])
-    """Shortest and longest time between two questions about a job's state; it grows with the job's age."""
+    """Shortest and longest time between two questions about a job's state; it grows with the job's age. A list that
+    answers for all jobs of the run is asked for twice as often, and more often for a moment while jobs end."""
     outage_hours: float = Field(12.0, gt=0, le=87_600)
     """Wait this long for a platform that is out of reach, overloaded or down before a tile is given up; its job is
     left alone and found again by the next run."""

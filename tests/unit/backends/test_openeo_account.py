@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -89,3 +91,36 @@ def test_a_member_that_is_missing_for_ever_can_be_accepted() -> None:
     with pytest.raises(PlatformError, match=r"the job list lacks vito: .* backend\.federation_without"):
         list(account(session).all_jobs())
     assert [job["id"] for job in account(session, federation_without=["vito"]).all_jobs()] == ["j1"]
+
+
+JOB = {"id": "j1", "status": "created"}
+
+
+@pytest.mark.parametrize(("polls", "slots", "lists"), [(True, 1, 1), (True, 2, 2), (False, 1, 2)])
+def test_the_newest_jobs_come_from_the_list_for_all_where_no_slot_waits_for_them(
+    polls: bool, slots: int, lists: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = FakeSession({"jobs": [JOB]})
+    made = account(session, slots=slots, poll_seconds=[100, 100])
+    made.gate.start("running", lambda: None)
+    made._news_of(frozenset())
+    monkeypatch.setattr(made.watch, "_polling", polls)
+    found: list[Any] = []
+    asks = threading.Thread(target=lambda: found.extend(made.newest(time.monotonic())))
+    asks.start()
+    if lists == 1:
+        asks.join(0.2)
+        assert not found, "the list is older than the question"
+        made._news_of(frozenset())
+        lists += 1  # the one that the watch asks for
+    asks.join(60)
+    assert found == [JOB]
+    assert len(session.asked) == lists
+
+
+def test_the_newest_jobs_are_asked_for_where_the_list_for_all_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FakeSession({"jobs": [JOB]})
+    made = account(session, slots=1, poll_seconds=[0.01, 100])
+    made.gate.start("running", lambda: None)
+    monkeypatch.setattr(made.watch, "_polling", True)
+    assert made.newest(time.monotonic()) == [JOB]

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from upscaling.backends.openeo import backend as backends
 from upscaling.backends.openeo.backend import OpenEOBackend
 from upscaling.backends.openeo.check import check_platform
 from upscaling.config import OpenEOBackendConfig
 from upscaling.errors import ConfigError, ErrorClass, PlatformError
+from upscaling.jobs.platform import JobState
 
 KEY = "0123456789abcdef"
 
@@ -43,6 +45,22 @@ def test_of_two_jobs_of_the_same_work_both_runs_use_the_same(case: str, tmp_path
     job: Any = SimpleNamespace(key=KEY + "0" * 48)
     assert backend.twin(job, "ours", frozenset({"refused"})) == expected
     assert removed == (["ours"] if expected else [])
+
+
+def test_the_next_job_has_a_start_before_the_results_of_the_one_that_ended_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = OpenEOBackendConfig(kind="openeo", url="http://127.0.0.1:1", auth="none")
+    backend = OpenEOBackend(config, url="http://127.0.0.1:1", output_format="GTiff", run_folder=tmp_path)
+    slept: list[float] = []
+    monkeypatch.setattr(backends, "time", SimpleNamespace(sleep=slept.append))
+    shown = iter(["running", None, "finished", "error"])
+    backend._account = SimpleNamespace(watch=SimpleNamespace(wait=lambda *_: next(shown)))  # type: ignore[assignment]
+    assert backend.await_news("j", "queued", 1.0) == JobState("running")
+    assert backend.await_news("j", "running", 1.0) is None
+    assert not slept
+    assert [backend.await_news("j", "running", 1.0) for _ in range(2)] == [None, None]
+    assert len(slept) == 2
 
 
 class FakeSession:

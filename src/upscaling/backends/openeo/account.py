@@ -28,8 +28,7 @@ _KEY = re.compile(r"[0-9a-f]{16}")
 _TITLE_CUT = 64  # characters that every platform keeps of a title
 _DESCRIBED = re.compile(r"tile (\S+) of (\S+); key ([0-9a-f]{16})", re.IGNORECASE)  # as OpenEOBackend.create writes it
 JOB_ID = re.compile(r"(?!\.+$)[\w.~-]{1,200}")  # openEO API 1.2, job_id
-_PAGE, _LARGEST_PAGE, _MOST_PAGES = 50, 1000, 3  # of the job list, when news are asked for
-_NEWEST = 100  # jobs, when another's are looked for
+_PAGE, _LARGEST_PAGE, _MOST_PAGES = 100, 1000, 3  # of the job list, when the newest are asked for
 _REFUSES_LIMIT = {400, 422}
 
 
@@ -48,7 +47,9 @@ class Account:
         self._accepted = frozenset(config.federation_without)
         self._ended = set[str]()  # jobs whose slots were given back as a list showed their end
         self._limited = True  # whether the platform takes ``limit``
+        self._shortest = config.poll_seconds[0]
         self._listing = threading.Lock()
+        self._renewed = threading.Condition()  # of ``_newest``
         self._listed: dict[str, list[str]] = {}
         self._newest: list[dict[str, Any]] = []
         self._listed_at = self._newest_at = -1.0
@@ -67,8 +68,11 @@ class Account:
     def _news_of(self, wanted: frozenset[str]) -> dict[str, str]:
         """Return id -> status as the job list has it; the newest jobs come first on most platforms."""
         seen: dict[str, str] = {}
+        begun = time.monotonic()
         limit = min(_LARGEST_PAGE, max(_PAGE, 2 * len(wanted)))
         for number, page in enumerate(self._pages(limit), start=1):
+            if number == 1:
+                self._renew(page, begun)
             told = {job["id"]: str(job.get("status")) for job in page}
             for job_id, status in told.items():
                 if status not in ENDED:
@@ -91,11 +95,20 @@ class Account:
 
     def newest(self, asked_at: float) -> list[dict[str, Any]]:
         """Return the first page of the job list, where most platforms show the newest; not older than the question."""
+        with self._renewed:
+            if self.watch.asks and self.gate.full:  # it will have one in a moment, and no slot waits for this job
+                self._renewed.wait_for(lambda: self._newest_at > asked_at, 2 * self._shortest)
         with self._listing:
             if self._newest_at <= asked_at:
                 begun = time.monotonic()
-                self._newest, self._newest_at = next(self._pages(_NEWEST), []), begun
+                self._renew(next(self._pages(_PAGE), []), begun)
             return self._newest
+
+    def _renew(self, page: list[dict[str, Any]], begun: float) -> None:
+        with self._renewed:
+            if begun > self._newest_at:
+                self._newest, self._newest_at = page, begun
+            self._renewed.notify_all()
 
     def all_jobs(self) -> Iterator[dict[str, Any]]:
         """Yield all of the user's jobs.

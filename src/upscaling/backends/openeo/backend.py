@@ -36,6 +36,7 @@ _HOW_TO_START = (
 )
 # A list says all there is to know of these; with its end a job has costs and usage, which it is asked for.
 _UNDER_WAY = {"queued": JobState("queued"), "running": JobState("running")}
+_HEAD_START = 0.06  # s; the start of the next job is sent before the results of the one that ended are asked for
 _SESSION = "UPSCALING_SESSION"  # set by ``check``; tile processes inherit it and find the snapshot of its start
 
 log = logging.getLogger(__name__)
@@ -288,7 +289,10 @@ class OpenEOBackend:
         if status == "created" and not self._account.gate.has(job_id):
             self._account.gate.await_place(seconds)
             return None
-        return _UNDER_WAY.get(self._account.watch.wait(job_id, status, seconds) or "")
+        shown = self._account.watch.wait(job_id, status, seconds)
+        if shown in ENDED:
+            time.sleep(_HEAD_START)
+        return _UNDER_WAY.get(shown or "")
 
     def reasons(self, job_id: str, log: Path) -> str:
         """Keep the whole log; the last error lines say why."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -20,6 +21,7 @@ _SHARE = 3  # a list that took n seconds is asked for again after this many time
 _LISTS = 3  # by whose median it is told how long a list takes: one that was slow is no reason to wait
 _COVERED, _COVERED_LEAST = 5, 3.0  # a job that the list shows is asked about itself this much more rarely; s
 _ORDER = {"created": 0, "queued": 1, "running": 2, "finished": 3, "error": 3, "canceled": 3}
+_ENDS = frozenset(status for status, order in _ORDER.items() if order == 3)
 _LIMIT = re.compile(r"limit\D{0,20}\((\d+)\)", re.IGNORECASE)
 _LIMIT_HOLDS = 600.0  # s; then a larger one may have been granted
 _FIRST_REFUSAL, _LONGEST_REFUSAL = 2.0, 60.0  # s
@@ -47,6 +49,34 @@ class _Wait:
         return listed > self.begun and _ORDER.get(shown, 3) > _ORDER[self.status]
 
 
+@dataclass(slots=True)
+class _Rhythm:
+    """How long after one list the next is asked for: it answers for many jobs, each of which may be asked about.
+
+    Attributes
+    ----------
+    shortest
+        Seconds between two questions about one job.
+    soon
+        Seconds to the next list while jobs end: those that began together end together.
+    """
+
+    shortest: float
+    soon: float = math.inf
+    refused: float = 0.0
+    took: deque[float] = field(default_factory=lambda: deque([0.0], _LISTS))
+
+    def pause(self, waits: Iterable[float]) -> float:
+        """Return the seconds to wait, where tiles wait for these seconds until they ask about their jobs themselves."""
+        often = min(self.soon, max(self.shortest / 2, min(waits, default=0.0) / _COVERED))
+        return max(often - self.took[-1], _SHARE * max(median(self.took), self.refused))
+
+    def listed(self, seconds: float, *, ended: bool) -> None:
+        """Note how long a list took, and whether it showed an end that was waited for."""
+        self.took.append(seconds)
+        self.refused, self.soon = 0.0, self.shortest / _COVERED if ended else 2 * self.soon
+
+
 class JobWatch:
     """Asks for the list of jobs while several are waited for, and wakes those that wait for news.
 
@@ -55,7 +85,8 @@ class JobWatch:
     ask
         Returns id -> status of the newest jobs; is told the ids that matter. May raise PlatformError.
     shortest
-        Seconds between two lists at least.
+        Seconds between two questions about one job; a list is asked for twice as often, and more often still while
+        jobs end.
     longest
         Seconds that the platform may ask to wait.
     """
@@ -68,6 +99,11 @@ class JobWatch:
         self._waiting: dict[str, _Wait] = {}  # by job; each is woken for itself, as there may be hundreds
         self._seen: dict[str, str] = {}
         self._polling = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether lists are asked for now, each of which is told to ``ask``."""
+        return self._polling
 
     def wait(self, job_id: str, status: str, seconds: float) -> str | None:
         """Return the job's status when a list shows it further on than ``status``; None when it is time to ask for it.
@@ -89,7 +125,7 @@ class JobWatch:
         return wait.shown
 
     def _poll(self) -> None:
-        idle, refused, took = 0, 0.0, deque([0.0], _LISTS)
+        idle, rhythm = 0, _Rhythm(self._shortest)
         while True:
             with self._lock:
                 wanted, pauses = frozenset(self._waiting), [wait.seconds for wait in self._waiting.values()]
@@ -97,22 +133,20 @@ class JobWatch:
                 if idle > 20:
                     self._polling, self._seen = False, {}
                     return
-            # One list for all may be asked for that much more often, and a slot stands empty for the shorter.
-            often = max(self._shortest, min(pauses, default=0.0) / _COVERED)
-            pause = max(often - took[-1], _SHARE * max(median(took), refused))
-            time.sleep(min(self._longest, pause))
-            begun, seen = time.monotonic(), dict[str, str]()  # without a list everybody asks for himself
+            time.sleep(min(self._longest, rhythm.pause(pauses)))
+            begun, seen, refusal = time.monotonic(), dict[str, str](), None  # without a list everybody asks for himself
             if not idle:
                 try:
                     seen = dict(self._ask(wanted))
                 except PlatformError as error:
-                    refused = max(error.retry_after or 0.0, 1.0)
-                else:
-                    refused = 0.0
-                    took.append(time.monotonic() - begun)
+                    refusal = error
             with self._lock:
                 self._seen, now = seen, time.monotonic()
                 over = [(job, wait) for job, wait in self._waiting.items() if wait.ends(seen.get(job), begun, now)]
+            if refusal is not None:
+                rhythm.refused = max(refusal.retry_after or 0.0, 1.0)
+            elif not idle:
+                rhythm.listed(now - begun, ended=any(seen.get(job) in _ENDS for job, _ in over))
             for job, wait in over:
                 wait.shown = seen.get(job)
                 wait.over.set()
@@ -193,7 +227,7 @@ class StartGate:
                 return self._closed_until - now
             if self._limit is not None and now - self._learnt_at > _LIMIT_HOLDS:
                 self._limit = None
-            if len(self._active) >= self._places:
+            if self.full:
                 return _NO_PLACE
             if self._shared is not None and not self._shared.take(job_id):
                 return _OTHER_RUNS
@@ -220,6 +254,11 @@ class StartGate:
         with self._lock:
             if self._lock.wait_for(lambda: self._tickets > 0 or self._shut is not None, seconds):
                 self._tickets = max(self._tickets - 1, 0)
+
+    @property
+    def full(self) -> bool:
+        """Whether no other job may be started now."""
+        return len(self._active) >= self._places
 
     def has(self, job_id: str) -> bool:
         """Tell whether a job has a place."""
