@@ -99,6 +99,7 @@ def keys(folder: Path) -> dict[str, str]:
 
 def warm(folder: Path) -> None:
     """Let no way wait for the disk: whoever came first would read items and libraries in for all the others."""
+    import packaging.specifiers  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import pystac  # noqa: F401
     import shapely  # noqa: F401

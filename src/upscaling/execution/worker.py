@@ -59,7 +59,7 @@ _FOR_ALL = (
     "rio_cogeo.cogeo",
     "shapely.affinity",
     "tenacity",
-    "upscaling.results.item",
+    "upscaling.results.assets",
 )
 _NOT_NEEDED = ("boto3",)  # 20 MB; rasterio imports it for object storage, and the rasters of tiles are on this disk
 _BETWEEN = 1 / 100  # s between two tiles' beginnings: hundreds of slots do not all reach the platform in one moment

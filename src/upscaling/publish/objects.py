@@ -14,8 +14,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from upscaling.errors import UpscalingError
-from upscaling.results.assets import MEDIA_TYPES
-from upscaling.results.cog import COG_MEDIA_TYPE
+from upscaling.results.media_types import COG_MEDIA_TYPE, MEDIA_TYPES
 from upscaling.results.shapes import read_stac
 from upscaling.results.table import item_rows, write_rows
 from upscaling.util.files import SHA256_MULTIHASH, link_out, sha256_file, size_of

@@ -13,9 +13,10 @@ from typing import Any
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds, FetchedAsset, Tile, TileJob
 from upscaling.results.bundle import fold, foldable, laid_out, pack, pack_folder
-from upscaling.results.cog import COG_MEDIA_TYPE, CogInfo, ensure_cog, is_tiff, move
+from upscaling.results.cog import CogInfo, ensure_cog, is_tiff, move
 from upscaling.results.cubes import is_zarr
 from upscaling.results.formats import FileFacts, read_file
+from upscaling.results.media_types import COG_MEDIA_TYPE, GEOTIFF_MEDIA_TYPE, MEDIA_TYPES
 from upscaling.results.multifile import Group, files_together
 from upscaling.results.projection import metres_per_unit
 from upscaling.results.raster_header import check_header
@@ -25,24 +26,6 @@ from upscaling.util.text import plain_text
 
 __all__ = ["PlacedAsset", "asset_names", "place_assets"]
 
-MEDIA_TYPES = {
-    ".csv": "text/csv",
-    ".fgb": "application/vnd.flatgeobuf",
-    ".geojson": "application/geo+json",
-    ".gpkg": "application/geopackage+sqlite3",
-    ".h5": "application/x-hdf5",
-    ".jp2": "image/jp2",
-    ".jpg": "image/jpeg",
-    ".json": "application/json",
-    ".nc": "application/netcdf",
-    ".parquet": "application/vnd.apache.parquet",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".txt": "text/plain",
-    ".xml": "application/xml",
-    ".zarr": "application/vnd.zarr",
-    ".zip": "application/zip",
-}
 # Names that say nothing: what platforms call the one result of a job.
 ANONYMOUS = {"", "openeo", "result", "results", "output", "out", "data", "asset", "file", "image", "default"}
 # Random parts of a name would make the asset's key another one in every tile.
@@ -51,7 +34,6 @@ DATE = re.compile(r"(?<!\d)(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:t[\d:.-]{2,12})?z?(?
 LONGEST_NAME = 64
 _SHORT, _SHORT_NUMBER = 5, 6  # characters; fewer are found in names by chance: the 2 in B02
 _LARGEST_DEGREE = 360
-GEOTIFF_MEDIA_TYPE = "image/tiff; application=geotiff"
 
 
 @dataclass(frozen=True, slots=True)

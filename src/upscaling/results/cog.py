@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK",
-    "COG_MEDIA_TYPE",
     "GDAL_OPTIONS",
     "CogInfo",
     "cog_options",
@@ -33,8 +32,6 @@ __all__ = [
     "is_tiff",
     "move",
 ]
-
-COG_MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 # Little and big endian, classic and BigTIFF.
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

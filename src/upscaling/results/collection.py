@@ -97,6 +97,19 @@ class CollectSummary:
     problems: tuple[str, ...]
 
 
+@contextmanager
+def _no_cycles() -> Iterator[None]:
+    """Switch the search for reference cycles off: JSON has none, and looking for them takes a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_no_cycles()
 def collect(
     run_folder: Path,
     *,
@@ -190,18 +203,6 @@ def cannot_collect(missing: Mapping[str, str], planned: int) -> str:
     return f"{len(missing)} of {planned} tiles cannot be collected: {shown}{more}"
 
 
-@contextmanager
-def _no_cycles() -> Iterator[None]:
-    """Switch the search for reference cycles off: JSON has none, and looking for them takes a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def build_collection(
     metadata: CollectionMetadata, gathered: Gathered, *, planned: int, missing: Mapping[str, str], problems: list[str]
 ) -> dict[str, Any]:
@@ -275,7 +276,7 @@ def _write_table(
         complete = True
 
     try:
-        with written_whole(path) as temporary, _no_cycles():
+        with written_whole(path) as temporary:
             write_rows(counted(), temporary)
             return check(), ""
     except (TableError, OSError) as error:

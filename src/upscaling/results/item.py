@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from upscaling.area.outline import bbox_of, footprint
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Algorithm, Outcome, Tile, TileJob
-from upscaling.results.assets import PlacedAsset, place_assets
-from upscaling.results.cog import CogInfo
 from upscaling.results.projection import proj_code
 from upscaling.util.text import plain_text
+
+if TYPE_CHECKING:
+    from upscaling.results.assets import PlacedAsset
+    from upscaling.results.cog import CogInfo
 
 __all__ = ["EXTENSIONS", "build_item", "collection_href", "collection_id", "public_url", "rfc3339"]
 
@@ -79,13 +81,8 @@ def build_item(
     TileFailedError
         ``bad-output``, from the checks of `upscaling.results.cog.ensure_cog`, or as all that came back was left out.
     """
-    if outcome.left_out and not outcome.assets and not outcome.values:
-        raise TileFailedError(
-            f"results came back, and none can be used: {'; '.join(outcome.left_out[:SHOWN])}",
-            error_class=ErrorClass.OUTPUT,
-        )
+    placed = _placed(job, outcome, exact=exact)
     now = rfc3339((created or datetime.now(UTC)).isoformat())
-    placed = place_assets(job, outcome.assets, job_id=str(outcome.job.get("id") or ""), exact=exact)
     rasters = [asset.cog for asset in placed if asset.cog]
     properties: dict[str, Any] = {
         **_times(placed, job.time or temporal, now, fixed=job.time is not None),
@@ -120,6 +117,18 @@ def build_item(
         "assets": {asset.key: asset.asset for asset in placed},
         "collection": collection_id(job.run, job.part),
     }
+
+
+def _placed(job: TileJob, outcome: Outcome, *, exact: bool) -> list[PlacedAsset]:
+    """Move what came back into ``job.folder``; raise TileFailedError if all of it was left out."""
+    from upscaling.results.assets import place_assets  # with GDAL, which gathering does not need
+
+    if outcome.left_out and not outcome.assets and not outcome.values:
+        raise TileFailedError(
+            f"results came back, and none can be used: {'; '.join(outcome.left_out[:SHOWN])}",
+            error_class=ErrorClass.OUTPUT,
+        )
+    return place_assets(job, outcome.assets, job_id=str(outcome.job.get("id") or ""), exact=exact)
 
 
 def _named(outcome: Outcome, placed: Sequence[PlacedAsset]) -> dict[str, Any]:

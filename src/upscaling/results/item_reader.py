@@ -129,9 +129,10 @@ class ItemReader:
 
 def _read_item(run_folder: Path, tile: str) -> dict[str, Any] | None:
     """Return the item of a tile, None if it has none; raise OSError or ValueError if it cannot be read."""
-    path = Path(f"{run_folder}/tiles/{tile}/item.json")
     try:
-        item = orjson.loads(path.read_bytes())
+        # Not a Path: for every tile that costs more than the reading.
+        with open(f"{run_folder}/tiles/{tile}/item.json", "rb") as stream:  # noqa: PTH123
+            item = orjson.loads(stream.read())
     except FileNotFoundError:
         return None
     if not isinstance(item, dict) or item.get("id") != tile:

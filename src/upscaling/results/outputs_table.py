@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 
-from upscaling.results.assets import MEDIA_TYPES
-from upscaling.results.cog import COG_MEDIA_TYPE
+from upscaling.results.media_types import COG_MEDIA_TYPE, MEDIA_TYPES
 from upscaling.util.files import SHA256_MULTIHASH, sha256_file, written_whole
 
 __all__ = ["FILE_NAME", "file_asset", "output_row", "read_rows", "write_outputs"]

@@ -59,9 +59,10 @@ def item_problems(item: Stac) -> Iterator[str]:
         if lacking:
             yield f"STAC-REC-05: asset {key} has no {', '.join(lacking)}"
     for key, asset in rasters.items():
-        yield from _projection(key, {**properties, **asset})
+        fields = {**properties, **asset}
+        yield from _projection(key, fields)
         yield from _bands(key, asset)
-        yield from _raster(key, {**properties, **asset}, item)
+        yield from _raster(key, fields, item)
         yield from _classes(key, asset, item)
     yield from _cubes(item, properties, assets)
     if any(not column.get("name") for column in properties.get("table:columns", ())):
@@ -154,7 +155,8 @@ def _raster(key: str, fields: Stac, item: Stac) -> Iterator[str]:
     if not fields.get("raster:spatial_resolution"):
         yield f"STAC-REC-10: asset {key} has no raster:spatial_resolution"
     for band in fields.get("bands") or ():
-        if str(band.get("data_type", "float")).startswith("float") and "nodata" not in {**fields, **band}:
+        has_nodata = "nodata" in band or "nodata" in fields
+        if not has_nodata and str(band.get("data_type", "float")).startswith("float"):
             yield f"STAC-REC-10: a band of asset {key} has no nodata"
             break
     for name in ("raster:scale", "raster:offset"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from types import GenericAlias
+from typing import Annotated, Any, NotRequired
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from upscaling.errors import UpscalingError
 from upscaling.util.files import link_out
@@ -32,78 +34,56 @@ def _only_text(value: Any) -> Any:
 _Moment = Annotated[AwareDatetime, BeforeValidator(_only_text), Field(strict=False)] | None
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(strict=True)
+def _shape(name: str, needed: dict[str, Any], optional: dict[str, Any] | None = None) -> Any:
+    """Return what checks objects with these members; others may be there. No models: these are ten thousands."""
+    members = {member: NotRequired[kind] for member, kind in (optional or {}).items()} | needed
+    made: Any = TypedDict  # of members that are known here only
+    return with_config(ConfigDict(strict=True))(made(name, members))
 
 
-class _Placed(_Shape):
-    bbox: _Box = []
-    proj_bbox: Annotated[list[_Number], Field(min_length=4, max_length=6)] | None = Field(None, alias="proj:bbox")
-    transform: Annotated[list[_Number], Field(min_length=6, max_length=9)] | None = Field(None, alias="proj:transform")
-    shape: Annotated[list[_Number], Field(min_length=2, max_length=2)] | None = Field(None, alias="proj:shape")
+_PLACED = {
+    "bbox": _Box,
+    "proj:bbox": Annotated[list[_Number], Field(min_length=4, max_length=6)] | None,
+    "proj:transform": Annotated[list[_Number], Field(min_length=6, max_length=9)] | None,
+    "proj:shape": Annotated[list[_Number], Field(min_length=2, max_length=2)] | None,
+}
+_MOMENTS = ("datetime", "start_datetime", "end_datetime", "created", "processing:datetime")
+_LINK = _shape("Link", {"rel": str, "href": str})
+_LINKS = {"links": GenericAlias(list, (_LINK,)), "stac_extensions": list[str]}
+_ASSET = _shape("Asset", {"href": str}, {**_PLACED, "roles": list[str], "bands": list[dict[str, Any]]})
+_ASSETS = GenericAlias(dict, (str, _ASSET))
+_EXPRESSION = {"processing:expression": _shape("Expression", {"expression": Any}) | None}
+_PROPERTIES = _shape("Properties", {}, {**_PLACED, **dict.fromkeys(_MOMENTS, _Moment), **_EXPRESSION})
+# What any STAC document is; what it lacks beyond that is for its schema to say.
+Document: TypeAdapter[Any] = TypeAdapter(
+    _shape("Document", {}, {**_PLACED, **_LINKS, "assets": _ASSETS, "properties": dict[str, Any]})
+)
+# An item of a run.
+Item: TypeAdapter[Any] = TypeAdapter(
+    _shape(
+        "Item",
+        {"id": str, "geometry": dict[str, Any] | None, "assets": _ASSETS, "properties": _PROPERTIES},
+        {**_PLACED, **_LINKS},
+    )
+)
 
 
-class _Link(_Shape):
-    rel: str
-    href: str
+# An entry of ``mosaics.json``, see ``upscaling.results.products.make_mosaics``.
+Mosaic: TypeAdapter[Any] = TypeAdapter(
+    _shape(
+        "Mosaic",
+        {
+            **dict.fromkeys(("asset", "step", "index", "crs"), str),
+            **dict.fromkeys(("quicklook", "cog"), str | None),
+            **dict.fromkeys(("bounds", "bbox"), _Box),
+            **dict.fromkeys(("band_cogs", "notices"), list[str]),
+            "tiles": int,
+        },
+    )
+)
 
 
-class _Asset(_Placed):
-    href: str
-    roles: list[str] = []
-    bands: list[dict[str, Any]] = []
-
-
-class Document(_Placed):
-    """What any STAC document is; what it lacks beyond that is for its schema to say."""
-
-    links: list[_Link] = []
-    assets: dict[str, _Asset] = {}
-    properties: dict[str, Any] = {}
-    stac_extensions: list[str] = []
-
-
-class _Expression(_Shape):
-    expression: Any
-
-
-class _Properties(_Placed):
-    datetime: _Moment = None
-    start_datetime: _Moment = None
-    end_datetime: _Moment = None
-    created: _Moment = None
-    processed: _Moment = Field(None, alias="processing:datetime")
-    expression: _Expression | None = Field(None, alias="processing:expression")
-
-
-class Item(_Placed):
-    """An item of a run."""
-
-    id: str
-    geometry: dict[str, Any] | None
-    links: list[_Link] = []
-    assets: dict[str, _Asset]
-    properties: _Properties
-    stac_extensions: list[str] = []
-
-
-class Mosaic(_Shape):
-    """An entry of ``mosaics.json``, see ``upscaling.results.products.make_mosaics``."""
-
-    asset: str
-    step: str
-    tiles: int
-    index: str
-    quicklook: str | None
-    cog: str | None
-    band_cogs: list[str]
-    crs: str
-    bounds: _Box
-    bbox: _Box
-    notices: list[str]
-
-
-def fault_of(content: Any, shape: type[BaseModel] | None = None) -> str:
+def fault_of(content: Any, shape: TypeAdapter[Any] | None = None) -> str:
     """Return what is wrong with a document, and where, in one line; nothing if it is as its readers rely on it.
 
     Parameters
@@ -114,7 +94,7 @@ def fault_of(content: Any, shape: type[BaseModel] | None = None) -> str:
     if shape is None:
         shape = Item if isinstance(content, dict) and content.get("type") == "Feature" else Document
     try:
-        shape.model_validate(content)
+        shape.validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         why = first["msg"].removeprefix("Value error, ").partition(" or instance of")[0]
@@ -122,7 +102,7 @@ def fault_of(content: Any, shape: type[BaseModel] | None = None) -> str:
     return ""
 
 
-def read_stac(path: Path, shape: type[BaseModel] | None = None, *, root: Path | None = None) -> dict[str, Any]:
+def read_stac(path: Path, shape: TypeAdapter[Any] | None = None, *, root: Path | None = None) -> dict[str, Any]:
     """Return an item, a collection or a catalogue of a run, see ``fault_of``.
 
     Raises

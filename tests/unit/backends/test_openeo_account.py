@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,11 @@ def test_a_member_that_is_missing_for_ever_can_be_accepted() -> None:
 
 
 JOB = {"id": "j1", "status": "created"}
+
+
+@pytest.fixture(autouse=True)
+def own_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 @pytest.mark.parametrize(("polls", "slots", "lists"), [(True, 1, 1), (True, 2, 2), (False, 1, 2)])
