@@ -107,7 +107,8 @@ def test_the_newest_jobs_come_from_the_list_for_all_where_no_slot_waits_for_them
     polls: bool, slots: int, lists: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = FakeSession({"jobs": [JOB]})
-    made = account(session, slots=slots, poll_seconds=[100, 100])
+    monkeypatch.setattr("upscaling.backends.openeo.account._A_MOMENT", 100.0)
+    made = account(session, slots=slots)
     made.gate.start("running", lambda: None)
     made._news_of(frozenset())
     monkeypatch.setattr(made.watch, "_polling", polls)
@@ -126,7 +127,8 @@ def test_the_newest_jobs_come_from_the_list_for_all_where_no_slot_waits_for_them
 
 def test_the_newest_jobs_are_asked_for_where_the_list_for_all_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     session = FakeSession({"jobs": [JOB]})
-    made = account(session, slots=1, poll_seconds=[0.01, 100])
+    made = account(session, slots=1)
+    monkeypatch.setattr("upscaling.backends.openeo.account._A_MOMENT", 0.01)
     made.gate.start("running", lambda: None)
     monkeypatch.setattr(made.watch, "_polling", True)
     assert made.newest(time.monotonic()) == [JOB]

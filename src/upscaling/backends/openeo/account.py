@@ -29,6 +29,7 @@ _TITLE_CUT = 64  # characters that every platform keeps of a title
 _DESCRIBED = re.compile(r"tile (\S+) of (\S+); key ([0-9a-f]{16})", re.IGNORECASE)  # as OpenEOBackend.create writes it
 JOB_ID = re.compile(r"(?!\.+$)[\w.~-]{1,200}")  # openEO API 1.2, job_id
 _PAGE, _LARGEST_PAGE, _MOST_PAGES = 100, 1000, 3  # of the job list, when the newest are asked for
+_A_MOMENT = 2.0  # s that a list which is asked for anyway is worth waiting for
 _REFUSES_LIMIT = {400, 422}
 
 
@@ -47,7 +48,6 @@ class Account:
         self._accepted = frozenset(config.federation_without)
         self._ended = set[str]()  # jobs whose slots were given back as a list showed their end
         self._limited = True  # whether the platform takes ``limit``
-        self._shortest = config.poll_seconds[0]
         self._listing = threading.Lock()
         self._renewed = threading.Condition()  # of ``_newest``
         self._listed: dict[str, list[str]] = {}
@@ -97,7 +97,7 @@ class Account:
         """Return the first page of the job list, where most platforms show the newest; not older than the question."""
         with self._renewed:
             if self.watch.asks and self.gate.full:  # it will have one in a moment, and no slot waits for this job
-                self._renewed.wait_for(lambda: self._newest_at > asked_at, 2 * self._shortest)
+                self._renewed.wait_for(lambda: self._newest_at > asked_at, _A_MOMENT)
         with self._listing:
             if self._newest_at <= asked_at:
                 begun = time.monotonic()
