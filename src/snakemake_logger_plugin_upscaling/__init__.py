@@ -226,7 +226,7 @@ class LogHandler(LogHandlerBase):
         numbers = set(record.jobs)  # type: ignore[attr-defined]
         self._running |= numbers
         self._submitted |= dict.fromkeys(numbers, time.time())
-        self._failed -= numbers  # tried again
+        self._failed -= numbers  # retried
 
     def _job_finished(self, record: LogRecord) -> None:
         number = record.job_id  # type: ignore[attr-defined]

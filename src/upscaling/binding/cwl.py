@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from upscaling.algorithms.cwl.types import MisfitError, conform, describe, members
+from upscaling.algorithms.cwl.types import TypeMismatchError, coerce, describe, members
 from upscaling.binding.base import (
     BBOX_NAMES,
     CRS_NAMES,
@@ -38,8 +38,8 @@ class CwlBinder(Binder):
         if value is None and not parameter.required:
             return None
         try:
-            return conform(value, parameter.schema)
-        except MisfitError as error:
+            return coerce(value, parameter.schema)
+        except TypeMismatchError as error:
             raise ConfigError(str(error), key=key) from None
 
     def take_space(self, free: Sequence[Parameter]) -> dict[str, Choice]:
@@ -79,8 +79,8 @@ class CwlBinder(Binder):
         for member in members(parameter.schema):
             for written in _written(value, member, choice.form, parameter, tile):
                 try:
-                    return conform(written, member)
-                except MisfitError as error:
+                    return coerce(written, member)
+                except TypeMismatchError as error:
                     reason = reason or str(error)
         raise ConfigError(f"the form {choice.form} does not fit {describe(parameter.schema)}: {reason}", key=key)
 
@@ -153,7 +153,7 @@ def _is_text(member: Any) -> bool:
 
 
 def _written(value: Any, member: Any, form: str, parameter: Parameter, tile: Tile | None) -> Iterator[Any]:
-    """Yield the ways to write a form's value for one type, in order; ``conform`` says which fits."""
+    """Yield the ways to write a form's value for one type, in order; ``coerce`` says which fits."""
     if isinstance(value, Box):
         yield from _boxes(value.edges, member)
     elif form == "bbox-array" and isinstance(value, list):

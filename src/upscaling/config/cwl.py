@@ -91,7 +91,7 @@ class CwlBackendConfig(Block):
     the whole job. With another `batch_system` than `single_machine`: tiles that one process leads, `slots` of them at
     the same time; choose it large. A failing tile takes no other with it."""
     retries: int = Field(2, ge=0, le=10)
-    """How often a tile is tried again within a run that ran out of memory or time, or lost its node. Other failures
+    """How often a tile is retried within a run that ran out of memory or time, or lost its node. Other failures
     are final until the next run."""
     growth: Annotated[float, Field(ge=1, le=10)] = 2.0
     """Factor on the memory after each time a tile ran out of memory, and on the time likewise."""

@@ -33,7 +33,7 @@ class Platform(Protocol):
 
     @property
     def memory_levels(self) -> int:
-        """How many times a job that ran out of memory may be tried again, with more of it each time."""
+        """How many times a job that ran out of memory may be retried, with more of it each time."""
 
     @property
     def creates_idle(self) -> bool:

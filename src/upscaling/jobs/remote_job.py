@@ -301,16 +301,16 @@ class _Life:
         error_class = classify_log(reason)
         if state.status == "canceled":
             error_class, reason = ErrorClass.CANCELED, f"job {job_id} was canceled on the platform"
-        climbs = error_class is ErrorClass.MEMORY and receipt.memory_level < self.platform.memory_levels
+        with_more = error_class is ErrorClass.MEMORY and receipt.memory_level < self.platform.memory_levels
         again = error_class is ErrorClass.LOST and receipt.lost < self.patience.lost
         why = {"class": error_class, "message": reason}
         receipt.advance(
-            "failed", facts=facts, error=why, memory_level=receipt.memory_level + climbs, lost=receipt.lost + again
+            "failed", facts=facts, error=why, memory_level=receipt.memory_level + with_more, lost=receipt.lost + again
         )
-        if climbs or again:
+        if with_more or again:
             log.info("%s; another job is made", reason)
-            if climbs:
-                return f"ran out of memory; tried again with memory_levels[{receipt.memory_level - 1}]"
+            if with_more:
+                return f"ran out of memory; retried with memory_levels[{receipt.memory_level - 1}]"
             return f"the platform lost the job; submitted again ({receipt.lost} of {self.patience.lost})"
         raise TileFailedError(f"{reason} (job {job_id}; platform log: {platform_log})", error_class=error_class)
 

@@ -106,12 +106,12 @@ class ItemReader:
         try:
             return item_rows(items)
         except (UpscalingError, *_ODD) as error:
-            culprit = self._misfit(tiles)
+            culprit = self._culprit(tiles)
             if culprit is None:
                 raise
             raise _DamagedItemError(culprit, str(error)) from error
 
-    def _misfit(self, tiles: list[str]) -> str | None:
+    def _culprit(self, tiles: list[str]) -> str | None:
         """Return the tile whose item does not go into one table with most others; None if no pair shows it."""
         alone = next((tile for tile in tiles if not self._fit(tile)), None)
         if alone is not None or len(tiles) < 2:

@@ -177,7 +177,7 @@ class Runner:
             try:
                 self._step()
             except Exception:
-                log.exception("looking after the runs failed; it is tried again")
+                log.exception("looking after the runs failed; retrying")
                 time.sleep(1)
 
     def _step(self) -> None:

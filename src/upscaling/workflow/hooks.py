@@ -134,9 +134,9 @@ def _look_after(run_folder: Path, plan: Plan, config: Config) -> None:
 
     with suppress(UpscalingError), run_lock(run_folder):  # not under a live run
         if getattr(config.backend, "on_unknown", "fail") == "ask":
-            from upscaling.backends.ogcapi.jobs import settle_unknown
+            from upscaling.backends.ogcapi.jobs import decide_unknown
 
-            settle_unknown("ask", run_folder)
+            decide_unknown("ask", run_folder)
         damaged = drop_damaged(run_folder, plan.tiles)
         if damaged:
             names = f"{', '.join(damaged[:3])}{' …' if len(damaged) > 3 else ''}"

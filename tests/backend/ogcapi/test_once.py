@@ -194,17 +194,17 @@ def test_on_a_terminal_the_decision_is_asked_for(
 ) -> None:
     intent(tmp_path)
     run = tmp_path / "run"
-    ogcapi_jobs.settle_unknown("ask", run)  # nobody there: nothing happens
+    ogcapi_jobs.decide_unknown("ask", run)  # nobody there: nothing happens
     assert receipt(tmp_path)["state"] == "intent"
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _question: "n")
-    ogcapi_jobs.settle_unknown("ask", run)
+    ogcapi_jobs.decide_unknown("ask", run)
     assert receipt(tmp_path)["state"] == "intent"
     assert "t1: a job may have been created at" in capsys.readouterr().err
     monkeypatch.setattr("builtins.input", lambda _question: "y")
-    ogcapi_jobs.settle_unknown("fail", run)
+    ogcapi_jobs.decide_unknown("fail", run)
     assert receipt(tmp_path)["state"] == "intent"
-    ogcapi_jobs.settle_unknown("ask", run)
+    ogcapi_jobs.decide_unknown("ask", run)
     decided = receipt(tmp_path)
     assert (decided["state"], decided["facts"]) == ("intent", {"on_unknown": "resubmit"})
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from upscaling.backends.cwl.attempts import failed_for_good, final
+from upscaling.backends.cwl.attempts import failed_for_good, is_final_failure
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_a_job_that_begins_anew_leaves_failed_tiles_alone(
     receipt: Any = SimpleNamespace(
         state="failed", error={"class": "permanent"}, facts={"slurm_job": "7"}, updated="2026-05-01T12:00:00Z"
     )
-    assert final(receipt, attempt) is ends
+    assert is_final_failure(receipt, attempt) is ends
     receipt.error = {"class": "out-of-memory"}
-    assert not final(receipt, attempt), "a tile that ran out of memory is to be tried with more"
+    assert not is_final_failure(receipt, attempt), "a tile that ran out of memory is to be tried with more"
 
 
 NOW, BEFORE = "2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"

@@ -208,8 +208,8 @@ def test_memory_is_raised_level_by_level_and_then_the_tile_fails(job: TileJob, c
     kept = receipt_of(job)
     assert (kept["memory_level"], kept["lost"], kept["state"]) == (2, 0, "failed")
     assert [past["why"] for past in kept["history"]] == [
-        "ran out of memory; tried again with memory_levels[0]",
-        "ran out of memory; tried again with memory_levels[1]",
+        "ran out of memory; retried with memory_levels[0]",
+        "ran out of memory; retried with memory_levels[1]",
     ]
     assert kept["history"][0]["error"] == {"class": "out-of-memory", "message": "java heap space"}
 

@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["REMOTE_SCHEMES", "MisfitError", "conform", "describe", "is_optional", "members", "plain_type", "short_name"]
+__all__ = [
+    "REMOTE_SCHEMES",
+    "TypeMismatchError",
+    "coerce",
+    "describe",
+    "is_optional",
+    "members",
+    "plain_type",
+    "short_name",
+]
 
 REMOTE_SCHEMES = {"http", "https", "ftp", "s3", "gs"}
 
 
-class MisfitError(ValueError):
+class TypeMismatchError(ValueError):
     """A value does not fit its CWL type; says what would."""
 
 
@@ -81,7 +90,7 @@ def describe(schema: Any) -> str:
     return str(schema.get("name") or "record of " + ", ".join(schema["fields"]))
 
 
-def conform(value: Any, schema: Any) -> Any:
+def coerce(value: Any, schema: Any) -> Any:
     """Return ``value`` as the job order spells it if it fits the type.
 
     A path given for a File or a Directory becomes ``{"class": …, "path": …}``, absolute; a date given for a string its
@@ -89,24 +98,24 @@ def conform(value: Any, schema: Any) -> Any:
 
     Raises
     ------
-    MisfitError
+    TypeMismatchError
         Saying what would fit, without the input's name.
     """
     if value is None:
         if is_optional(schema):
             return None
-        raise MisfitError(f"must be {describe(schema)}, not null")
+        raise TypeMismatchError(f"must be {describe(schema)}, not null")
     alternatives = list(members(schema))
     reasons = []
     for member in alternatives:
         try:
             return _conform_one(value, member)
-        except MisfitError as error:
+        except TypeMismatchError as error:
             reasons.append(str(error))
     if len(alternatives) == 1:
-        raise MisfitError(reasons[0])
+        raise TypeMismatchError(reasons[0])
     missing = [reason for reason in reasons if reason.startswith("no such")]
-    raise MisfitError(missing[0] if missing else f"must be {describe(schema)}, not {_shown(value)}")
+    raise TypeMismatchError(missing[0] if missing else f"must be {describe(schema)}, not {_shown(value)}")
 
 
 def _conform_one(value: Any, schema: Any) -> Any:
@@ -128,25 +137,25 @@ def _conform_one(value: Any, schema: Any) -> Any:
         "double": number,
     }
     if not fits.get(schema, False):
-        raise MisfitError(f"must be {schema}, not {_shown(value)}")
+        raise TypeMismatchError(f"must be {schema}, not {_shown(value)}")
     return value
 
 
 def _array(value: Any, schema: dict[str, Any]) -> list[Any]:
     if not isinstance(value, list | tuple):
-        raise MisfitError(f"must be {describe(schema)}, not {_shown(value)}")
+        raise TypeMismatchError(f"must be {describe(schema)}, not {_shown(value)}")
     result = []
     for index, element in enumerate(value):
         try:
-            result.append(conform(element, schema["items"]))
-        except MisfitError as error:
-            raise MisfitError(f"element {index}: {error}") from None
+            result.append(coerce(element, schema["items"]))
+        except TypeMismatchError as error:
+            raise TypeMismatchError(f"element {index}: {error}") from None
     return result
 
 
 def _enum(value: Any, schema: dict[str, Any]) -> str:
     if value not in schema["symbols"]:
-        raise MisfitError(f"must be {describe(schema)}, not {_shown(value)}")
+        raise TypeMismatchError(f"must be {describe(schema)}, not {_shown(value)}")
     return str(value)
 
 
@@ -155,16 +164,16 @@ def _record(value: Any, schema: dict[str, Any]) -> dict[str, Any]:
     if isinstance(value, str | date) and list(fields) == ["value"]:
         value = {"value": value}
     if not isinstance(value, Mapping):
-        raise MisfitError(f"must be {describe(schema)}, not {_shown(value)}")
+        raise TypeMismatchError(f"must be {describe(schema)}, not {_shown(value)}")
     unknown = [name for name in value if name not in fields and name != "class"]
     if unknown:
-        raise MisfitError(f"{describe(schema)} has no field {unknown[0]}; it has {', '.join(fields)}")
+        raise TypeMismatchError(f"{describe(schema)} has no field {unknown[0]}; it has {', '.join(fields)}")
     result = {}
     for name, field in fields.items():
         try:
-            result[name] = conform(value.get(name), field)
-        except MisfitError as error:
-            raise MisfitError(f"field {name}: {error}") from None
+            result[name] = coerce(value.get(name), field)
+        except TypeMismatchError as error:
+            raise TypeMismatchError(f"field {name}: {error}") from None
     return result
 
 
@@ -172,7 +181,7 @@ def _file(value: Any, kind: str) -> dict[str, Any]:
     """Return a CWL File or Directory object; a local one must exist, a remote one is left to the runner."""
     if isinstance(value, Mapping):
         if value.get("class") != kind:
-            raise MisfitError(f"must be {kind}, not {_shown(value.get('class'))}")
+            raise TypeMismatchError(f"must be {kind}, not {_shown(value.get('class'))}")
         if "contents" in value or "listing" in value:
             return dict(value)
         extra = {key: entry for key, entry in value.items() if key not in ("class", "path", "location")}
@@ -180,13 +189,13 @@ def _file(value: Any, kind: str) -> dict[str, Any]:
     else:
         extra = {}
     if not isinstance(value, str | Path) or not str(value):
-        raise MisfitError(f"must be the path of a {kind}, not {_shown(value)}")
+        raise TypeMismatchError(f"must be the path of a {kind}, not {_shown(value)}")
     parts = urlsplit(str(value))
     if parts.scheme in REMOTE_SCHEMES:
         return {"class": kind, "location": str(value), **extra}
     path = Path(unquote(parts.path) if parts.scheme == "file" else value).expanduser().absolute()
     if not (path.is_dir() if kind == "Directory" else path.is_file()):
-        raise MisfitError(f"no such {kind.lower()}: {path}")
+        raise TypeMismatchError(f"no such {kind.lower()}: {path}")
     # A runner takes what follows a # in a path for the name of a part; an address has it escaped.
     place = {"location": path.as_uri()} if "#" in str(path) else {"path": str(path)}
     return {"class": kind, **place, **extra}

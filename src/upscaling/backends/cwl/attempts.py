@@ -20,7 +20,17 @@ from upscaling.util.files import read_json
 if TYPE_CHECKING:
     from upscaling.config.cwl import CwlBackendConfig
 
-__all__ = ["Needs", "failed_for_good", "failures_of", "final", "grown", "needs", "restore", "settle", "slurm_facts"]
+__all__ = [
+    "Needs",
+    "failed_for_good",
+    "failures_of",
+    "is_final_failure",
+    "needs",
+    "record_outcomes",
+    "restore_items",
+    "scaled_resources",
+    "slurm_facts",
+]
 
 RETRIED = (ErrorClass.MEMORY, ErrorClass.TIME, ErrorClass.LOST, ErrorClass.TRANSIENT)
 _BEGAN = time.time()
@@ -45,7 +55,7 @@ def failures_of(receipt: Mapping[str, Any]) -> Counter[str]:
     return Counter(end["class"] for end in [receipt["error"], *earlier] if end)
 
 
-def grown(base: Needs, growth: float, receipt: Mapping[str, Any]) -> Needs:
+def scaled_resources(base: Needs, growth: float, receipt: Mapping[str, Any]) -> Needs:
     """Return what a tile with this receipt gets: more of what it ran out of, each time."""
     failed = failures_of(receipt)
     memory = base.memory_mb * growth ** failed[ErrorClass.MEMORY]
@@ -66,14 +76,14 @@ def _needs(base: Needs, growth: float, run_folder: Path, tile: str, attempt: int
     receipt = read_receipt(path)
     if receipt is not None and attempt > 1 and receipt.get("state") in {"started", "failed"}:
         try:
-            settle(run_folder, load_plan(run_folder), tiles=[tile])
+            record_outcomes(run_folder, load_plan(run_folder), tiles=[tile])
         except (OSError, ValueError):
             return base
         receipt = read_receipt(path)
-    return base if receipt is None else grown(base, growth, receipt)
+    return base if receipt is None else scaled_resources(base, growth, receipt)
 
 
-def final(receipt: Receipt, attempt: int) -> bool:
+def is_final_failure(receipt: Receipt, attempt: int) -> bool:
     """Whether this run has tried the tile already and it failed for good; another run tries it again."""
     if receipt.state != "failed" or (receipt.error or {}).get("class") in RETRIED:
         return False
@@ -100,7 +110,7 @@ def failed_for_good(run_folder: Path, tiles: Iterable[str]) -> bool:
     return failed
 
 
-def settle(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) -> None:
+def record_outcomes(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) -> None:
     """Write into the receipts what SLURM says of jobs that could not say it themselves; keep their logs.
 
     Parameters
@@ -118,14 +128,14 @@ def settle(run_folder: Path, plan: Plan, *, tiles: Iterable[str] | None = None) 
     ended = slurm.states_of(known.values()) if known else {}
     for tile, job in known.items():
         if job in ended:
-            _settle(plan, run_folder, tile, ended[job])
+            _record_outcome(plan, run_folder, tile, ended[job])
     if tiles is None:
         for tile, job_ended in slurm.jobs_since(_BEGAN, Path.cwd()):
             if tile in plan.tiles and tile not in known:
-                _settle(plan, run_folder, tile, job_ended)
+                _record_outcome(plan, run_folder, tile, job_ended)
 
 
-def restore(run_folder: Path, plan: Plan) -> None:
+def restore_items(run_folder: Path, plan: Plan) -> None:
     """Bring back the items of finished tiles that Snakemake removed, because another tile of their job failed."""
     from upscaling.results.kept import restore_item
 
@@ -135,7 +145,7 @@ def restore(run_folder: Path, plan: Plan) -> None:
             restore_item(item, job_of(plan, run_folder, tile))
 
 
-def _settle(plan: Plan, run_folder: Path, tile: str, ended: slurm.Ended) -> None:
+def _record_outcome(plan: Plan, run_folder: Path, tile: str, ended: slurm.Ended) -> None:
     with open_receipt(job_of(plan, run_folder, tile)) as receipt:
         _keep_log(run_folder, tile, ended.job)
         said = (receipt.error or {}).get("message", "")

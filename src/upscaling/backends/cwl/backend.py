@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.backends.cwl import containers, slurm
-from upscaling.backends.cwl.attempts import Needs, final, grown, restore, settle, slurm_facts
+from upscaling.backends.cwl.attempts import (
+    Needs,
+    is_final_failure,
+    record_outcomes,
+    restore_items,
+    scaled_resources,
+    slurm_facts,
+)
 from upscaling.backends.cwl.log import batch_job, failure, text_of, tool_ran
 from upscaling.backends.cwl.outputs import outcome_of
 from upscaling.backends.cwl.process import alone, run_alone
@@ -129,7 +136,7 @@ class CwlBackend:
             )
 
         self._check_cluster()
-        self._settle()
+        self._record_outcomes()
 
     def _check_cluster(self) -> None:
         """See that the batch system would take the jobs, and the runner its options."""
@@ -147,13 +154,13 @@ class CwlBackend:
 
     def finish(self) -> None:
         """Write down why the tiles ended that could not say it themselves."""
-        self._settle()
+        self._record_outcomes()
 
-    def _settle(self) -> None:
+    def _record_outcomes(self) -> None:
         if self.run_folder is not None and (self.run_folder / "receipts").is_dir():
             plan = load_plan(self.run_folder)
-            settle(self.run_folder, plan)
-            restore(self.run_folder, plan)
+            record_outcomes(self.run_folder, plan)
+            restore_items(self.run_folder, plan)
 
     def run(self, job: TileJob, receipt: Receipt) -> Outcome:
         """Run one tile; restart it where it stopped if an earlier process was killed.
@@ -163,7 +170,7 @@ class CwlBackend:
         TileFailedError
             With the tool's last words and the path of the full log.
         """
-        if final(receipt, self.attempt):
+        if is_final_failure(receipt, self.attempt):
             said = receipt.error or {}
             raise TileFailedError(said["message"], error_class=ErrorClass(said["class"]))
         place = self._place(job, self._store_key(job))
@@ -182,7 +189,9 @@ class CwlBackend:
                 return outcome
             if receipt.state == "failed":
                 receipt.start_over("run again after it failed")
-            needs = grown(Needs(self.config.memory_mb, self.site.runtime_min), self.config.growth, asdict(receipt))
+            needs = scaled_resources(
+                Needs(self.config.memory_mb, self.site.runtime_min), self.config.growth, asdict(receipt)
+            )
             receipt.advance(
                 "started", attempt=receipt.attempt + 1, job_id=place.folder.name, facts=slurm_facts(), error=None
             )
@@ -295,9 +304,9 @@ class CwlBackend:
 
     def _of_batch_system(self, place: _Place, needs: Needs) -> list[str]:
         if self.config.batch_system == "single_machine":
-            # the tile is tried again as a whole, where its reason is known
+            # the tile is retried as a whole, where its reason is known
             return ["--retryCount=0", f"--workDir={place.work}"]
-        # Steps that ran out of something are tried again with more of it; a lost node is no failure of theirs.
+        # Steps that ran out of something are retried with more of it; a lost node is no failure of theirs.
         options = ["--retryCount=1", "--doubleMem=true", "--doubleTime=true"]
         options += ["--enableUnlimitedPreemptibleRetries=true"]
         if place.store.path is not None:  # else the nodes have no file system with this machine

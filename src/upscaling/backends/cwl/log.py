@@ -116,7 +116,7 @@ def _reason(status: int, log: str) -> tuple[str, ErrorClass]:
 
 
 def _of_batch_system(log: str) -> tuple[str, ErrorClass] | None:
-    found = list(BATCH.finditer(log))  # the last counts: what was tried again may have gone well
+    found = list(BATCH.finditer(log))  # the last counts: what was retried may have gone well
     if not found or found[-1]["reason"] not in BATCH_CLASSES:
         return None
     error_class, words = BATCH_CLASSES[found[-1]["reason"]]

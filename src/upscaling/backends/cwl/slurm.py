@@ -7,9 +7,9 @@ States and what they mean for a tile (slurm.schedmd.com/squeue.html, "Job state 
 
 | state                          | class         | then                                                       |
 |--------------------------------|---------------|------------------------------------------------------------|
-| OUT_OF_MEMORY                  | out-of-memory | tried again with more memory                               |
-| TIMEOUT, DEADLINE              | out-of-time   | tried again with more time                                 |
-| NODE_FAIL, BOOT_FAIL, PREEMPTED| lost          | tried again as it is: not the tile's failure               |
+| OUT_OF_MEMORY                  | out-of-memory | retried with more memory                                   |
+| TIMEOUT, DEADLINE              | out-of-time   | retried with more time                                     |
+| NODE_FAIL, BOOT_FAIL, PREEMPTED| lost          | retried as it is: not the tile's failure                   |
 | CANCELLED, REVOKED             | canceled      | left to the next run: somebody wanted it                   |
 | FAILED                         | permanent     | the tool's own words, where there are any, say more        |
 """

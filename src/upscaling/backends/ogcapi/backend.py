@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.algorithms.ogc_process import essence, is_sync_only
-from upscaling.backends.ogcapi.jobs import find_job, inputs_in, is_since, settle_unknown, words_of_failure
+from upscaling.backends.ogcapi.jobs import decide_unknown, find_job, inputs_in, is_since, words_of_failure
 from upscaling.backends.ogcapi.same_inputs import Match, canonical, same_inputs
 from upscaling.binding.secret_values import revealed
 from upscaling.clients.ogcapi.client import STATUSES, OgcApiClient, id_in
@@ -106,7 +106,7 @@ class OgcApiBackend:
                 raise ConfigError(f"{self.url} does not let us in: {error}", key="backend.auth") from None
             if error.error_class is ErrorClass.TRANSIENT and error.code is None and error.status != 404:
                 raise ConfigError(str(error), key="backend.url") from None
-        settle_unknown(self.config.on_unknown, self.run_folder)
+        decide_unknown(self.config.on_unknown, self.run_folder)
 
     def finish(self) -> None:
         """Remove a package that this run deployed, if that is wanted."""

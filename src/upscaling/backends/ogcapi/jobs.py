@@ -33,7 +33,7 @@ from upscaling.model import TileJob
 from upscaling.util.files import write_json
 from upscaling.util.text import plain_text
 
-__all__ = ["find_job", "inputs_in", "is_since", "settle_unknown", "words_of_failure"]
+__all__ = ["decide_unknown", "find_job", "inputs_in", "is_since", "words_of_failure"]
 
 # A job that failed is the answer, too: the tile then says why, and only the next run sends another.
 _FURTHEST = ("canceled", "error", "created", "queued", "running", "finished")
@@ -223,7 +223,7 @@ def _asked(client: OgcApiClient, job_id: str) -> Any:
     return None
 
 
-def settle_unknown(policy: str, run_folder: Path) -> None:
+def decide_unknown(policy: str, run_folder: Path) -> None:
     """At the start of a run, on a terminal: show the creations whose outcome is unknown, and ask what to do.
 
     With another policy, or where nobody can answer, nothing happens: each tile says its own line.

@@ -164,8 +164,8 @@ class OpenEOBackend:
         """Send the graph of one tile; never repeated here, as the platform may have acted before a line broke."""
         definition, config = read_json(job.algorithm.path), self._config
         options = {**definition.get("default_job_options", {}), **config.job_options}
-        for climbed in config.memory_levels[:memory_level]:
-            options |= climbed
+        for larger in config.memory_levels[:memory_level]:
+            options |= larger
         body = {
             "process": {"process_graph": self._graph(definition, job)},
             "title": job.title,

@@ -50,7 +50,7 @@ class ForkServer:
             return subprocess.Popen(command, env=env, **options)
         with self._lock:
             self._pipe.send((words, dict(env), str(Path.cwd())))
-            while not (found := self._heard()):
+            while not (found := self._receive()):
                 pass
         return Worker(self, found)
 
@@ -58,10 +58,10 @@ class ForkServer:
         """Return the exit status of a worker that has ended (negative: the signal that ended it)."""
         with self._lock:
             while pid not in self._ended and (wait or self._pipe.poll()):
-                self._heard()
+                self._receive()
             return self._ended.get(pid)
 
-    def _heard(self) -> int | None:
+    def _receive(self) -> int | None:
         """Take one message; return the number of a worker that was started."""
         try:
             pid, status = self._pipe.recv()
