@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ pytest_plugins = ["tests.containers", "tests.null_device"]
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="upscaling-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 ROOT = Path(__file__).resolve().parents[1]
+_DEPTH = 1000  # Python's own
 # Of these parts there is one on a machine: where `pytest -n` shares files out, the tests of these follow each other.
 ONE_OF = {"slurm", "podman", "image_registry"}
 ALONE = (
@@ -80,11 +80,9 @@ def missing(what: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def same_depth() -> Iterator[None]:
-    """Take back how deep Python may recurse: a library of the embedded back-end changes it for all that follows."""
-    limit = sys.getrecursionlimit()
-    yield
-    sys.setrecursionlimit(limit)
+def same_depth() -> None:
+    """Let Python recurse as deep as ever: a library of the embedded back-end changes that for all that follows."""
+    sys.setrecursionlimit(_DEPTH)
 
 
 @pytest.fixture(scope="session")
