@@ -15,6 +15,7 @@ once, as receipts are always whole on disk and threads may wait for hours. Stand
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -201,6 +202,7 @@ def serve(run_folder: Path, orders: IO[str], answers: IO[str]) -> None:
         import_libraries(kept_config(run_folder).backend.kind)
         worker = Worker(run_folder, answers)
         worker.check()
+        gc.freeze()  # what is there by now stays: no search for cycles goes through it again
     except UpscalingError as error:
         # Who started this knows the name of the user's file, which belongs before the key.
         blamed = error if isinstance(error, ConfigError) and error.file is None else None
