@@ -106,7 +106,7 @@ def _raise(number: int) -> Callable[..., None]:
 def test_a_full_disk_is_told_with_the_file_that_was_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Path, "write_bytes", _raise(errno.ENOSPC))
+    monkeypatch.setattr("os.fsync", _raise(errno.ENOSPC))
     with pytest.raises(SystemExit), logged(None, "report"):
         write_json(tmp_path / "a.json", {})
     said = capsys.readouterr().err

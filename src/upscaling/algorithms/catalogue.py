@@ -25,7 +25,7 @@ from upscaling.errors import ConfigError
 from upscaling.http.address import is_web
 from upscaling.http.web import fetch_text
 from upscaling.model import Algorithm
-from upscaling.util.files import digest, sha256_file, written_whole
+from upscaling.util.files import digest, sha256_file, write_whole
 
 __all__ = [
     "Pinned",
@@ -135,8 +135,7 @@ def pin_udp(
     from upscaling.algorithms.udp import check_udp, read_parameters
 
     check_udp(content, file=place)
-    with written_whole(into / "algorithm.json") as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+    write_whole(into / "algorithm.json", text)
     properties = (record or {}).get("properties", {})
     summary = str(content.get("summary") or "").strip()
     return Algorithm(

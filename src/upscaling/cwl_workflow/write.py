@@ -20,7 +20,7 @@ from upscaling.model import Algorithm
 from upscaling.planning.ensure import ensure_plan
 from upscaling.planning.plan import Plan, keep_config
 from upscaling.stage_in.stage import stage_in
-from upscaling.util.files import read_json, write_json, written_whole
+from upscaling.util.files import read_json, write_json, write_whole
 
 __all__ = ["AREA", "PLAN", "TILE", "write_workflow"]
 
@@ -59,8 +59,7 @@ def write_workflow(config: Config, run_folder: Path, out: Path, *, say: Any = No
     _bring_area(config, out / "plan" / AREA)
     order = {PLAN: {"class": "Directory", "path": "plan"}, TILE: tiles, **fixed, **varying}
     write_json(out / WORKFLOW, document)
-    with written_whole(out / ORDER) as temporary:
-        temporary.write_text("".join(_lines(order)), encoding="utf-8")
+    write_whole(out / ORDER, "".join(_lines(order)))
     return _commands(config, out)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.util.files import written_whole
+from upscaling.util.files import write_whole, written_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,8 +65,7 @@ def make_demo_data(folder: Path) -> Path:
     index = folder / "collections.yaml"
     text = _index()
     if not index.exists() or index.read_text(encoding="utf-8") != text:
-        with written_whole(index) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_whole(index, text)
     return index
 
 

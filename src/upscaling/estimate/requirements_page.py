@@ -23,7 +23,7 @@ from upscaling.estimate.show import amount, duration, facts_of
 from upscaling.grids.picture import plot_tiles
 from upscaling.planning.make import tile_table
 from upscaling.planning.plan import kept_config
-from upscaling.util.files import written_whole
+from upscaling.util.files import write_whole
 from upscaling.util.text import plain_text
 
 __all__ = ["write_page", "write_run_page"]
@@ -94,8 +94,7 @@ def _write(page: _Page, config: Config, folder: Path) -> tuple[Path, Path]:
     _draw(config, picture)
     html, markdown = folder / f"{_NAME}.html", folder / f"{_NAME}.md"
     for path, text in ((html, _html(page, picture)), (markdown, _markdown(page))):
-        with written_whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     return html, markdown
 
 

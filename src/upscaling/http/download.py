@@ -121,18 +121,25 @@ class _Download:
     largest: int
     buckets: str
 
+    @property
+    def _note(self) -> Path:
+        """What tells the file of which ``part`` is the beginning from another, as the server names it."""
+        return self.part.with_name(f"{self.part.name}.etag")
+
     def round(self) -> None:
         """Receive what is missing; put the file in place if it is whole."""
-        part, note = self.part, self.part.with_name(f"{self.part.name}.etag")
+        part, known = self.part, ""
         have = part.stat().st_size if part.is_file() else 0
         if have and self.size == have and self.checksum and is_as_declared(part, have, self.checksum):
             self._place(part)
             return
-        known = note.read_text() if have and note.is_file() else ""
+        if have and self._note.is_file():
+            known = self._note.read_text()
+        else:
+            have = 0  # it broke off in its first block, and nobody knows of which file that is
         with self._opened(have, known) as body:
             if body.start not in {0, have} or (body.start and known and body.validator not in {"", known}):
                 raise _BeginAnewError(f"{shown(self.href)} is not continued where it broke off")
-            note.write_text(body.validator)
             written = self._received(body)
         if body.total is not None and written < body.total:
             raise PlatformError(
@@ -185,6 +192,7 @@ class _Download:
             )
         written = body.start
         page = written > 0 or not plain or "html" in self.media_type or self.target.suffix in {".html", ".htm"}
+        noted = written > 0
         with self.part.open("ab" if body.start else "wb") as stream:
             for block in body.blocks:
                 if not page and block.lstrip().lower().startswith(_WEB_PAGE):
@@ -198,6 +206,9 @@ class _Download:
                     self._refuse_size(written, declared)
                     raise _BeginAnewError(f"{shown(self.href)} sent more than it declared", ErrorClass.OUTPUT)
                 stream.write(block)
+                if not noted and written != body.total:  # a file that comes in one piece needs none
+                    self._note.write_text(body.validator)
+                    noted = True
             stream.flush()
             os.fsync(stream.fileno())
         return written
@@ -235,7 +246,7 @@ class _Download:
 
     def _place(self, found: Path) -> None:
         found.replace(self.target)
-        for rest in (self.part, self.part.with_name(f"{self.part.name}.etag")):
+        for rest in (self.part, self._note):
             rest.unlink(missing_ok=True)
 
 

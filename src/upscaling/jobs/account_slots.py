@@ -54,6 +54,7 @@ class AccountSlots:
         self._owner = [os.getpid(), start_of(os.getpid())]
         self._usable = True
         self._read: dict[str, tuple[int, Any]] = {}
+        self._own: dict[str, list[Any]] = {}  # while this process lives, nobody else writes these
         self._asked = -_ASK
 
     def take(self, job: str) -> bool:
@@ -80,6 +81,7 @@ class AccountSlots:
 
     def leave(self, job: str) -> None:
         """Give a job's slot back."""
+        self._own.pop(_file(job), None)
         with suppress(OSError):
             (self._folder / _file(job)).unlink()
 
@@ -119,6 +121,9 @@ class AccountSlots:
         for file in os.scandir(self._folder) if self._folder.is_dir() else ():
             if not file.name.startswith(_JOB):
                 continue
+            if file.name in self._own:
+                found[file.name] = self._own[file.name]
+                continue
             try:
                 written = file.stat().st_mtime_ns
                 at, entry = self._read.get(file.name, (0, None))
@@ -135,7 +140,9 @@ class AccountSlots:
         return found
 
     def _write(self, job: str) -> None:
-        (self._folder / _file(job)).write_text(json.dumps([*self._owner, job, self._run]))
+        entry = [*self._owner, job, self._run]
+        (self._folder / _file(job)).write_text(json.dumps(entry))
+        self._own[_file(job)] = entry
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:

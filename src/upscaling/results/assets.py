@@ -13,15 +13,14 @@ from typing import Any
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds, FetchedAsset, Tile, TileJob
 from upscaling.results.bundle import fold, foldable, laid_out, pack, pack_folder
-from upscaling.results.cog import CogInfo, ensure_cog, is_tiff, move
+from upscaling.results.cog import CogInfo, ensure_cog, is_tiff
 from upscaling.results.cubes import is_zarr
 from upscaling.results.formats import FileFacts, read_file
 from upscaling.results.media_types import COG_MEDIA_TYPE, GEOTIFF_MEDIA_TYPE, MEDIA_TYPES
 from upscaling.results.multifile import Group, files_together
 from upscaling.results.projection import metres_per_unit
-from upscaling.results.raster_header import check_header
 from upscaling.results.remote_assets import UNREAD, stated_fields, stated_place, stated_raster
-from upscaling.util.files import SHA256_MULTIHASH, sha256_bytes, sha256_file, size_of
+from upscaling.util.files import SHA256_MULTIHASH, move, sha256_bytes, sha256_file, size_of
 from upscaling.util.text import plain_text
 
 __all__ = ["PlacedAsset", "asset_names", "place_assets"]
@@ -175,8 +174,8 @@ def _place(job: TileJob, name: str, group: Group, *, exact: bool) -> PlacedAsset
     if not group.folder and (is_tiff(source) or extension in {".tif", ".tiff"}):
         target = job.folder / f"{job.id}_{name}.tif"
         source, left_out = _folded(job, name, group)
-        left_out += tuple(f"{name}: {line}" for line in check_header(source)) if is_tiff(source) else ()
         cog = ensure_cog(source, target, expect=job.tile if exact else None)
+        left_out += tuple(f"{name}: {line}" for line in cog.left_out)
         if not exact:
             _see_that_it_touches(job.tile, fetched.path.name, cog.bounds, cog.crs)
         fields, notes = _raster_fields(cog, fetched)

@@ -16,7 +16,7 @@ from rasterio.enums import MaskFlags
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
-from upscaling.util.files import written_whole
+from upscaling.util.files import write_whole
 
 __all__ = [
     "WIDE",
@@ -56,8 +56,7 @@ def say_of_bands(raster: Path, bands: Sequence[Mapping[str, Any]]) -> None:
         f'<PAMRasterBand band="{number}">{"".join(_elements(band))}{value}</PAMRasterBand>'
         for number, band in enumerate(bands, 1)
     )
-    with written_whole(raster.with_name(f"{raster.name}.aux.xml")) as temporary:
-        temporary.write_text(f"<PAMDataset>{said}</PAMDataset>", encoding="utf-8")
+    write_whole(raster.with_name(f"{raster.name}.aux.xml"), f"<PAMDataset>{said}</PAMDataset>")
 
 
 def _elements(band: Mapping[str, Any]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from upscaling.results.gathered import Gathered
-from upscaling.util.files import digest, written_whole
+from upscaling.util.files import digest, write_whole
 
 __all__ = ["ItemCache", "runs"]
 
@@ -85,8 +85,7 @@ class ItemCache:
         facts = gathered.dumps()
         rest = facts + rows
         try:
-            with written_whole(self.folder / name, lasting=False) as temporary:
-                temporary.write_bytes(b"%d %d\n%b" % (zlib.crc32(rest), len(facts), rest))
+            write_whole(self.folder / name, b"%d %d\n%b" % (zlib.crc32(rest), len(facts), rest), lasting=False)
         except OSError:
             return
 

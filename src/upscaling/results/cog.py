@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.model import Bounds, Tile
 from upscaling.results.bands import WIDE, bands_of, copy_facts, exact_nodata, has_mask
-from upscaling.util.files import sha256_file, written_whole
+from upscaling.results.raster_header import check_header, keep_horizontal
+from upscaling.util.files import move, sha256_file, written_whole
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -30,7 +29,6 @@ __all__ = [
     "ensure_cog",
     "is_cog",
     "is_tiff",
-    "move",
 ]
 
 # Little and big endian, classic and BigTIFF.
@@ -73,6 +71,8 @@ class CogInfo:
         Share of pixels, 0 to 1, with a valid value in at least one band.
     rewritten
         False if the file is, bit for bit, the one that came.
+    left_out
+        A line for what the raster had and a COG does not keep.
     """
 
     path: Path
@@ -87,6 +87,7 @@ class CogInfo:
     sha256: str
     valid: float
     rewritten: bool
+    left_out: tuple[str, ...] = ()
 
 
 def is_tiff(path: Path) -> bool:
@@ -128,12 +129,15 @@ def ensure_cog(source: Path, target: Path, *, expect: Tile | None) -> CogInfo:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             with rasterio.open(source, driver="GTiff") as dataset:
-                window = _window(dataset, expect)
-                valid = _valid_share(dataset, window)
-                plan = _Rewrite.of(dataset, window)
-                facts = _facts(dataset, expect) if plan is None else {}
+                left_out = check_header(dataset)
+                seen = None if left_out else _seen(dataset, expect)
+            if seen is None:
+                keep_horizontal(source)
+                with rasterio.open(source, driver="GTiff") as dataset:
+                    seen = _seen(dataset, expect)
         except RasterioError as error:
             raise _bad(f"{source.name} cannot be read to the last block: {error}") from error
+        valid, plan, facts = seen
         rewrite = plan is not None or not is_cog(source)
         if rewrite:
             _write_cog(source, target, plan)
@@ -142,7 +146,17 @@ def ensure_cog(source: Path, target: Path, *, expect: Tile | None) -> CogInfo:
         else:
             move(source, target)
         size, checksum = target.stat().st_size, sha256_file(target)
-        return CogInfo(path=target, size=size, sha256=checksum, valid=valid, rewritten=rewrite, **facts)
+        return CogInfo(
+            path=target, size=size, sha256=checksum, valid=valid, rewritten=rewrite, left_out=left_out, **facts
+        )
+
+
+def _seen(dataset: DatasetReader, expect: Tile | None) -> tuple[float, _Rewrite | None, dict[str, Any]]:
+    """Return the share of valid pixels, what must change, and what a CogInfo says of the raster if nothing must."""
+    window = _window(dataset, expect)
+    valid = _valid_share(dataset, window)
+    plan = _Rewrite.of(dataset, window)
+    return valid, plan, _facts(dataset, expect) if plan is None else {}
 
 
 def _bad(message: str) -> TileFailedError:
@@ -355,23 +369,6 @@ def cog_options(dataset: Any) -> dict[str, Any]:
         # an integer may be a class: the mean of two classes is a third one
         "OVERVIEW_RESAMPLING": "AVERAGE" if dtype.startswith("float") else "NEAREST",
     }
-
-
-def move(source: Path, target: Path) -> None:
-    """Move a file or a folder by rename, also from another file system: ``target`` is never half there."""
-    if source.is_dir():
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        shutil.move(source, beside / "whole")
-        shutil.rmtree(target, ignore_errors=True)  # of an earlier try
-        (beside / "whole").rename(target)
-        beside.rmdir()
-        return
-    with written_whole(target) as temporary:
-        try:
-            source.replace(temporary)
-        except OSError:  # another file system
-            shutil.copyfile(source, temporary)
-            source.unlink()
 
 
 def _facts(dataset: DatasetReader, expect: Tile | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from upscaling.results.item_reader import ItemReader
 from upscaling.results.outputs_table import file_asset, write_outputs
 from upscaling.results.profile import collection_problems
 from upscaling.results.table import TableError, write_rows
-from upscaling.util.files import written_whole
+from upscaling.util.files import write_whole, written_whole
 
 if TYPE_CHECKING:
     from upscaling.config.collection import AssetDescription, Expect
@@ -306,6 +306,5 @@ def write_collection(
     """Write ``collection.json`` into ``home`` and say what was gathered."""
     problems = [*collection_problems(collection, pictured=False), *problems]
     path = home / "collection.json"
-    with written_whole(path) as temporary:
-        temporary.write_bytes(orjson.dumps(collection, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    write_whole(path, orjson.dumps(collection, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return CollectSummary(path, len(gathered.items), gathered.nodata, missing, tuple(problems))

@@ -28,7 +28,7 @@ from upscaling.results.bands import WIDE, as_vrt, copy_facts, exact_nodata
 from upscaling.results.cog import BLOCK, GDAL_OPTIONS
 from upscaling.results.nearest import pixels_under
 from upscaling.results.parts import Part
-from upscaling.util.files import written_whole
+from upscaling.util.files import write_whole, written_whole
 
 __all__ = ["Lattice", "TileKind", "exact_part", "own_part", "relative_path", "row_windows", "tile_kind", "warped_part"]
 
@@ -194,8 +194,7 @@ def exact_part(part: Part, lattice: Lattice, folder: Path, *, masked: bool) -> P
                 for window, values, valid in _rows(dataset):
                     _write(target, window, values, valid, valid)
         else:
-            with written_whole(path) as temporary:
-                temporary.write_text(_plain_view(part.path, path.parent), encoding="utf-8")
+            write_whole(path, _plain_view(part.path, path.parent))
     return replace(part, path=path)
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-import warnings
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from upscaling.errors import ErrorClass, TileFailedError
 
-__all__ = ["check_header"]
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+__all__ = ["check_header", "keep_horizontal"]
 
 _LARGEST_READ = 4 << 30  # bytes of one row of blocks, which is read at once
 _LONGEST_PIXEL = 1e7  # in units of the CRS: a quarter of the way around the world
 
 
-def check_header(path: Path) -> list[str]:
-    """Check size, pixels and CRS of a GeoTIFF; give one with a compound CRS its horizontal part.
-
-    Returns
-    -------
-    A line for what is not kept: a vertical CRS.
+def check_header(dataset: DatasetReader) -> tuple[str, ...]:
+    """Return a line for each vertical part of a GeoTIFF's CRS, which a COG does not keep.
 
     Raises
     ------
@@ -28,41 +28,47 @@ def check_header(path: Path) -> list[str]:
     """
     import numpy as np
     import pyproj
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import RasterioError
 
-    with rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.open(path, driver="GTiff") as dataset:
-                transform, crs, bounds = dataset.transform, dataset.crs, dataset.bounds
-                size = dataset.count * dataset.block_shapes[0][0] * dataset.width * np.dtype(dataset.dtypes[0]).itemsize
-                count = dataset.count
-        except (RasterioError, TypeError) as error:  # numpy does not know all of GDAL's data types
-            if isinstance(error, TypeError):
-                return []
-            raise _bad(f"{path.name} cannot be read: {error}") from error
-        numbers = tuple(transform)[:6]
-        flat = bounds.left == bounds.right or bounds.bottom == bounds.top
-        if flat or not all(map(math.isfinite, numbers)) or max(abs(transform.a), abs(transform.e)) > _LONGEST_PIXEL:
-            raise _bad(
-                f"{path.name} has pixels of {transform.a:g} x {-transform.e:g}, at {transform.c:g}, {transform.f:g}"
-            )
-        if size > _LARGEST_READ:
-            raise _bad(f"{path.name} has {count} bands: a row of its blocks is {size / 1e9:.0f} GB")
-        if crs is None:
-            return []
-        try:
-            system = pyproj.CRS.from_user_input(crs.to_wkt(version="WKT2_2019"))
-        except (pyproj.exceptions.CRSError, RasterioError) as error:
-            raise _bad(f"{path.name} has a CRS that cannot be used: {str(error)[:200]}") from error
-        if not system.is_compound:
-            return []
-        horizontal, *vertical = system.sub_crs_list
-        with rasterio.open(path, "r+", driver="GTiff") as dataset:
-            code = horizontal.to_epsg()
-            dataset.crs = rasterio.crs.CRS.from_user_input(f"EPSG:{code}" if code else horizontal.to_wkt())
-        return [f"{part.name}, the vertical CRS: a COG keeps the horizontal one" for part in vertical]
+    name, transform, bounds = Path(dataset.name).name, dataset.transform, dataset.bounds
+    try:
+        bytes_of_value = np.dtype(dataset.dtypes[0]).itemsize
+    except TypeError:  # numpy does not know all of GDAL's data types
+        return ()
+    numbers = tuple(transform)[:6]
+    flat = bounds.left == bounds.right or bounds.bottom == bounds.top
+    if flat or not all(map(math.isfinite, numbers)) or max(abs(transform.a), abs(transform.e)) > _LONGEST_PIXEL:
+        raise _bad(f"{name} has pixels of {transform.a:g} x {-transform.e:g}, at {transform.c:g}, {transform.f:g}")
+    size = dataset.count * dataset.block_shapes[0][0] * dataset.width * bytes_of_value
+    if size > _LARGEST_READ:
+        raise _bad(f"{name} has {dataset.count} bands: a row of its blocks is {size / 1e9:.0f} GB")
+    if dataset.crs is None:
+        return ()
+    try:
+        _, vertical = _parts(dataset.crs.to_wkt(version="WKT2_2019"))
+    except (pyproj.exceptions.CRSError, RasterioError) as error:
+        raise _bad(f"{name} has a CRS that cannot be used: {str(error)[:200]}") from error
+    return tuple(f"{part}, the vertical CRS: a COG keeps the horizontal one" for part in vertical)
+
+
+def keep_horizontal(path: Path) -> None:
+    """Give a GeoTIFF with a compound CRS its horizontal part."""
+    import rasterio
+
+    with rasterio.open(path, "r+", driver="GTiff") as dataset:
+        horizontal, _ = _parts(dataset.crs.to_wkt(version="WKT2_2019"))
+        dataset.crs = rasterio.crs.CRS.from_user_input(horizontal)
+
+
+@lru_cache(maxsize=64)
+def _parts(wkt: str) -> tuple[str, tuple[str, ...]]:
+    """Return the horizontal part of a CRS (its code, or WKT), and the names of the others."""
+    import pyproj
+
+    system = pyproj.CRS.from_user_input(wkt)
+    horizontal, *vertical = system.sub_crs_list if system.is_compound else [system]
+    code = horizontal.to_epsg()
+    return f"EPSG:{code}" if code else horizontal.to_wkt(), tuple(part.name for part in vertical)
 
 
 def _bad(message: str) -> TileFailedError:

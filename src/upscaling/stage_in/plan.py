@@ -38,7 +38,7 @@ from upscaling.stage_in.choose import (
 from upscaling.stage_in.inputs import Form, form_of, input_of, unreachable, written
 from upscaling.stage_in.sources import Box, Span, found, say_left_out
 from upscaling.stage_in.web import TOKEN, FetchError, is_remote, shown, token_names
-from upscaling.util.files import written_whole
+from upscaling.util.files import write_whole, written_whole
 from upscaling.util.text import plain_text
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def item_store(folder: Path) -> Iterator[Store]:
         store = Store(stream)
         yield store
         stream.flush()
-        with written_whole(names[1]) as index:
-            index.write_text("".join(f"{digest},{offset}\n" for digest, offset in store.offsets.items()))
+        write_whole(names[1], "".join(f"{digest},{offset}\n" for digest, offset in store.offsets.items()))
     if not store.offsets:
         for name in names:
             name.unlink()

@@ -7,7 +7,9 @@ import json
 import os
 import random
 import re
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,12 +24,14 @@ __all__ = [
     "keep_private",
     "link_out",
     "matches_checksum",
+    "move",
     "read_json",
     "rewrite",
     "sha256_bytes",
     "sha256_file",
     "size_of",
     "write_json",
+    "write_whole",
     "written_whole",
 ]
 
@@ -57,6 +61,8 @@ os.umask(_UMASK)
 def written_whole(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; rename it to ``path`` if the block succeeds.
 
+    For what a library writes; ``write_whole`` is for what is in memory.
+
     Parameters
     ----------
     lasting
@@ -66,8 +72,7 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
     # Not made here: where files are dear to make, one that is only replaced by another would be the second.
-    temporary = path.with_name(f".{path.name}.{random.getrandbits(48):012x}{path.suffix}")
-    try:
+    with _renamed(path) as temporary:
         yield temporary
         temporary.chmod(0o666 & ~_UMASK)  # what was moved here may be 0600: colleagues could not read a shared run
         if lasting:
@@ -76,12 +81,54 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[Path]:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+
+def write_whole(path: Path, content: bytes | str, *, lasting: bool = True) -> None:
+    """Write ``content`` (text as UTF-8) by rename, so that no reader ever sees half a file; see ``written_whole``."""
+    content = content.encode() if isinstance(content, str) else content
+    with _renamed(path) as temporary:
+        try:
+            stream = temporary.open("xb")
+        except (FileNotFoundError, NotADirectoryError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = temporary.open("xb")
+        with stream:
+            stream.write(content)
+            if lasting:
+                stream.flush()
+                os.fsync(stream.fileno())
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``, which is renamed to it if the block succeeds, and removed if not."""
+    temporary = path.with_name(f".{path.name}.{random.getrandbits(48):012x}{path.suffix}")
+    try:
+        yield temporary
         temporary.replace(path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         if isinstance(error, OSError) and error.filename is None:  # a write says no name
             error.filename = str(path)
         raise
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file or a folder by rename, also from another file system: ``target`` is never half there."""
+    if source.is_dir():
+        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        shutil.move(source, beside / "whole")
+        shutil.rmtree(target, ignore_errors=True)  # of an earlier try
+        (beside / "whole").rename(target)
+        beside.rmdir()
+        return
+    with written_whole(target) as temporary:
+        try:
+            source.replace(temporary)
+        except OSError:  # another file system
+            shutil.copyfile(source, temporary)
+            source.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -92,9 +139,7 @@ def write_json(path: Path, value: Any) -> None:
     ValueError
         It has a number that JSON has not: NaN or an infinity.
     """
-    content = _indented(value)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
+    write_whole(path, _indented(value))
 
 
 def _indented(value: Any) -> bytes:

@@ -173,6 +173,15 @@ def test_what_is_never_right_is_not_asked_for_ever(server: FakeServer, tmp_path:
         assert len(server.asked("/a.tif")) == 3
 
 
+def test_a_beginning_is_continued_only_if_its_file_is_known(server: FakeServer, tmp_path: Path) -> None:
+    server.answers["/a.tif"] = lambda handler, _number: handler.part(CONTENT, handler.start, ETag='"1"')
+    (tmp_path / "got").mkdir()
+    (tmp_path / "got" / "a.tif.part").write_bytes(b"of a file that came in one piece, and the process was killed")
+    path = by_itself(server, {}, tmp_path / "got")
+    assert path.read_bytes() == CONTENT
+    assert "Range" not in server.asked("/a.tif")[0]
+
+
 def test_what_is_there_is_kept_and_a_full_disk_is_told(
     server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

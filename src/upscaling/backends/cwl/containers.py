@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upscaling.errors import ConfigError, UpscalingError
-from upscaling.util.files import read_json, sha256_file, write_json, written_whole
+from upscaling.util.files import read_json, sha256_file, write_json, write_whole, written_whole
 from upscaling.util.process import tool_path
 
 if TYPE_CHECKING:
@@ -200,8 +200,7 @@ def _into_cache(container: Container, engine: str, cache: Path, name: str) -> st
         facts = {"id": _image_id(engine, name), "digest": _digest(engine, name)}
         with written_whole(file) as temporary:
             _engine(engine, "save", "-o", str(temporary), name)
-        with written_whole(file.with_suffix(".id")) as temporary:
-            temporary.write_text(f"{facts['id']}\n")
+        write_whole(file.with_suffix(".id"), f"{facts['id']}\n")
     write_json(cache / _INDEX, {**_index_of(cache), name: {"file": file.name, "sha256": sha256_file(file), **facts}})
     return facts["digest"]
 

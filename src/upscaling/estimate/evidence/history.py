@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from upscaling.algorithms.catalogue import read_source
 from upscaling.algorithms.records import is_scenarios
 from upscaling.errors import UpscalingError
-from upscaling.util.files import digest, written_whole
+from upscaling.util.files import digest, write_whole
 from upscaling.util.locks import exclusive
 from upscaling.util.text import plain_text
 
@@ -117,9 +117,8 @@ def add_run(path: Path, plan: Plan, work: Work, jobs: Jobs, *, ended: str) -> No
         with exclusive(path.with_name(f".{path.name}.lock")):
             lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
             kept = [line for line in lines if entry.id not in line[:60]]
-            with written_whole(path) as temporary:
-                content = [*kept, entry.model_dump_json(exclude_none=True, exclude_defaults=False)]
-                temporary.write_text("\n".join(content) + "\n", encoding="utf-8")
+            content = [*kept, entry.model_dump_json(exclude_none=True, exclude_defaults=False)]
+            write_whole(path, "\n".join(content) + "\n")
     except OSError as error:
         raise UpscalingError(f"{path} cannot be written: {error.strerror}") from None
 

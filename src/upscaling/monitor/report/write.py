@@ -9,7 +9,7 @@ from typing import Any
 from upscaling.errors import UpscalingError
 from upscaling.monitor.progress import STATES, TileState, item_property, read_states
 from upscaling.planning.plan import load_plan
-from upscaling.util.files import written_whole
+from upscaling.util.files import write_whole
 from upscaling.util.text import duration
 
 __all__ = ["write_report"]
@@ -72,8 +72,7 @@ def write_report(run_folder: Path, outlook: Sequence[str] = ()) -> Path:
         "data": _island({"states": STATES, "tiles": outlines.ids, "targets": _columns(states, tiles, empty)}),
     }
     target = run_folder / "report.html"
-    with written_whole(target) as temporary:
-        temporary.write_text(_page(run_folder, facts), encoding="utf-8")
+    write_whole(target, _page(run_folder, facts))
     return target
 
 
