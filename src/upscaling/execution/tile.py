@@ -14,8 +14,7 @@ from upscaling.jobs.receipts import open_receipt
 from upscaling.jobs.withdrawn import refuse_withdrawn
 from upscaling.model import Outcome, TileJob
 from upscaling.planning.plan import Plan, job_of, kept_config, load_plan
-from upscaling.results.kept import is_done, keep_item, restore_item
-from upscaling.util.files import write_json
+from upscaling.results.kept import is_done, restore_item, write_item
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -118,8 +117,7 @@ def run_tile(
             else:  # the job is paid: when a check was changed, or the fault patched, its results are fetched again
                 receipt.refuse(error.error_class, str(error))
             raise
-        keep_item(item_path, item)
-        write_json(item_path, item)
+        write_item(item_path, item)
         receipt.advance("done", facts={**receipt.facts, **outcome.job}, error=None)
         shutil.rmtree(job.scratch, ignore_errors=True)
     return item_path

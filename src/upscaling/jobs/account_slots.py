@@ -1,17 +1,19 @@
-"""Slots of a platform account that all runs of this machine share: one small file per job that is under way."""
+"""Slots of a platform account that all runs of this machine share: a small file per run, with its jobs under way."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from upscaling.util.files import digest
 from upscaling.util.locks import exclusive
@@ -26,7 +28,37 @@ _ASK = 10.0  # s between two questions for such jobs
 _WISH = 30.0  # s that a run counts as waiting after it was refused a slot
 # variables that tell who logs in; no secrets are among them
 _WHO = re.compile(r"UPSCALING_ACCOUNT|(OPENEO_AUTH|OGCAPI)_(USERNAME|USER|CLIENT_ID)")
-_JOB, _WAITS = "job-", "waits-"
+_RUN = "run-"  # what names of files begin with
+
+
+@dataclass
+class _Run:
+    """What a run has of an account's slots.
+
+    Attributes
+    ----------
+    pid, start
+        Its process, and when that began, as ``start_of`` says.
+    run
+        Its folder, if nobody asks there for the jobs that an earlier process has left.
+    jobs
+        Those under way, each with the Unix time at which it got its slot.
+    refused
+        Unix time at which it was refused a slot; 0 if it was given the last one that it asked for.
+    """
+
+    pid: int
+    start: int
+    run: str | None
+    jobs: dict[str, float] = field(default_factory=dict)
+    refused: float = 0.0
+
+    @property
+    def lives(self) -> bool:
+        return start_of(self.pid) == self.start
+
+
+_JSON = TypeAdapter(_Run)
 
 
 class AccountSlots:
@@ -50,11 +82,11 @@ class AccountSlots:
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         who = [value for name, value in sorted(os.environ.items()) if _WHO.fullmatch(name)]
         self._folder = state / "upscaling" / "slots" / digest([socket.gethostname(), platform, who])[:24]
-        self._limit, self._run = limit, str(run.resolve()) if run else None
-        self._owner = [os.getpid(), start_of(os.getpid())]
-        self._usable = True
-        self._read: dict[str, tuple[int, Any]] = {}
-        self._own: dict[str, list[Any]] = {}  # while this process lives, nobody else writes these
+        self._limit = limit
+        self._mine = _Run(os.getpid(), start_of(os.getpid()), str(run.resolve()) if run else None)
+        self._file = self._folder / f"{_RUN}{os.getpid()}-{os.urandom(4).hex()}.json"
+        self._left: set[str] = set()  # jobs of processes that are gone, as far as was seen
+        self._usable, self._mutex = True, threading.Lock()
         self._asked = -_ASK
 
     def take(self, job: str) -> bool:
@@ -62,28 +94,31 @@ class AccountSlots:
         with self._locked() as usable:
             if not usable:
                 return True
-            jobs = self._jobs()
-            name = _file(job)
-            waits = self._folder / f"{_WAITS}{os.getpid()}"
-            if name not in jobs and not self._may_take(jobs):
-                waits.touch()
+            others = self._others()
+            has = job in self._mine.jobs or any(job in other.jobs for other in others.values())
+            if not has and not self._may_take(list(others.values())):
+                self._mine.refused = time.time()
+                self._write()
                 return False
-            waits.unlink(missing_ok=True)
-            self._write(job)
+            self._mine.refused = 0.0
+            self._add(job, others)
             return True
 
     def hold(self, job: str) -> None:
-        """Note a job that is under way already, though there may be no slot; a living process that has it keeps it."""
+        """Note a job that is under way already, though there may be no slot."""
         with self._locked() as usable:
-            entry = self._jobs().get(_file(job)) if usable else None
-            if usable and (entry is None or start_of(entry[0]) != entry[1]):
-                self._write(job)
+            if usable:
+                self._add(job, self._others())
 
     def leave(self, job: str) -> None:
         """Give a job's slot back."""
-        self._own.pop(_file(job), None)
-        with suppress(OSError):
-            (self._folder / _file(job)).unlink()
+        if job not in self._mine.jobs and job not in self._left:
+            return
+        with self._locked() as usable:
+            if self._mine.jobs.pop(job, None) is None:
+                self._forget(job, self._others() if usable else {})
+            elif usable:
+                self._write()
 
     def abandoned(self) -> list[str]:
         """Return jobs with a slot whose process is gone, every ten seconds at most: the platform may know their end."""
@@ -91,72 +126,79 @@ class AccountSlots:
         if now < self._asked + _ASK or not self._usable:
             return []
         self._asked = now
-        return [str(entry[2]) for entry in self._jobs().values() if start_of(entry[0]) != entry[1]]
+        with self._locked() as usable:
+            if usable:
+                self._others()
+        return sorted(self._left)
 
-    def _may_take(self, jobs: dict[str, Any]) -> bool:
-        if len(jobs) >= self._limit and sum(not self._is_left_behind(entry) for entry in jobs.values()) >= self._limit:
+    def _may_take(self, others: list[_Run]) -> bool:
+        living = [other for other in others if other.lives]
+        counted = [*living, *(other for other in others if other not in living and not self._is_left_behind(other))]
+        if len(set(self._mine.jobs).union(*(other.jobs for other in counted))) >= self._limit:
             return False
-        mine = sum(entry[:2] == self._owner for entry in jobs.values())
-        others = self._waiting()
-        return not others or mine < max(1, self._limit // (others + 1))
+        waiting = sum(time.time() - other.refused < _WISH and other.pid != self._mine.pid for other in living)
+        return not waiting or len(self._mine.jobs) < max(1, self._limit // (waiting + 1))
 
-    def _is_left_behind(self, entry: list[Any]) -> bool:
-        return self._run is not None and entry[3:] == [self._run] and start_of(entry[0]) != entry[1]
+    def _is_left_behind(self, other: _Run) -> bool:
+        return self._mine.run is not None and other.run == self._mine.run
 
-    def _waiting(self) -> int:
-        """Return how many other runs were refused a slot a moment ago."""
-        count = 0
-        for path in self._folder.glob(f"{_WAITS}*"):
-            pid = int(path.name.removeprefix(_WAITS))
-            if pid != os.getpid() and start_of(pid) and time.time() - path.stat().st_mtime < _WISH:
-                count += 1
-            elif not start_of(pid):
-                path.unlink(missing_ok=True)
-        return count
+    def _add(self, job: str, others: dict[Path, _Run]) -> None:
+        self._forget(job, others)
+        self._mine.jobs[job] = time.time()
+        self._write()
 
-    def _jobs(self) -> dict[str, Any]:
-        """Return file -> process id, its start, the job and its run, of all that have a slot."""
-        found: dict[str, Any] = {}
-        read: dict[str, tuple[int, Any]] = {}  # a file is read again when it was written again
-        for file in os.scandir(self._folder) if self._folder.is_dir() else ():
-            if not file.name.startswith(_JOB):
-                continue
-            if file.name in self._own:
-                found[file.name] = self._own[file.name]
+    def _forget(self, job: str, others: dict[Path, _Run]) -> None:
+        """Take a job from the processes that had it and are gone."""
+        for file, other in others.items():
+            if job in other.jobs and not other.lives:
+                del other.jobs[job]
+                self._write(file, other)
+        self._left.discard(job)
+
+    def _others(self) -> dict[Path, _Run]:
+        """Return file and content of all other runs; what is over of those whose process is gone is removed."""
+        found: dict[Path, _Run] = {}
+        self._left = set()
+        for file in self._folder.glob(f"{_RUN}*"):
+            if file == self._file:
                 continue
             try:
-                written = file.stat().st_mtime_ns
-                at, entry = self._read.get(file.name, (0, None))
-                if at != written:
-                    entry = json.loads(Path(file).read_text())
-            except (OSError, ValueError):
+                other = _JSON.validate_json(file.read_bytes())
+            except (OSError, ValidationError):  # gone by now, or damaged
                 continue
-            if time.time() - written / 1e9 > _ABANDONED and start_of(entry[0]) != entry[1]:
-                Path(file).unlink(missing_ok=True)
-                continue
-            found[file.name] = entry
-            read[file.name] = (written, entry)
-        self._read = read
+            if not other.lives:
+                other.jobs = {job: at for job, at in other.jobs.items() if time.time() - at <= _ABANDONED}
+                self._left.update(set(other.jobs) - set(self._mine.jobs))
+            if other.lives or other.jobs:
+                found[file] = other
+            else:
+                file.unlink(missing_ok=True)
         return found
 
-    def _write(self, job: str) -> None:
-        entry = [*self._owner, job, self._run]
-        (self._folder / _file(job)).write_text(json.dumps(entry))
-        self._own[_file(job)] = entry
+    def _write(self, file: Path | None = None, run: _Run | None = None) -> None:
+        # In place, under the lock: for a disk it is dear to make a file and to remove it, for each job or each change.
+        content = _JSON.dump_json(run or self._mine)
+        try:
+            handle = os.open(file or self._file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            with os.fdopen(handle, "wb", buffering=0) as stream:
+                stream.write(content)
+                stream.truncate()
+        except OSError as error:
+            self._give_up(error)
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:
         """Hold the folder's lock; yield False where it cannot be written: slots are then those of this run alone."""
         with ExitStack() as stack:
+            stack.enter_context(self._mutex)  # threads take turns at once; who waits for the file asks now and then
             try:
                 if self._usable:
                     self._folder.mkdir(parents=True, exist_ok=True)
                     stack.enter_context(exclusive(self._folder / ".lock"))
             except OSError as error:
-                self._usable = False
-                log.warning("%s; other runs on this account are not counted", error)
+                self._give_up(error)
             yield self._usable
 
-
-def _file(job: str) -> str:
-    return f"{_JOB}{digest([job])[:24]}"
+    def _give_up(self, error: OSError) -> None:
+        self._usable = False
+        log.warning("%s; other runs on this account are not counted", error)

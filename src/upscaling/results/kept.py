@@ -12,16 +12,22 @@ from typing import Any
 from upscaling.model import TileJob
 from upscaling.util.files import is_as_declared, read_json, size_of, write_json
 
-__all__ = ["drop_damaged", "is_done", "is_whole", "keep_item", "restore_item"]
+__all__ = ["drop_damaged", "is_done", "is_whole", "restore_item", "write_item"]
 
 _KEPT = ".item.json"  # beside item.json, which is an output of Snakemake's, and so may be deleted by it
 _SEEN = ".seen.json"  # in the folder of tiles: what their folders looked like when they were last found whole
 _ELSEWHERE = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def keep_item(item_path: Path, item: dict[str, Any]) -> None:
-    """Write the second copy of a tile's item, beside the first."""
-    write_json(item_path.with_name(_KEPT), item)
+def write_item(item_path: Path, item: dict[str, Any]) -> None:
+    """Write a tile's item under two names, the second to restore it by: a hard link, or a copy where there are none."""
+    kept = item_path.with_name(_KEPT)
+    write_json(kept, item)
+    item_path.unlink(missing_ok=True)
+    try:
+        item_path.hardlink_to(kept)  # of a file that is whole
+    except OSError:
+        write_json(item_path, item)
 
 
 def is_whole(item: Mapping[str, Any], folder: Path, *, checksums: bool = False) -> bool:
@@ -52,10 +58,9 @@ def restore_item(item_path: Path, job: TileJob) -> bool:
     have nothing of the job any more.
     """
     item = _whole_item(item_path.with_name(_KEPT), job, checksums=True)
-    if item is None:
-        return False
-    write_json(item_path, item)
-    return True
+    if item is not None:
+        write_item(item_path, item)
+    return item is not None
 
 
 def _whole_item(path: Path, job: TileJob, *, checksums: bool) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from upscaling.backends.openeo import backend as backends
+from upscaling.backends.openeo.account import by_key
 from upscaling.backends.openeo.backend import OpenEOBackend
 from upscaling.backends.openeo.check import check_platform
 from upscaling.config import OpenEOBackendConfig
@@ -40,7 +41,7 @@ def test_of_two_jobs_of_the_same_work_both_runs_use_the_same(case: str, tmp_path
     config = OpenEOBackendConfig(kind="openeo", url="http://127.0.0.1:1", auth="none")
     backend = OpenEOBackend(config, url="http://127.0.0.1:1", output_format="GTiff", run_folder=tmp_path)
     removed: list[str] = []
-    backend._account = SimpleNamespace(newest=lambda _asked_at: jobs)  # type: ignore[assignment]
+    backend._account = SimpleNamespace(newest=lambda _asked_at: by_key(jobs))  # type: ignore[assignment]
     backend.remove = removed.append  # type: ignore[method-assign, assignment]
     job: Any = SimpleNamespace(key=KEY + "0" * 48)
     assert backend.twin(job, "ours", frozenset({"refused"})) == expected

@@ -122,6 +122,31 @@ def test_a_folder_that_cannot_be_written_stops_nothing(monkeypatch: pytest.Monke
     slots.leave("b")
 
 
+def test_a_job_of_two_runs_takes_one_slot_until_both_have_left_it() -> None:
+    mine, other = AccountSlots(URL, 2), Run()
+    assert other("take", "both") == "True"
+    mine.hold("both")
+    assert mine.take("both")
+    assert mine.take("a0")
+    other("leave", "both")
+    assert not mine.take("a1")
+    mine.leave("both")
+    assert mine.take("a1")
+    other.end()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"pid": 1', b'{"pid": 1, "start": 0, "run": null, "jobs": ["j"]}', b"\xff"])
+def test_a_damaged_file_stops_nothing_and_a_run_leaves_one_at_most(content: bytes, tmp_path: Path) -> None:
+    slots = AccountSlots(URL, 2)
+    for number in range(5):
+        assert slots.take(f"a{number}")
+        slots.leave(f"a{number}")
+    (file,) = tmp_path.rglob("run-*")
+    file.with_name("run-1-x.json").write_bytes(content)
+    assert slots.take("a") and slots.take("b") and not slots.take("c")
+    assert AccountSlots(URL, 2).abandoned() == []
+
+
 def test_a_pool_waits_for_the_slots_of_other_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("upscaling.jobs.slots._OTHER_RUNS", 0.05)
     other = Run()

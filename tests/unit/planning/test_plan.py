@@ -22,7 +22,7 @@ from upscaling.monitor.report.map import read_outlines
 from upscaling.planning.ensure import begin_run, ensure_plan
 from upscaling.planning.make import make_plan
 from upscaling.planning.plan import job_of, keep_config, kept_config, load_plan
-from upscaling.results.kept import drop_damaged, keep_item
+from upscaling.results.kept import drop_damaged, write_item
 from upscaling.util.files import sha256_file, write_json
 from upscaling.util.locks import leave_run
 
@@ -187,12 +187,16 @@ def finished(run_folder: Path) -> tuple[str, Path]:
     (folder / "a.tif").write_bytes(b"x" * 1000)
     asset = {"href": "./a.tif", "file:size": 1000, "file:checksum": f"1220{sha256_file(folder / 'a.tif')}"}
     item = {"id": tile, "properties": {"upscaling:key": row.key}, "assets": {"a": asset}}
-    keep_item(folder / "item.json", item)
-    write_json(folder / "item.json", item)
+    write_item(folder / "item.json", item)
     return tile, folder
 
 
-def test_a_tile_whose_item_was_removed_is_restored_from_disk_and_nobody_is_asked(run_folder: Path) -> None:
+@pytest.mark.parametrize("links", [True, False])
+def test_a_tile_whose_item_was_removed_is_restored_from_disk_and_nobody_is_asked(
+    links: bool, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no links here")))
     tile, folder = finished(run_folder)
     (folder / "item.json").unlink()
     receipt = {"tile": tile, "key": load_plan(run_folder).tiles[tile].key, "state": "finished", "job_id": "j-1"}

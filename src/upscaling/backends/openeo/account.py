@@ -7,7 +7,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from upscaling.backends.openeo.jobs import JobWatch, StartGate
@@ -51,7 +52,7 @@ class Account:
         self._listing = threading.Lock()
         self._renewed = threading.Condition()  # of ``_newest``
         self._listed: dict[str, list[str]] = {}
-        self._newest: list[dict[str, Any]] = []
+        self._newest: Callable[[], dict[str, list[str]]] = dict
         self._listed_at = self._newest_at = -1.0
 
     @classmethod
@@ -93,8 +94,8 @@ class Account:
                 self._listed, self._listed_at = by_key(self.all_jobs()), begun
             return self._listed
 
-    def newest(self, asked_at: float) -> list[dict[str, Any]]:
-        """Return the first page of the job list, where most platforms show the newest; not older than the question."""
+    def newest(self, asked_at: float) -> dict[str, list[str]]:
+        """Return what ``usable`` does of the first page of the list, where most platforms show the newest jobs."""
         with self._renewed:
             if self.watch.asks and self.gate.full:  # it will have one in a moment, and no slot waits for this job
                 self._renewed.wait_for(lambda: self._newest_at > asked_at, _A_MOMENT)
@@ -102,12 +103,12 @@ class Account:
             if self._newest_at <= asked_at:
                 begun = time.monotonic()
                 self._renew(next(self._pages(_PAGE), []), begun)
-            return self._newest
+            return self._newest()
 
     def _renew(self, page: list[dict[str, Any]], begun: float) -> None:
         with self._renewed:
             if begun > self._newest_at:
-                self._newest, self._newest_at = page, begun
+                self._newest, self._newest_at = cache(partial(by_key, page)), begun
             self._renewed.notify_all()
 
     def all_jobs(self) -> Iterator[dict[str, Any]]:

@@ -214,7 +214,7 @@ class OpenEOBackend:
         As far as the platform shows: nothing can be said where its list does not show the job that was just created.
         """
         try:
-            known = by_key(self._account.newest(time.monotonic())).get(job.key[:16], [])
+            known = self._account.newest(time.monotonic()).get(job.key[:16], [])
         except PlatformError as error:
             log.info("%s; whether another run made the same job is not known", error)
             return None
