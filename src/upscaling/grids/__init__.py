@@ -36,6 +36,9 @@ def forget_cells() -> None:
         kept.cache_clear()
 
 
+_NAMES = re.IGNORECASE | re.ASCII  # of the digits of other scripts no name of a tile could be made
+
+
 def get_grid(name: str, **options: Any) -> BaseGrid:
     """Return a grid by name.
 
@@ -52,9 +55,9 @@ def get_grid(name: str, **options: Any) -> BaseGrid:
         If there is no such grid, an option is unknown to it, or the extra that it needs is not installed.
     """
     for family in _families():
-        if match := re.fullmatch(family.expression, name, re.IGNORECASE):
+        if match := re.fullmatch(family.expression, name, _NAMES):
             return _made(family, name, match.groups(), options)
-    if "," in name and any(re.fullmatch(one.expression, name.replace(",", "."), re.IGNORECASE) for one in _families()):
+    if "," in name and any(re.fullmatch(one.expression, name.replace(",", "."), _NAMES) for one in _families()):
         raise ConfigError(f"there is no grid {name!r}: write {name.replace(',', '.')}, with a point", key="area.grid")
     close = difflib.get_close_matches(name.lower(), [family.example for family in _families()], n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]}?" if close else ""

@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 
 from upscaling.monitor.progress import STATES, TileState, state_of
 from upscaling.planning.plan import Plan, load_plan
 
-__all__ = ["FINAL", "NAMES", "RunStates"]
+__all__ = ["FINAL", "NAMES", "RunStates", "nothing_known"]
 
 NAMES: dict[str, str] = {
     name: "created" if name == "not started" else name for name in STATES
@@ -178,3 +179,8 @@ class RunStates:
         """Yield the planned work of every tile, in the order of the plan; nothing of it is kept in memory."""
         with self.plan.jobs.open("rb") as stream:
             yield from map(orjson.loads, stream)
+
+
+def nothing_known() -> RunStates:
+    """Return what stands for the states of a run whose folder cannot be read: one tile, of which nothing is known."""
+    return cast("RunStates", SimpleNamespace(version=0, states=[TileState("", "failed")], sums=_summed([], 0)))

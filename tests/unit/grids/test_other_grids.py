@@ -286,6 +286,8 @@ def test_beyond_the_grid_is_one_line(grid: str, aoi: list[float], words: str) ->
         ("majortom-0km", "1 to 1000 km"),
         ("laea-0.001km", "25 m to 500 km"),
         ("deg-2", "there is no grid"),
+        ("utm-٣km", "there is no grid"),
+        ("h3-٣", "there is no grid"),
     ],
 )
 def test_impossible_names(name: str, words: str) -> None:

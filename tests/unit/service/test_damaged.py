@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,3 +93,23 @@ def test_the_command_line_names_a_damaged_table_of_tiles(run_folder: Path) -> No
         plan_in_words(plan)
     with pytest.raises(UpscalingError, match=r"tiles\.parquet cannot be read"):
         plot_plan(kept_config(run_folder), plan, run_folder / "plot.png")
+
+
+@pytest.mark.parametrize("kind", ["run", "upscaling", "unit"])
+def test_a_run_whose_folder_is_gone_hides_no_other(client: TestClient, run_folder: Path, kind: str) -> None:
+    other = Task(user="local", kind=kind, title="o", label="openeo", service={}, run="gone", jobs=1, fingerprint="")
+    client.app.state.tasks.store.add(other)  # type: ignore[attr-defined]
+    assert [(run["title"], run["status"]) for run in client.get("/v1/runs").json()] == [
+        ("o", "failed"),
+        ("t", "created"),
+    ]
+    shutil.rmtree(run_folder)
+    time.sleep(0.6)  # it was looked at a moment ago
+    told = client.get("/v1/runs").json()
+    assert [run["status"] for run in told] == ["failed", "failed"]
+    assert all("cannot be read" in run["reason"] for run in told)
+    listed = client.get("/jobs_status").json()
+    assert [one["status"] for one in (*listed["upscaling_tasks"], *listed["processing_jobs"])] == ["failed"] * (
+        kind != "run"
+    )
+    assert client.get("/v1/runs/2").status_code in {404, 409}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -12,15 +13,17 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
+from upscaling.errors import UpscalingError
 from upscaling.service.access.auth import User
 from upscaling.service.api.results import item_of
 from upscaling.service.phase import Phase
-from upscaling.service.states import FINAL, RunStates
+from upscaling.service.states import FINAL, RunStates, nothing_known
 from upscaling.service.store import Task
 from upscaling.service.tasks import RefusedError, Tasks
 
 __all__ = [
     "collection_of",
+    "in_list",
     "job_body",
     "job_summary",
     "run_body",
@@ -31,6 +34,8 @@ __all__ = [
     "task_json",
     "task_summary",
 ]
+
+log = logging.getLogger(__name__)
 
 _FILE_NAME = re.compile(r"[^/\\]+\.[A-Za-z0-9]{2,8}")
 
@@ -98,6 +103,16 @@ def run_facts(tasks: Tasks, task: Task, states: RunStates | None = None) -> dict
     return {**task_facts(tasks, task, states), "user": task.user, "archived": task.archived}
 
 
+def in_list(facts: Callable[..., dict[str, Any]], tasks: Tasks, task: Task) -> dict[str, Any]:
+    """Return facts of a task for a list, also where its folder cannot be read: the others must be seen all the same."""
+    try:
+        return facts(tasks, task)
+    except (UpscalingError, OSError) as error:
+        log.warning("run %s cannot be shown: %s", task.id, error)
+        reason = "its folder cannot be read, the log of this service says why"
+        return {**facts(tasks, task, nothing_known()), "status": "failed", "reason": reason}
+
+
 def run_body(tasks: Tasks, task: Task, states: RunStates, *, if_none_match: str | None = None) -> Response:
     """Return a run as our own API shows it; made once for each of its states."""
     mark = (states, states.version, tasks.phase(task), task)
@@ -153,6 +168,13 @@ def _job(
     }
 
 
+def _only_job(tasks: Tasks, task: Task, states: RunStates | None = None) -> dict[str, Any]:
+    """Return the job of a task that has one; its parameters are not known where its states are not."""
+    if states is None:
+        return job_summary(tasks, task, 0)
+    return _job(tasks, task, 0, states=states, phase=tasks.phase(task), body={"parameters": {}})
+
+
 def job_body(tasks: Tasks, task: Task, index: int) -> dict[str, Any]:
     """Return one job with its times."""
     states = tasks.states(task)
@@ -187,9 +209,9 @@ def status_json(tasks: Tasks, user: User, wanted: list[str]) -> bytes:
     """Return all tasks and single jobs of a user as JSON."""
     name = None if user.admin else user.name
     mine = [task for task in tasks.store.tasks(name) if not task.archived]
-    upscaling = [task_summary(tasks, task) for task in mine if task.kind == "upscaling"]
+    upscaling = [in_list(task_summary, tasks, task) for task in mine if task.kind == "upscaling"]
     gone = {task.id for task in mine if task.kind == "unit" and tasks.store.deleted_jobs(task.id)}
-    jobs = [job_summary(tasks, task, 0) for task in mine if task.kind == "unit" and task.id not in gone]
+    jobs = [in_list(_only_job, tasks, task) for task in mine if task.kind == "unit" and task.id not in gone]
     content = {
         "upscaling_tasks": upscaling if "upscaling" in wanted else [],
         "processing_jobs": jobs if "processing" in wanted else [],

@@ -18,7 +18,7 @@ from upscaling.service.api.algorithms import describe
 from upscaling.service.api.deps import AskedRun, CurrentUser, ThisRun, check_visible, tasks_of, visible_task
 from upscaling.service.api.forms import ErrorResponse
 from upscaling.service.api.maps import outlines, pictures
-from upscaling.service.api.render import run_body, run_facts
+from upscaling.service.api.render import in_list, run_body, run_facts
 from upscaling.service.phase import Name
 from upscaling.service.states import NAMES, RunStates
 from upscaling.service.tasks import RefusedError
@@ -68,7 +68,7 @@ def list_runs(request: Request, user: CurrentUser, archived: bool = False) -> li
     """Return all runs of the user, newest first, tasks of the Dispatch API among them."""
     tasks = tasks_of(request)
     found = tasks.store.tasks(None if user.admin else user.name)
-    return [run_facts(tasks, task) for task in reversed(found) if task.archived == archived]
+    return [in_list(run_facts, tasks, task) for task in reversed(found) if task.archived == archived]
 
 
 @router.post("/runs", status_code=201)
