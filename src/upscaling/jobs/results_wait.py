@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from upscaling.errors import ErrorClass, PlatformError, TileFailedError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError, bad_output
 from upscaling.jobs.platform import Patience
 from upscaling.jobs.waits import WAITS
 from upscaling.model import FetchedAsset, Outcome, TileJob
@@ -199,8 +199,7 @@ def kept_job(error: PlatformError) -> PlatformError | TileFailedError:
 
 
 def _kept(reason: str) -> TileFailedError:
-    return TileFailedError(
+    return bad_output(
         f"{reason}; the job is paid and kept, and the next run looks again (`upscaling retry --resubmit` makes, and"
-        " pays, another)",
-        error_class=ErrorClass.OUTPUT,
+        " pays, another)"
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import bad_output
 from upscaling.model import Bounds, FetchedAsset, Tile, TileJob
 from upscaling.results.bundle import fold, foldable, laid_out, pack, pack_folder
 from upscaling.results.cog import CogInfo, ensure_cog, is_tiff
@@ -132,9 +132,8 @@ def place_assets(job: TileJob, assets: tuple[FetchedAsset, ...], *, job_id: str,
         source = fetched.path.resolve()
         inside = source.is_relative_to(home) and source != home and (source.is_file() or source.is_dir())
         if not fetched.href and not inside:
-            raise TileFailedError(
-                f"result file {fetched.path.name} is not a file (or folder) below the tile's scratch folder",
-                error_class=ErrorClass.OUTPUT,
+            raise bad_output(
+                f"result file {fetched.path.name} is not a file (or folder) below the tile's scratch folder"
             )
     noise = (job.id, job.tile.id, job_id, job.key)
     groups = [part for group in files_together(assets) for part in _kept_apart(group)]
@@ -283,16 +282,10 @@ def _see_that_it_touches(tile: Tile, name: str, bounds: Bounds, crs: str) -> Non
     try:
         west, south, east, north = bounds if crs == tile.crs else _moved(bounds, crs, tile.crs)
     except pyproj.exceptions.ProjError as error:  # of another planet, or of none
-        raise TileFailedError(
-            f"{name} is in a CRS that has no place on Earth: {' '.join(crs.split())[:200]}",
-            error_class=ErrorClass.OUTPUT,
-        ) from error
+        raise bad_output(f"{name} is in a CRS that has no place on Earth: {' '.join(crs.split())[:200]}") from error
     if west > wanted.east or east < wanted.west or south > wanted.north or north < wanted.south:
         found = ", ".join(f"{edge:.10g}" for edge in bounds)
-        raise TileFailedError(
-            f"{name} lies elsewhere than tile {tile.id}: bounds ({found}) in {crs}",
-            error_class=ErrorClass.OUTPUT,
-        )
+        raise bad_output(f"{name} lies elsewhere than tile {tile.id}: bounds ({found}) in {crs}")
 
 
 def _moved(bounds: Bounds, crs: str, to: str) -> tuple[float, float, float, float]:

@@ -17,7 +17,7 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import bad_output
 from upscaling.model import FetchedAsset
 from upscaling.results.bands import has_mask
 from upscaling.results.multifile import SOURCE, Group
@@ -56,7 +56,7 @@ def laid_out(group: Group, place: Path) -> Path:
         name = group.name_of(asset)
         parts = name.split("/")
         if any(part in ("", ".", "..") or "\0" in part or len(part) > _LONGEST_NAME for part in parts):
-            raise _bad(f"{Path(name).name} has a name that cannot be kept")
+            raise bad_output(f"{Path(name).name} has a name that cannot be kept")
         target = place / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if asset.path.is_dir():
@@ -101,9 +101,9 @@ def pack(place: Path, target: Path) -> None:
 def pack_folder(folder: Path, target: Path) -> None:
     """Write a folder that is one product into a zip archive, under its own name."""
     if any(path.is_symlink() for path in folder.rglob("*")):
-        raise _bad(f"{folder.name} has a symbolic link in it")
+        raise bad_output(f"{folder.name} has a symbolic link in it")
     if not any(path.is_file() for path in folder.rglob("*")):
-        raise _bad(f"{folder.name} is an empty folder")
+        raise bad_output(f"{folder.name} is an empty folder")
     pack(folder, target)
 
 
@@ -134,7 +134,7 @@ def fold(main: Path, beside: list[Path]) -> Path:
             with rasterio.open(main, driver="GTiff") as dataset:
                 masked = any(path.name.lower().endswith(".msk") for path in beside)
                 if masked and not has_mask(dataset):
-                    raise _bad(f"the mask of {main.name} cannot be read: it is no mask of the whole raster")
+                    raise bad_output(f"the mask of {main.name} cannot be read: it is no mask of the whole raster")
                 crs = dataset.crs or _crs_beside(beside)
                 rasterio.shutil.copy(dataset, target, driver="GTiff", BIGTIFF="IF_SAFER", TILED="YES")
             if crs is not None:
@@ -142,7 +142,7 @@ def fold(main: Path, beside: list[Path]) -> Path:
                     if dataset.crs is None:
                         dataset.crs = crs
         except RasterioError as error:
-            raise _bad(f"{main.name} cannot be read to the last block: {error}") from error
+            raise bad_output(f"{main.name} cannot be read to the last block: {error}") from error
     target.with_name(f"{target.name}.aux.xml").unlink(missing_ok=True)
     return target
 
@@ -153,7 +153,7 @@ def _crs_beside(beside: list[Path]) -> Any:
             try:
                 return CRS.from_wkt(path.read_text(encoding="utf-8", errors="replace"), morph_from_esri_dialect=True)
             except CRSError as error:
-                raise _bad(f"{path.name} is no CRS: {error}") from error
+                raise bad_output(f"{path.name} is no CRS: {error}") from error
     return None
 
 
@@ -162,7 +162,7 @@ def _keep_plain_metadata(path: Path) -> None:
     text = path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= _LARGEST_PAM else ""
 
     def refuse(*_: object) -> None:
-        raise _bad(f"{path.name} defines entities, and is not read")
+        raise bad_output(f"{path.name} defines entities, and is not read")
 
     reader = expat.ParserCreate()
     reader.StartDoctypeDeclHandler = refuse
@@ -170,7 +170,7 @@ def _keep_plain_metadata(path: Path) -> None:
         reader.Parse(text, True)
         root = ElementTree.fromstring(text)  # noqa: S314 -- it defines no entities
     except (expat.ExpatError, ElementTree.ParseError):
-        raise _bad(f"{path.name} is no XML") from None
+        raise bad_output(f"{path.name} is no XML") from None
     path.unlink()  # it may be a link to the file that came
     if root.tag != "PAMDataset":
         return
@@ -180,7 +180,3 @@ def _keep_plain_metadata(path: Path) -> None:
         copy = ElementTree.SubElement(kept, "PAMRasterBand", {"band": str(band.get("band", "1"))})
         copy.extend(entry for entry in band if entry.tag in _PAM_OF_BAND)
     path.write_bytes(ElementTree.tostring(kept))
-
-
-def _bad(message: str) -> TileFailedError:
-    return TileFailedError(message, error_class=ErrorClass.OUTPUT)

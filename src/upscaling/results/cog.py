@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import bad_output
 from upscaling.model import Bounds, Tile
 from upscaling.results.bands import WIDE, bands_of, copy_facts, exact_nodata, has_mask
 from upscaling.results.raster_header import check_header, keep_horizontal
@@ -124,7 +124,7 @@ def ensure_cog(source: Path, target: Path, *, expect: Tile | None) -> CogInfo:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     if not is_tiff(source):
-        raise _bad(f"{source.name} is not a TIFF file")
+        raise bad_output(f"{source.name} is not a TIFF file")
     with rasterio.Env(**GDAL_OPTIONS), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
@@ -136,7 +136,7 @@ def ensure_cog(source: Path, target: Path, *, expect: Tile | None) -> CogInfo:
                 with rasterio.open(source, driver="GTiff") as dataset:
                     seen = _seen(dataset, expect)
         except RasterioError as error:
-            raise _bad(f"{source.name} cannot be read to the last block: {error}") from error
+            raise bad_output(f"{source.name} cannot be read to the last block: {error}") from error
         valid, plan, facts = seen
         rewrite = plan is not None or not is_cog(source)
         if rewrite:
@@ -159,10 +159,6 @@ def _seen(dataset: DatasetReader, expect: Tile | None) -> tuple[float, _Rewrite 
     return valid, plan, _facts(dataset, expect) if plan is None else {}
 
 
-def _bad(message: str) -> TileFailedError:
-    return TileFailedError(message, error_class=ErrorClass.OUTPUT)
-
-
 def _same_crs(first: Any, second: Any) -> bool:
     import pyproj
 
@@ -176,16 +172,16 @@ def _window(dataset: DatasetReader, expect: Tile | None) -> Window:
 
     name, transform = Path(dataset.name).name, dataset.transform
     if dataset.crs is None:
-        raise _bad(f"{name} has no CRS")
+        raise bad_output(f"{name} has no CRS")
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
-        raise _bad(f"{name} is rotated or not north-up: transform {tuple(transform)[:6]}")
+        raise bad_output(f"{name} is rotated or not north-up: transform {tuple(transform)[:6]}")
     whole = Window(0, 0, dataset.width, dataset.height)
     if expect is None:
         return whole
     where = f"{name} has bounds {_text(dataset.bounds)} in {_crs_text(dataset.crs)}, "
     where += f"tile {expect.id} has {_text(expect.bounds)} in {expect.crs}"
     if not _same_crs(dataset.crs, CRS.from_user_input(expect.crs)):
-        raise _bad(f"another CRS than the tile's: {where}{HINT}")
+        raise bad_output(f"another CRS than the tile's: {where}{HINT}")
     bounds = expect.bounds
     edges = (
         (bounds.west - transform.c) / transform.a,
@@ -195,9 +191,9 @@ def _window(dataset: DatasetReader, expect: Tile | None) -> Window:
     )
     left, top, right, bottom = (round(edge) for edge in edges)
     if any(abs(edge - round(edge)) > PIXEL_TOLERANCE for edge in edges):
-        raise _bad(f"pixels of {transform.a:g} x {-transform.e:g} are not on the tile's lattice: {where}{HINT}")
+        raise bad_output(f"pixels of {transform.a:g} x {-transform.e:g} are not on the tile's lattice: {where}{HINT}")
     if left < 0 or top < 0 or right > dataset.width or bottom > dataset.height:
-        raise _bad(f"does not cover the tile: {where}")
+        raise bad_output(f"does not cover the tile: {where}")
     return Window(left, top, right - left, bottom - top)
 
 
@@ -352,9 +348,9 @@ def _write_cog(source: Path, target: Path, plan: _Rewrite | None) -> None:
             try:
                 copy(dataset, temporary, driver="COG", BIGTIFF="IF_SAFER", **cog_options(dataset))
             except RasterioError as error:
-                raise _bad(f"{source.name} cannot be written as a COG: {error}") from error
+                raise bad_output(f"{source.name} cannot be written as a COG: {error}") from error
         if not is_cog(temporary):
-            raise _bad(f"{source.name} could not be made a valid COG")
+            raise bad_output(f"{source.name} could not be made a valid COG")
     source.unlink()
 
 

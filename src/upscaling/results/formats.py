@@ -24,7 +24,7 @@ import pyproj
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import TileFailedError, bad_output
 from upscaling.model import Bounds
 from upscaling.results.calendars import number_axis, time_axis
 from upscaling.results.cubes import describe_netcdf, describe_zarr
@@ -85,7 +85,7 @@ def read_file(path: Path) -> FileFacts:
 
 
 def _bad(path: Path, what: object) -> TileFailedError:
-    return TileFailedError(f"{path.name} {what}", error_class=ErrorClass.OUTPUT)
+    return bad_output(f"{path.name} {what}")
 
 
 def _cube(path: Path) -> FileFacts:

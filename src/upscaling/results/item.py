@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from upscaling.area.outline import bbox_of, footprint
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import bad_output
 from upscaling.model import Algorithm, Outcome, Tile, TileJob
 from upscaling.results.projection import proj_code
 from upscaling.util.text import plain_text
@@ -124,10 +124,7 @@ def _placed(job: TileJob, outcome: Outcome, *, exact: bool) -> list[PlacedAsset]
     from upscaling.results.assets import place_assets  # with GDAL, which gathering does not need
 
     if outcome.left_out and not outcome.assets and not outcome.values:
-        raise TileFailedError(
-            f"results came back, and none can be used: {'; '.join(outcome.left_out[:SHOWN])}",
-            error_class=ErrorClass.OUTPUT,
-        )
+        raise bad_output(f"results came back, and none can be used: {'; '.join(outcome.left_out[:SHOWN])}")
     return place_assets(job, outcome.assets, job_id=str(outcome.job.get("id") or ""), exact=exact)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import unescape
 
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import bad_output
 from upscaling.model import FetchedAsset
 from upscaling.util.file_families import end_of_chain, families
 from upscaling.util.text import plain_text
@@ -158,7 +158,4 @@ def _source(asset: FetchedAsset, written: str, known: dict[str, FetchedAsset]) -
     same = [origin for origin in known if posixpath.basename(origin) == posixpath.basename(plain)]
     if len(same) == 1 and same[0] != asset.origin and "://" not in plain and not plain.startswith("/vsi"):
         return same[0]
-    raise TileFailedError(
-        f"{Path(asset.origin).name} reads {plain_text(plain)}, which did not come back with it",
-        error_class=ErrorClass.OUTPUT,
-    )
+    raise bad_output(f"{Path(asset.origin).name} reads {plain_text(plain)}, which did not come back with it")

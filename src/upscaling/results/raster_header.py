@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import bad_output
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -38,16 +38,18 @@ def check_header(dataset: DatasetReader) -> tuple[str, ...]:
     numbers = tuple(transform)[:6]
     flat = bounds.left == bounds.right or bounds.bottom == bounds.top
     if flat or not all(map(math.isfinite, numbers)) or max(abs(transform.a), abs(transform.e)) > _LONGEST_PIXEL:
-        raise _bad(f"{name} has pixels of {transform.a:g} x {-transform.e:g}, at {transform.c:g}, {transform.f:g}")
+        raise bad_output(
+            f"{name} has pixels of {transform.a:g} x {-transform.e:g}, at {transform.c:g}, {transform.f:g}"
+        )
     size = dataset.count * dataset.block_shapes[0][0] * dataset.width * bytes_of_value
     if size > _LARGEST_READ:
-        raise _bad(f"{name} has {dataset.count} bands: a row of its blocks is {size / 1e9:.0f} GB")
+        raise bad_output(f"{name} has {dataset.count} bands: a row of its blocks is {size / 1e9:.0f} GB")
     if dataset.crs is None:
         return ()
     try:
         _, vertical = _parts(dataset.crs.to_wkt(version="WKT2_2019"))
     except (pyproj.exceptions.CRSError, RasterioError) as error:
-        raise _bad(f"{name} has a CRS that cannot be used: {str(error)[:200]}") from error
+        raise bad_output(f"{name} has a CRS that cannot be used: {str(error)[:200]}") from error
     return tuple(f"{part}, the vertical CRS: a COG keeps the horizontal one" for part in vertical)
 
 
@@ -69,7 +71,3 @@ def _parts(wkt: str) -> tuple[str, tuple[str, ...]]:
     horizontal, *vertical = system.sub_crs_list if system.is_compound else [system]
     code = horizontal.to_epsg()
     return f"EPSG:{code}" if code else horizontal.to_wkt(), tuple(part.name for part in vertical)
-
-
-def _bad(message: str) -> TileFailedError:
-    return TileFailedError(message, error_class=ErrorClass.OUTPUT)

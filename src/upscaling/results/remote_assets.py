@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pyproj
 
-from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.errors import bad_output
 from upscaling.model import Bounds, FetchedAsset, Tile
 from upscaling.results.cog import CogInfo
 
@@ -100,7 +100,7 @@ def gdal_path(href: str) -> Path:
 def _compared(name: str, crs: str, bounds: Bounds, pixel: tuple[float, float], tile: Tile) -> list[str]:
     wanted = tile.bounds
     if crs != tile.crs and not pyproj.CRS(crs).equals(pyproj.CRS(tile.crs), ignore_axis_order=True):
-        raise _bad(f"{name} is in {crs}, tile {tile.id} in {tile.crs}")
+        raise bad_output(f"{name} is in {crs}, tile {tile.id} in {tile.crs}")
     over = (
         (wanted.west - bounds.west) / pixel[0],
         (wanted.south - bounds.south) / pixel[1],
@@ -109,14 +109,10 @@ def _compared(name: str, crs: str, bounds: Bounds, pixel: tuple[float, float], t
     )
     said = f"{name} has bounds {tuple(bounds)}, tile {tile.id} has {tuple(wanted)} in {tile.crs}"
     if min(over) < -_TOLERANCE:
-        raise _bad(f"does not cover the tile: {said}")
+        raise bad_output(f"does not cover the tile: {said}")
     if any(abs(edge - round(edge)) > _TOLERANCE for edge in over):
-        raise _bad(f"pixels are not on the tile's lattice: {said}")
+        raise bad_output(f"pixels are not on the tile's lattice: {said}")
     return ["reaches beyond the tile, and is not cut"] if max(over) > _TOLERANCE else []
-
-
-def _bad(message: str) -> TileFailedError:
-    return TileFailedError(message, error_class=ErrorClass.OUTPUT)
 
 
 def _crs(stated: Mapping[str, Any]) -> str | None:

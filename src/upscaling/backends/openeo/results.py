@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from upscaling.backends.openeo.session import Session
 from upscaling.backends.openeo.workspace import NOT_SAID, workspace_href
-from upscaling.errors import ErrorClass, PlatformError, TileFailedError
+from upscaling.errors import ErrorClass, PlatformError, TileFailedError, bad_output
 from upscaling.http.download import LOCAL_DISK, TOO_LARGE, download
 from upscaling.http.transport import TRANSIENT_STATUS
 from upscaling.jobs.results_wait import RESULTS_GONE
@@ -52,10 +52,9 @@ class _Budget:
             raise self.exceeded()
 
     def exceeded(self) -> TileFailedError:
-        return TileFailedError(
+        return bad_output(
             f"the results of job {self.job_id} are more than {self.most / 1e9:g} GB, and are not fetched"
-            " (backend.tile_gb)",
-            error_class=ErrorClass.OUTPUT,
+            " (backend.tile_gb)"
         )
 
 
@@ -104,7 +103,7 @@ def _fetch(session: Session, job_id: str, folder: Path, most_bytes: int, workspa
             raise _LinkRefusedError(error) from None
         raise
     if document.get("openeo:status") == "error":
-        raise TileFailedError(f"the results of job {job_id} are an error", error_class=ErrorClass.OUTPUT)
+        raise bad_output(f"the results of job {job_id} are an error")
     listed, walk = _listed(session, job_id, document, workspace)
     facts: dict[str, Any] = {
         "derived_from": tuple(dict.fromkeys(walk.derived_from)),
@@ -128,10 +127,7 @@ def _fetch(session: Session, job_id: str, folder: Path, most_bytes: int, workspa
 
 def _not_too_many(number: int, job_id: str) -> None:
     if number > _MOST_ASSETS:
-        raise TileFailedError(
-            f"job {job_id} lists more than {_MOST_ASSETS} files for one tile; they are not fetched",
-            error_class=ErrorClass.OUTPUT,
-        )
+        raise bad_output(f"job {job_id} lists more than {_MOST_ASSETS} files for one tile; they are not fetched")
 
 
 def _names(job_id: str, listed: Sequence[StacAsset]) -> list[str]:
@@ -178,7 +174,7 @@ def _listed(
     if not isinstance(document.get("assets"), Mapping | list) and not any(
         link.get("rel") in ("item", "child", "items") for link in _links(document)
     ):
-        raise _unusable(f"the result document of job {job_id} lists neither assets nor items")
+        raise bad_output(f"the result document of job {job_id} lists neither assets nor items")
 
     def read(href: str) -> Any:
         try:
@@ -188,7 +184,7 @@ def _listed(
             raise
 
     def refuse(message: str) -> None:
-        raise _unusable(f"the results of job {job_id}: {message}")
+        raise bad_output(f"the results of job {job_id}: {message}")
 
     def located(base: str, asset: Mapping[str, Any]) -> str:
         return workspace_href(session, asset, workspace or "", base)[0]
@@ -205,10 +201,6 @@ def _listed(
     chosen, left = select(walk.assets(documents, most=_MOST_ASSETS))
     walk.left_out += left
     return chosen, walk
-
-
-def _unusable(message: str) -> TileFailedError:
-    return TileFailedError(message, error_class=ErrorClass.OUTPUT)
 
 
 def _refused(error: PlatformError) -> None:
