@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ pytest_plugins = ["tests.containers", "tests.null_device"]
 # Slots of accounts are counted over all runs of a machine: those of tests are no matter to anybody else.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="upscaling-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under `nohup`: this process goes on, and what it starts ends
+    signal.signal(signal.SIGHUP, lambda *_: None)
 ROOT = Path(__file__).resolve().parents[1]
 _DEPTH = 1000  # Python's own
 # Of these parts there is one on a machine: where `pytest -n` shares files out, the tests of these follow each other.

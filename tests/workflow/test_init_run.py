@@ -88,12 +88,19 @@ def test_ogc_process(server: Pygeoapi, tmp_path: Path) -> None:
         (("new", "--algorithm", "{ndvi}", "--platform", "http://127.0.0.1"), "error: --platform: a package runs here"),
         (("new", "--algorithm", "{ndvi}", "--area", "gone.gpkg"), "error: --area: gone.gpkg: no such file"),
         (("new", "--algorithm", "{ndvi}", "--grid", "utm-2"), "error: --grid: there is no grid 'utm-2'; did you mean"),
+        (
+            ("new", "--algorithm", "{ndvi}", "--container", "rkt"),
+            "error: --container: input should be 'none', 'docker'",
+        ),
+        (("new", "--algorithm", "{udp}", "--platform", "ftp://x"), "error: --platform: must start with https://"),
+        (("new", "--algorithm", "{udp}", "--auth", "magic"), "error: --auth: input should be 'none', 'basic'"),
         (("full", "--algorithm", "{ndvi}"), "error: full is there already, and not empty"),
     ],
 )
 def test_what_cannot_be_made_is_one_line(tmp_path: Path, words: tuple[str, ...], line: str) -> None:
     (tmp_path / "full" / "x").mkdir(parents=True)
-    done = said(tmp_path, "init", *(word.replace("{ndvi}", str(ROOT / "cwl" / "ndvi.cwl")) for word in words))
+    places = {"ndvi": ROOT / "cwl" / "ndvi.cwl", "udp": ROOT / "config" / "demo" / "ndvi_composite.json"}
+    done = said(tmp_path, "init", *(word.format(**places) for word in words))
     assert done.returncode == 1
     assert done.stderr.startswith(line)
     assert len(done.stderr.splitlines()) == 1
@@ -102,7 +109,7 @@ def test_what_cannot_be_made_is_one_line(tmp_path: Path, words: tuple[str, ...],
 
 def test_on_a_terminal_it_asks_and_a_wrong_answer_is_asked_for_again(tmp_path: Path) -> None:
     answers = [str(ROOT / "config/demo/ndvi_composite.json"), "gone.gpkg", "11.3,46.4,11.4,46.5", "utm-3", "utm-5km"]
-    answers += ["2023", "2023-06-01/2023-09-01", "fortnight", "month", "http://127.0.0.1:8787/openeo/1.2"]
+    answers += ["2023", "2023-06-01/2023-09-01", "fortnight", "month", "ftp://x", "http://127.0.0.1:8787/openeo/1.2"]
     terminal, end = os.openpty()
     os.write(terminal, "".join(f"{answer}\n" for answer in answers).encode())
     done = subprocess.run(
@@ -112,7 +119,7 @@ def test_on_a_terminal_it_asks_and_a_wrong_answer_is_asked_for_again(tmp_path: P
     os.close(end)
     os.close(terminal)
     assert done.returncode == 0, done.stderr
-    for line in ("no such file", "there is no grid 'utm-3'", "'2023' is no START/END", "found 'fortnight'"):
+    for line in ("no such file", "there is no grid 'utm-3'", "'2023' is no START/END", "found 'fortnight'", "https://"):
         assert line in done.stdout
     assert "to fill in" not in done.stdout
     config = load_config(tmp_path / "new" / "config.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,6 +70,7 @@ def add_init(app: typer.Typer) -> None:
         )
         wishes.parameters = dict(_assignment(word) for word in parameter or [])
         _refuse_unused(wishes, facts, step=step, grid=grid)
+        _check_backend(wishes, facts)
         if asked:
             _ask(wishes, facts, grid=grid)
         blanks = write_project(Path(name), wishes, facts)
@@ -104,6 +106,21 @@ def _refuse_unused(wishes: Wishes, facts: Mapping[str, Any], *, step: str | None
             raise ConfigError(why, file=option)
 
 
+def _check_backend(wishes: Wishes, facts: Mapping[str, Any]) -> None:
+    """Raise if no configuration can say this of its platform."""
+    from upscaling.cli.scaffold import kind_of
+    from upscaling.config import Config
+
+    said = {"url": wishes.platform, "auth": wishes.auth, "container": wishes.container}
+    backend = {"kind": kind_of(facts), **{key: value for key, value in said.items() if value is not None}}
+    rest = {"run": wishes.name, "algorithm": {"source": wishes.source}, "area": {"aoi": [0, 0, 1, 1]}}
+    try:
+        Config.parse({**rest, "backend": backend})
+    except ConfigError as error:
+        option = {"backend.url": "--platform", "backend.auth": "--auth", "backend.container": "--container"}
+        raise ConfigError(error.message, file=option.get(error.key or "", error.key)) from None
+
+
 def _ask(wishes: Wishes, facts: Mapping[str, Any], *, grid: str | None) -> None:
     """Ask for what was not given; an empty answer leaves it to be filled in."""
     from upscaling.cli.scaffold import inputs_of, wants_area, wants_time
@@ -125,7 +142,9 @@ def _ask(wishes: Wishes, facts: Mapping[str, Any], *, grid: str | None) -> None:
                 wishes.parameters[entry.name] = _assignment(f"{entry.name}={answer}")[1]
     named = (facts.get("record") or {}).get("service")
     if facts["kind"] == "openeo" and not named and wishes.platform is None:
-        wishes.platform = _asked("Address of the platform")
+        wishes.platform = _asked(
+            "Address of the platform", lambda answer: _check_backend(replace(wishes, platform=answer), facts)
+        )
 
 
 def _asked(question: str, check: Callable[[str], object] = str, default: str = "") -> str | None:

@@ -14,7 +14,7 @@ import yaml
 
 from upscaling.errors import ConfigError, UpscalingError
 
-__all__ = ["Wishes", "area_value", "inputs_of", "wants_area", "wants_time", "write_project", "yaml_line"]
+__all__ = ["Wishes", "area_value", "inputs_of", "kind_of", "wants_area", "wants_time", "write_project", "yaml_line"]
 
 _SNAKEFILE = """from upscaling.workflow import SNAKEFILE
 
@@ -197,17 +197,21 @@ def _time(start: str, end: str, step: str | None) -> Iterator[str]:
         yield f"  step: {step} # one job per tile and step"
 
 
+def kind_of(facts: Mapping[str, Any]) -> str:
+    """Return the kind of backend that runs an algorithm."""
+    return "cwl" if "package" in facts else "ogcapi" if facts["kind"] == "ogcapi" else "openeo"
+
+
 def _backend(wishes: Wishes, facts: Mapping[str, Any], blanks: list[str]) -> Iterator[str]:
+    kind = kind_of(facts)
     yield "backend:"
-    if "package" in facts:
-        yield "  kind: cwl"
+    yield f"  kind: {kind}"
+    if kind == "cwl":
         images = facts["package"]["images"] or facts["package"]["images_required"]
         engine = next((name for name in ("docker", "podman", "singularity") if shutil.which(name)), "docker")
         yield f"  container: {wishes.container or (engine if images else 'none')} # docker, podman, singularity, none"
         yield "  slots: 2 # tiles at the same time; on a cluster: upscaling run --cluster"
         return
-    kind = "ogcapi" if facts["kind"] == "ogcapi" else "openeo"
-    yield f"  kind: {kind}"
     named = kind == "ogcapi" or (facts.get("record") or {}).get("service")
     if wishes.platform:
         yield f"  url: {wishes.platform}"

@@ -252,7 +252,8 @@ class _Reader:
             raise self._fail(node, path, f"templates ({_TEMPLATES}) are not supported; write the values")
         value = self._scalar(node, (*path, str(node.value)))
         if str(value) != node.value:
-            raise self._fail(node, (*path, str(node.value)), f"YAML reads this key as {value}; put it in quotes")
+            read = json.dumps(value) if value is None or isinstance(value, bool) else value
+            raise self._fail(node, (*path, str(node.value)), f"YAML reads this key as {read}; put it in quotes")
         return str(node.value)
 
     def _scalar(self, node: yaml.ScalarNode, path: Keys) -> Any:
@@ -273,7 +274,10 @@ class _Reader:
         surprise = _surprise(text, value, path) if written else None
         if surprise:
             raise self._fail(node, path, surprise)
-        return plain(value)
+        try:
+            return plain(value)
+        except ConfigError as error:
+            raise self._fail(node, path, error.message) from None
 
 
 def _surprise(text: str, value: Any, path: Keys) -> str | None:

@@ -37,6 +37,8 @@ CASES = {
     "too large": ("a: 1.0e+400", "is not a finite number"),
     "too long": (f"a: {'9' * 5000}", "is no value"),
     "key that is a number": ("a: {1_0: x}", "YAML reads this key as 10; put it in quotes"),
+    "key that is nothing": ("a: {null: x}", "YAML reads this key as null; put it in quotes"),
+    "half a character": ('a: "x\\ud800"', "holds half a character"),
     "key that is a list": ("? [a]\n: b", "a key must be a word"),
     "tab": ("a:\n\tb: 1", "x.yaml, line 2: is not YAML: found character '\\t' that cannot start any token; indent"),
     "broken": ("run: [", "is not YAML"),
