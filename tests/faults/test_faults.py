@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ from tests.faults import proxy as at
 from tests.faults.conftest import Tiles, only_class
 from tests.faults.proxy import (
     TRANSIENT,
+    Answer,
     FaultyProxy,
+    Forward,
     delay,
     drop_after,
     edit,
@@ -116,6 +119,19 @@ def test_an_expired_token_is_renewed_once_for_all(where: str, status: int, tiles
     assert set(run.run().values()) == {None}
     assert len(run.jobs()) == len(run.plan.tiles)
     assert proxy.count(("GET", "/credentials/basic")) <= 2
+
+
+def test_a_new_token_that_is_not_known_everywhere_yet_is_renewed_again(tiles: Make, proxy: FaultyProxy) -> None:
+    run, asked = tiles(), Counter[str]()
+
+    def twice(forward: Forward, path: str) -> Answer:
+        asked[path] += 1
+        return refuse(403, "TokenInvalid", "Token expired")(forward, path) if asked[path] < 3 else forward()
+
+    proxy.spoil(at.JOB, twice, times=None)
+    assert set(run.run().values()) == {None}
+    assert len(run.jobs()) == len(run.plan.tiles)
+    assert proxy.count(("GET", "/credentials/basic")) <= 3
 
 
 def test_a_token_that_is_never_accepted_ends_in_one_line_and_keeps_the_jobs(tiles: Make, proxy: FaultyProxy) -> None:
