@@ -40,7 +40,7 @@ PARSER.add_argument("--slots", type=int, default=20)
 PARSER.add_argument("--seconds", type=float, nargs=2, default=(2.0, 2.0), help="shortest and longest job")
 PARSER.add_argument("--poll", type=float, nargs=2, default=(0.2, 60.0), help="backend.poll_seconds of our run")
 PARSER.add_argument("--peer", type=float, nargs="*", default=[1.0], help="poll_sleep of each run of the peer")
-PARSER.add_argument("--keep", type=Path, help="work in this folder and leave it")
+PARSER.add_argument("--keep", type=Path, help="work in this new folder and leave it: ext4 minds what others deleted")
 
 
 @dataclass
