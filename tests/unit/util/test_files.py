@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,23 +14,24 @@ from upscaling.util import files
 from upscaling.util.files import write_whole, written_whole
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file of this process may have more than 1,000 bytes."""
+@contextmanager
+def no_large_files() -> Iterator[None]:
+    """Let this process write no file of more than 1,000 bytes; pytest itself writes larger ones soon after."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_whole(path, "before")
-    with pytest.raises(OSError, match=str(path)):
+    with pytest.raises(OSError, match=str(path)), no_large_files():
         write_whole(path, b"x" * 5000)
-    with pytest.raises(OSError, match="too large"), written_whole(path) as temporary:
+    with pytest.raises(OSError, match="too large"), no_large_files(), written_whole(path) as temporary:
         temporary.write_bytes(b"x" * 5000)
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("a.json", "before")]
 
