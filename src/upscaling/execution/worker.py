@@ -242,7 +242,7 @@ class _TileLogs(logging.Handler):
 
     @contextmanager
     def writing(self, path: Path) -> Iterator[None]:
-        """Send what this context logs to a file, which is not made if that is nothing."""
+        """Send what this context logs to a file, which Snakemake makes if that is nothing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of the last try
         log = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace", delay=True)
