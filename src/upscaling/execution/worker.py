@@ -242,11 +242,11 @@ class _TileLogs(logging.Handler):
 
     @contextmanager
     def writing(self, path: Path) -> Iterator[None]:
-        """Send what this context logs to a file, which Snakemake makes if that is nothing."""
+        """Send what this context logs to a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # of the last try
         log = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace", delay=True)
         log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        path.touch()
         token = self._current.set(log)
         try:
             yield
