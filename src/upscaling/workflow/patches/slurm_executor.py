@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -19,11 +21,12 @@ PATCH = Patch(
         f"{PLUGIN}:get_submit_command(job, params, settings, failed_nodes)",
         f"{PLUGIN}:Executor.format_job_exec(self, job)",
         f"{PLUGIN}:Executor.next_seconds_between_status_checks.fset(self, value)",
+        f"{PLUGIN}:Executor.sleep(self)",
     ),
     "canceled jobs may be waited for without end, a lost node may stop later jobs, and a tile costs one more Snakemake",
 )
 OURS = "toil_leaders"  # a resource that only the tiles of a package have
-LONGEST = 3  # times the first wait
+LONGER, LONGEST = 1.1, 3  # times the wait before; times the first wait
 
 
 def patch_slurm_executor() -> None:
@@ -31,9 +34,6 @@ def patch_slurm_executor() -> None:
 
     Of a canceled job that is ``CANCELLED by 1000``, with the user's id. The executor compares with ``CANCELLED``, takes
     everything that it does not know for a job under way, and waits for ever.
-
-    With every poll in which no job has ended it waits ten seconds longer until the next, up to three minutes; here it
-    is three times the first wait at most (``slurm-init-seconds-before-status-checks``): it is one ``squeue`` for all.
 
     In a job it starts Snakemake, which starts Snakemake once more by ``srun``, of 2 CPU seconds each. A tile
     needs no step of its own in its job, and so no second Snakemake.
@@ -61,11 +61,33 @@ def patch_slurm_executor() -> None:
         return command.replace("--executor slurm-jobstep --jobs 1", "--executor local") if ours else command
 
     plugin.Executor.format_job_exec = format_job_exec
+    plugin.query_job_status, plugin.get_submit_command, plugin.patched = query_job_status, get_submit_command, True
+    _patch_waits(plugin)
+
+
+def _patch_waits(plugin: Any) -> None:
+    """Let the executor look sooner, and end at once.
+
+    With every poll in which no job has ended it waits ten seconds longer until the next, up to three minutes. Here it
+    waits a tenth longer, up to three times the first wait (``slurm-init-seconds-before-status-checks``): a job of a
+    minute is seen within a third of that. One ``squeue`` is for all jobs.
+
+    After the last job, and after Ctrl-C, it waits for its next poll before Snakemake ends. Here it does not.
+    """
     waits = plugin.Executor.next_seconds_between_status_checks
 
-    def next_seconds_between_status_checks(executor: Any) -> float:
+    def next_seconds(executor: Any) -> float:
         first = executor.workflow.executor_settings.init_seconds_before_status_checks
         return float(min(waits.fget(executor), LONGEST * first))
 
-    plugin.Executor.next_seconds_between_status_checks = property(next_seconds_between_status_checks, waits.fset)
-    plugin.query_job_status, plugin.get_submit_command, plugin.patched = query_job_status, get_submit_command, True
+    def set_next_seconds(executor: Any, seconds: float) -> None:
+        first = executor.workflow.executor_settings.init_seconds_before_status_checks
+        waits.fset(executor, min(seconds, max(first, LONGER * next_seconds(executor))))
+
+    async def sleep(executor: Any) -> None:
+        end = time.monotonic() + next_seconds(executor)
+        while executor.wait and (rest := end - time.monotonic()) > 0:
+            await asyncio.sleep(min(rest, 1.0))
+
+    plugin.Executor.next_seconds_between_status_checks = property(next_seconds, set_next_seconds)
+    plugin.Executor.sleep = sleep
