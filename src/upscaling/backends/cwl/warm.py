@@ -26,6 +26,7 @@ CWLTOOL = Patch(
         "cwltool.main:setup_schema(args, custom_schema_callback)",
         "cwltool.main:main(argsl)",
         "cwltool.process:get_schema(version)",
+        "cwltool.update:INTERNAL_VERSION",
     ),
     "each tile starts an interpreter of its own",
 )
@@ -42,8 +43,10 @@ def preload(engine: Engine, cwl_version: str) -> bool:
         return False
     import cwltool.main
     import cwltool.process
+    import cwltool.update
 
-    for version in {cwl_version, "v1.0"}:  # cwltool's own types are v1.0's
+    # cwltool's own types are v1.0's; it brings every package to its newest version, of which the steps are then.
+    for version in sorted({cwl_version, "v1.0", cwltool.update.INTERNAL_VERSION}):
         cwltool.process.get_schema(version)
     if engine == "toil":
         toil_warm.preload()
