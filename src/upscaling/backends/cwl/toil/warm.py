@@ -40,6 +40,8 @@ TOIL = Patch(
         "toil.cwl.cwltoil:get_options(args)",
         "toil.cwl.cwltoil:main(args)",
         "toil.worker:main(argv)",
+        "toil.lib.plugins:get_plugin_names(plugin_type)",
+        "toil.lib.plugins:plugin_types",
         "toil.lib.threading:destroy_all_process_names",
         "toil.lib.misc:CalledProcessErrorStderr",
         f"{_SYSTEMS}.singleMachine:subprocess.Popen",
@@ -70,8 +72,11 @@ def preload() -> None:
     import toil.leader
     import toil.worker  # noqa: F401 -- loaded is what it is to be
     from toil.cwl.cwltoil import get_options
+    from toil.lib.plugins import get_plugin_names, plugin_types
 
     get_options(["package.cwl"])
+    for kind in plugin_types:  # it looks for them among all that is installed
+        get_plugin_names(kind)
     SharedStates.of_this_process = SharedStates()
 
 
