@@ -95,6 +95,8 @@ class Patience:
         That the platform's answers may lag behind what was asked of it.
     lost
         How often, in one run, a job is made again that the platform lost; a number.
+    tries
+        How often an action is tried at least, however long it takes; a number.
     """
 
     shortest: float = 1.0
@@ -103,6 +105,7 @@ class Patience:
     outage: float = 3_600.0
     lag: float = 60.0
     lost: int = 2
+    tries: int = 1
 
     def pause(self, age: float) -> float:
         """Seconds to the next question: a tenth of the job's age, jittered so that jobs do not ask in step."""
@@ -125,7 +128,7 @@ class Patience:
 def patiently(
     action: Callable[[], _T], patience: Patience, told: Callable[[PlatformError, float], object] | None = None
 ) -> _T:
-    """Call ``action`` until it works; only transient trouble is waited out, for ``patience.outage`` at most.
+    """Call ``action`` until it works; only transient trouble is waited out, until ``outage`` and ``tries`` are over.
 
     Parameters
     ----------
@@ -139,7 +142,8 @@ def patiently(
         if error.error_class is not ErrorClass.TRANSIENT:
             raise
         first: PlatformError | None = error
-    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+    from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+    from tenacity.stop import stop_after_attempt, stop_after_delay
 
     def attempt() -> _T:
         nonlocal first
@@ -164,7 +168,5 @@ def patiently(
     def transient(error: BaseException) -> bool:
         return isinstance(error, PlatformError) and error.error_class is ErrorClass.TRANSIENT
 
-    retrying = Retrying(
-        retry=retry_if_exception(transient), wait=wait, stop=stop_after_delay(patience.outage), reraise=True
-    )
-    return retrying(attempt)
+    stop = stop_after_delay(patience.outage) & stop_after_attempt(patience.tries)
+    return Retrying(retry=retry_if_exception(transient), wait=wait, stop=stop, reraise=True)(attempt)

@@ -15,11 +15,11 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import orjson
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from upscaling.errors import ErrorClass, PlatformError, UpscalingError
 from upscaling.http.address import THIS_MACHINE, shown
 from upscaling.http.transport import BearerToken, Transport
+from upscaling.jobs.platform import Patience, patiently
 
 __all__ = ["StacApi"]
 
@@ -50,7 +50,7 @@ class StacApi:
     """
 
     def __init__(self, url: str, *, patience: float = 300.0) -> None:
-        self._url, self._patience = url.rstrip("/"), patience
+        self._url, self._patience = url.rstrip("/"), Patience(shortest=0.3, longest=30.0, outage=patience)
         token, place = os.environ.get(_TOKEN), urlsplit(url)
         if token and place.scheme != "https" and place.hostname not in THIS_MACHINE:
             raise UpscalingError(f"publish.stac_api: {url} is not encrypted; {_TOKEN} is not sent there")
@@ -118,21 +118,11 @@ class StacApi:
 
     def _send(self, method: str, url: str, document: Any = None, *, fine: tuple[int, ...] = ()) -> tuple[int, Any]:
         """Send a request, again while the server is out of reach; return status and content of the answer."""
-        backoff = wait_random_exponential(multiplier=0.3, max=30)
-
-        def wait(state: RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = error.retry_after if isinstance(error, PlatformError) else None
-            return backoff(state) if asked is None else min(asked, self._patience)
-
-        retrying = Retrying(
-            retry=retry_if_exception(_is_transient), wait=wait, stop=stop_after_delay(self._patience), reraise=True
-        )
         try:
-            return retrying(self._once, method, url, document, fine)
+            return patiently(lambda: self._once(method, url, document, fine), self._patience)
         except PlatformError as error:
             hint = f" (is {_TOKEN} right?)" if error.error_class is ErrorClass.AUTH else ""
-            later = "; run it again later" if _is_transient(error) else ""
+            later = "; run it again later" if error.error_class is ErrorClass.TRANSIENT else ""
             raise UpscalingError(f"publish.stac_api: {method} {error}{hint}{later}") from None
 
     def _once(self, method: str, url: str, document: Any, fine: tuple[int, ...]) -> tuple[int, Any]:
@@ -144,10 +134,6 @@ class StacApi:
                 return reply.status_code, orjson.loads(reply.content())
             except orjson.JSONDecodeError:  # older servers answer with a sentence, or with nothing
                 return reply.status_code, None
-
-
-def _is_transient(error: BaseException) -> bool:
-    return isinstance(error, PlatformError) and error.error_class is ErrorClass.TRANSIENT
 
 
 def _see_that_all_were_taken(place: str, content: Any) -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import orjson
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.stage_in.choose import SOURCE
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Stage", "download_all", "items_in", "stage_in", "stage_of"]
 
-_TRIES, _PAUSE = 5, 2.0  # s before the second try; doubled each time
-_LONGEST_PAUSE = 300.0  # s, whatever a server asks for
 _AT_ONCE = 4  # downloads of one tile
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -197,7 +194,7 @@ class Stage:
         place.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(place.with_suffix(".lock")):
             if not place.is_file():
-                _again_and_again(lambda: self._download(href, place, asset, size))
+                self._download(href, place, asset, size)
         place.with_suffix(".lock").unlink(missing_ok=True)
         return place
 
@@ -301,20 +298,3 @@ def download_all(plan: Path, *, say: Callable[[str], None]) -> int:
 def _safe(name: str, otherwise: str) -> str:
     """Return a name that chooses no place: letters, digits, ``._-``, not hidden, not too long."""
     return _NAME.sub("_", name).strip("._")[-120:].lstrip("._-") or otherwise
-
-
-def _again_and_again(act: Callable[[], None]) -> None:
-    """Try again while a fault may pass."""
-    backoff = wait_exponential(multiplier=_PAUSE)
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, FetchError) else None
-        return backoff(state) if asked is None else min(asked, _LONGEST_PAUSE)
-
-    Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, FetchError) and error.passing),
-        wait=wait,
-        stop=stop_after_attempt(_TRIES),
-        reraise=True,
-    )(act)

@@ -16,26 +16,22 @@ from upscaling.http.address import is_remote, origin, shown
 from upscaling.http.download import download
 from upscaling.http.s3 import read_object
 from upscaling.http.transport import BearerToken, Transport
+from upscaling.jobs.platform import Patience, patiently
 
 __all__ = ["TOKEN", "FetchError", "Web", "is_remote", "shown", "token_names"]
 
 TOKEN = "UPSCALING_STAGE_IN_TOKEN"  # noqa: S105 -- the name of the variable
 _LARGEST_DOCUMENT = 256 << 20  # bytes
 _BUCKETS = "UPSCALING_S3"
+_PATIENCE = Patience(shortest=2.0, longest=60.0, outage=60.0, tries=5)
 
 
 class FetchError(UpscalingError):
-    """Something named by a catalogue cannot be had; ``passing`` if it may be there later.
+    """Something named by a catalogue cannot be had; ``passing`` if it may be there later."""
 
-    Attributes
-    ----------
-    retry_after
-        Seconds that the server asked to wait, if it did.
-    """
-
-    def __init__(self, message: str, *, passing: bool = False, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, passing: bool = False) -> None:
         super().__init__(message)
-        self.passing, self.retry_after = passing, retry_after
+        self.passing = passing
 
 
 def token_names(catalogues: Sequence[str]) -> list[str]:
@@ -76,7 +72,12 @@ class Web:
                 return reply.content(_LARGEST_DOCUMENT)
 
     def file(self, url: str, target: Path, **declared: Any) -> None:
-        """Bring a file to ``target``, see ``upscaling.http.download`` also for what may be ``declared`` of it.
+        """Bring a file to ``target``, and try again while a fault may pass.
+
+        Parameters
+        ----------
+        declared
+            Of the file, see ``upscaling.http.download``.
 
         Raises
         ------
@@ -84,7 +85,7 @@ class Web:
             If it does not arrive, or is not what is declared of it.
         """
         with _failing():
-            download(self._transport, url, target, buckets=_BUCKETS, **declared)
+            patiently(lambda: download(self._transport, url, target, buckets=_BUCKETS, **declared), _PATIENCE)
 
 
 @contextmanager
@@ -92,5 +93,4 @@ def _failing() -> Iterator[None]:
     try:
         yield
     except PlatformError as error:
-        passing = error.error_class is ErrorClass.TRANSIENT
-        raise FetchError(str(error), passing=passing, retry_after=error.retry_after) from None
+        raise FetchError(str(error), passing=error.error_class is ErrorClass.TRANSIENT) from None

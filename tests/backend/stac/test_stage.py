@@ -18,6 +18,7 @@ from tests.fake_stac_api import FakeStacApi
 from tests.publish.conftest import BUCKET, S3
 
 from upscaling.errors import ErrorClass, TileFailedError
+from upscaling.jobs.platform import Patience
 from upscaling.stage_in.inputs import ITEMS
 from upscaling.stage_in.stage import Stage, download_all, stage_in
 from upscaling.stage_in.web import TOKEN
@@ -38,7 +39,7 @@ def write_plan(folder: Path, items: list[dict[str, Any]]) -> list[str]:
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr("upscaling.stage_in.stage._PAUSE", 0.01)
+    monkeypatch.setattr("upscaling.stage_in.web._PATIENCE", Patience(shortest=0.01, longest=0.05, outage=0, tries=5))
     return Stage(tmp_path / "plan", tmp_path / "cache", 10**9)
 
 

@@ -26,7 +26,8 @@ from upscaling.http import download as module
 from upscaling.http import reply as module_reply
 from upscaling.http.download import LOCAL_DISK, download
 from upscaling.http.transport import Transport
-from upscaling.stage_in import stage as stage_module
+from upscaling.jobs.platform import Patience
+from upscaling.stage_in import web as web_module
 from upscaling.stage_in.stage import Stage
 from upscaling.stage_in.web import FetchError
 from upscaling.util.files import matches_checksum
@@ -38,7 +39,7 @@ User = Callable[[FakeServer, dict[str, Any], Path], Path]
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    monkeypatch.setattr(stage_module, "_TRIES", 1)
+    monkeypatch.setattr(web_module, "_PATIENCE", Patience(outage=0))
     with fake_server() as server:
         yield server
 
