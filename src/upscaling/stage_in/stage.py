@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Stage", "download_all", "items_in", "stage_in", "stage_of"]
 
 _AT_ONCE = 4  # downloads of one tile
+_AWAY = 8  # files in a row that could not be had for the moment: nor can the next
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -265,7 +266,7 @@ def download_all(plan: Path, *, say: Callable[[str], None]) -> int:
     Raises
     ------
     TileFailedError
-        For the first that cannot be had, after the others.
+        For the first that cannot be had, after the others; and once the catalogue is out of reach, without them.
     """
     stage = stage_in(plan)
     with (plan / "jobs.ndjson").open("rb") as stream:
@@ -279,19 +280,26 @@ def download_all(plan: Path, *, say: Callable[[str], None]) -> int:
         for asset in documents[one]["assets"].values()
     }
     failed: list[FetchError] = []
+    in_a_row = 0
 
-    def bring(one: tuple[Stage, Mapping[str, Any]]) -> None:
+    def bring(one: tuple[Stage, Mapping[str, Any]]) -> bool:
+        nonlocal in_a_row
         try:
-            one[0].asset(one[1])
+            if in_a_row < _AWAY:
+                one[0].asset(one[1])
+                in_a_row = 0
         except FetchError as error:
             failed.append(error)
+            in_a_row += error.passing
+        return in_a_row < _AWAY
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for number, _ in enumerate(pool.map(bring, assets.values()), 1):
-            if number % 10 == 0 or number == len(assets):
+        for number, there in enumerate(pool.map(bring, assets.values()), 1):
+            if there and (number % 10 == 0 or number == len(assets)):
                 say(f"stage_in: {number} of {len(assets)} files")
     if failed:
-        raise TileFailedError(f"stage-in: {failed[0]} ({len(failed)} of {len(assets)} files are missing)")
+        given_up = "; the others were not asked for" if in_a_row >= _AWAY else ""
+        raise TileFailedError(f"stage-in: {failed[0]} ({len(failed)} of {len(assets)} files are missing{given_up})")
     return len(assets)
 
 

@@ -16,6 +16,7 @@ import pytest
 import requests
 from tests.fake_stac_api import FakeStacApi
 from tests.publish.conftest import BUCKET, S3
+from tests.unit.http.fake_server import fake_server
 
 from upscaling.errors import ErrorClass, TileFailedError
 from upscaling.jobs.platform import Patience
@@ -205,6 +206,22 @@ def test_each_block_has_its_cache_and_its_token(
     said: list[str] = []
     assert download_all(plan, say=said.append) == 4
     assert api.gets.total() == before, "a file was downloaded into another block's folder"
+
+
+def test_a_catalogue_out_of_reach_is_not_asked_for_every_file(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upscaling.stage_in.web._PATIENCE", Patience(outage=0))
+    with fake_server() as server:
+        assets = {f"B{n}": {"href": f"{server.url}/{n}.tif"} for n in range(60)}
+        server.answers |= {f"/{n}.tif": lambda handler, number: handler.reply(503, b"{}") for n in range(60)}
+        server.answers["/3.tif"] = lambda handler, number: handler.reply(200, b"there")
+        (digest,) = write_plan(stage.plan, [{"type": "Feature", "id": "a", "links": [], "assets": assets}])
+        (stage.plan / "jobs.ndjson").write_text(json.dumps({"parameters": {"scene": folder_of(digest)}}) + "\n")
+        with pytest.raises(TileFailedError, match=r"of 60 files are missing; the others were not asked for\)"):
+            download_all(stage.plan, say=print)
+        assert 8 <= sum(len(server.asked(f"/{n}.tif")) for n in range(60)) < 20
+        assert sum(not p.suffix for p in stage_in(stage.plan).cache.glob("*/*")) == 1, "what is there is brought"
 
 
 def test_names_choose_no_place(api: FakeStacApi, stage: Stage, tmp_path: Path) -> None:
