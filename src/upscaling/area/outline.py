@@ -55,7 +55,8 @@ def _as_geojson(parts: list[Any]) -> dict[str, Any]:
     whole = shapely.union_all(parts, grid_size=10.0 ** -(DIGITS + 2))
     united = shapely.get_parts(shapely.orient_polygons(whole))
     polygons = [part for part in united if part.geom_type == "Polygon" and part.area > 0]
-    rings = [_ring(polygon) for polygon in sorted(polygons, key=lambda polygon: -polygon.bounds[0])]
+    polygons.sort(key=lambda polygon: -polygon.bounds[0])
+    rings = [[np.round(np.asarray(polygon.exterior.coords), DIGITS).tolist()] for polygon in polygons]
     if len(rings) == 1:
         return {"type": "Polygon", "coordinates": rings[0]}
     return {"type": "MultiPolygon", "coordinates": rings}
@@ -181,10 +182,6 @@ def _in_degrees(crs: str) -> bool:
     import pyproj
 
     return bool(pyproj.CRS.from_user_input(crs).is_geographic)
-
-
-def _ring(polygon: Any) -> list[list[list[float]]]:
-    return [np.round(np.asarray(polygon.exterior.coords), DIGITS).tolist()]
 
 
 def bbox_of(geometry: dict[str, Any]) -> list[float]:

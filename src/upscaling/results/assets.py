@@ -333,8 +333,5 @@ def _raster_fields(cog: CogInfo, fetched: FetchedAsset) -> tuple[dict[str, Any],
         odd = {key for key, value in own.items() if isinstance(value, float) and not math.isfinite(value)}
         notes += [f"band {name} has the {key} {own[key]}, which is left out" for key in sorted(odd)]
         bands.append({**text, **{key: value for key, value in own.items() if key not in odd}, "name": name})
-    return {"bands": bands, "raster:spatial_resolution": _resolution(cog)}, notes
-
-
-def _resolution(cog: CogInfo) -> float:
-    return round(float(cog.transform[0] * metres_per_unit(cog.crs)), 4)
+    resolution = round(float(cog.transform[0] * metres_per_unit(cog.crs)), 4)
+    return {"bands": bands, "raster:spatial_resolution": resolution}, notes

@@ -78,7 +78,7 @@ def describe_package(
         "sha256": algorithm.sha256,
         "inputs": inputs,
         "problem": problem,
-        "outputs": {short_name(output["id"]): _output_type(output["type"]) for output in main["outputs"]},
+        "outputs": {short_name(output["id"]): describe(plain_type(output["type"], {})) for output in main["outputs"]},
         "tools": dict(_tools(document)),
         "images": images(document),
         "images_required": images(document, required=True),
@@ -88,10 +88,6 @@ def describe_package(
         ),
         "scatters": sorted(short_name(step["id"]) for step in parts if step.get("scatter")),
     }
-
-
-def _output_type(cwl_type: Any) -> str:
-    return describe(plain_type(cwl_type, {}))
 
 
 def _tools(document: Any) -> Iterator[tuple[str, dict[str, Any]]]:
