@@ -279,27 +279,27 @@ def download_all(plan: Path, *, say: Callable[[str], None]) -> int:
         for one in digests
         for asset in documents[one]["assets"].values()
     }
-    failed: list[FetchError] = []
-    in_a_row = 0
+    failed, unasked, in_a_row = list[FetchError](), list[str](), 0
 
-    def bring(one: tuple[Stage, Mapping[str, Any]]) -> bool:
+    def bring(one: tuple[Stage, Mapping[str, Any]]) -> None:
         nonlocal in_a_row
+        if in_a_row >= _AWAY:
+            unasked.append(str(one[1]["href"]))
+            return
         try:
-            if in_a_row < _AWAY:
-                one[0].asset(one[1])
-                in_a_row = 0
+            one[0].asset(one[1])
+            in_a_row = 0
         except FetchError as error:
             failed.append(error)
             in_a_row += error.passing
-        return in_a_row < _AWAY
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for number, there in enumerate(pool.map(bring, assets.values()), 1):
-            if there and (number % 10 == 0 or number == len(assets)):
+        for number, _ in enumerate(pool.map(bring, assets.values()), 1):
+            if not unasked and (number % 10 == 0 or number == len(assets)):
                 say(f"stage_in: {number} of {len(assets)} files")
     if failed:
-        given_up = "; the others were not asked for" if in_a_row >= _AWAY else ""
-        raise TileFailedError(f"stage-in: {failed[0]} ({len(failed)} of {len(assets)} files are missing{given_up})")
+        others = f", and {len(unasked)} were not asked for" if unasked else ""
+        raise TileFailedError(f"stage-in: {failed[0]} ({len(failed)} of {len(assets)} files are missing{others})")
     return len(assets)
 
 

@@ -208,20 +208,27 @@ def test_each_block_has_its_cache_and_its_token(
     assert api.gets.total() == before, "a file was downloaded into another block's folder"
 
 
+@pytest.mark.parametrize(("count", "there"), [(60, 1), (8, 0)])
 def test_a_catalogue_out_of_reach_is_not_asked_for_every_file(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, count: int, there: int
 ) -> None:
     monkeypatch.setattr("upscaling.stage_in.web._PATIENCE", Patience(outage=0))
     with fake_server() as server:
-        assets = {f"B{n}": {"href": f"{server.url}/{n}.tif"} for n in range(60)}
-        server.answers |= {f"/{n}.tif": lambda handler, number: handler.reply(503, b"{}") for n in range(60)}
-        server.answers["/3.tif"] = lambda handler, number: handler.reply(200, b"there")
+        assets = {f"B{n}": {"href": f"{server.url}/{n}.tif"} for n in range(count)}
+        server.answers |= {f"/{n}.tif": lambda handler, number: handler.reply(503, b"{}") for n in range(count)}
+        if there:
+            server.answers["/3.tif"] = lambda handler, number: handler.reply(200, b"there")
         (digest,) = write_plan(stage.plan, [{"type": "Feature", "id": "a", "links": [], "assets": assets}])
         (stage.plan / "jobs.ndjson").write_text(json.dumps({"parameters": {"scene": folder_of(digest)}}) + "\n")
-        with pytest.raises(TileFailedError, match=r"of 60 files are missing; the others were not asked for\)"):
+        with pytest.raises(TileFailedError, match=rf"of {count} files are missing") as caught:
             download_all(stage.plan, say=print)
-        assert 8 <= sum(len(server.asked(f"/{n}.tif")) for n in range(60)) < 20
-        assert sum(not p.suffix for p in stage_in(stage.plan).cache.glob("*/*")) == 1, "what is there is brought"
+        asked = sum(len(server.asked(f"/{n}.tif")) for n in range(count))
+        assert 8 <= asked < 20
+        others = f", and {count - asked} were not asked for)"
+        assert str(caught.value).endswith(
+            f"({asked - there} of {count} files are missing" + (others if asked < count else ")")
+        )
+        assert sum(not p.suffix for p in stage_in(stage.plan).cache.glob("*/*")) == there, "what is there is brought"
 
 
 def test_names_choose_no_place(api: FakeStacApi, stage: Stage, tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def patch_slurm_executor() -> None:
         return command.replace("--executor slurm-jobstep --jobs 1", "--executor local") if ours else command
 
     plugin.Executor.format_job_exec = format_job_exec
-    plugin.query_job_status, plugin.get_submit_command, plugin.patched = query_job_status, get_submit_command, True
     _patch_waits(plugin)
+    plugin.query_job_status, plugin.get_submit_command, plugin.patched = query_job_status, get_submit_command, True
 
 
 def _patch_waits(plugin: Any) -> None:
